@@ -1,0 +1,50 @@
+# Everything below needs Python 3.11 or newer and nothing else; `make` alone shows the list.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# For example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" to leave CUDA out.
+PIP_ARGS ?=
+TESTS ?=
+export NO_ALBUMENTATIONS_UPDATE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo world test lint format types wheel clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv and install the package with its tested dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; try make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## train and test DIFE on the embedded world, human+dog; results in results/demo
+	$(BIN)/python -m experiments.demo
+
+world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resumable, up to 90 minutes)
+	$(BIN)/python -m experiments.world
+
+test: $(STAMP) ## run all tests and print the coverage; TESTS="-k name" narrows it down
+	$(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
+
+lint: $(STAMP) ## check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(STAMP) ## rewrite to the format, mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(STAMP) ## check types
+	$(BIN)/mypy
+
+wheel: $(STAMP) ## build dist/*.whl, with configurations and assets inside
+	$(BIN)/hatchling build -t wheel
+
+clean: ## remove what was built, except runs and results
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

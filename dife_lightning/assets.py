@@ -1,0 +1,90 @@
+"""Files that come with the package: generators and the surface teacher of the embedded world, found by name.
+
+They lie in ``dife_lightning/assets``; its ``manifest.json`` maps each name to file, SHA-256, kind and remarks.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from dife_lightning.errors import AssetError, did_you_mean
+from dife_lightning.files import atomic_write, sha256, write_json
+
+#: Where the shipped files lie.
+FOLDER = Path(__file__).parent / "assets"
+
+
+def list_assets() -> dict[str, dict[str, Any]]:
+    """Return the manifest: name -> {file, sha256, kind, ...}; empty before ``make world`` has run once."""
+    manifest = FOLDER / "manifest.json"
+    if not manifest.is_file():
+        return {}
+    try:
+        entries: dict[str, dict[str, Any]] = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AssetError(f"{manifest} is not valid JSON ({error}). Run `make world` or reinstall.") from None
+    return entries
+
+
+def find_asset(name_or_path: str | Path) -> Path:
+    """Return the file of a shipped asset, or the given path if it is a file.
+
+    Args:
+        name_or_path: a name of :func:`list_assets`, such as ``world/human``, or the path of a file of one's own.
+
+    Raises:
+        AssetError: neither a known name nor a file, or a shipped file whose content is not the recorded one.
+    """
+    entries = list_assets()
+    entry = entries.get(str(name_or_path))
+    if entry is None:
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise AssetError(f"no asset or file '{name_or_path}'. {did_you_mean(str(name_or_path), entries)}")
+        return path
+    path = FOLDER / entry["file"]
+    _check(str(name_or_path), path, entry["sha256"])
+    return path
+
+
+def register_asset(name: str, source: str | Path, kind: str, **info: Any) -> Path:
+    """Copy ``source`` among the shipped assets and record it, replacing an older one of that name.
+
+    Args:
+        name: how it will be asked for, for example ``world/human``.
+        source: the file to copy.
+        kind: ``generator``, ``teacher`` or another word for what it is.
+        **info: plain values to keep beside it (seed, steps, scores).
+    """
+    source = Path(source)
+    if not source.is_file():
+        raise AssetError(f"cannot register '{name}': no file {source}.")
+    target = FOLDER / f"{name.replace('/', '-')}{source.suffix}"
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)
+    entry = {"file": target.name, "sha256": sha256(target), "kind": kind, "bytes": target.stat().st_size, **info}
+    write_json(FOLDER / "manifest.json", dict(sorted({**list_assets(), name: entry}.items())))
+    return target
+
+
+def _check(name: str, path: Path, expected: str) -> None:
+    """Raise unless the file is there and has the recorded hash."""
+    if not path.is_file():
+        raise AssetError(f"asset '{name}': {path} is missing; run `make world` or reinstall.")
+    state = path.stat()
+    found = _hash_once(path, state.st_mtime_ns, state.st_size)
+    if found != expected:
+        raise AssetError(
+            f"asset '{name}': {path.name} has sha256 {found[:12]}..., expected {expected[:12]}...; "
+            "run `make world` or reinstall."
+        )
+
+
+@functools.lru_cache(maxsize=32)
+def _hash_once(path: Path, modified: int, size: int) -> str:
+    """Hash a file once per content change (``modified`` and ``size`` are part of the cache's key)."""
+    return sha256(path)

@@ -1,0 +1,89 @@
+"""The typed batches that the streams emit and the methods take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class DomainBatch:
+    """B samples of one domain's generator.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1], warped and colour-jittered: what the encoder sees.
+        originals: (B, 3, S, S) in [-1, 1], as synthesised.
+        features: (B, C, h, h) tapped features under the same warp as ``images``.
+        affine: (B, 2, 3) map from pixels of ``originals`` to pixels of ``images``.
+        valid: (B, S, S) bool, False where the warp moved in pixels that the original does not have.
+        w: (B, num_ws, w_dim) what the generator made the sample of.
+    """
+
+    images: Tensor
+    originals: Tensor
+    features: Tensor
+    affine: Tensor
+    valid: Tensor
+    w: Tensor
+
+
+@dataclass
+class StreamBatch:
+    """One step's samples of all domains; row b of each domain has the stream position ``index[b]``."""
+
+    index: Tensor
+    domains: dict[str, DomainBatch]
+
+    def __len__(self) -> int:
+        """Return the number of samples per domain."""
+        return len(self.index)
+
+
+@dataclass
+class LatentBatch:
+    """What a worker hands out: positions, latents and random numbers; the images are made on the device.
+
+    Attributes:
+        index: (B,) int64 positions in the stream.
+        z: per domain (B, z_dim).
+        uniform: per domain (B, 9) numbers in [0, 1) for the augmentation.
+    """
+
+    index: Tensor
+    z: dict[str, Tensor]
+    uniform: dict[str, Tensor]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> LatentBatch:
+        """Move to ``device``."""
+        move = {"device": device, "non_blocking": non_blocking}
+        return LatentBatch(
+            self.index.to(**move),
+            {d: z.to(**move) for d, z in self.z.items()},
+            {d: u.to(**move) for d, u in self.uniform.items()},
+        )
+
+    def pin_memory(self) -> LatentBatch:
+        """Pin, for a faster copy to a GPU."""
+        return LatentBatch(
+            self.index.pin_memory(),
+            {d: z.pin_memory() for d, z in self.z.items()},
+            {d: u.pin_memory() for d, u in self.uniform.items()},
+        )
+
+
+@dataclass
+class ClickBatch:
+    """Images (B, 3, S, S) in [-1, 1], clicked ``points`` (B, K, 2) in pixels, ``uv`` (B, K, 2), ``inside`` (B, K)."""
+
+    images: Tensor
+    points: Tensor
+    uv: Tensor
+    inside: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ClickBatch:
+        """Move to ``device``."""
+        return ClickBatch(
+            *(t.to(device, non_blocking=non_blocking) for t in (self.images, self.points, self.uv, self.inside))
+        )

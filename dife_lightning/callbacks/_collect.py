@@ -1,0 +1,89 @@
+"""What the evaluating callbacks share: collecting a set's transferred points, and where results go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from dife_lightning.data.pairs import KeypointPairs, PairBatch, pairs_of
+from dife_lightning.matching import MatchingOptions
+from dife_lightning.methods._base import MatcherModule
+from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
+from dife_lightning.schemes import LAYOUT
+from dife_lightning.viz.transfer import TransferExample
+
+
+class TransferCollector:
+    """Points transferred for one set so far, and its first pairs for a picture.
+
+    Args:
+        pairs: the set.
+        protocols: what the metric reports, of those that the set can serve.
+        pictures: how many pairs to keep for drawing.
+        device: where the points are.
+    """
+
+    def __init__(self, pairs: KeypointPairs, protocols: Sequence[str], pictures: int, device: torch.device) -> None:
+        served = [name for name in protocols if name in pairs.protocols]
+        self.pairs, self._pictures = pairs, pictures
+        self.metric = KeypointTransferMetric(served, name=pairs.name).to(device)
+        self._names: dict[int, str] = {}
+        self._kept: list[tuple[int, Tensor]] = []
+
+    def add(self, batch: PairBatch, predicted: Tensor) -> None:
+        """Take a batch and the (B, P, 2) points that a method transferred."""
+        side = predicted.new_full((len(batch),), batch.target_image.shape[-1], dtype=torch.float32)
+        self.metric.update(batch.index, predicted, batch.target_points, batch.visible, side)
+        numbers = batch.index.tolist()
+        self._names.update(zip(numbers, batch.pair_id, strict=True))
+        room = max(0, self._pictures - len(self._kept))
+        self._kept.extend(zip(numbers[:room], predicted[:room].cpu(), strict=True))
+
+    def pair_ids(self, records: Records) -> dict[int, str]:
+        """Return number -> name for all records, also those that other processes evaluated."""
+        return {i: self._names.get(i) or self.pairs[i].pair_id for i in records.index.tolist()}
+
+    def examples(self, protocol: str) -> list[TransferExample]:
+        """Return the kept pairs as seen by ``protocol``."""
+        part = LAYOUT[protocol]
+        return [self._example(index, predicted[part], part) for index, predicted in self._kept]
+
+    def _example(self, index: int, predicted: Tensor, part: slice) -> TransferExample:
+        pair = self.pairs[index]
+        truth, visible = pair.target_points[part], pair.visible[part]
+        errors = pixel_errors(
+            predicted[None], torch.from_numpy(truth)[None], torch.tensor([pair.target_image.shape[0]])
+        )
+        return TransferExample(
+            source_image=pair.source_image,
+            target_image=pair.target_image,
+            source_points=pair.source_points[part],
+            target_points=truth,
+            predicted=predicted.float().numpy(),
+            visible=visible,
+            error=float(errors[0].numpy()[visible].mean()) if visible.any() else float(np.nan),
+            label=" → ".join(self.pairs.pair.split("+")),
+        )
+
+
+def collectors(loaders: Any, protocols: Sequence[str], pictures: int, device: torch.device) -> list[TransferCollector]:
+    """Return an empty collector for each of a trainer's loaders."""
+    several = loaders if isinstance(loaders, list | tuple) else [loaders]
+    return [TransferCollector(pairs_of(loader), protocols, pictures, device) for loader in several]
+
+
+def match_with(pl_module: L.LightningModule, options: MatchingOptions) -> None:
+    """Tell a method how to match."""
+    if isinstance(pl_module, MatcherModule):
+        pl_module.matching = options
+
+
+def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:
+    """Return the folder for results: ``out_dir``, else ``eval`` in the run's folder."""
+    return Path(out_dir).expanduser() if out_dir else Path(trainer.default_root_dir) / "eval"

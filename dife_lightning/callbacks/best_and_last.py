@@ -1,0 +1,61 @@
+"""The checkpoints of a run: ``best.ckpt`` by the monitored metric and ``last.ckpt`` at every validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+#: What is monitored where a method does not say otherwise.
+DEFAULT_MONITOR = "val/pixel_error"
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keep ``best.ckpt`` and ``last.ckpt`` under names that hold no metric (a ``/`` would make folders).
+
+    Unlike Lightning's own, ``last.ckpt`` is written whether or not the metric got better, also at the end of training,
+    and a metric that is never logged means that there is no ``best.ckpt``, not an error.
+
+    Args:
+        dirpath: folder of the two files; the run's ``checkpoints`` by default.
+        monitor: the metric; None keeps only ``last.ckpt``.
+        mode: whether a small or a large value of the metric is good.
+    """
+
+    def __init__(
+        self,
+        dirpath: str | Path | None = None,
+        monitor: str | None = DEFAULT_MONITOR,
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            save_last=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+
+    def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        """Save ``best.ckpt`` if the metric is there and better, and let the caller save ``last.ckpt`` in any case."""
+        value = monitor_candidates.get(self.monitor) if self.monitor else None
+        if value is not None and bool(value.isfinite()):
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+        self._last_global_step_saved = trainer.global_step
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring ``last.ckpt`` up to the last step."""
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def checkpoints_for(module: Any, run: Path) -> BestAndLast:
+    """Return the checkpoint callback that suits a method's class attributes ``monitor`` and ``monitor_mode``."""
+    monitor = getattr(module, "monitor", DEFAULT_MONITOR)
+    return BestAndLast(run / "checkpoints", monitor, getattr(module, "monitor_mode", "min"))

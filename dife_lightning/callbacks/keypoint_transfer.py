@@ -1,0 +1,246 @@
+"""Scores key-point transfer while a method is validated or tested, and writes what a test found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
+from dife_lightning.data.pairs import PairBatch
+from dife_lightning.errors import ConfigError
+from dife_lightning.files import write_json
+from dife_lightning.matching import MatchingOptions, Similarity
+from dife_lightning.metrics.bootstrap import bootstrap_ci
+from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, Records, flatten, pixel_errors, score_records
+from dife_lightning.metrics.predictions import prediction_rows, write_predictions
+from dife_lightning.registry import method_name
+from dife_lightning.schemes import LAYOUT, get_protocol
+
+
+class KeypointTransfer(L.Callback):
+    """Log pixel errors on validation; write ``metrics.json``, ``predictions.csv`` and pictures on test.
+
+    ``val/pixel_error`` is the mean over the kinds of pair of the error on the first protocol (9-point), jittered
+    framing where there is one; ``val/<pair>/<framing>/<protocol>/...`` holds the rest.
+
+    Args:
+        similarity: ``dot`` (the paper's) or ``cosine``.
+        subpixel: refine below a cell (ours; see :func:`~dife_lightning.matching.transfer`).
+        protocols: landmark sets to report; the first one decides.
+        out_dir: where a test writes; ``<run folder>/eval`` if None.
+        pictures: pairs of each test set to draw; 0 for no pictures.
+        val_pictures: pairs of each validation set to draw, each time over the last ones.
+        resamples: bootstrap draws behind each confidence interval.
+        seed: of the bootstrap.
+        method: name in the results; the method's registered name if None.
+    """
+
+    def __init__(
+        self,
+        similarity: Similarity = "dot",
+        subpixel: bool = False,
+        protocols: Sequence[str] = ("9-point", "3-point"),
+        out_dir: str | None = None,
+        pictures: int = 8,
+        val_pictures: int = 4,
+        resamples: int = 2000,
+        seed: int = 0,
+        method: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = MatchingOptions(similarity, subpixel)
+        self.protocols = tuple(get_protocol(name).name for name in protocols)
+        if not self.protocols or min(pictures, val_pictures) < 0 or resamples < 100:
+            found = f"protocols {list(protocols)}, pictures {pictures}, {val_pictures}, resamples {resamples}"
+            raise ConfigError(f"{found}: expected one protocol or more, pictures >= 0, resamples >= 100")
+        self.out_dir, self.pictures, self.val_pictures = out_dir, pictures, val_pictures
+        self.resamples, self.seed, self.method = resamples, seed, method
+        self._sets: list[TransferCollector] = []
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Hand the matching options to the method; `dife predict` has its own callback for that."""
+        if stage != "predict":
+            match_with(pl_module, self.options)
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start counting anew."""
+        self._sets = collectors(trainer.val_dataloaders, self.protocols, self.val_pictures, pl_module.device)
+
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start counting anew."""
+        self._sets = collectors(trainer.test_dataloaders, self.protocols, self.pictures, pl_module.device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: PairBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect the transferred points."""
+        self._sets[dataloader_idx].add(batch, _points(outputs))
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: PairBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect the transferred points."""
+        self._sets[dataloader_idx].add(batch, _points(outputs))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the scores; draw the first pairs."""
+        gathered = [collector.metric.gather() for collector in self._sets]
+        pl_module.log_dict(self._logged("val", gathered, full=True), sync_dist=True)
+        pl_module.log("val/pixel_error", self._headline(gathered), prog_bar=True, sync_dist=True)
+        if not trainer.sanity_checking:
+            self._draw(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the scores; write results and pictures (the first process only)."""
+        gathered = [collector.metric.gather() for collector in self._sets]
+        names = [collector.pair_ids(records) for collector, records in zip(self._sets, gathered, strict=True)]
+        pl_module.log_dict(self._logged("test", gathered, full=False), sync_dist=True)
+        if trainer.is_global_zero:
+            self._write(trainer, pl_module, gathered, names)
+        self._draw(trainer, pl_module, "test")
+
+    def _protocols(self, collector: TransferCollector) -> list[str]:
+        return [name for name in self.protocols if name in collector.pairs.protocols]
+
+    def _logged(self, stage: str, gathered: Sequence[Records], *, full: bool) -> dict[str, Tensor]:
+        """Return the scores of all sets by logged name; per-landmark ones only if ``full``."""
+        flat = {}
+        for collector, records in zip(self._sets, gathered, strict=True):
+            for protocol in self._protocols(collector):
+                scores = flatten(score_records(records, protocol, collector.pairs.name))
+                keys = scores if full else ("pixel_error", "swap_rate")
+                prefix = f"{_log_name(stage, collector)}/{protocol}"
+                finite = (key for key in keys if math.isfinite(scores[key]))
+                flat.update({f"{prefix}/{key}": torch.tensor(scores[key]) for key in finite})
+        return flat
+
+    def _headline(self, gathered: Sequence[Records]) -> Tensor:
+        """Mean over the jittered sets (over all, if none is) of the first protocol's error."""
+        sets = list(zip(self._sets, gathered, strict=True))
+        chosen = [pair for pair in sets if pair[0].pairs.framing == "jittered"] or sets
+        errors = [score_records(r, self._protocols(c)[0], c.pairs.name).pixel_error for c, r in chosen]
+        return torch.tensor(sum(errors) / len(errors))
+
+    def _write(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        gathered: Sequence[Records],
+        names: Sequence[dict[int, str]],
+    ) -> None:
+        folder = evaluation_folder(trainer, self.out_dir)
+        method = self._method(pl_module)
+        sets = list(zip(self._sets, gathered, names, strict=True))
+        rows = [self._row(c, records, p, method) for c, records, _ in sets for p in self._protocols(c)]
+        table = (
+            row
+            for c, records, ids in sets
+            for row in prediction_rows(
+                records, ids, c.pairs.pair, c.pairs.list_name, c.pairs.framing, self._protocols(c)
+            )
+        )
+        write_predictions(folder / "predictions.csv", table)
+        write_json(folder / "metrics.json", {"rows": rows, **self._circumstances(trainer)})
+
+    def _method(self, pl_module: L.LightningModule) -> str:
+        return self.method or method_name(type(pl_module)) or type(pl_module).__name__
+
+    def _row(self, collector: TransferCollector, records: Records, protocol: str, method: str) -> dict[str, Any]:
+        """Return one row of ``metrics.json``."""
+        pairs, part = collector.pairs, LAYOUT[protocol]
+        scores = asdict(score_records(records, protocol, pairs.name))
+        errors = pixel_errors(records.predicted[:, part], records.truth[:, part], records.side)
+        visible = records.visible[:, part].cpu().numpy()
+        ci95 = bootstrap_ci(errors.cpu().numpy(), visible, resamples=self.resamples, seed=self.seed)
+        return {
+            "method": method,
+            "pair": pairs.pair,
+            "protocol": protocol,
+            "framing": pairs.framing,
+            "list": pairs.list_name,
+            "list_hash": pairs.list_hash,
+            "pixel_error": scores.pop("pixel_error"),
+            "ci95": list(ci95),
+            "pairs": int(visible.any(axis=1).sum()),
+            **scores.pop("pck"),
+            **scores,
+        }
+
+    def _circumstances(self, trainer: L.Trainer) -> dict[str, Any]:
+        """Return what a reader must know to compare the numbers with others."""
+        hashes = getattr(trainer.datamodule, "list_hashes", None)  # type: ignore[attr-defined]
+        return {
+            "lists": hashes() if callable(hashes) else {"test": {c.pairs.name: c.pairs.list_hash for c in self._sets}},
+            "switches": {
+                **asdict(self.options),
+                "error_unit": f"pixels of a crop scaled to {ERROR_SIDE} px",
+                "image_size": self._sets[0].pairs.size,
+                "eye_convention": "left is the viewer's left",
+                "schemes": sorted({scheme.name for c in self._sets for scheme in c.pairs.schemes}),
+                "pck": "share of visible points within 0.05 or 0.10 of the image side",
+                "bootstrap": {"over": "pairs", "resamples": self.resamples, "seed": self.seed},
+            },
+            "checkpoint": trainer.ckpt_path,
+            "world_size": trainer.world_size,
+        }
+
+    def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        from dife_lightning.viz.sheet import pixels, save_figure, send_to_loggers
+        from dife_lightning.viz.transfer import transfer_sheet
+
+        folder = evaluation_folder(trainer, self.out_dir) / "pictures"
+        for collector in self._sets:
+            protocol = self._protocols(collector)[0]
+            examples = collector.examples(protocol)
+            if not examples:
+                continue
+            figure = transfer_sheet(
+                examples,
+                get_protocol(protocol).landmarks,
+                heading=f"{collector.pairs.pair}, {collector.pairs.framing}",
+                note=self._note(collector, trainer, pl_module),
+            )
+            save_figure(figure, folder / f"{stage}_{collector.pairs.name.replace('/', '_')}.png")
+            if any(_takes_pictures(logger) for logger in trainer.loggers):
+                send_to_loggers(trainer.loggers, _log_name(stage, collector), pixels(figure), trainer.global_step)
+
+    def _note(self, collector: TransferCollector, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
+        at = f" after {trainer.global_step} steps" if trainer.global_step else ""
+        matching = self.options.similarity + (", sub-pixel" if self.options.subpixel else "")
+        which = f"first pairs of list '{collector.pairs.list_name}'"
+        return f"{self._method(pl_module)}{at}, {matching}, {which}; errors in px of a 70-px crop"
+
+
+def _log_name(stage: str, collector: TransferCollector) -> str:
+    pairs = collector.pairs
+    return f"val/{pairs.pair}/{pairs.framing}" if stage == "val" else f"{stage}/{pairs.name}"
+
+
+def _points(outputs: Any) -> Tensor:
+    if isinstance(outputs, Tensor):
+        return outputs
+    raise ConfigError(f"a step returned {type(outputs).__name__}: expected the transferred points, a (B, P, 2) tensor")
+
+
+def _takes_pictures(logger: Any) -> bool:
+    return callable(getattr(logger, "log_image", None)) or hasattr(getattr(logger, "experiment", None), "add_image")

@@ -1,0 +1,62 @@
+"""Stop a run whose loss is no longer a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from dife_lightning.errors import TrainingError
+
+
+class StopOnNaN(Callback):
+    """Raise a :class:`TrainingError` naming the step at which the loss became NaN or infinite.
+
+    On the CPU every step is looked at as it happens. On an accelerator the first bad step is remembered on the device
+    and read every ``every_n_steps`` steps and before each validation, so that training is not made to wait.
+
+    Args:
+        every_n_steps: steps between two looks on an accelerator.
+    """
+
+    def __init__(self, every_n_steps: int = 20) -> None:
+        self.every_n_steps = every_n_steps
+        self._first_bad: Tensor | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget an earlier run."""
+        self._first_bad = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the first step with a bad loss."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if not isinstance(loss, Tensor):
+            return
+        step = torch.full((), trainer.global_step, dtype=torch.long, device=loss.device)
+        unset = torch.full_like(step, -1)
+        before = unset if self._first_bad is None else self._first_bad
+        good = torch.isfinite(loss.detach()).all()
+        self._first_bad = torch.where((before < 0) & ~good, step, before)
+        if loss.device.type == "cpu" or (batch_idx + 1) % self.every_n_steps == 0:
+            self._raise_if_bad()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look before a validation and the checkpoint that follows it."""
+        self._raise_if_bad()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look once more before the last checkpoint."""
+        self._raise_if_bad()
+
+    def _raise_if_bad(self) -> None:
+        if self._first_bad is None or int(self._first_bad) < 0:
+            return
+        raise TrainingError(
+            f"the loss is not finite at step {int(self._first_bad)}; the last good checkpoint is kept. "
+            "Lower the learning rate, set trainer.gradient_clip_val to 1, or use precision 32-true."
+        )

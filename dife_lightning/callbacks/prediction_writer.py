@@ -1,0 +1,128 @@
+"""Writes what ``dife predict`` transferred, as COCO-style JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from dife_lightning import __version__
+from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
+from dife_lightning.data.pairs import PairBatch
+from dife_lightning.files import atomic_write, write_json
+from dife_lightning.matching import MatchingOptions, Similarity
+from dife_lightning.metrics.keypoint_transfer import Records
+from dife_lightning.schemes import LAYOUT, get_protocol
+
+COLUMNS = ("pair_id", "pair", "list", "framing", "source", "target", "landmark", "x", "y", "visible")
+#: COCO's visibility flags: 2 is visible; 1 is predicted for a point that the annotations do not show.
+SEEN, UNSEEN = 2, 1
+
+Gathered = tuple[TransferCollector, Records, dict[int, str]]
+
+
+class PredictionWriter(L.Callback):
+    """Write ``keypoints.json`` and ``keypoints.csv`` with the landmarks found in every target image.
+
+    Coordinates are pixels of the target image with pixel centres at integers.
+
+    Args:
+        similarity: ``dot`` or ``cosine``.
+        subpixel: refine below a cell.
+        protocol: landmark set to write.
+        out_dir: where to write; ``<run folder>/eval`` if None.
+    """
+
+    def __init__(
+        self,
+        similarity: Similarity = "dot",
+        subpixel: bool = False,
+        protocol: str = "9-point",
+        out_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = MatchingOptions(similarity, subpixel)
+        self.protocol, self.out_dir = get_protocol(protocol), out_dir
+        self._sets: list[TransferCollector] = []
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Hand the matching options to the method; a fit or test has its own callback for that."""
+        if stage == "predict":
+            match_with(pl_module, self.options)
+
+    def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start collecting anew."""
+        self._sets = collectors(trainer.predict_dataloaders, [self.protocol.name], 0, pl_module.device)
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: PairBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect the transferred points."""
+        self._sets[dataloader_idx].add(batch, outputs)
+
+    def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write both files (the first process only)."""
+        gathered = [(c, records, c.pair_ids(records)) for c in self._sets for records in [c.metric.gather()]]
+        if trainer.is_global_zero:
+            folder = evaluation_folder(trainer, self.out_dir)
+            write_json(folder / "keypoints.json", self._coco(gathered))
+            self._write_csv(folder / "keypoints.csv", gathered)
+
+    def _coco(self, gathered: Sequence[Gathered]) -> dict[str, Any]:
+        """Return the COCO key-point document; ids count from 1."""
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        part = LAYOUT[self.protocol.name]
+        for collector, records, names in gathered:
+            rows = zip(records.index.tolist(), records.predicted[:, part], records.visible[:, part], strict=True)
+            for index, points, visible in rows:
+                source, _, target = names[index].partition(">")
+                number, side = len(images) + 1, collector.pairs.size
+                images.append({"id": number, "file_name": target, "width": side, "height": side})
+                flags = [SEEN if seen else UNSEEN for seen in visible.tolist()]
+                flat = [value for point, flag in zip(points.tolist(), flags, strict=True) for value in (*point, flag)]
+                annotations.append(
+                    {
+                        "id": number,
+                        "image_id": number,
+                        "category_id": 1,
+                        "keypoints": flat,
+                        "num_keypoints": len(flags),
+                        "source": source,
+                        "set": collector.pairs.name,
+                    }
+                )
+        return {"info": _INFO, "images": images, "annotations": annotations, "categories": [self._category()]}
+
+    def _category(self) -> dict[str, Any]:
+        return {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(self.protocol.landmarks)}
+
+    def _write_csv(self, path: Path, gathered: Sequence[Gathered]) -> None:
+        part, landmarks = LAYOUT[self.protocol.name], self.protocol.landmarks
+        with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for collector, records, names in gathered:
+                pairs = collector.pairs
+                rows = zip(records.index.tolist(), records.predicted[:, part], records.visible[:, part], strict=True)
+                for index, points, visible in rows:
+                    source, _, target = names[index].partition(">")
+                    start = (names[index], pairs.pair, pairs.list_name, pairs.framing, source, target)
+                    for name, (x, y), seen in zip(landmarks, points.tolist(), visible.tolist(), strict=True):
+                        writer.writerow((*start, name, f"{x:.4f}", f"{y:.4f}", int(seen)))
+
+
+_INFO = {
+    "description": f"landmarks transferred by dife-lightning {__version__}",
+    "coordinates": "x, y in pixels of the image, pixel centres at integers; left is the viewer's left",
+    "visibility": "2: visible in source and target annotations; 1: predicted all the same",
+}

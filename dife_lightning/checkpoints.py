@@ -1,0 +1,133 @@
+"""Reading and writing tensors without ever running code from a file.
+
+Pickle-based files are read with ``weights_only=True`` alone; there is no switch to turn that off.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dife_lightning.errors import CheckpointError
+from dife_lightning.files import atomic_write
+
+#: Suffixes of files that torch wrote.
+TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the named tensors of a file, on the CPU, and what is stored beside them.
+
+    Args:
+        path: ``.safetensors``, or ``.ckpt`` / ``.pt`` / ``.pth`` holding a flat dict of tensors, with or without the
+            ``state_dict`` level of a Lightning checkpoint.
+
+    Returns:
+        The tensors, and the metadata: strings for safetensors, else the other entries of the checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, of an unknown kind, or holds no tensors.
+    """
+    path = Path(path)
+    if path.suffix in TORCH_SUFFIXES:
+        content = read_checkpoint(path)
+        named = content.get("state_dict", content)
+        tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+        metadata = {key: value for key, value in content.items() if key != "state_dict" and key not in tensors}
+    elif path.suffix == ".safetensors":
+        tensors, metadata = _read_safetensors(path)
+    else:
+        known = ", ".join((".safetensors", *TORCH_SUFFIXES))
+        raise CheckpointError(f"{path}: unknown suffix '{path.suffix}', expected one of {known}.")
+    if not tensors:
+        raise CheckpointError(f"{path} holds no named tensors; expected a state_dict.")
+    return tensors, metadata
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a whole torch file (a dict) on the CPU, tensors and plain values only.
+
+    Raises:
+        CheckpointError: missing, truncated, not written by torch, or holding objects other than plain values.
+    """
+    path = _existing(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_unpickling_text(path, str(error))) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is truncated or no checkpoint ({_first_line(error)}). Copy it again.") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of tensors.")
+    return content
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``tensors`` as safetensors with string ``metadata``; an older file is replaced only when all is written."""
+    plain = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(plain, str(temporary), metadata=dict(metadata or {}))
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Path = "the checkpoint") -> None:
+    """Copy ``state`` into ``module``; every tensor must be there, with its shape, and none be left over.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing, unexpected or of another shape. The module is
+            then as it was before.
+    """
+    own = module.state_dict()
+    for key, value in own.items():
+        if key not in state:
+            raise CheckpointError(f"{source} has no tensor '{key}' ({_shape(value)} in {type(module).__name__}).")
+        if isinstance(value, Tensor) and state[key].shape != value.shape:
+            name = type(module).__name__
+            raise CheckpointError(f"{source}: '{key}' is {_shape(state[key])}, {name} expects {_shape(value)}.")
+    for key, value in state.items():
+        if key not in own:
+            raise CheckpointError(f"{source}: tensor '{key}' {_shape(value)} has no place in {type(module).__name__}.")
+    module.load_state_dict(dict(state))
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(str(_existing(path)), framework="pt", device="cpu") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        reason = _first_line(error)
+        raise CheckpointError(f"{path} is truncated or no safetensors file ({reason}). Copy it again.") from None
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, expected a checkpoint file.")
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty (0 bytes). Copy it again.")
+    return path
+
+
+def _unpickling_text(path: Path, reason: str) -> str:
+    if "Unsupported" in reason or "WeightsUnpickler" in reason or "GLOBAL" in reason:
+        return (
+            f"{path} holds Python objects, which could run code when loaded; expected tensors and plain values. "
+            "Convert it to .safetensors where you trust it."
+        )
+    return f"{path} is truncated or no checkpoint ({reason.splitlines()[0]}). Copy it again."
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,323 @@
+"""``dife fit | validate | test | predict``: Lightning's command line with its traps filled in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from argparse import ArgumentError
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from dife_lightning.callbacks.best_and_last import checkpoints_for
+from dife_lightning.callbacks.nan_guard import StopOnNaN
+from dife_lightning.checkpoints import read_checkpoint
+from dife_lightning.cli.configs import option_value, resolve_configs
+from dife_lightning.cli.errors import UsageError
+from dife_lightning.cli.parser_errors import explain
+from dife_lightning.cli.precision import probe_precision, time_convolution
+from dife_lightning.cli.reconcile import reconcile
+from dife_lightning.cli.record import RecordRun, command_line
+from dife_lightning.cli.runs import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
+from dife_lightning.cli.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
+from dife_lightning.errors import CheckpointError
+from dife_lightning.loading import best_checkpoint
+from dife_lightning.registry import import_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VERBS = ("fit", "validate", "test", "predict")
+#: Tells the other processes of a distributed run which folder the first one made.
+_FOLDER_VARIABLE = "DIFE_RUN_FOLDER"
+
+
+def run_verb(verb: str, args: list[str]) -> int:
+    """Run one of Lightning's verbs and return the exit code."""
+    args, names = resolve_configs(args)
+    args, names = _with_config_of_run(args, names)
+    import_all("methods", "datasets", "data", "callbacks")
+    with _quiet():
+        DifeCLI(verb, args, names).close()
+    return 0
+
+
+class DifeCLI(LightningCLI):
+    """LightningCLI in subclass mode whose runs live in folders of their own.
+
+    Args:
+        verb: fit, validate, test or predict.
+        verb_args: the words after the verb, configuration names already replaced by paths.
+        config_names: the names of the configurations, for the run's default name.
+    """
+
+    def __init__(self, verb: str, verb_args: list[str], config_names: list[str]) -> None:
+        self.verb, self.verb_args, self.config_names = verb, verb_args, config_names
+        self.folder: Path | None = None
+        strict = {"exit_on_error": False}
+        try:
+            super().__init__(
+                LightningModule,
+                LightningDataModule,
+                save_config_callback=RecordRun,
+                trainer_class=DifeTrainer,
+                seed_everything_default=0,
+                parser_kwargs={**strict, **{name: dict(strict) for name in VERBS}},
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                args=[verb, *verb_args],
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave no empty folder behind."""
+        os.environ.pop(_FOLDER_VARIABLE, None)
+        if self.folder is not None:
+            drop_if_empty(self.folder)
+
+    # --- parsing
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        for name, subparser in self._subcommand_parsers.items():
+            (_add_fit_options if name == "fit" else _add_evaluation_options)(subparser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse twice: with defaults, and without them to know what the user said."""
+        try:
+            self.config = parser.parse_args(args)
+            self.explicit = parser.parse_args(args, defaults=False)
+        except ArgumentError as error:
+            options = self._subcommand_parsers[self.verb]._option_string_actions
+            raise explain(str(error), self.verb, options, _class_names()) from None
+        self.settings = self.config[self.verb]
+
+    def _parse_ckpt_path(self) -> None:
+        """Fill settings that the user left open from the checkpoint; what was said stays (see ``reconcile``)."""
+        path = self._checkpoint_file()
+        if path is None:
+            return
+        saved = read_checkpoint(path).get("hyper_parameters") or {}
+        model = self.settings.model
+        said = (self.explicit[self.verb].get("model") or {}).get("init_args") or {}
+        updates, notes = reconcile(saved, _as_dict(said), _as_dict(model.get("init_args") or {}), model.class_path)
+        for note in notes:
+            _tell(note)
+        if updates:
+            merged = {"class_path": model.class_path, "init_args": {**_as_dict(model.init_args), **updates}}
+            self.config = self.parser.parse_object({self.verb: {"model": merged}}, self.config)
+            self.settings = self.config[self.verb]
+
+    def _checkpoint_file(self) -> Path | None:
+        """Return the file that ``--ckpt_path`` means, after replacing a run's folder by its best checkpoint."""
+        given = self.settings.get("ckpt_path")
+        if given is None or (self.verb == "fit" and given in ("last", "hpc")):
+            return None
+        if given in ("best", "last", "hpc"):
+            raise UsageError(f"--ckpt_path {given}: say of which run, for example --ckpt_path runs/first.")
+        if self.verb == "fit" and Path(given).is_dir():
+            given = Path(given) / "checkpoints" / "last.ckpt"
+        path = best_checkpoint(given)
+        if not path.is_file():
+            raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")
+        self.settings.ckpt_path = str(path)
+        return path
+
+    # --- before anything is built
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse what makes no sense, choose the precision, and make the run's folder."""
+        if self.verb != "fit":
+            self._refuse_untrained()
+        trainer = self.settings.trainer
+        if trainer.default_root_dir is not None:
+            raise UsageError("trainer.default_root_dir is set by dife; use --runs_root, --run or --out.")
+        if trainer.precision == "auto":
+            trainer.precision = self._choose_precision()
+        self.folder, self.resumed = self._make_folder()
+        trainer.default_root_dir = str(self.folder)  # callbacks write their results below it
+        trainer.logger = self._logger_settings(trainer.logger)
+
+    def _refuse_untrained(self) -> None:
+        cls = _import_class(self.settings.model.class_path)
+        if self.settings.ckpt_path or self.settings.allow_untrained or not getattr(cls, "needs_checkpoint", True):
+            return
+        raise UsageError(
+            f"`dife {self.verb}` without --ckpt_path would score an untrained {cls.__name__}. "
+            "Add --ckpt_path runs/<run>, or --allow_untrained if that is what you want."
+        )
+
+    def _choose_precision(self) -> str:
+        """Probe for training; evaluate in full precision, so that scores do not depend on the machine."""
+        if self.verb != "fit":
+            return "32-true"
+        choice = probe_precision(time_convolution if self.settings.trainer.accelerator == "cpu" else None)
+        _tell(f"precision: {choice.name} ({choice.reason})")
+        return choice.name
+
+    def _make_folder(self) -> tuple[Path, bool]:
+        """Return the folder of this command's results, and whether it is a run that goes on."""
+        run = run_of_checkpoint(self.settings.ckpt_path)
+        stem = stem_of(self.config_names)
+        if self.verb != "fit" and (self.settings.out or run):
+            folder = Path(self.settings.out) if self.settings.out else _evaluation_folder(run, self.verb, stem)
+            folder.mkdir(parents=True, exist_ok=True)
+        elif _is_follower():
+            folder = Path(os.environ[_FOLDER_VARIABLE])
+        elif self.verb == "fit" and run is not None and self.settings.run in (None, run.name):
+            folder = run
+        elif self.verb == "fit":
+            folder = new_run(self.settings.runs_root, self.settings.run, stem, self.settings.overwrite)
+        else:
+            folder = new_run(self.settings.runs_root, None, f"{self.verb}-{stem or 'untrained'}")
+        os.environ[_FOLDER_VARIABLE] = str(folder)
+        _tell(f"{'run' if self.verb == 'fit' else 'results'}: {folder}")
+        return folder, folder == run
+
+    def _logger_settings(self, logger: Any) -> Any:
+        """Give loggers of the configuration the run's folder; none given means a CSV file when fitting."""
+        if logger in (None, True):
+            return self.verb == "fit" or False
+        for entry in logger if isinstance(logger, list) else [logger]:
+            arguments = entry.get("init_args") if hasattr(entry, "get") else None
+            if arguments is not None and "save_dir" in arguments and arguments["save_dir"] in (None, "."):
+                arguments["save_dir"] = str(self.folder)
+        return logger
+
+    # --- the trainer
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Add what every run has: guards, checkpoints, progress, the record, a CSV log."""
+        assert self.folder is not None
+        own = _as_list(config.get("callbacks"))
+        extra: list[Callback] = []
+        if not any(isinstance(callback, ProgressBar) for callback in own) and config["enable_progress_bar"] is not False:
+            extra.append(StepProgressBar())
+        if self.verb == "fit":
+            extra.append(StopOnNaN())
+            if config["enable_checkpointing"] is not False:
+                extra.append(checkpoints_for(self.model, self.folder))
+        plugins = _as_list(config.get("plugins"))
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(AtomicCheckpointIO())
+        config.update(callbacks=own + extra, plugins=plugins, logger=self._with_csv(config["logger"]))
+        self.save_config_kwargs = {"folder": self.folder, "facts": self._facts(), "keep": self.resumed}
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _with_csv(self, logger: Any) -> Any:
+        if self.verb != "fit" or logger is False:
+            return logger
+        given = [] if logger in (None, True) else _as_list(logger)
+        return given if any(isinstance(one, CSVLogger) for one in given) else [*given, RunLogger(str(self.folder))]
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what ``environment.json`` says of this command."""
+        return {
+            "verb": self.verb,
+            "command": command_line(self.verb, self.verb_args),
+            "precision": self.settings.trainer.precision,
+            "checkpoint": self.settings.ckpt_path,
+        }
+
+
+def _add_fit_options(parser: LightningArgumentParser) -> None:
+    parser.add_argument("--run", type=str | None, default=None, help="Name of the run; the configuration's and the time.")
+    parser.add_argument("--runs_root", type=str, default="runs", help="Folder that holds the runs.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace an earlier run of that name.")
+
+
+def _add_evaluation_options(parser: LightningArgumentParser) -> None:
+    parser.add_argument("--allow_untrained", action="store_true", help="Go on without --ckpt_path.")
+    parser.add_argument("--out", type=str | None, default=None, help="Folder of the results; <run>/eval/... by default.")
+    parser.add_argument("--runs_root", type=str, default="runs", help="Folder of results that belong to no run.")
+
+
+def _with_config_of_run(args: list[str], names: list[str]) -> tuple[list[str], list[str]]:
+    """Let ``--ckpt_path runs/x`` alone bring the settings of that run."""
+    run = run_of_checkpoint(option_value(args, "--ckpt_path"))
+    if names or run is None or option_value(args, "--model") is not None:
+        return args, names
+    return ["--config", str(run / RESOLVED), *args], names
+
+
+def _evaluation_folder(run: Path | None, verb: str, stem: str | None) -> Path:
+    assert run is not None
+    return run / "eval" / (f"{verb}-{stem}" if stem else verb)
+
+
+def _class_names() -> list[str]:
+    """Return the short names of our models, data modules and callbacks."""
+    found: set[type[Any]] = set()
+    todo: list[type[Any]] = [LightningModule, LightningDataModule, Callback]
+    while todo:
+        new = set(todo.pop().__subclasses__()) - found
+        found |= new
+        todo += new
+    return [cls.__name__ for cls in found if not cls.__module__.startswith("lightning.")]
+
+
+def _import_class(class_path: str) -> type[Any]:
+    module, _, name = class_path.rpartition(".")
+    cls: type[Any] = getattr(sys.modules[module], name)
+    return cls
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = value.as_dict() if hasattr(value, "as_dict") else dict(value)
+    return plain
+
+
+def _is_follower() -> bool:
+    """Return whether this is a further process of a distributed run."""
+    return os.environ.get("LOCAL_RANK", "0") != "0" and _FOLDER_VARIABLE in os.environ
+
+
+def _tell(text: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(text, file=sys.stderr)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep notes out of the output that nobody can act on; turn misspelt augmentations into errors."""
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    log.addFilter(_is_worth_reading)
+    with warnings.catch_warnings():
+        # lightning 2.6 calls deprecated methods: https://github.com/Lightning-AI/pytorch-lightning/issues/21900
+        warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.cli", category=DeprecationWarning)
+        # streams synthesise on the training device, so that workers would not help
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        # lightning 2.6 with torch 2.13: https://github.com/Lightning-AI/pytorch-lightning/issues/21326
+        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+        # checkpoint callbacks belong to training
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
+        # a resumed run goes on in its own folder
+        warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty")
+        # albumentations only warns of an argument that it does not know, and then uses its default
+        warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
+        try:
+            yield
+        finally:
+            log.removeFilter(_is_worth_reading)
+
+
+def _is_worth_reading(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "Tip:" not in text and "attempting graceful shutdown" not in text

@@ -1,0 +1,104 @@
+"""The ``dife`` command: looks its verb up in a table and imports only what that verb needs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from dife_lightning import __version__
+from dife_lightning.cli.errors import UsageError, debugging, exit_code, is_user_error, one_line
+from dife_lightning.errors import did_you_mean
+
+#: Verb -> (module:function taking the verb and its arguments, one line of help).
+VERBS = {
+    "fit": ("dife_lightning.cli.lightning_cli:run_verb", "train a method"),
+    "validate": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the validation pairs"),
+    "test": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the test pairs"),
+    "predict": ("dife_lightning.cli.lightning_cli:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
+    "methods": ("dife_lightning.cli.listings:show", "list the methods"),
+    "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
+    "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),
+    "configs": ("dife_lightning.cli.listings:show", "list the configurations that --config takes by name"),
+}
+
+_USAGE = """usage: dife VERB [options]
+
+DIFE: domain-invariant facial embeddings, keypoint transfer between faces of different species.
+
+verbs:
+{verbs}
+
+options:
+  -h, --help       show this text; `dife VERB --help` shows the options of a verb
+  --version        show the version
+
+examples:
+  dife fit --config world/human_dog --config trainer/cpu --run first
+  dife test --ckpt_path runs/first
+  DIFE_DEBUG=1 dife fit ...   shows the traceback of an error
+"""
+
+
+def usage() -> str:
+    """Return the text of ``dife --help``."""
+    return _USAGE.format(verbs="\n".join(f"  {verb:<16} {text}" for verb, (_, text) in VERBS.items()))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors that a user can mend become one line on stderr.
+
+    Args:
+        args: the words after ``dife``; those of the process by default.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version otherwise
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        return _dispatch(args)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except SystemExit as stop:
+        return _after_exit(stop)
+    except Exception as error:
+        if debugging() or not is_user_error(error):
+            raise
+        return _say(f"error: {one_line(error)}", exit_code(error))
+
+
+def run() -> None:
+    """Entry point of the ``dife`` script."""
+    sys.exit(main())
+
+
+def _dispatch(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0
+    verb, *rest = args
+    if verb in ("--version", "version"):
+        print(f"dife-lightning {__version__}")
+        return 0
+    if verb not in VERBS:
+        raise UsageError(f"unknown verb '{verb}'. {did_you_mean(verb, VERBS)}")
+    return _load(VERBS[verb][0])(verb, rest)
+
+
+def _load(target: str) -> Callable[[str, list[str]], int]:
+    module, _, function = target.partition(":")
+    loaded: Callable[[str, list[str]], int] = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+def _after_exit(stop: SystemExit) -> int:
+    """Give the exit code of a SystemExit; Lightning turns Ctrl-C into one, which is 130 by convention."""
+    if isinstance(stop.__context__, KeyboardInterrupt):
+        return _say("interrupted; go on with `dife fit --ckpt_path runs/<run>/checkpoints/last.ckpt`", 130)
+    if stop.code is None or isinstance(stop.code, int):
+        return stop.code or 0
+    return _say(f"error: {stop.code}", 1)
+
+
+def _say(text: str, code: int) -> int:
+    print(text, file=sys.stderr)
+    return code

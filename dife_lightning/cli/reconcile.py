@@ -1,0 +1,54 @@
+"""Settings of a checkpoint against settings of the command: what the user said wins.
+
+Lightning merges a checkpoint's hyper-parameters over explicit flags without a word
+(https://github.com/Lightning-AI/pytorch-lightning/pull/21455). Here they only fill what was left at its default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+_BOOKKEEPING = ("_class_path", "_instantiator", "method")
+
+
+class Reconciled(NamedTuple):
+    """``updates``: settings to take from the checkpoint; ``notes``: one line per difference."""
+
+    updates: dict[str, Any]
+    notes: list[str]
+
+
+def reconcile(
+    saved: Mapping[str, Any], explicit: Mapping[str, Any], accepted: Mapping[str, Any], class_path: str
+) -> Reconciled:
+    """Decide which hyper-parameters of a checkpoint to use.
+
+    Args:
+        saved: the checkpoint's hyper-parameters, with ``_class_path`` if the command line wrote them.
+        explicit: arguments of the model that the user gave, on the command line or in a configuration file.
+        accepted: all arguments of the model with their present values, defaults included.
+        class_path: of the model that the command asks for.
+    """
+    wrote = saved.get("_class_path", class_path)
+    if wrote != class_path:
+        return Reconciled({}, [f"model: the checkpoint was written by {wrote}, kept the given {class_path}"])
+    updates: dict[str, Any] = {}
+    notes: list[str] = []
+    for key, value in saved.items():
+        if key in _BOOKKEEPING or _same(accepted.get(key), value):
+            continue
+        if key not in accepted:
+            notes.append(f"model.{key}: the checkpoint has {value!r}, this version has no such setting")
+        elif key in explicit:
+            notes.append(f"model.{key}: the checkpoint has {value!r}, kept the given {accepted[key]!r}")
+        else:
+            updates[key] = value
+    return Reconciled(updates, notes)
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Compare values that may have become lists on their way through YAML."""
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(_same(a, b) for a, b in zip(left, right, strict=True))
+    return bool(left == right)

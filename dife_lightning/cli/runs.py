@@ -1,0 +1,87 @@
+"""Run folders: ``runs/<name>/`` with checkpoints, metrics, the resolved configuration and the environment.
+
+    runs/first/
+      resolved.yaml  environment.json  metrics.csv
+      checkpoints/best.ckpt  checkpoints/last.ckpt
+      eval/test-human_dog/  (what `dife test` wrote)
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from dife_lightning.cli.errors import UsageError
+
+RESOLVED = "resolved.yaml"
+ENVIRONMENT = "environment.json"
+#: Shipped folders whose files say how to run, not what; they give no run its name.
+_MODIFIERS = ("trainer", "debug")
+
+
+def run_of_checkpoint(checkpoint: str | Path | None) -> Path | None:
+    """Return the run folder that a checkpoint lies in (``<run>/checkpoints/x.ckpt``), or None."""
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    for folder in (path, *path.parents[:2]):
+        if (folder / RESOLVED).is_file() and "eval" not in folder.parts[-2:-1]:
+            return folder
+    return None
+
+
+def stem_of(configs: Iterable[str]) -> str | None:
+    """Return the stem of the last configuration that names an experiment, or None."""
+    stems = [Path(name).stem for name in configs if Path(name).parent.name not in _MODIFIERS]
+    stems = [stem for stem in stems if stem != Path(RESOLVED).stem]
+    return stems[-1] if stems else None
+
+
+def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: bool = False) -> Path:
+    """Make and return the folder of a new run; an earlier run is never written into.
+
+    Args:
+        root: the folder of all runs.
+        name: what the user called the run; ``<stem>-<date>-<time>`` if None.
+        stem: of the configuration, for the default name.
+        overwrite: remove an earlier run called ``name`` first.
+
+    Returns:
+        ``<root>/<name>``, with ``-2``, ``-3``, ... appended where that exists.
+    """
+    _check_name(name)
+    base = Path(root) / (name or f"{stem or 'run'}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+    if overwrite and name and base.exists():
+        _remove_run(base)
+    for folder in _numbered(base):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise UsageError(f"no free run name for {base}.")
+
+
+def _numbered(base: Path) -> Iterable[Path]:
+    yield base
+    yield from (base.with_name(f"{base.name}-{number}") for number in range(2, 10_000))
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and (not name or Path(name).name != name or name in (".", "..")):
+        raise UsageError(f"--run '{name}' is not a folder name; use --runs_root for the folder that holds the runs.")
+
+
+def _remove_run(folder: Path) -> None:
+    """Delete a folder only if it looks like a run."""
+    if any(folder.iterdir()) and not (folder / RESOLVED).is_file():
+        raise UsageError(f"--overwrite: {folder} is not a run ({RESOLVED} is missing), so it is left alone.")
+    shutil.rmtree(folder)
+
+
+def drop_if_empty(folder: Path) -> None:
+    """Remove a run folder into which nothing was written."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,103 @@
+"""The Trainer as the command line uses it: one more value of ``precision``, whole checkpoints, a CSV log per run."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISION_INPUT
+from torch import Tensor
+
+from dife_lightning.cli.precision import probe_precision
+from dife_lightning.errors import TrainingError
+from dife_lightning.files import atomic_write
+
+
+class DifeTrainer(Trainer):
+    """A Trainer that also takes ``precision="auto"``: bf16 where a one-second probe finds it faster."""
+
+    def __init__(self, *, precision: Literal["auto"] | _PRECISION_INPUT | None = None, **kwargs: Any) -> None:
+        """Resolve ``precision``; see :class:`lightning.Trainer` for all arguments.
+
+        Args:
+            precision: ``auto`` or a value of Lightning's.
+            **kwargs: passed to Lightning's Trainer.
+        """
+        super().__init__(precision=probe_precision().name if precision == "auto" else precision, **kwargs)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there when complete; refuses weights that are not finite.
+
+    Lightning's own writing passes through the system's temporary folder, from where the move is a copy that can be cut
+    short if that is another file system.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write ``checkpoint`` to ``path``.
+
+        Raises:
+            TrainingError: a weight is NaN or infinite; the file that was at ``path`` stays.
+        """
+        broken = first_non_finite(checkpoint.get("state_dict", {}))
+        if broken is not None:
+            step = checkpoint.get("global_step", "?")
+            raise TrainingError(
+                f"weight '{broken}' is not finite at step {step}; no checkpoint is written and the last good one is "
+                "kept. Lower the learning rate, or use precision 32-true."
+            )
+        with atomic_write(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def first_non_finite(state: dict[str, Any]) -> str | None:
+    """Return the name of the first floating-point tensor that holds a NaN or an infinity, or None."""
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            return name
+    return None
+
+
+class RunLogger(CSVLogger):
+    """``metrics.csv`` in the run's own folder; a resumed run goes on in the same file."""
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(save_dir=folder, name="", version="")
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Write nothing: ``resolved.yaml`` has all settings."""
+
+    @property
+    def experiment(self) -> Any:
+        """The writer of the CSV file."""
+        if self._experiment is None:
+            os.makedirs(self.root_dir, exist_ok=True)
+            self._experiment = _AppendingWriter(log_dir=self.log_dir)
+        return self._experiment
+
+
+class _AppendingWriter(ExperimentWriter):
+    """Lightning's writer deletes an older ``metrics.csv``; this one continues it."""
+
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if path.is_file():
+            with path.open(newline="") as file:
+                self.metrics_keys = list(next(csv.reader(file), []))
+
+
+class StepProgressBar(RichProgressBar):
+    """Lightning's rich bar without the ``/-2`` that it shows when only ``max_steps`` is set."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        if self.trainer.max_epochs not in (None, -1):
+            return super()._get_train_description(current_epoch)
+        return f"{f'to step {self.trainer.max_steps}':{len(self.validation_description)}}"

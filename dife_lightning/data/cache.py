@@ -1,0 +1,83 @@
+"""A folder of prepared evaluation sets, so that the same thousands of renders are not made again for each test."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from dife_lightning.data.pairs import KeypointPairs, PairArrays
+from dife_lightning.files import atomic_write
+
+#: Raise it when the content of a cache file changes meaning.
+FORMAT = 1
+_ARRAYS = ("source_image", "target_image", "source_points", "target_points", "visible", "pair_id")
+
+
+def cache_folder() -> Path:
+    """Return the folder: ``DIFE_CACHE`` if set, else the platform's place for caches. It may not exist yet."""
+    if chosen := os.environ.get("DIFE_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "dife-lightning"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "dife-lightning" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dife-lightning"
+
+
+def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, disk: bool = True) -> None:
+    """Hold all items of ``pairs`` in memory: from the cache where it has them, else made now and kept there.
+
+    Args:
+        pairs: the set; it answers from memory afterwards.
+        key: everything that the items depend on (versions, list hash, framing, size, seeds).
+        num_workers: processes that make the items.
+        disk: read and write the cache folder.
+
+    A cache file that is damaged or of another shape is made anew; a folder that cannot be written is no error.
+    """
+    digest = hashlib.sha256(repr((FORMAT, *key)).encode()).hexdigest()[:24]
+    path = cache_folder() / "pairs" / f"{digest}.npz"
+    items = _read(path, pairs) if disk else None
+    if items is None:
+        items = _make(pairs, num_workers)
+        if disk:
+            _write(path, items)
+    pairs.prepared = items
+
+
+def _make(pairs: KeypointPairs, num_workers: int) -> list[PairArrays]:
+    return list(DataLoader(pairs, batch_size=None, num_workers=num_workers, collate_fn=_itself))
+
+
+def _itself(item: Any) -> Any:
+    return item
+
+
+def _write(path: Path, items: Sequence[PairArrays]) -> None:
+    arrays: dict[str, Any] = {name: np.stack([getattr(item, name) for item in items]) for name in _ARRAYS}
+    try:
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+    except OSError:
+        return  # a read-only or full disk costs time, not results
+
+
+def _read(path: Path, pairs: KeypointPairs) -> list[PairArrays] | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    shape = (len(pairs), pairs.size, pairs.size, 3)
+    if arrays["source_image"].shape != shape or any(len(array) != len(pairs) for array in arrays.values()):
+        return None
+    names = [str(name) for name in arrays.pop("pair_id")]
+    return [PairArrays(**{key: array[i] for key, array in arrays.items()}, pair_id=names[i]) for i in range(len(pairs))]

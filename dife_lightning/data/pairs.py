@@ -1,0 +1,249 @@
+"""Pairs of annotated faces: the items, batches and data module that every key-point evaluation uses.
+
+A reader only has to hand out :class:`~dife_lightning.data.faces.FaceItem`; which faces form a pair is a list of
+index pairs. An item is a pure function of its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dife_lightning.data.faces import FaceItem
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.schemes import get_scheme, to_layout
+from dife_lightning.transforms import resize
+
+
+class Faces(Protocol):
+    """Anything indexable that gives annotated faces."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> FaceItem: ...
+
+
+@dataclass
+class PairBatch:
+    """B pairs of one set.
+
+    Points are (B, P, 2), x then y, pixels of the S x S images, in the layout of all protocols (9-point, then
+    3-point: ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1].
+    """
+
+    source_image: Tensor
+    target_image: Tensor
+    source_points: Tensor
+    target_points: Tensor
+    #: (B, P) bool: visible in both images.
+    visible: Tensor
+    #: (B,) int64, number of the pair in its set.
+    index: Tensor
+    pair_id: list[str]
+    #: Kind of pair, source species first: ``human+dog``.
+    pair: str
+    framing: str
+    list_name: str
+
+    def __len__(self) -> int:
+        return len(self.pair_id)
+
+    @property
+    def species(self) -> tuple[str, str]:
+        """Species of the source and of the target."""
+        source, _, target = self.pair.partition("+")
+        return source, target
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
+        """Return the batch with its tensors on ``device``; Lightning calls this."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> PairBatch:
+        """Return the batch in page-locked memory; the DataLoader calls this."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Any) -> PairBatch:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(v) for name, v in values.items() if isinstance(v, Tensor)})
+
+
+@dataclass(frozen=True)
+class PairArrays:
+    """One prepared pair: uint8 images (S, S, 3), points (P, 2), visible (P,) in both."""
+
+    source_image: NDArray[np.uint8]
+    target_image: NDArray[np.uint8]
+    source_points: NDArray[np.float32]
+    target_points: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    pair_id: str
+
+
+class KeypointPairs(Dataset[PairArrays]):
+    """The pairs of one set: one kind of pair, one list, one framing.
+
+    Args:
+        source: faces of the first species.
+        target: faces of the second.
+        pairs: (index in ``source``, index in ``target``) for each pair.
+        pair: kind of pair, ``human+dog``.
+        list_name: which list the pairs are: ``paper``, ``long``, ``val``.
+        framing: ``jittered`` or ``plain``.
+        list_hash: SHA-256 of the list, recorded with the results.
+        size: side in pixels to which both images are brought.
+        scheme: landmark scheme of both readers (or of each: source, target).
+    """
+
+    def __init__(
+        self,
+        source: Faces,
+        target: Faces,
+        pairs: Sequence[tuple[int, int]],
+        *,
+        pair: str,
+        list_name: str,
+        framing: str = "plain",
+        list_hash: str = "",
+        size: int = 64,
+        scheme: str | tuple[str, str] = "animalweb-9",
+    ) -> None:
+        if not pairs:
+            raise DataError(f"the {list_name} list of {pair} is empty: expected at least one pair")
+        schemes = (scheme, scheme) if isinstance(scheme, str) else scheme
+        self.schemes = get_scheme(schemes[0]), get_scheme(schemes[1])
+        self.source, self.target, self.pairs, self.size = source, target, pairs, size
+        self.pair, self.list_name, self.framing, self.list_hash = pair, list_name, framing, list_hash
+        #: All items, where they have been rendered before (see data/cache.py).
+        self.prepared: Sequence[PairArrays] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the set: ``human+dog/long/jittered``."""
+        return f"{self.pair}/{self.list_name}/{self.framing}"
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Protocols that both schemes can serve."""
+        return tuple(name for name in self.schemes[0].maps if name in self.schemes[1].maps)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> PairArrays:
+        if self.prepared is not None:
+            return self.prepared[index]
+        i, j = self.pairs[index]
+        source, target = self._face(self.source[i], 0), self._face(self.target[j], 1)
+        return PairArrays(
+            source_image=source["image"],
+            target_image=target["image"],
+            source_points=source["points"],
+            target_points=target["points"],
+            visible=source["visible"] & target["visible"],
+            pair_id=f"{source['name']}>{target['name']}",
+        )
+
+    def _face(self, item: FaceItem, side: int) -> FaceItem:
+        image, points = resize(item["image"], item["points"], self.size)
+        points, visible = to_layout(points, item["visible"], self.schemes[side])
+        return FaceItem(image=image, points=points, visible=visible, name=item["name"])
+
+    def collate(self, items: Sequence[tuple[int, PairArrays]]) -> PairBatch:
+        """Make a batch of (number, pair) tuples."""
+        index, pairs = zip(*items, strict=True)
+        return PairBatch(
+            source_image=_images([pair.source_image for pair in pairs]),
+            target_image=_images([pair.target_image for pair in pairs]),
+            source_points=torch.from_numpy(np.stack([pair.source_points for pair in pairs])),
+            target_points=torch.from_numpy(np.stack([pair.target_points for pair in pairs])),
+            visible=torch.from_numpy(np.stack([pair.visible for pair in pairs])),
+            index=torch.tensor(index, dtype=torch.int64),
+            pair_id=[pair.pair_id for pair in pairs],
+            pair=self.pair,
+            framing=self.framing,
+            list_name=self.list_name,
+        )
+
+    def loader(self, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:
+        """Return the loader of the set, in list order."""
+        return DataLoader(
+            _Numbered(self),
+            batch_size=batch_size,
+            num_workers=num_workers,
+            collate_fn=self.collate,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+        )
+
+
+class _Numbered(Dataset[tuple[int, PairArrays]]):
+    """The pairs with their numbers."""
+
+    def __init__(self, pairs: KeypointPairs) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[int, PairArrays]:
+        return index, self.pairs[index]
+
+
+def _images(images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Return uint8 (S, S, 3) images as (B, 3, S, S) float32 in [-1, 1]."""
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return (batch.float() / 127.5 - 1).contiguous()
+
+
+def pairs_of(loader: Any) -> KeypointPairs:
+    """Return the set behind a loader; ConfigError for a loader of something else."""
+    dataset = getattr(loader, "dataset", None)
+    if isinstance(dataset, _Numbered):
+        return dataset.pairs
+    found = type(dataset).__name__
+    raise ConfigError(f"a loader of {found} cannot be scored: use a data module of key-point pairs, e.g. WorldPairs")
+
+
+class PairsDataModule(L.LightningDataModule):
+    """Base of data modules that evaluate on pairs: subclasses fill ``val_sets`` and ``test_sets`` in ``setup``.
+
+    Args:
+        batch_size: pairs in a batch.
+        num_workers: loader processes.
+    """
+
+    def __init__(self, batch_size: int = 32, num_workers: int = 0) -> None:
+        super().__init__()
+        if batch_size < 1 or num_workers < 0:
+            raise ConfigError(f"batch_size {batch_size}, num_workers {num_workers}: expected >= 1 and >= 0")
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.val_sets: list[KeypointPairs] = []
+        self.test_sets: list[KeypointPairs] = []
+
+    def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
+        """Return ``{"val": {set name: hash}, "test": {...}}``, known without rendering or reading an image."""
+        raise NotImplementedError
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """One loader per validation set."""
+        return self._loaders(self.val_sets)
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """One loader per test set."""
+        return self._loaders(self.test_sets)
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """The test sets."""
+        return self._loaders(self.test_sets)
+
+    def _loaders(self, sets: Sequence[KeypointPairs]) -> list[DataLoader[Any]]:
+        pin = torch.cuda.is_available()
+        return [pairs.loader(self.batch_size, self.num_workers, pin) for pairs in sets]

@@ -1,0 +1,42 @@
+"""Errors whose text is written for the person at the keyboard.
+
+Each message is one line and says what was found, what was expected and what to type next.
+The command line prints it after ``error:`` and exits with a code other than 0.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DifeError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class AssetError(DifeError):
+    """A generator, teacher or other asset is missing, unknown or altered."""
+
+
+class CheckpointError(DifeError):
+    """A checkpoint is missing, truncated, of another kind, or does not fit the module."""
+
+
+class ConfigError(DifeError):
+    """A setting, or a combination of settings, that makes no sense."""
+
+
+class DataError(DifeError):
+    """A data folder, file or item cannot be used."""
+
+
+class TrainingError(DifeError):
+    """A training run that cannot go on, for example after a NaN loss."""
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Return ``"Known: a, b, c."`` preceded by the closest name to ``found``, if one is close."""
+    names = sorted(known)
+    close = difflib.get_close_matches(found, names, n=1, cutoff=0.5)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."

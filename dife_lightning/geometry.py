@@ -1,0 +1,119 @@
+"""The one coordinate convention, and every function that converts to or from it.
+
+A point is ``(x, y)``: x to the right, y down, in pixels of a stated image, with **pixel centres at integers**.
+An image of width W covers ``[-0.5, W - 0.5]``, so
+
+* resizing by a factor s maps ``x -> (x + 0.5) * s - 0.5``,
+* a horizontal flip maps ``x -> W - 1 - x``,
+* :func:`torch.nn.functional.grid_sample` (always ``align_corners=False`` here) wants ``(2 x + 1) / W - 1``.
+
+An affine map is a (..., 2, 3) matrix that takes a point of the *source* image to the *target* image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_normalized(points: Tensor, width: int, height: int) -> Tensor:
+    """Convert pixel ``points`` (..., 2) to the [-1, 1] coordinates of ``grid_sample(align_corners=False)``."""
+    size = points.new_tensor([width, height])
+    return (2 * points + 1) / size - 1
+
+
+def to_pixels(normalized: Tensor, width: int, height: int) -> Tensor:
+    """Inverse of :func:`to_normalized`."""
+    size = normalized.new_tensor([width, height])
+    return ((normalized + 1) * size - 1) / 2
+
+
+def resize_points(points: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Carry ``points`` (..., 2) from an image of ``old`` (width, height) to its resized version ``new``."""
+    scale = points.new_tensor([new[0] / old[0], new[1] / old[1]])
+    return (points + 0.5) * scale - 0.5
+
+
+def flip_points(points: Tensor, width: int) -> Tensor:
+    """Mirror ``points`` (..., 2) left to right in an image of ``width`` pixels (names are not exchanged)."""
+    return torch.stack((width - 1 - points[..., 0], points[..., 1]), dim=-1)
+
+
+def pixel_grid(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Return the pixel centres of an image as (height, width, 2), x then y."""
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device=device),
+        torch.arange(width, dtype=torch.float32, device=device),
+        indexing="ij",
+    )
+    return torch.stack((x, y), dim=-1)
+
+
+def affine_matrix(rotation: Tensor, scale: Tensor, shift: Tensor, width: int, height: int) -> Tensor:
+    """Rotation and scale about the image centre, then a shift.
+
+    Args:
+        rotation: (B,) degrees, positive turns the picture clockwise (y points down).
+        scale: (B,) factor, above 1 enlarges.
+        shift: (B, 2) as a fraction of the side, x then y.
+        width: image width in pixels.
+        height: image height in pixels.
+
+    Returns:
+        (B, 2, 3), source pixels to target pixels.
+    """
+    angle = rotation * (math.pi / 180)
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    linear = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), -2)
+    center = rotation.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    offset = center + shift * rotation.new_tensor([width, height]) - linear @ center
+    return torch.cat((linear, offset[..., None]), -1)
+
+
+def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
+    """Map ``points`` (B, K, 2) by ``matrix`` (B, 2, 3)."""
+    return points @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]
+
+
+def invert_affine(matrix: Tensor) -> Tensor:
+    """Invert (..., 2, 3) affine matrices."""
+    inverse = torch.linalg.inv(matrix[..., :2].float())
+    return torch.cat((inverse, -inverse @ matrix[..., 2:].float()), -1).to(matrix.dtype)
+
+
+def sampling_grid(matrix: Tensor, height: int, width: int, image_width: int, image_height: int) -> Tensor:
+    """Return the ``grid_sample`` grid (B, height, width, 2) that warps a map by ``matrix``.
+
+    The map may have another size than the image in whose pixels ``matrix`` is given: the warp is the same one.
+    """
+    pixels = pixel_grid(height, width, matrix.device).reshape(1, -1, 2)
+    target = resize_points(pixels, (width, height), (image_width, image_height))
+    source = apply_affine(invert_affine(matrix), target.expand(matrix.shape[0], -1, -1))
+    return to_normalized(source, image_width, image_height).reshape(-1, height, width, 2)
+
+
+def warp(maps: Tensor, grid: Tensor, padding: str = "reflection") -> Tensor:
+    """Sample ``maps`` (B, C, H, W) bilinearly at ``grid`` (B, h, w, 2); fp32 whatever the autocast state."""
+    with torch.autocast(maps.device.type, enabled=False):
+        warped = F.grid_sample(maps.float(), grid.float(), mode="bilinear", padding_mode=padding, align_corners=False)
+    return warped.to(maps.dtype)
+
+
+def inside_mask(grid: Tensor) -> Tensor:
+    """Return (B, h, w) bool: which samples of ``grid`` came from inside the source image."""
+    return (grid.abs() <= 1).all(dim=-1)
+
+
+def sample_points(maps: Tensor, points: Tensor, width: int, height: int) -> Tensor:
+    """Read ``maps`` (B, C, h, w) bilinearly at ``points`` (B, K, 2), pixels of a ``width`` x ``height`` image.
+
+    Returns:
+        (B, K, C), float32; points outside the image take the border's value.
+    """
+    grid = to_normalized(points.float(), width, height)[:, :, None]
+    with torch.autocast(maps.device.type, enabled=False):
+        read = F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return read[..., 0].transpose(1, 2)

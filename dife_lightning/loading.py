@@ -1,0 +1,89 @@
+"""``dife_lightning.load``: a trained method from its checkpoint alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dife_lightning.checkpoints import load_state, read_checkpoint
+from dife_lightning.errors import CheckpointError, did_you_mean
+from dife_lightning.registry import get_method, list_methods, method_name
+
+if TYPE_CHECKING:
+    from lightning import LightningModule
+
+#: Keys that the command line and Lightning put among the hyper-parameters.
+_BOOKKEEPING = {"_class_path", "_instantiator", "method"}
+
+
+def stamp(checkpoint: dict[str, Any], module: LightningModule) -> None:
+    """Record in ``checkpoint`` which method wrote it; call it in ``on_save_checkpoint``.
+
+    The command line records the class anyway; runs started from Python need this for :func:`load`.
+    """
+    name = method_name(type(module))
+    if name is not None:
+        checkpoint["method"] = name
+
+
+def load(path: str | Path) -> Any:
+    """Rebuild a trained method from a checkpoint of ours, on the CPU and in eval mode.
+
+    The class is looked up in the registry of methods; nothing that the file names is imported otherwise, and no
+    object but tensors and plain values is read from it. No generator or teacher is needed.
+
+    Args:
+        path: a ``.ckpt`` that ``dife fit`` or a Trainer wrote, or a run's folder (its best checkpoint is taken).
+
+    Returns:
+        The LightningModule, for example with ``embed(images)``.
+
+    Raises:
+        CheckpointError: missing, truncated, not of this project, or of a method that is not registered.
+    """
+    path = best_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    missing = [key for key in ("state_dict", "hyper_parameters") if not isinstance(checkpoint.get(key), dict)]
+    if missing:
+        raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{missing[0]}'.")
+    module = _build(path, checkpoint)
+    module.on_load_checkpoint(checkpoint)
+    load_state(module, checkpoint["state_dict"], source=path)
+    return module.eval()
+
+
+def best_checkpoint(path: str | Path) -> Path:
+    """Return ``path``, or the best (else the last) checkpoint if it is a run's folder."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        for name in ("best.ckpt", "last.ckpt"):
+            if (path / "checkpoints" / name).is_file():
+                return path / "checkpoints" / name
+        raise CheckpointError(f"{path} has no checkpoints/best.ckpt or last.ckpt; give a checkpoint file or a run.")
+    return path
+
+
+def _build(path: Path, checkpoint: dict[str, Any]) -> Any:
+    """Construct the untrained module with the hyper-parameters of the checkpoint."""
+    given = checkpoint["hyper_parameters"]
+    cls = get_method(_method_of(path, checkpoint))
+    try:
+        return cls(**{key: value for key, value in given.items() if key not in _BOOKKEEPING})
+    except TypeError as error:
+        raise CheckpointError(f"{path}: its settings do not fit {cls.__name__} of this version ({error}).") from None
+
+
+def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
+    """Find the registered name of the method that wrote the checkpoint."""
+    hyper_parameters = checkpoint["hyper_parameters"]
+    class_path = hyper_parameters.get("_class_path", "")
+    name = checkpoint.get("method") or hyper_parameters.get("method")
+    if name is None and class_path.startswith("dife_lightning.methods."):
+        name = class_path.split(".")[2].replace("_", "-")
+    known = list_methods()
+    if name in known:
+        return str(name)
+    if not name and not class_path:
+        raise CheckpointError(f"{path} does not say which method wrote it, so it is not a checkpoint of dife-lightning.")
+    found = name or class_path
+    raise CheckpointError(f"{path} was written by '{found}', which is no method here. {did_you_mean(found, known)}")

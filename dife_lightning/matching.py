@@ -1,0 +1,147 @@
+"""Key-point transfer by nearest-neighbour search in a dense embedding.
+
+The default is the protocol behind the published pixel errors (DIFE, after DVE's ``find_descriptor``): the source
+point is rounded to a cell (halves to even), its descriptor is compared with **every** target cell by the raw dot
+product, the first maximum wins, and the answer is ``cell * stride`` without a half-pixel offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dife_lightning.errors import ConfigError, did_you_mean
+
+Similarity = Literal["dot", "cosine"]
+Size = int | tuple[int, int]
+
+#: Most similarities held at once: 2^25 float32 are 128 MiB.
+MAX_SIMILARITIES = 2**25
+
+
+@dataclass(frozen=True)
+class MatchingOptions:
+    """How an evaluation matches; kept apart from a method's hyper-parameters, so no checkpoint can change it."""
+
+    similarity: Similarity = "dot"
+    subpixel: bool = False
+
+    def __post_init__(self) -> None:
+        if self.similarity not in ("dot", "cosine"):
+            raise ConfigError(f"similarity '{self.similarity}': {did_you_mean(self.similarity, ('dot', 'cosine'))}")
+
+
+def transfer(
+    source_embedding: Tensor,
+    target_embedding: Tensor,
+    points: Tensor,
+    *,
+    source_size: Size | None = None,
+    target_size: Size | None = None,
+    similarity: Similarity = "dot",
+    subpixel: bool = False,
+) -> Tensor:
+    """Carry points of the source image to the target image.
+
+    Args:
+        source_embedding: (B, n, h, w), any float dtype; compared in float32 also under autocast.
+        target_embedding: (B, n, h', w').
+        points: (B, K, 2), x then y, pixels of the source image; points outside it take the nearest cell.
+        source_size: side, or (width, height), of the source image in pixels; the map's own size if None.
+        target_size: the same for the target image.
+        similarity: ``dot`` (the paper's, no normalisation) or ``cosine``.
+        subpixel: Ours, not the paper's: read the source bilinearly instead of at the rounded cell, and move the
+            winning target cell by at most half a cell to the top of the parabolas through it and its neighbours
+            (free of temperature, so equally valid for both similarities and any scale of the embedding).
+
+    Returns:
+        (B, K, 2) float32, pixels of the target image.
+
+    Raises:
+        ConfigError: the embeddings do not fit each other, or an unknown similarity.
+    """
+    _check(source_embedding, target_embedding, points, similarity)
+    height, width = target_embedding.shape[-2:]
+    with torch.autocast(points.device.type, enabled=False):
+        cells = points.float() / _stride(source_embedding, source_size)
+        queries = _read(source_embedding.float(), cells, bilinear=subpixel)
+        targets = target_embedding.float().flatten(2)
+        if similarity == "cosine":
+            queries, targets = F.normalize(queries, dim=1), F.normalize(targets, dim=1)
+        best = _search(queries, targets, (height, width), subpixel)
+        return best * _stride(target_embedding, target_size)
+
+
+def _check(source: Tensor, target: Tensor, points: Tensor, similarity: str) -> None:
+    MatchingOptions(similarity)  # type: ignore[arg-type]
+    if source.ndim != 4 or target.ndim != 4 or source.shape[:2] != target.shape[:2]:
+        found = f"{tuple(source.shape)} and {tuple(target.shape)}"
+        raise ConfigError(f"embeddings of shapes {found}: expected (B, n, h, w) with equal B and n for both")
+    if points.ndim != 3 or points.shape[0] != source.shape[0] or points.shape[2] != 2:
+        raise ConfigError(f"points of shape {tuple(points.shape)}: expected ({source.shape[0]}, K, 2), x then y")
+
+
+def _stride(embedding: Tensor, size: Size | None) -> Tensor:
+    """Return the (2,) image pixels per cell, x then y."""
+    height, width = embedding.shape[-2:]
+    pair = (width, height) if size is None else (size, size) if isinstance(size, int) else size
+    return torch.tensor([pair[0] / width, pair[1] / height], dtype=torch.float32, device=embedding.device)
+
+
+def _read(embedding: Tensor, cells: Tensor, *, bilinear: bool) -> Tensor:
+    """Return the descriptors (B, n, K) at ``cells`` (B, K, 2): the nearest ones, or between four cells."""
+    last = cells.new_tensor([embedding.shape[-1] - 1, embedding.shape[-2] - 1])
+    if not bilinear:
+        return _gather(embedding, cells.round().clamp(min=cells.new_zeros(2), max=last).long())
+    cells = cells.clamp(min=cells.new_zeros(2), max=last)
+    low = cells.floor()
+    high, part = torch.minimum(low + 1, last), cells - low
+    queries = embedding.new_zeros(embedding.shape[0], embedding.shape[1], cells.shape[1])
+    for x, weight_x in ((low[..., 0], 1 - part[..., 0]), (high[..., 0], part[..., 0])):
+        for y, weight_y in ((low[..., 1], 1 - part[..., 1]), (high[..., 1], part[..., 1])):
+            queries = queries + (weight_x * weight_y)[:, None] * _gather(embedding, torch.stack((x, y), -1).long())
+    return queries
+
+
+def _gather(embedding: Tensor, cells: Tensor) -> Tensor:
+    index = cells[..., 1] * embedding.shape[-1] + cells[..., 0]
+    return embedding.flatten(2).gather(2, index[:, None].expand(-1, embedding.shape[1], -1))
+
+
+def _search(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: bool) -> Tensor:
+    """Find the best cell (B, K, 2) for ``queries`` (B, n, K) among ``targets`` (B, n, h*w), in bounded memory."""
+    cells = targets.shape[-1]
+    points = max(1, min(queries.shape[-1], MAX_SIMILARITIES // cells))
+    pairs = max(1, MAX_SIMILARITIES // (cells * points))
+    rows = []
+    for query, target in zip(queries.split(pairs), targets.split(pairs), strict=True):
+        parts = [_best_cells(part, target, shape, subpixel) for part in query.split(points, dim=-1)]
+        rows.append(torch.cat(parts, dim=1) if parts else query.new_zeros(len(query), 0, 2))
+    return torch.cat(rows) if rows else queries.new_zeros(0, queries.shape[-1], 2)
+
+
+def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: bool) -> Tensor:
+    scores = torch.bmm(queries.transpose(1, 2), targets)
+    index = scores.argmax(dim=-1)  # the first maximum
+    best = torch.stack((index % shape[1], index // shape[1]), dim=-1)
+    return best + _parabola_shift(scores.unflatten(-1, shape), best) if subpixel else best.float()
+
+
+def _parabola_shift(scores: Tensor, best: Tensor) -> Tensor:
+    """Return the (B, K, 2) offset, within half a cell, of the parabola's top through each maximum."""
+    padded = F.pad(scores, (1, 1, 1, 1), mode="replicate").flatten(-2)
+    width = scores.shape[-1] + 2
+    centre = (best[..., 1] + 1) * width + best[..., 0] + 1
+    last = best.new_tensor([scores.shape[-1] - 1, scores.shape[-2] - 1])
+    shifts = []
+    for axis, step in ((0, 1), (1, width)):
+        low, mid, high = (padded.gather(-1, (centre + i * step)[..., None])[..., 0] for i in (-1, 0, 1))
+        bend = 2 * mid - low - high
+        shift = torch.where(bend > 0, (high - low) / (2 * bend.clamp(min=torch.finfo(bend.dtype).tiny)), 0)
+        inside = (best[..., axis] > 0) & (best[..., axis] < last[axis])
+        shifts.append(torch.where(inside, shift.clamp(-0.5, 0.5), 0))
+    return torch.stack(shifts, dim=-1)

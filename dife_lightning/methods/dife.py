@@ -1,0 +1,492 @@
+"""DIFE: one dense embedding for faces of several species, learnt without labels and without real images.
+
+Stage one (warm-up) distils the surface teacher and the generators' features (equations 1 and 2); stage two adds
+semantic matching on pseudo-pairs found by latent exploration (equations 3 to 6). The stage is a pure function of the
+step, and one ``fit`` runs both.
+
+Reference: Dense Interspecies Face Embedding, NeurIPS 2022.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
+from dife_lightning.batches import StreamBatch
+from dife_lightning.checkpoints import read_tensors
+from dife_lightning.embedders import Embedder, load_embedder
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.exploration import ExplorationOptions, explore
+from dife_lightning.generators import Generator, load_generator
+from dife_lightning.geometry import (
+    apply_affine,
+    inside_mask,
+    invert_affine,
+    pixel_grid,
+    resize_points,
+    sampling_grid,
+    warp,
+)
+from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
+from dife_lightning.losses.matching import semantic_matching_loss
+from dife_lightning.methods._base import EmbedderModule
+from dife_lightning.methods._dife_options import (
+    ConverterOptions,
+    DistillationOptions,
+    EncoderOptions,
+    MatchingLossOptions,
+    OptimizerOptions,
+    PairOptions,
+    as_options,
+    plain,
+)
+from dife_lightning.methods._schedule import make_optimizer, step_plateau
+from dife_lightning.nn.converter import Converters
+from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.pseudo_pairs import PairBank, PseudoPairs
+from dife_lightning.randomness import normal, torch_generator, uniform
+
+METHOD = "DIFE"
+Stage = Literal["warmup", "matching"]
+
+
+def stage_at(step: int, warmup_steps: int) -> Stage:
+    """Return the stage of an optimiser step, counted from 0."""
+    return "warmup" if step < warmup_steps else "matching"
+
+
+class DIFE(EmbedderModule):
+    """Dense Interspecies Face Embedding.
+
+    Args:
+        domains: domain -> channels n_d of its generator's tapped layer.
+        generators: domain -> generator, a shipped name or a file; only training needs them.
+        teacher: surface teacher, a shipped name or a file; only training needs it.
+        layer: tapped layer in the paper's numbers.
+        size: side of the encoder's images.
+        dim: channels n of the embedding; the teacher's.
+        lambda_k1: weight of the distillation from the surface teacher (equation 1; paper 1e-2).
+        lambda_k2: weight of the distillation from the generators' features (equation 2; paper 1).
+        lambda_m1: weight of the matching within a species (equation 5; paper 1e-2).
+        lambda_m2: weight of the matching across species (equation 6; paper 1e-2).
+        warmup_steps: optimiser steps before pseudo-pairs are made.
+        encoder: size of Φ.
+        converter: form of Ψ.
+        distillation: options of the warm-up losses.
+        matching_loss: options of the matching losses.
+        exploration: options of equation 3.
+        pairs: when and how many pseudo-pairs are made.
+        pair_augment: warp and colour jitter of pseudo-pairs.
+        optimizer: Adam and its schedule.
+        seed: of pseudo-pairs and their augmentation.
+        init_from: checkpoint whose weights (and nothing else) are the start.
+        share_every: steps between two measurements of each loss's share of the gradient; 0 never.
+
+    Any weight may be 0; its part is then not computed.
+
+    Raises:
+        ConfigError: no domain, a negative weight, or all weights 0.
+    """
+
+    def __init__(
+        self,
+        domains: dict[str, int],
+        generators: dict[str, str],
+        teacher: str = "world/teacher",
+        layer: int = 7,
+        size: int = 96,
+        dim: int = 16,
+        lambda_k1: float = 1e-2,
+        lambda_k2: float = 1.0,
+        lambda_m1: float = 1e-2,
+        lambda_m2: float = 1e-2,
+        warmup_steps: int = 1500,
+        encoder: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen
+        converter: ConverterOptions = ConverterOptions(),  # noqa: B008
+        distillation: DistillationOptions = DistillationOptions(),  # noqa: B008
+        matching_loss: MatchingLossOptions = MatchingLossOptions(),  # noqa: B008
+        exploration: ExplorationOptions = ExplorationOptions(),  # noqa: B008
+        pairs: PairOptions = PairOptions(),  # noqa: B008
+        pair_augment: AugmentOptions = AugmentOptions(),  # noqa: B008
+        optimizer: OptimizerOptions = OptimizerOptions(),  # noqa: B008
+        seed: int = 0,
+        init_from: str | None = None,
+        share_every: int = 50,
+    ) -> None:
+        given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
+        super().__init__()
+        self.save_hyperparameters({**given, "init_from": None})
+        _check(domains, generators, {k: v for k, v in given.items() if k.startswith("lambda_")}, warmup_steps)
+        self.domains, self.generator_names, self.teacher_name = dict(domains), dict(generators), teacher
+        self.layer, self.size, self.dim, self.warmup_steps = layer, size, dim, warmup_steps
+        self.weights = {"k1": lambda_k1, "k2": lambda_k2, "m1": lambda_m1, "m2": lambda_m2}
+        self.distillation = as_options(DistillationOptions, distillation)
+        self.matching_loss = as_options(MatchingLossOptions, matching_loss)
+        self.exploration = as_options(ExplorationOptions, exploration)
+        self.pair_options = as_options(PairOptions, pairs)
+        self.pair_augment = as_options(AugmentOptions, pair_augment)
+        self.optimizer_options = as_options(OptimizerOptions, optimizer)
+        self.seed, self.init_from, self.share_every = seed, init_from, share_every
+        shape, form = as_options(EncoderOptions, encoder), as_options(ConverterOptions, converter)
+        self.converter_side = form.side
+        self.encoder = HourglassEncoder(dim, shape.planes, shape.blocks, shape.depth, groups=shape.groups)
+        self.converters = Converters(dim, domains, form.kind, form.hidden, form.groups, form.kernel)
+        for domain, channels in domains.items():
+            self.register_buffer(f"mean_{domain}", torch.zeros(channels))
+            self.register_buffer(f"deviation_{domain}", torch.zeros(channels))
+        self.bank = PairBank(self.pair_options.bank_size)
+        self.generators: dict[str, Generator] = {}
+        self.teacher: Embedder | None = None
+
+    # Inference
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H, W), float32."""
+        return self.encoder(images).float()
+
+    def convert(self, embedding: Tensor, domain: str) -> Tensor:
+        """Map the embedding (B, dim, h, w) to the (normalised) feature space (B, n_d, h, w) of ``domain``."""
+        if self.converter_side is not None:
+            embedding = _resize(embedding, self.converter_side)
+        return self.converters(embedding, domain)
+
+    # Set-up
+
+    def setup(self, stage: str) -> None:
+        """For fit: load the frozen parts, check that they fit, measure the features' statistics."""
+        if stage != "fit":
+            return
+        self.generators = {d: load_generator(self.generator_names[d]).to(self.device) for d in self.domains}
+        for domain, channels in self.domains.items():
+            found = self.generators[domain].layer_shape(self.layer)[0]
+            if found != channels:
+                raise ConfigError(
+                    f"domain '{domain}': layer {self.layer} of {self.generator_names[domain]} has {found} channels, "
+                    f"the config says {channels}; set model.init_args.domains.{domain}: {found}"
+                )
+        if self.weights["k1"]:
+            self.teacher = load_embedder(self.teacher_name).to(self.device)
+            if self.teacher.dim != self.dim:
+                raise ConfigError(f"teacher {self.teacher_name} has {self.teacher.dim} channels, dim is {self.dim}")
+        if self.init_from is not None:
+            self._load_weights(self.init_from)
+        self._measure_features()
+
+    def _load_weights(self, path: str) -> None:
+        """Take the weights, and nothing else, from another run's checkpoint."""
+        if not Path(path).is_file():
+            raise CheckpointError(f"init_from: no file {path}; give the checkpoint of another run")
+        tensors, _ = read_tensors(path)
+        own = self.state_dict()
+        fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+        if not any(k.startswith("encoder.") for k in fitting):
+            raise CheckpointError(f"init_from: {path} holds no encoder of this size; found {len(tensors)} tensors")
+        self.load_state_dict({**own, **fitting})
+
+    @torch.no_grad()
+    def _measure_features(self) -> None:
+        """Mean and deviation of each feature channel over generator samples, once."""
+        for domain, generator in self.generators.items():
+            mean, deviation = self._statistics(domain)
+            if bool((deviation > 0).all()):
+                continue
+            if self.distillation.normalize_features == "none":
+                deviation.fill_(1.0)
+                continue
+            z = normal((self.distillation.statistics_samples, generator.z_dim), self.seed, "statistics", domain)
+            parts = [
+                generator.features(generator.map(part.to(self.device), truncation=self.pair_options.truncation), self.layer)
+                for part in z.split(32)
+            ]
+            features = torch.cat(parts).float()
+            mean.copy_(features.mean(dim=(0, 2, 3)))
+            deviation.copy_(features.std(dim=(0, 2, 3)).clamp(min=1e-6))
+
+    def _statistics(self, domain: str) -> tuple[Tensor, Tensor]:
+        return self.get_buffer(f"mean_{domain}"), self.get_buffer(f"deviation_{domain}")
+
+    def normalize(self, features: Tensor, domain: str) -> Tensor:
+        """Bring generator features (B, n_d, h, w) to mean 0 and deviation 1 per channel, fp32."""
+        mean, deviation = self._statistics(domain)
+        return (features.float() - mean[:, None, None]) / deviation[:, None, None]
+
+    # Training
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of the current step."""
+        return stage_at(self.global_step, self.warmup_steps)
+
+    def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
+        """One step: distil; in the matching stage also match pseudo-pairs."""
+        losses = self.distill(batch)
+        if self.stage == "matching" and (self.weights["m1"] or self.weights["m2"]):
+            self.refresh_pairs(self.global_step - self.warmup_steps)
+            losses |= self.match()
+        weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        self._log(losses, total)
+        if self.share_every and self.global_step % self.share_every == 0:
+            self._log_shares(weighted)
+        return total
+
+    def distill(self, batch: StreamBatch) -> dict[str, Tensor]:
+        """Equations 1 and 2, each summed over the domains."""
+        domains = list(batch.domains)
+        images = torch.cat([batch.domains[d].images for d in domains])
+        embeddings = self.encoder(_channels_last(images)).split([len(batch.domains[d].images) for d in domains])
+        losses: dict[str, list[Tensor]] = {"k1": [], "k2": []}
+        for domain, embedding in zip(domains, embeddings, strict=True):
+            samples, options = batch.domains[domain], self.distillation
+            valid = samples.valid if options.mask else None
+            if self.weights["k1"]:
+                surface = self._surface(samples.images, samples.originals, samples.affine)
+                losses["k1"].append(surface_distillation_loss(embedding, surface, valid, options.reduction))
+            if self.weights["k2"]:
+                converted = self.convert(embedding, domain)
+                features = _resize(self.normalize(samples.features, domain), converted.shape[-1], "nearest")
+                small = None if valid is None else _resize_mask(valid, converted.shape[-1])
+                losses["k2"].append(feature_distillation_loss(converted, features, small, options.reduction))
+        return {name: torch.stack(parts).sum() for name, parts in losses.items() if parts}
+
+    def _surface(self, images: Tensor, originals: Tensor, affine: Tensor) -> Tensor:
+        """The surface teacher's embedding (B, dim, S, S) of the warped images."""
+        assert self.teacher is not None
+        if self.distillation.teacher_view == "warped":
+            return self.teacher.embed(images)
+        side = images.shape[-1]
+        return warp(self.teacher.embed(originals), sampling_grid(affine, side, side, side, side), "border")
+
+    def match(self) -> dict[str, Tensor]:
+        """Equations 5 and 6 on pairs drawn from the bank: ``m1`` within, ``m2`` across species."""
+        kinds = list(self.bank.pairs)
+        count = max(1, self.pair_options.batch_size // len(kinds))
+        generator = torch_generator(self.seed, "pair-batch", self.global_step, self.global_rank)
+        drawn = [self.bank.sample(*kind, count, generator) for kind in kinds]
+        errors = self._matching_errors(
+            torch.cat([p.original for p in drawn]), torch.cat([p.partner for p in drawn]), [len(p) for p in drawn]
+        )
+        losses: dict[str, list[Tensor]] = {"m1": [], "m2": []}
+        for (source, target), error in zip(kinds, errors, strict=True):
+            losses["m1" if source == target else "m2"].append(error)
+        return {name: torch.stack(parts).sum() for name, parts in losses.items() if parts}
+
+    def _matching_errors(self, originals: Tensor, partners: Tensor, counts: list[int]) -> list[Tensor]:
+        """Matching loss of each kind of pair; images (P, 3, S, S) of all kinds, ``counts`` of each."""
+        options = self.matching_loss
+        first, first_map = self._warp_pair_side(originals, "original")
+        second, second_map = self._warp_pair_side(partners, "partner" if options.independent_warps else "original")
+        embedding = _resize(self.encoder(_channels_last(torch.cat((first, second)))), options.side)
+        source, target = embedding.chunk(2)
+        if options.stop_gradient == "original":
+            source = source.detach()
+        both = [(source, target, first_map, second_map)]
+        if options.symmetric:
+            both.append((target, source, second_map, first_map))
+        errors: list[list[Tensor]] = [[] for _ in counts]
+        for a, b, map_a, map_b in both:
+            truth, valid = pair_correspondence(map_a, map_b, options.side, self.size)
+            for slot, rows in zip(errors, torch.arange(len(a), device=a.device).split(counts), strict=True):
+                slot.append(self._matching_error(a[rows], b[rows], truth[rows], valid[rows]))
+        return [torch.stack(parts).mean() for parts in errors]
+
+    def _matching_error(self, source: Tensor, target: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        o = self.matching_loss
+        queries = None
+        if o.queries is not None:
+            order = torch.randperm(o.side**2, generator=torch_generator(self.seed, "queries", self.global_step))
+            queries = order[: o.queries].to(source.device)
+        return semantic_matching_loss(
+            source, target, truth, valid, weights=o.weights, temperature=o.temperature, window=o.window, power=o.power,
+            reduction=o.reduction, queries=queries, chunk=o.chunk,
+        )  # fmt: skip
+
+    def _warp_pair_side(self, images: Tensor, which: str) -> tuple[Tensor, Tensor]:
+        """Warp and jitter one side of the pairs; returns images and (P, 2, 3) affine maps."""
+        count = AFFINE_NUMBERS + COLOR_NUMBERS
+        numbers = uniform((len(images), count), self.seed, "pair-warp", which, self.global_step, self.global_rank)
+        numbers = numbers.to(images.device)
+        affine = draw_affine(numbers, self.pair_augment, self.size, self.size)
+        warped = warp(
+            images, sampling_grid(affine, self.size, self.size, self.size, self.size), self.pair_augment.padding
+        )
+        color = uniform((len(images), COLOR_NUMBERS), self.seed, "pair-color", which, self.global_step).to(images.device)
+        if which == "original":
+            color = numbers[:, AFFINE_NUMBERS:]
+        return color_jitter(warped, color, self.pair_augment), affine
+
+    # Pseudo-pairs
+
+    def kinds_of_pairs(self) -> list[tuple[str, str]]:
+        """Ordered pairs of domains that the weights ask for."""
+        names = list(self.domains)
+        within = [(d, d) for d in names] if self.weights["m1"] else []
+        across = [(a, b) for a in names for b in names if a != b] if self.weights["m2"] else []
+        return within + across
+
+    @torch.no_grad()
+    def refresh_pairs(self, matching_step: int) -> None:
+        """Synthesise pseudo-pairs if this step of the matching stage asks for it."""
+        options = self.pair_options
+        if matching_step % options.refresh_every and len(self.bank):
+            return
+        first = options.per_refresh if options.first is None else options.first
+        count = options.per_refresh if len(self.bank) else first
+        self.encoder.eval()
+        made = {kind: self.make_pairs(*kind, count, self.global_step) for kind in self.kinds_of_pairs()}
+        self.encoder.train()
+        for (source, target), pairs in made.items():
+            self.bank.add(source, target, pairs.best(options.keep))
+        self._log_pairs(made)
+
+    def make_pairs(self, source: str, target: str, count: int, drawing: int) -> PseudoPairs:
+        """Draw ``count`` originals of ``source`` and explore ``target`` for their partners (equation 3).
+
+        Args:
+            source: domain of the originals.
+            target: domain of the partners.
+            count: number of pairs.
+            drawing: number of the drawing; the same number draws the same originals.
+        """
+        z = normal((count, self.generators[source].z_dim), self.seed, "pairs", drawing, self.global_rank)
+        parts = [self._explore(source, target, part.to(self.device)) for part in z.split(self.pair_options.chunk)]
+        pairs = parts[0]
+        for part in parts[1:]:
+            pairs = pairs.join(part)
+        pairs.index = torch.full_like(pairs.index, drawing)
+        return pairs
+
+    def _explore(self, source: str, target: str, z: Tensor) -> PseudoPairs:
+        """One chunk: originals of ``source`` from ``z`` and their partners in ``target``."""
+        first, second = self.generators[source], self.generators[target]
+        psi = self.pair_options.truncation
+        w = first.map(z, truncation=psi)
+        original = _to_size(first.image(w), self.size)
+        side = second.layer_shape(self.layer)[1]
+        wanted = _resize(self.convert(self.encoder(_channels_last(original)), target).float(), side, "nearest")
+        # the same z in both domains: a start that already shares pose where the generators were fine-tuned
+        start = second.mean_w.expand(len(z), -1)
+        if self.pair_options.start == "same-z" and source != target:
+            start = second.map(z, truncation=psi)[:, 0]
+        found = explore(
+            second, self.layer, wanted, start, second.mean_w, self.exploration, lambda f: self.normalize(f, target)
+        )
+        partner = _to_size(second.image(found.w), self.size)
+        index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+        return PseudoPairs(
+            original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance
+        )
+
+    # Optimiser and logs
+
+    def configure_optimizers(self) -> Any:
+        """Adam over encoder and converters, with the chosen schedule."""
+        parameters = [*self.encoder.parameters(), *self.converters.parameters()]
+        return make_optimizer(parameters, self.optimizer_options, self.warmup_steps, self.trainer.max_steps)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step schedules of time; a plateau is stepped after validations instead."""
+        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            scheduler.step()
+
+    def on_validation_end(self) -> None:
+        """Tell a plateau schedule the validation error; its counter starts with the matching stage."""
+        if not self.trainer.sanity_checking and self.stage == "matching":
+            step_plateau(self.lr_schedulers(), self.trainer.callback_metrics.get(self.monitor))
+
+    def _log(self, losses: dict[str, Tensor], total: Tensor) -> None:
+        self.log("train/loss", total, prog_bar=True)
+        self.log_dict({f"train/{name}": loss for name, loss in losses.items()})
+        self.log("train/matching_stage", float(self.stage == "matching"))
+
+    def _log_shares(self, weighted: dict[str, Tensor]) -> None:
+        """Log each loss's share of the gradient at the encoder's last layer; warn where one hardly counts."""
+        last = self.encoder.output_layers[-1][-1].weight
+        norms = {
+            name: torch.autograd.grad(loss, last, retain_graph=True)[0].norm() if loss.requires_grad else loss * 0
+            for name, loss in weighted.items()
+        }
+        total = torch.stack(list(norms.values())).sum().clamp(min=1e-12)
+        for name, norm in norms.items():
+            share = float(norm / total)
+            self.log(f"train/share_{name}", share)
+            if share < 0.01 and self.weights[name]:
+                rank_zero_warn(
+                    f"loss {name} gives {share:.2%} of the gradient at step {self.global_step}; "
+                    f"raise lambda_{name} (now {self.weights[name]:g}) or set it to 0"
+                )
+
+    def _log_pairs(self, made: dict[tuple[str, str], PseudoPairs]) -> None:
+        for (source, target), pairs in made.items():
+            name = f"pairs/{source}_{target}"
+            self.log(f"{name}_start_distance", pairs.start_distance.mean())
+            self.log(f"{name}_distance", pairs.distance.mean())
+            self.log(f"{name}_w_distance", pairs.w_distance.mean())
+
+
+def pair_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> tuple[Tensor, Tensor]:
+    """Where the cells of the first warped image lie in the second, both warped from one geometry.
+
+    Args:
+        first: (P, 2, 3) affine of the first image, in its pixels.
+        second: (P, 2, 3) affine of the second.
+        side: side of the maps that are matched.
+        size: side of the images.
+
+    Returns:
+        (P, side, side, 2) in cells of the second map, and (P, side, side) bool: the cell was inside the common
+        geometry's image and its partner is inside the second.
+    """
+    cells = pixel_grid(side, side, first.device).reshape(1, -1, 2)
+    pixels = resize_points(cells, (side, side), (size, size)).expand(len(first), -1, -1)
+    common = apply_affine(invert_affine(first), pixels)
+    partner = resize_points(apply_affine(second, common), (size, size), (side, side))
+    limits = ((common > -0.5) & (common < size - 0.5)).all(-1) & ((partner > -0.5) & (partner < side - 0.5)).all(-1)
+    return partner.reshape(-1, side, side, 2), limits.reshape(-1, side, side)
+
+
+def _check(domains: dict[str, int], generators: dict[str, str], weights: dict[str, float], warmup_steps: int) -> None:
+    if not domains:
+        raise ConfigError("domains is empty; name at least one, for example {human: 64, dog: 64}")
+    missing = [d for d in domains if d not in generators]
+    if missing:
+        raise ConfigError(f"domain '{missing[0]}' has no generator; add generators.{missing[0]}: a name or file")
+    for name, value in weights.items():
+        if not value >= 0:
+            raise ConfigError(f"{name} is {value}; a weight must be 0 (leave the loss out) or above")
+    if not any(weights.values()):
+        raise ConfigError("all lambdas are 0, so there is nothing to learn; set at least one above 0")
+    if not weights["lambda_k2"] and (weights["lambda_m1"] or weights["lambda_m2"]):
+        raise ConfigError("lambda_k2 is 0: pseudo-pairs need trained converters; set lambda_m1 and lambda_m2 to 0 too")
+    if warmup_steps < 0:
+        raise ConfigError(f"warmup_steps is {warmup_steps}; expected 0 or more")
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _resize(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
+    """Resize (B, C, h, w) to ``side`` x ``side``; bilinear is antialiased when shrinking."""
+    if maps.shape[-1] == side and maps.shape[-2] == side:
+        return maps
+    if mode == "nearest":
+        return F.interpolate(maps, (side, side), mode="nearest")
+    if maps.shape[-1] % side == 0 and maps.shape[-1] > side:
+        return F.avg_pool2d(maps, maps.shape[-1] // side)
+    return F.interpolate(maps.float(), (side, side), mode="bilinear", antialias=maps.shape[-1] > side)
+
+
+def _resize_mask(mask: Tensor, side: int) -> Tensor:
+    """Shrink (B, h, w) bool; a cell counts if its centre does."""
+    return F.interpolate(mask[:, None].float(), (side, side), mode="nearest")[:, 0] > 0.5
+
+
+def _to_size(images: Tensor, size: int) -> Tensor:
+    return _resize(images.float(), size).clamp(-1, 1)

@@ -1,0 +1,74 @@
+"""The world's surface teacher: DensePose CSE's role, learnt from sparse noisy clicks.
+
+Reference: Continuous Surface Embeddings, NeurIPS 2020 (the role, not the network: see ``nn/surface.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dife_lightning.batches import ClickBatch
+from dife_lightning.checkpoints import write_tensors
+from dife_lightning.geometry import sample_points
+from dife_lightning.methods._base import EmbedderModule
+from dife_lightning.nn.surface import SurfaceNet, surface_code
+
+METHOD = "SurfaceTeacher"
+
+
+class SurfaceTeacher(EmbedderModule):
+    """Regress the surface code at clicked points.
+
+    Args:
+        dim: channels of the code.
+        code_scale: highest typical frequency of the code in turns per unit; low means coarse.
+        side: side to which images are shrunk before the network sees them.
+        width: channels of the network.
+        blocks: residual blocks of the network.
+        lr: Adam's step size, falling to 0 along a cosine.
+    """
+
+    def __init__(
+        self,
+        dim: int = 16,
+        code_scale: float = 0.3,
+        side: int = 16,
+        width: int = 48,
+        blocks: int = 3,
+        lr: float = 2e-3,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.dim, self.code_scale, self.lr = dim, code_scale, lr
+        self.architecture = {"dim": dim, "side": side, "width": width, "blocks": blocks}
+        self.network = SurfaceNet(**self.architecture)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W)."""
+        return self.network(images)
+
+    def training_step(self, batch: ClickBatch, batch_idx: int) -> Tensor:
+        """Squared distance between the code at each click and the code of its surface coordinate."""
+        side = batch.images.shape[-1]
+        found = sample_points(self.network(batch.images), batch.points, side, side)
+        wanted = surface_code(batch.uv, self.dim, self.code_scale)
+        error = (found - wanted).square().sum(-1)
+        loss = (error * batch.inside).sum() / batch.inside.sum().clamp(min=1)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam with a cosine to 0."""
+        adam = torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, self.trainer.max_steps))
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+
+    def export(self, path: str | Path) -> None:
+        """Write the network as safetensors, so that ``load_embedder`` reads it."""
+        metadata = {"kind": "surface-teacher", "architecture": json.dumps(self.architecture)}
+        write_tensors(path, self.network.state_dict(), metadata)

@@ -1,0 +1,75 @@
+"""Bootstrap intervals of a mean error over pairs, and of the difference between two methods on the same pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import DataError
+
+Interval = tuple[float, float]
+
+
+def bootstrap_ci(
+    errors: NDArray[np.floating],
+    visible: NDArray[np.bool_],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of the mean error when **pairs** are drawn anew.
+
+    Args:
+        errors: (N, K), any value where not visible.
+        visible: (N, K).
+        resamples: how many sets of N pairs are drawn.
+        level: mass inside the interval.
+        seed: of the draw.
+
+    Returns:
+        Lower and upper end. Each resample's value is a ratio of sums, as is the mean it is about.
+    """
+    sums, counts = _per_pair(errors, visible)
+    weights = _draws(len(sums), resamples, seed)
+    return _interval(_ratio(weights @ sums, weights @ counts), level)
+
+
+def paired_difference(
+    errors_a: NDArray[np.floating],
+    errors_b: NDArray[np.floating],
+    visible: NDArray[np.bool_],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, Interval]:
+    """Return mean error of a minus that of b on the same (N, K) points, and its interval over the same pairs."""
+    if errors_a.shape != errors_b.shape:
+        raise DataError(f"errors of shapes {errors_a.shape} and {errors_b.shape}: a paired test needs the same points")
+    (a, counts), (b, _) = _per_pair(errors_a, visible), _per_pair(errors_b, visible)
+    weights = _draws(len(a), resamples, seed)
+    return float((a - b).sum() / counts.sum()), _interval(_ratio(weights @ (a - b), weights @ counts), level)
+
+
+def _per_pair(errors: NDArray[Any], visible: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if not visible.any():
+        raise DataError("no visible point: there is nothing to draw a confidence interval from")
+    return np.where(visible, errors, 0.0).sum(1, dtype=np.float64), visible.sum(1).astype(np.float64)
+
+
+def _draws(pairs: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return how often each resample holds each pair, (resamples, pairs)."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, pairs]))
+    return rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(np.float64)
+
+
+def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return sums[counts > 0] / counts[counts > 0]
+
+
+def _interval(values: NDArray[np.float64], level: float) -> Interval:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

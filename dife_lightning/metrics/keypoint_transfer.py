@@ -1,0 +1,200 @@
+"""Errors of key-point transfer: pixel error at 70 px, left/right swaps and PCK.
+
+A pixel error is the Euclidean distance in pixels of a crop scaled to a side of 70 (DVE's unit, kept by DIFE):
+``distance * 70 / side``. The mean runs over all visible points of all pairs, not pair by pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from dife_lightning.errors import DataError
+from dife_lightning.schemes import LAYOUT, Protocol, flip_permutation, get_protocol
+
+ERROR_SIDE = 70
+#: PCK thresholds as parts of the image side, by the key under which they are reported (no dots: torchmetrics).
+PCK_THRESHOLDS = {"pck_image_05": 0.05, "pck_image_10": 0.1}
+
+
+class TransferSums(NamedTuple):
+    """What the numbers are made of, per landmark: float64 sums and int64 counts, all (K,); hits (T, K)."""
+
+    error: Tensor
+    points: Tensor
+    hits: Tensor
+    swaps: Tensor
+    swappable: Tensor
+
+
+@dataclass(frozen=True)
+class TransferScores:
+    """Results over a set of pairs. Errors in pixels of a 70-px crop; rates between 0 and 1, NaN where undefined."""
+
+    pixel_error: float
+    points: int
+    swap_rate: float
+    pck: dict[str, float]
+    per_landmark: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Records:
+    """One row per pair, in order of ``index`` and each pair once: points in pixels, (N, K, 2); sides in pixels."""
+
+    index: Tensor
+    predicted: Tensor
+    truth: Tensor
+    visible: Tensor
+    side: Tensor
+
+
+_STATES = tuple(field.name for field in fields(Records))
+
+
+def pixel_errors(predicted: Tensor, truth: Tensor, side: Tensor) -> Tensor:
+    """Return (B, K) float64 errors of (B, K, 2) points in images of ``side`` (B,) pixels, scaled to 70 px."""
+    distance = (predicted.double() - truth.double()).norm(dim=-1)
+    return distance * ERROR_SIDE / side.double()[:, None]
+
+
+def _keypoint_transfer_update(
+    predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor, protocol: Protocol
+) -> TransferSums:
+    """Add up errors, PCK hits and swaps.
+
+    Args:
+        predicted: (B, K, 2) pixels of the target image.
+        truth: (B, K, 2).
+        visible: (B, K) bool; other points, also NaN ones, change nothing.
+        side: (B,) side of the target image in pixels.
+        protocol: names and flip pairs of the K landmarks.
+    """
+    error = pixel_errors(predicted, truth, side).where(visible, 0.0)
+    thresholds = error.new_tensor([t * ERROR_SIDE for t in PCK_THRESHOLDS.values()])
+    hits = (error <= thresholds[:, None, None]) & visible
+    order = torch.as_tensor(flip_permutation(len(protocol.landmarks), protocol.flip_pairs), device=error.device)
+    paired = order != torch.arange(len(order), device=error.device)
+    swappable = visible & visible[:, order] & paired
+    to_partner = pixel_errors(predicted, truth[:, order], side)
+    swaps = swappable & (to_partner < error)
+    return TransferSums(error.sum(0), visible.sum(0), hits.sum(1), swaps.sum(0), swappable.sum(0))
+
+
+def _keypoint_transfer_compute(sums: TransferSums, protocol: Protocol, name: str = "pairs") -> TransferScores:
+    """Divide; DataError if not one point was visible."""
+    points = int(sums.points.sum())
+    if points == 0:
+        raise DataError(f"no visible point in '{name}' ({protocol.name}): there is nothing to score; check the pairs")
+    per_landmark = (sums.error / sums.points).tolist()
+    swappable = int(sums.swappable.sum())
+    return TransferScores(
+        pixel_error=float(sums.error.sum()) / points,
+        points=points,
+        swap_rate=int(sums.swaps.sum()) / swappable if swappable else float("nan"),
+        pck={key: int(hits.sum()) / points for key, hits in zip(PCK_THRESHOLDS, sums.hits, strict=True)},
+        per_landmark=dict(zip(protocol.landmarks, per_landmark, strict=True)),
+    )
+
+
+def keypoint_transfer_scores(
+    predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor, protocol: str, name: str = "pairs"
+) -> TransferScores:
+    """Score (B, K, 2) predictions of ``protocol``'s K landmarks; see the private halves for shapes and errors."""
+    known = get_protocol(protocol)
+    sums = _keypoint_transfer_update(predicted, truth, visible, side, known)
+    return _keypoint_transfer_compute(sums, known, name)
+
+
+class KeypointTransferMetric(Metric):
+    """Key-point transfer over a set of pairs, in the layout of all protocols (9 + 3 points).
+
+    The state is the points themselves, each pair with its number: small, exact under several processes (the pairs
+    that a distributed sampler repeats to fill up are dropped), and the table of predictions comes from it too.
+
+    Args:
+        protocols: which protocols ``compute`` reports.
+        name: name of the set, for error messages.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    index: list[Tensor]
+    predicted: list[Tensor]
+    truth: list[Tensor]
+    visible: list[Tensor]
+    side: list[Tensor]
+
+    def __init__(self, protocols: Sequence[str] = ("9-point", "3-point"), name: str = "pairs", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for protocol in protocols:
+            get_protocol(protocol)
+        self.protocols, self.set_name = tuple(protocols), name
+        for state in _STATES:
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor) -> None:
+        """Add a batch: pair numbers (B,), points (B, P, 2), visibility (B, P), target sides (B,) in pixels."""
+        self.index.append(index)
+        self.predicted.append(predicted.float())
+        self.truth.append(truth.float())
+        self.visible.append(visible.to(torch.uint8))  # not every backend gathers bool
+        self.side.append(side.float())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return ``{"9-point/pixel_error": ..., "9-point/landmark/nose": ..., ...}`` as float64 scalars."""
+        records = self.records()
+        flat = {}
+        for protocol in self.protocols:
+            for key, value in flatten(score_records(records, protocol, self.set_name)).items():
+                flat[f"{protocol}/{key}"] = torch.tensor(value, dtype=torch.float64, device=self.device)
+        return flat
+
+    def gather(self) -> Records:
+        """Return the records of all processes; every process must call it."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            return self.records()
+
+    def records(self) -> Records:
+        """Return the records held now; DataError if there are none."""
+        states = [_cat(getattr(self, state)) for state in _STATES]
+        if states[0].numel() == 0:
+            raise DataError(f"no pair was evaluated in '{self.set_name}': check the pair list and limit_*_batches")
+        index, order = _first_of_each(states[0])
+        predicted, truth, visible, side = (state[order] for state in states[1:])
+        return Records(index, predicted, truth, visible.bool(), side)
+
+
+def _cat(state: list[Tensor] | Tensor) -> Tensor:
+    if isinstance(state, Tensor):  # after a sync
+        return state
+    return torch.cat(state) if state else torch.empty(0)
+
+
+def _first_of_each(index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sorted distinct values and the position of the first of each."""
+    order = torch.argsort(index, stable=True)
+    ranked = index[order]
+    new = torch.ones_like(ranked, dtype=torch.bool)
+    new[1:] = ranked[1:] != ranked[:-1]
+    return ranked[new], order[new]
+
+
+def score_records(records: Records, protocol: str, name: str = "pairs") -> TransferScores:
+    """Score the part of ``records`` (in the layout of all protocols) that belongs to ``protocol``."""
+    part = LAYOUT[protocol]
+    points = (records.predicted[:, part], records.truth[:, part], records.visible[:, part])
+    return keypoint_transfer_scores(*points, records.side, protocol, name)
+
+
+def flatten(scores: TransferScores) -> dict[str, float]:
+    """Return the scores by the key under which they are logged."""
+    landmarks = {f"landmark/{name}": value for name, value in scores.per_landmark.items()}
+    return {"pixel_error": scores.pixel_error, "swap_rate": scores.swap_rate, **scores.pck, **landmarks}

@@ -1,0 +1,93 @@
+"""Converters Ψ^d: from the embedding, common to all species, to the generator's feature space of one domain.
+
+The paper says "three consecutive 7x7 convolutions"; the official code has 7x7-GN-ReLU, 7x7-GN-ReLU, 1x1. Both are
+here; the code's is the default because the public checkpoint has it.
+
+Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dife_lightning.errors import ConfigError, did_you_mean
+
+ConverterKind = Literal["official", "paper"]
+
+
+class Converter(nn.Module):
+    """Ψ of one domain: (B, dim, h, w) to (B, features, h, w).
+
+    Args:
+        dim: channels n of the embedding.
+        features: channels n_d of the generator's tapped layer.
+        kind: ``official`` ends in a 1x1, ``paper`` in a third 7x7 convolution.
+        hidden: channels between the layers (official: 64).
+        groups: groups of the group normalisation (official: 16).
+        kernel: side of the large kernels (official: 7).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        features: int,
+        kind: ConverterKind = "official",
+        hidden: int = 64,
+        groups: int = 16,
+        kernel: int = 7,
+    ) -> None:
+        super().__init__()
+        if kind not in ("official", "paper"):
+            raise ConfigError(f"unknown converter '{kind}'. {did_you_mean(kind, ('official', 'paper'))}")
+        if hidden % groups:
+            raise ConfigError(f"converter: hidden={hidden} is not a multiple of groups={groups}; change either")
+        last = kernel if kind == "paper" else 1
+        self.layer1 = nn.Conv2d(dim, hidden, kernel, padding=kernel // 2)
+        self.layer1_norm = nn.GroupNorm(groups, hidden)
+        self.layer2 = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2)
+        self.layer2_norm = nn.GroupNorm(groups, hidden)
+        self.layer3 = nn.Conv2d(hidden, features, last, padding=last // 2)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Map (B, dim, h, w) to (B, features, h, w)."""
+        x = F.relu(self.layer1_norm(self.layer1(embedding)))
+        x = F.relu(self.layer2_norm(self.layer2(x)))
+        return self.layer3(x)
+
+
+class Converters(nn.ModuleDict):
+    """One :class:`Converter` per domain, called with the domain's name.
+
+    Args:
+        dim: channels n of the embedding.
+        features: channels n_d of the tapped layer, per domain, in the order of the domains.
+        kind: see :class:`Converter`.
+        hidden: see :class:`Converter`.
+        groups: see :class:`Converter`.
+        kernel: see :class:`Converter`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        features: Mapping[str, int],
+        kind: ConverterKind = "official",
+        hidden: int = 64,
+        groups: int = 16,
+        kernel: int = 7,
+    ) -> None:
+        super().__init__({d: Converter(dim, n, kind, hidden, groups, kernel) for d, n in features.items()})
+
+    def forward(self, embedding: Tensor, domain: str) -> Tensor:
+        """Map (B, dim, h, w) to the feature space (B, n_d, h, w) of ``domain``.
+
+        Raises:
+            ConfigError: a domain that has no converter.
+        """
+        if domain not in self:
+            raise ConfigError(f"no converter for domain '{domain}'. {did_you_mean(domain, self.keys())}")
+        return self[domain](embedding)

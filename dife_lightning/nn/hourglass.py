@@ -1,0 +1,166 @@
+"""The hourglass encoder Φ of DIFE, which is DVE's hourglass with group instead of batch normalisation.
+
+References:
+    - [0]: Dense Interspecies Face Embedding, NeurIPS 2022, section 4.1 and its official networks.
+    - [1]: Descriptor Vector Exchange, ICCV 2019.
+    - [2]: Stacked Hourglass Networks, ECCV 2016.
+
+Parameter names and the order of the layers are those of the official checkpoints, so that they load as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dife_lightning.errors import ConfigError
+
+Norm = Callable[[int], nn.Module]
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation bottleneck: norm-relu-1x1, norm-relu-3x3, norm-relu-1x1, plus the input.
+
+    Maps (B, in_channels, h, w) to (B, 2 * planes, h, w); the shortcut is a bare 1x1 convolution where widths differ.
+    """
+
+    expansion = 2
+
+    def __init__(self, in_channels: int, planes: int, norm: Norm) -> None:
+        super().__init__()
+        out_channels = planes * self.expansion
+        self.bn1 = norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, planes, 1)
+        self.bn2 = norm(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1)
+        self.bn3 = norm(planes)
+        self.conv3 = nn.Conv2d(planes, out_channels, 1)
+        self.downsample = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, h, w) to (B, 2 * planes, h, w)."""
+        y = self.conv1(F.relu(self.bn1(x)))
+        y = self.conv2(F.relu(self.bn2(y)))
+        y = self.conv3(F.relu(self.bn3(y)))
+        return y + (x if self.downsample is None else self.downsample(x))
+
+
+def _blocks(in_channels: int, planes: int, count: int, norm: Norm) -> nn.Sequential:
+    width = planes * ResidualBlock.expansion
+    return nn.Sequential(*(ResidualBlock(in_channels if i == 0 else width, planes, norm) for i in range(count)))
+
+
+class Hourglass(nn.Module):
+    """One recursive hourglass: halve ``depth`` times, come back, add the skip of each level.
+
+    Maps (B, 2 * planes, h, w) to the same shape; h and w must be multiples of ``2 ** depth``.
+    """
+
+    def __init__(self, depth: int, planes: int, blocks: int, norm: Norm) -> None:
+        super().__init__()
+        self.depth = depth
+        width = planes * ResidualBlock.expansion
+        for level in range(depth, 0, -1):
+            slots = (1, 2, 3, 4) if level == 1 else (1, 2, 3)
+            for slot in slots:
+                self.add_module(f"layer{level}_{slot}", _blocks(width, planes, blocks, norm))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, C, h, w)."""
+        return self._level(self.depth, x)
+
+    def _level(self, level: int, x: Tensor) -> Tensor:
+        skip = self.get_submodule(f"layer{level}_1")(x)
+        # The official network pools the skip's output, not its input as the hourglass paper draws it.
+        low = self.get_submodule(f"layer{level}_2")(F.max_pool2d(skip, 2))
+        low = self._level(level - 1, low) if level > 1 else self.get_submodule("layer1_4")(low)
+        low = self.get_submodule(f"layer{level}_3")(low)
+        return skip + F.interpolate(low, scale_factor=2.0, mode="nearest")
+
+
+class HourglassEncoder(nn.Module):
+    """Encoder Φ: image (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H, W), not normalised.
+
+    The defaults are the paper's network: 12,597,136 parameters at ``dim=16``. Slim variants lower ``planes``,
+    ``blocks`` and ``depth``.
+
+    Args:
+        dim: channels n of the embedding.
+        planes: bottleneck widths of the stem's three stages (official: 64, 128, 128). Stage outputs are twice as wide.
+        blocks: residual blocks per slot.
+        depth: halvings inside the hourglass; image sides must be multiples of ``2 ** (depth + 1)``.
+        stacks: number of hourglasses; every stack but the last is refined, only the last output is returned.
+        norm: ``group`` (DIFE) or ``batch`` (DVE).
+        groups: groups of the group normalisation; every width must be a multiple.
+        keep_size: bilinear x2 (align_corners=True) before the last convolution, so that the output has the image's
+            size; otherwise it has half of it (DVE).
+        scaled_norm_output: unit vectors times a learnt scale (starts at 20), an option of DVE.
+
+    Raises:
+        ConfigError: a width that ``groups`` does not divide.
+    """
+
+    def __init__(
+        self,
+        dim: int = 16,
+        planes: tuple[int, int, int] = (64, 128, 128),
+        blocks: int = 4,
+        depth: int = 4,
+        stacks: int = 1,
+        norm: Literal["group", "batch"] = "group",
+        groups: int = 16,
+        keep_size: bool = True,
+        scaled_norm_output: bool = False,
+    ) -> None:
+        super().__init__()
+        stem, middle, width = planes
+        if norm == "group" and any(p % groups for p in planes):
+            raise ConfigError(f"encoder planes {tuple(planes)} are not all multiples of groups={groups}; change either")
+        make: Norm = (lambda c: nn.GroupNorm(groups, c)) if norm == "group" else nn.BatchNorm2d
+        self.dim, self.side_multiple, self.keep_size = dim, 2 ** (depth + 1), keep_size
+        self.stride = 1 if keep_size else 2
+        self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3)
+        self.bn1 = make(stem)
+        self.layer1 = _blocks(stem, stem, 1, make)
+        self.layer2 = _blocks(2 * stem, middle, 1, make)
+        self.layer3 = _blocks(2 * middle, width, 1, make)
+        channels = 2 * width
+        self.hg = nn.ModuleList(Hourglass(depth, width, blocks, make) for _ in range(stacks))
+        self.output_layers = nn.ModuleList(self._head(channels, width, blocks, make) for _ in range(stacks))
+        self.normscale = nn.Parameter(torch.tensor(20.0)) if scaled_norm_output else None
+
+    def _head(self, channels: int, planes: int, blocks: int, norm: Norm) -> nn.Sequential:
+        up: list[nn.Module] = []
+        if self.keep_size:
+            up = [nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)]
+        layers: list[nn.Module] = [_blocks(channels, planes, blocks, norm), nn.Conv2d(channels, channels, 1)]
+        return nn.Sequential(*layers, norm(channels), nn.ReLU(), *up, nn.Conv2d(channels, self.dim, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, H, W) in [-1, 1] to (B, dim, H, W), or (B, dim, H/2, W/2) without ``keep_size``.
+
+        Raises:
+            ConfigError: sides that are not multiples of ``2 ** (depth + 1)``.
+        """
+        height, width = images.shape[-2:]
+        if height % self.side_multiple or width % self.side_multiple:
+            raise ConfigError(
+                f"the encoder got {width} x {height} images; sides must be multiples of {self.side_multiple}: "
+                "resize the images or lower the encoder's depth"
+            )
+        x = F.relu(self.bn1(self.conv1(images)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        for hourglass, head in zip(self.hg, self.output_layers, strict=True):
+            refined = hourglass(x)
+            out = head(refined)
+            x = refined
+        return out if self.normscale is None else F.normalize(out.float(), dim=1) * self.normscale
+
+    def count_parameters(self) -> int:
+        """Return the number of trainable values."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+

@@ -1,0 +1,331 @@
+"""StyleGAN2's generator (Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020).
+
+Parameter names are those of NVlabs' stylegan2-ada-pytorch, so that its networks load key by key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dife_lightning.errors import ConfigError
+from dife_lightning.nn.stylegan2_ops import (
+    GAIN,
+    SLOPE,
+    activate,
+    conv2d_up,
+    demodulation,
+    normalize_second_moment,
+    setup_filter,
+    upsample2d,
+)
+
+NoiseMode = Literal["const", "random", "none"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a generator.
+
+    Attributes:
+        channels: feature channels of the blocks at 4, 8, 16, ... pixels; their number sets the resolution.
+        z_dim: length of the latent z.
+        w_dim: length of the intermediate latent w.
+        c_dim: number of classes, 0 for an unconditional network.
+        mapping_layers: fully connected layers from z to w.
+    """
+
+    channels: tuple[int, ...]
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0
+    mapping_layers: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(int(count) for count in self.channels))
+        if len(self.channels) < 2 or min(self.channels) < 1:
+            raise ConfigError(f"channels {list(self.channels)}: expected two or more positive counts (4, 8, ... px)")
+        if min(self.z_dim, self.w_dim, self.mapping_layers) < 1 or self.c_dim < 0:
+            raise ConfigError("z_dim, w_dim and mapping_layers must be 1 or more and c_dim 0 or more")
+
+    @property
+    def resolution(self) -> int:
+        """Side of the image in pixels."""
+        return 2 ** (len(self.channels) + 1)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Sides of the blocks, 4 first."""
+        return tuple(2 ** (i + 2) for i in range(len(self.channels)))
+
+    @property
+    def num_ws(self) -> int:
+        """How many w vectors the synthesis network takes."""
+        return 2 * len(self.channels)
+
+    def layer_shape(self, layer: int) -> tuple[int, int]:
+        """Return (channels, side) of the feature map of ``layer``; see :func:`layer_resolution`."""
+        side = layer_resolution(layer)
+        if side not in self.resolutions:
+            last = 2 * len(self.channels) - 3
+            raise ConfigError(f"layer {layer} is above this {self.resolution}-px generator: use 1, 3, ..., {last}")
+        return self.channels[self.resolutions.index(side)], side
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return {**asdict(self), "channels": list(self.channels)}
+
+
+def layer_resolution(layer: int) -> int:
+    """Return the side of the block whose second convolution is ``layer``: 1 -> 8, 3 -> 16, 5 -> 32, 7 -> 64, ..."""
+    if layer < 1 or layer % 2 == 0:
+        raise ConfigError(f"layer {layer}: taps are second convolutions, odd numbers from 1 (5 is 32 px, 7 is 64 px)")
+    return 2 ** ((layer + 5) // 2)
+
+
+class FullyConnected(nn.Module):
+    """Linear layer with run-time scaled weights (equalised learning rate); always fp32."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: float = 0.0, lr_multiplier: float = 1.0, lrelu: bool = False
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((outputs,), bias))
+        self.weight_gain = lr_multiplier / math.sqrt(inputs)
+        self.bias_gain = lr_multiplier
+        self.lrelu = lrelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs) to (B, outputs)."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = F.linear(x.float(), self.weight.float() * self.weight_gain, self.bias.float() * self.bias_gain)
+        return activate(x) if self.lrelu else x
+
+
+class Mapping(nn.Module):
+    """z (and a class) to w: normalisation, then fully connected layers with a hundredth of the learning rate."""
+
+    w_avg: Tensor
+
+    def __init__(self, z_dim: int, c_dim: int, w_dim: int, layers: int, *, track_average: bool = True) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim, self.layers = z_dim, c_dim, w_dim, layers
+        if c_dim:
+            self.embed = FullyConnected(c_dim, w_dim)
+        width = z_dim + (w_dim if c_dim else 0)
+        for i in range(layers):
+            layer = FullyConnected(width if i == 0 else w_dim, w_dim, lr_multiplier=0.01, lrelu=True)
+            self.add_module(f"fc{i}", layer)
+        if track_average:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
+        """Map ``z`` (B, z_dim) and one-hot ``c`` (B, c_dim) to w (B, w_dim), fp32."""
+        parts = [normalize_second_moment(z)] if z is not None else []
+        if self.c_dim:
+            if c is None or c.shape[-1] != self.c_dim:
+                raise ConfigError(f"this network is conditional: pass c of shape (B, {self.c_dim})")
+            parts.append(normalize_second_moment(self.embed(c.float())))
+        x = torch.cat(parts, dim=1)
+        for i in range(self.layers):
+            x = self.get_submodule(f"fc{i}")(x)
+        return x
+
+    @torch.no_grad()
+    def update_average(self, w: Tensor, decay: float = 0.995) -> None:
+        """Move ``w_avg`` towards the mean of ``w`` (B, w_dim)."""
+        self.w_avg.copy_(w.detach().float().mean(0).lerp(self.w_avg, decay))
+
+
+def truncate(ws: Tensor, mean_w: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
+    """Pull ``ws`` (B, num_ws, w_dim) towards ``mean_w`` (w_dim): 1 leaves them, 0 gives the mean.
+
+    Only the first ``cutoff`` of the num_ws vectors are pulled if it is given.
+    """
+    if psi == 1:
+        return ws
+    pulled = mean_w.lerp(ws, psi)
+    return pulled if cutoff is None else torch.cat((pulled[:, :cutoff], ws[:, cutoff:]), dim=1)
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU; optionally to twice the side."""
+
+    resample_filter: Tensor
+    noise_const: Tensor
+
+    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.resolution, self.up = resolution, up
+        self.affine = FullyConnected(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("resample_filter", setup_filter())
+        # Demodulation cancels a constant factor; this one keeps half-precision activations small.
+        self.style_gain = 1 / math.sqrt(inputs * 9)
+
+    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode = "const", rng: torch.Generator | None = None) -> Tensor:
+        """Map ``x`` (B, I, h, w) with ``w`` (B, w_dim) to (B, O, resolution, resolution)."""
+        styles = self.affine(w) * self.style_gain
+        factors = demodulation(self.weight, styles) * GAIN
+        x = x * styles.to(x.dtype)[:, :, None, None]
+        x = conv2d_up(x, self.weight, self.resample_filter) if self.up else F.conv2d(x, self.weight, padding=1)
+        # The activation's gain is moved before it (leaky ReLU is homogeneous), which saves a pass over the map.
+        bias = (self.bias * GAIN).to(x.dtype)[:, None, None]
+        x = torch.addcmul(bias, x, factors.to(x.dtype)[:, :, None, None])
+        if noise != "none":
+            x = x + (self._noise(x, noise, rng) * (self.noise_strength * GAIN)).to(x.dtype)
+        return F.leaky_relu_(x, SLOPE)
+
+    def _noise(self, x: Tensor, mode: NoiseMode, rng: torch.Generator | None) -> Tensor:
+        if mode == "const":
+            return self.noise_const
+        return torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device, generator=rng)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to RGB, without demodulation."""
+
+    def __init__(self, inputs: int, w_dim: int) -> None:
+        super().__init__()
+        self.affine = FullyConnected(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.style_gain = 1 / math.sqrt(inputs)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Map ``x`` (B, I, h, w) with ``w`` (B, w_dim) to RGB (B, 3, h, w), fp32."""
+        batch, channels, height, width = x.shape
+        # A 1x1 convolution is a matrix product per pixel: here the weights are scaled, which are far smaller than x.
+        weight = self.weight[:, :, 0, 0] * (self.affine(w) * self.style_gain)[:, None]
+        pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        rgb = torch.bmm(pixels, weight.to(x.dtype).transpose(1, 2)).float() + self.bias
+        return rgb.reshape(batch, height, width, 3).permute(0, 3, 1, 2)
+
+
+class SynthesisBlock(nn.Module):
+    """The two convolutions (one at 4 px) and the RGB output of one resolution."""
+
+    resample_filter: Tensor
+
+    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int) -> None:
+        super().__init__()
+        self.register_buffer("resample_filter", setup_filter())
+        if inputs == 0:
+            self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(inputs, outputs, w_dim, resolution, up=True)
+        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, resolution)
+        self.torgb = ToRGB(outputs, w_dim)
+        self.num_convs = 1 if inputs == 0 else 2
+
+    def features(self, x: Tensor | None, ws: Tensor, noise: NoiseMode, rng: torch.Generator | None) -> Tensor:
+        """Return the block's feature map; ``ws`` (B, num_convs or more, w_dim)."""
+        if x is None:
+            x = self.const[None].expand(ws.shape[0], -1, -1, -1)
+        else:
+            x = self.conv0(x, ws[:, 0], noise, rng)
+        return self.conv1(x, ws[:, self.num_convs - 1], noise, rng)
+
+    def image(self, image: Tensor | None, x: Tensor, w: Tensor) -> Tensor:
+        """Add this resolution's RGB of ``x`` to the upsampled running ``image``."""
+        rgb = self.torgb(x, w)
+        return rgb if image is None else upsample2d(image, self.resample_filter) + rgb
+
+
+class Synthesis(nn.Module):
+    """w to image: a learnt 4x4 constant, blocks of twice the side each, RGB outputs summed (skip architecture)."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        inputs = 0
+        for resolution, outputs in zip(architecture.resolutions, architecture.channels, strict=True):
+            self.add_module(f"b{resolution}", SynthesisBlock(inputs, outputs, architecture.w_dim, resolution))
+            inputs = outputs
+
+    def forward(
+        self,
+        ws: Tensor,
+        upto_layer: int | None = None,
+        *,
+        tap_layer: int | None = None,
+        noise: NoiseMode = "const",
+        rng: torch.Generator | None = None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Synthesise an image, a feature map, or both.
+
+        Args:
+            ws: (B, num_ws, w_dim).
+            upto_layer: stop at this layer: nothing above it and no RGB is computed, the image is None.
+            tap_layer: return this layer's features beside the image.
+            noise: the stored constant noise, fresh noise, or none.
+            rng: source of fresh noise.
+
+        Returns:
+            Image (B, 3, R, R), about [-1, 1], fp32; and features (B, C, r, r) of the tapped layer.
+        """
+        tap = upto_layer if upto_layer is not None else tap_layer
+        side = self.architecture.layer_shape(tap)[1] if tap is not None else 0
+        x = image = features = None
+        start = 0
+        for resolution in self.architecture.resolutions:
+            block = self.get_submodule(f"b{resolution}")
+            assert isinstance(block, SynthesisBlock)
+            x = block.features(x, ws[:, start:], noise, rng)
+            start += block.num_convs
+            features = x if resolution == side else features
+            if upto_layer is not None and resolution == side:
+                return None, features
+            if upto_layer is None:
+                image = block.image(image, x, ws[:, start])
+        return image, features
+
+
+class Generator(nn.Module):
+    """Mapping and synthesis together."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.mapping = Mapping(
+            architecture.z_dim, architecture.c_dim, architecture.w_dim, architecture.mapping_layers
+        )
+        self.synthesis = Synthesis(architecture)
+
+    def map(
+        self, z: Tensor, c: Tensor | None = None, truncation: float = 1.0, cutoff: int | None = None
+    ) -> Tensor:
+        """Map ``z`` (B, z_dim) to ws (B, num_ws, w_dim), truncated towards the mean w."""
+        ws = self.mapping(z, c)[:, None].expand(-1, self.architecture.num_ws, -1)
+        return truncate(ws, self.mapping.w_avg, truncation, cutoff)
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+        noise: NoiseMode = "const",
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return images (B, 3, R, R), about [-1, 1]."""
+        image, _ = self.synthesis(self.map(z, c, truncation), noise=noise, rng=rng)
+        assert image is not None
+        return image
+
+
+def parse_channels(channels: Sequence[int] | None, resolution: int, base: int = 16384, most: int = 512) -> list[int]:
+    """Return ``channels``, or the public networks' table min(base / side, most) for 4, 8, ..., ``resolution`` px."""
+    if channels is not None:
+        return list(channels)
+    return [min(base // side, most) for side in (2**i for i in range(2, int(math.log2(resolution)) + 1))]

@@ -1,0 +1,75 @@
+"""The world's surface teacher: a small network in the role of DensePose CSE.
+
+CSE embeds every pixel of a body into the space of its surface, the same for all species, and is coarse inside a face
+because it sees a face as a small part of a body and learns from a few clicked points. This network is coarse for the
+same reasons: it looks at the image shrunk to a few pixels, its surface code has low frequencies only, and it learns
+from sparse noisy clicks.
+
+Reference: Continuous Surface Embeddings, NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dife_lightning.randomness import normal, uniform
+
+
+def surface_code(uv: Tensor, dim: int = 16, scale: float = 0.3, seed: int = 7) -> Tensor:
+    """Random Fourier features of the canonical surface coordinate, unit length.
+
+    The stand-in for CSE's vertex embeddings: nearby surface points have nearby codes, in all species alike.
+
+    Args:
+        uv: (..., 2) canonical coordinates in [-1, 1].
+        dim: even number of channels.
+        scale: standard deviation of the frequencies in turns per unit; low means coarse.
+        seed: fixes the frequencies.
+
+    Returns:
+        (..., dim), unit length.
+    """
+    half = dim // 2
+    frequencies = normal((2, half), seed, "surface-frequencies").to(uv.device) * scale
+    phases = uniform((half,), seed, "surface-phases").to(uv.device)
+    angle = 2 * torch.pi * (uv @ frequencies + phases)
+    return torch.cat((angle.cos(), angle.sin()), dim=-1) / half**0.5
+
+
+class SurfaceNet(nn.Module):
+    """Image (B, 3, H, W) in [-1, 1] to surface codes (B, dim, H, W), unit length.
+
+    Args:
+        dim: channels of the code.
+        side: the image is shrunk to ``side`` x ``side`` before anything looks at it.
+        width: channels inside.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, dim: int = 16, side: int = 16, width: int = 48, blocks: int = 3) -> None:
+        super().__init__()
+        self.dim, self.side = dim, side
+        self.stem = nn.Conv2d(5, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.GroupNorm(8, width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width),
+                nn.ReLU(), nn.Conv2d(width, width, 3, padding=1),
+            )
+            for _ in range(blocks)
+        )  # fmt: skip
+        self.whole = nn.Linear(width, width)
+        self.head = nn.Conv2d(width, dim, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W), float32."""
+        small = F.interpolate(images.float(), (self.side, self.side), mode="bilinear", antialias=True)
+        ramp = torch.linspace(-1, 1, self.side, device=images.device)
+        place = torch.stack(torch.meshgrid(ramp, ramp, indexing="xy")).expand(len(images), -1, -1, -1)
+        x = self.stem(torch.cat((small, place), dim=1))
+        for block in self.blocks:
+            x = x + block(x)
+            x = x + self.whole(x.mean(dim=(2, 3)))[:, :, None, None]
+        code = F.interpolate(self.head(x).float(), images.shape[-2:], mode="bilinear", align_corners=False)
+        return F.normalize(code, dim=1)

@@ -1,0 +1,142 @@
+"""Augmentation of annotated image files; the only module that touches albumentations (pinned, no longer kept up).
+
+What it adds to that library: our coordinate convention (pixel centres at integers) through resize, crop and flip;
+exchange of left and right landmarks by a flip; landmarks that never vanish; and a seed for **each sample**, so that
+a draw depends on (seed, epoch, index) alone and not on workers, ranks or what was drawn before.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import ConfigError
+from dife_lightning.schemes import Pairs, flip_permutation
+
+if TYPE_CHECKING:
+    from albumentations import BasicTransform, Compose
+
+Image = NDArray[np.uint8]
+Points = NDArray[np.float32]
+Visible = NDArray[np.bool_]
+
+
+def resize(image: Image, points: Points, size: int) -> tuple[Image, Points]:
+    """Resize ``image`` (H, W, 3) to ``size`` x ``size`` and carry ``points`` (K, 2) along, x -> (x + 0.5) s - 0.5."""
+    import cv2
+
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):
+        return image, points
+    shrinks = size < min(height, width)
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    scale = np.array([size / width, size / height], dtype=np.float32)
+    return resized.astype(np.uint8, copy=False), ((points + 0.5) * scale - 0.5).astype(np.float32)
+
+
+class FaceTransform:
+    """Random crop, resize, flip and colour jitter of one annotated face.
+
+    Args:
+        size: side of the result in pixels.
+        crop_scale: least and greatest area of the random square-ish crop as a part of the image; (1, 1) crops nothing.
+        flip: probability of mirroring.
+        flip_pairs: landmarks that a mirrored face exchanges (see :class:`~dife_lightning.schemes.Scheme`).
+        jitter: strength of the colour jitter, 0 for none.
+        seed: first part of every sample's seed.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        crop_scale: tuple[float, float] = (1.0, 1.0),
+        flip: float = 0.0,
+        flip_pairs: Pairs = (),
+        jitter: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if size < 1 or not 0 < crop_scale[0] <= crop_scale[1] <= 1 or not 0 <= flip <= 1 or jitter < 0:
+            found = f"size {size}, crop_scale {crop_scale}, flip {flip}, jitter {jitter}"
+            raise ConfigError(f"{found}: expected size >= 1, 0 < crop_scale <= 1, 0 <= flip <= 1, jitter >= 0")
+        self.size, self.seed, self.flip_pairs = size, seed, flip_pairs
+        self._frame = _compose(_frame_steps(size, crop_scale))
+        self._flip = _compose(_flip_steps(flip))
+        self._color = _compose(_color_steps(jitter))
+
+    def __call__(
+        self, image: Image, points: Points, visible: Visible, *, epoch: int = 0, index: int = 0
+    ) -> tuple[Image, Points, Visible]:
+        """Transform one sample.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            points: (K, 2), x then y, pixels of ``image``; NaN allowed.
+            visible: (K,).
+            epoch: second part of the seed.
+            index: third part of the seed, the sample's number in its dataset.
+
+        Returns:
+            Image (size, size, 3), points (K, 2) in its pixels (same K, same meaning of each row), visibility (K,)
+            where a point that has left the picture is no longer visible.
+        """
+        frame, flip, color = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
+        # The library scales key-points by pixel edges (x * s), so they travel half a pixel shifted through it ...
+        image, edges = _apply(self._frame, int(frame), image, points + 0.5)
+        # ... but mirrors them by pixel centres (W - 1 - x), so they go unshifted through the flip.
+        image, points, visible = self._mirror(int(flip), image, edges - 0.5, visible)
+        image, _ = _apply(self._color, int(color), image, points[:0])
+        inside = ((points >= -0.5) & (points <= self.size - 0.5)).all(axis=-1)
+        return image, points, visible & inside
+
+    def _mirror(self, seed: int, image: Image, points: Points, visible: Visible) -> tuple[Image, Points, Visible]:
+        # A marker in column 0 tells whether the flip was drawn.
+        marked = np.concatenate((points, np.zeros((1, 2), np.float32)))
+        image, marked = _apply(self._flip, seed, image, marked)
+        points, flipped = marked[:-1], marked[-1, 0] > 0
+        if not flipped:
+            return image, points, visible
+        order = flip_permutation(len(points), self.flip_pairs)
+        return image, points[order], visible[order]
+
+
+def _apply(compose: Compose, seed: int, image: Image, points: Points) -> tuple[Image, Points]:
+    compose.set_random_seed(seed)
+    result = compose(image=image, keypoints=points.astype(np.float32))
+    return result["image"], np.asarray(result["keypoints"], dtype=np.float32).reshape(-1, 2)
+
+
+def _library() -> Any:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its version
+    import albumentations
+
+    return albumentations
+
+
+def _compose(steps: list[BasicTransform]) -> Compose:
+    library = _library()
+    # Points outside the picture must neither raise nor be dropped, which would renumber the rest.
+    keep = library.KeypointParams("xy", remove_invisible=False, check_each_transform=False)
+    composed: Compose = library.Compose(steps, keypoint_params=keep)
+    return composed
+
+
+def _frame_steps(size: int, crop_scale: tuple[float, float]) -> list[BasicTransform]:
+    library = _library()
+    if crop_scale == (1.0, 1.0):
+        return [library.Resize(size, size)]
+    return [library.RandomResizedCrop(size=(size, size), scale=crop_scale, ratio=(0.9, 1.1))]
+
+
+def _flip_steps(probability: float) -> list[BasicTransform]:
+    return [_library().HorizontalFlip(p=probability)] if probability else []
+
+
+def _color_steps(jitter: float) -> list[BasicTransform]:
+    if not jitter:
+        return []
+    amount = min(jitter, 1.0)
+    return [_library().ColorJitter(amount, amount, amount, min(0.1 * jitter, 0.5), p=1.0)]

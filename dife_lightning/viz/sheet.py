@@ -1,0 +1,94 @@
+"""What all pictures share: figures without a display, image panels, colours, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dife_lightning.files import atomic_write
+
+INK, FAINT = "#1f2430", "#8a90a0"
+#: Distinct on skin, fur and leaves; one per landmark, in turn.
+COLORS = ("#ff4d4d", "#ffa53b", "#ffe14d", "#7ee05a", "#3fd6c6", "#4da3ff", "#a678ff", "#ff6fd0", "#ffffff")
+#: For curves, on white.
+LINES = ("#2f6fde", "#e0562b", "#2a9d63", "#8a4fc9", "#c9971c", "#5d6675", "#c2387f", "#17a2b8")
+
+
+def to_image(image: Tensor) -> NDArray[np.uint8]:
+    """Return (3, H, W) in [-1, 1], clipped, as (H, W, 3) uint8."""
+    scaled = (image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().byte().permute(1, 2, 0).numpy()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty white figure of a size in inches that draws into memory."""
+    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def inches_grid(figure: Figure, rows: int, columns: int, *, top: float, bottom: float, side: float = 0.12) -> GridSpec:
+    """Return a grid of cells that leaves margins given in inches."""
+    width, height = figure.get_size_inches()
+    return GridSpec(
+        rows,
+        columns,
+        figure=figure,
+        left=side / width,
+        right=1 - side / width,
+        top=1 - top / height,
+        bottom=bottom / height,
+    )
+
+
+def title(figure: Figure, text: str, note: str = "") -> None:
+    """Write a heading at the top left and a fainter line below it."""
+    height, width = figure.get_size_inches()[1], figure.get_size_inches()[0]
+    figure.text(0.12 / width, 1 - 0.12 / height, text, fontsize=13, weight="bold", color=INK, va="top")
+    if note:
+        figure.text(0.12 / width, 1 - 0.40 / height, note, fontsize=9, color=FAINT, va="top")
+
+
+def show(axes: Any, image: NDArray[Any], *, edge: str | None = None, smooth: bool = True) -> None:
+    """Draw an image without ticks; pixel centres lie at integers, so points need no shift."""
+    axes.imshow(image, interpolation="bicubic" if smooth else "nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlim(-0.5, image.shape[1] - 0.5)
+    axes.set_ylim(image.shape[0] - 0.5, -0.5)
+    for spine in axes.spines.values():
+        spine.set_visible(edge is not None)
+        spine.set_edgecolor(edge or "none")
+        spine.set_linewidth(2.5)
+
+
+def pixels(figure: Figure) -> NDArray[np.uint8]:
+    """Render a figure as (H, W, 3) uint8."""
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, atomically."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png")
+    return Path(path)
+
+
+def send_to_loggers(loggers: Iterable[Any], name: str, image: NDArray[np.uint8], step: int) -> None:
+    """Give an (H, W, 3) uint8 picture to every logger that takes pictures (CSV does not)."""
+    for logger in loggers:
+        if callable(getattr(logger, "log_image", None)):
+            logger.log_image(key=name, images=[image], step=step)
+        elif callable(getattr(getattr(logger, "experiment", None), "add_image", None)):
+            logger.experiment.add_image(name, image, step, dataformats="HWC")

@@ -1,0 +1,56 @@
+"""Framing: rotation, scale and shift of the whole picture, background included."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import ConfigError
+
+FramingKind = Literal["plain", "jittered"]
+
+#: The evaluation's jitter: degrees, scale range, shift as a fraction of the side.
+MAX_ROTATION, SCALE_RANGE, MAX_SHIFT = 29.0, (0.75, 1.25), 0.1
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Rotate (degrees, positive is clockwise) and scale about the image centre, then shift by fractions of the side."""
+
+    rotation_deg: float = 0.0
+    scale: float = 1.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+
+    def matrix(self, size: int) -> NDArray[np.float64]:
+        """Return the (2, 3) map from pixels of the plain ``size`` x ``size`` picture to those of the framed one."""
+        angle = math.radians(self.rotation_deg)
+        cos, sin = self.scale * math.cos(angle), self.scale * math.sin(angle)
+        linear = np.array([[cos, -sin], [sin, cos]])
+        center = np.full(2, (size - 1) / 2)
+        offset = center + np.array([self.shift_x, self.shift_y]) * size - linear @ center
+        return np.concatenate((linear, offset[:, None]), 1)
+
+
+def draw_framing(kind: FramingKind, rng: np.random.Generator) -> Framing:
+    """Draw a framing: ``plain`` is none, ``jittered`` the evaluation's.
+
+    Raises:
+        ConfigError: unknown kind.
+    """
+    if kind == "plain":
+        return Framing()
+    if kind != "jittered":
+        raise ConfigError(f"framing '{kind}' is unknown; use 'plain' or 'jittered'")
+    rotation, scale = rng.uniform(-MAX_ROTATION, MAX_ROTATION), rng.uniform(*SCALE_RANGE)
+    shift_x, shift_y = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
+    return Framing(float(rotation), float(scale), float(shift_x), float(shift_y))
+
+
+def framing_for(kind: FramingKind, seed: int, index: int) -> Framing:
+    """Return the framing of item ``index`` of a data set with ``seed``: a pure function of both."""
+    return draw_framing(kind, np.random.default_rng(np.random.SeedSequence([seed, index, 1])))

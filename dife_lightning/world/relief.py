@@ -1,0 +1,240 @@
+"""The head as a relief: a height over the face plane, and the camera that looks at it.
+
+Ears, hair and mane are part of the same height field, so that whatever stands in front hides what is behind.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.world.anatomy import Individual, half_width, outline_radius
+from dife_lightning.world.noise import TILE, Floats, lookup, noise_pool, smoothstep
+
+Array = NDArray[np.float64]
+
+EXTENT = 1.8  #: the relief covers the face plane from -EXTENT to EXTENT
+CELLS = 168
+_LINE = np.linspace(-EXTENT, EXTENT, CELLS)
+_STEPS = 24
+_REFINEMENTS = 3
+_BELOW = -0.6
+
+
+@dataclass(frozen=True)
+class Relief:
+    """Height and what the surface is made of, on a CELLS x CELLS grid of the face plane.
+
+    ``layers`` (CELLS, CELLS, 8): slope along p and q, openness (1 = not in a hollow), outline radius, ear (positive
+    where an ear is on top), place along the ear, place across the ear, hair (positive where hair is on top).
+    """
+
+    height: Floats
+    layers: Floats
+    pivot: float
+
+    def at(self, points: Array) -> Array:
+        """Height at ``points`` (n, 2) of the face plane."""
+        x, y = to_cells(points[:, 0]), to_cells(points[:, 1])
+        return lookup(self.height, x, y).astype(np.float64)
+
+
+def to_cells(p: NDArray[np.floating]) -> Floats:
+    """Convert face-plane coordinates to fractional grid positions."""
+    return np.asarray((p + EXTENT) * ((CELLS - 1) / (2 * EXTENT)), np.float32)
+
+
+def build_relief(one: Individual) -> Relief:
+    """Model the head of ``one``."""
+    head = one.traits.head
+    streak = _polar_noise(one)
+    radius = outline_radius(head, one.bottom, _LINE, _LINE)
+    radius += one.traits.coat.fringe * streak * smoothstep(0.8, 1.0, np.asarray(radius, np.float32))
+    skull = _dome(radius, head.depth) + _face(one)
+    ear, along, across = _ears(one)
+    hair = _hair(one, streak)
+    height = np.maximum(np.maximum(skull, ear), hair)
+    height = np.maximum(height, _BELOW).astype(np.float32)
+    slope_p = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=0.125 * (CELLS - 1) / (2 * EXTENT))
+    slope_q = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=0.125 * (CELLS - 1) / (2 * EXTENT))
+    hollow = cv2.GaussianBlur(height, (0, 0), 5) - height
+    others = np.maximum(skull, hair), np.maximum(skull, ear)
+    layers = [slope_p, slope_q, 1 - hollow, radius, ear - others[0], along, across, hair - others[1]]
+    return Relief(height, np.stack([np.asarray(layer, np.float32) for layer in layers], -1), 0.35 * head.depth)
+
+
+def _polar_noise(one: Individual) -> Array:
+    p, q = np.meshgrid(_LINE, _LINE)
+    angle = np.arctan2(q, p) * (2 * TILE / (2 * math.pi)) + one.offsets[0, 0]
+    tile = noise_pool()["streak"][int(one.chance[0] * 6)]
+    return lookup(tile, angle.ravel().astype(np.float32), (12 * np.hypot(p, q)).ravel().astype(np.float32), wrap=True).reshape(p.shape)
+
+
+def _dome(radius: Array, depth: float) -> Array:
+    inside = 1 - radius**2
+    return np.where(inside > 0, depth * (np.sqrt(np.maximum(inside, 0) + 0.01) - 0.1), 1.2 * inside)
+
+
+def _bump(center: tuple[float, float], size: tuple[float, float]) -> Array:
+    across = np.exp(-(((_LINE - center[0]) / size[0]) ** 2))
+    return np.exp(-(((_LINE - center[1]) / size[1]) ** 2))[:, None] * across
+
+
+def _face(one: Individual) -> Array:
+    """Muzzle, nose, brows, eye sockets, lips and chin, on top of the dome."""
+    traits, marks = one.traits, one.landmarks
+    muzzle, nose, eyes = traits.muzzle, traits.nose, traits.eyes
+    radius = ((_LINE - marks[4, 0]) / muzzle.width)[None] ** 2 + ((_LINE - muzzle.center) / muzzle.height)[:, None] ** 2
+    face = muzzle.length * np.exp(-1.1 * radius**1.4)
+    profile = _nose_profile(one)
+    face += nose.bump * profile[:, None] * np.exp(-(((_LINE - marks[4, 0]) / (0.62 * nose.width)) ** 2))
+    face += muzzle.length * nose.bridge * profile[:, None] * np.exp(-(((_LINE - marks[4, 0]) / (0.5 * muzzle.width)) ** 2))
+    for side in (-1, 1):
+        face += traits.head.brow * _bump((side * eyes.distance, eyes.height - eyes.opening - 0.1), (1.2 * eyes.width, 0.09))
+        face -= traits.head.socket * _bump((side * eyes.distance, eyes.height), (1.1 * eyes.width, 1.3 * eyes.opening))
+    face += 0.05 * _bump((0, marks[8, 1] + 0.14), (0.2, 0.09))
+    if traits.mouth.lips > 0:
+        middle = 0.5 * (marks[7, 1] + marks[8, 1])
+        face += 0.04 * _bump((0, middle), (0.8 * traits.mouth.width, 0.6 * (marks[8, 1] - marks[7, 1])))
+    return face
+
+
+def _nose_profile(one: Individual) -> Array:
+    """Height of the nose ridge along q, 1 at the tip."""
+    nose, brow = one.traits.nose, one.traits.eyes.height
+    rise = nose.bridge + (1 - nose.bridge) * smoothstep(brow, nose.height, np.asarray(_LINE, np.float32))
+    above = np.exp(-((np.minimum(_LINE - brow, 0) / 0.2) ** 2))
+    below = np.exp(-((np.maximum(_LINE - nose.height, 0) / (1.1 * nose.size)) ** 2))
+    return np.asarray(rise * above * below, np.float64)
+
+
+def _ears(one: Individual) -> tuple[Array, Array, Array]:
+    """Height of the ears, the place along them (0 root, 1 tip) and across them (0 middle, 1 rim)."""
+    ears, head = one.traits.ears, one.traits.head
+    angle = math.radians(ears.angle)
+    drooping = ears.shape == "floppy"
+    lean = math.radians(180 - ears.lean if drooping else ears.lean)
+    reach = 1.0 if drooping else 0.86
+    root = reach * head.width * math.sin(angle), -reach * head.top * math.cos(angle)
+    p, q = np.abs(_LINE)[None] - root[0], _LINE[:, None] - root[1]
+    t = (p * math.sin(lean) - q * math.cos(lean)) / ears.length
+    s = np.abs(p * math.cos(lean) + q * math.sin(lean)) / ears.width
+    if ears.shape == "pointed":
+        inside = np.where(t < 0, 1 - s + 2 * t, np.maximum(1 - t, 0) ** 0.8 - s - np.maximum(t - 1, 0) * 4)
+    elif drooping:
+        inside = 1 - np.hypot(s / (0.75 + 0.3 * t), (t - 0.42) / 0.58)
+    else:
+        inside = 1 - np.hypot(s, (t - 0.35) / 0.68)
+    thick = 0.5 * ears.width * np.sqrt(np.clip(inside, 0, 1))
+    return np.where(inside > 0, ears.lift + thick, ears.lift + 5 * inside), t, 1 - inside
+
+
+def _hair(one: Individual, streak: Array) -> Array:
+    """Height of hair or mane where there is some, far below elsewhere."""
+    hair, head = one.traits.hair, one.traits.head
+    if hair.style == "none":
+        return np.full((CELLS, CELLS), _BELOW)
+    volume = hair.volume * {"buzz": 0.25, "curly": 1.3, "long": 1.1}.get(hair.style, 1.0)
+    growth = 1 + volume
+    sides = {"long": 1.35, "curly": 1.05, "mane": 1.2}.get(hair.style, 0.95)
+    q_scale = np.where(_LINE > 0, one.bottom * sides, head.top * growth)
+    wide = head.width * growth if hair.style != "mane" else half_width(head, one.bottom, _LINE)[:, None] * growth
+    power = 4.0 if hair.style == "long" else 2.2
+    radius = (np.abs(_LINE[None] / wide) ** power + np.abs(_LINE / q_scale)[:, None] ** power) ** (1 / power)
+    rough = {"curly": 0.05, "mane": 0.06}.get(hair.style, 0.012) * smoothstep(0.75, 1.0, np.asarray(radius, np.float32))
+    dome = _dome(radius + rough * streak, head.depth * (1.0 if hair.style == "mane" else 1.06))
+    return np.where(_grown(one, streak) > 0, dome, _BELOW)
+
+
+def _grown(one: Individual, streak: Array) -> Array:
+    """Positive where hair grows: above the hairline, or around the face for a mane."""
+    head, style = one.traits.head, one.traits.hair.style
+    if style == "mane":
+        return outline_radius(head, one.bottom, _LINE, _LINE) - 0.86 + 0.04 * streak
+    start = {"buzz": 0.66, "fringe": 0.36, "curly": 0.56}.get(style, 0.52) * head.top + 0.1 * (one.chance[1] - 0.5)
+    reach = {"long": 2.2, "curly": 0.95, "buzz": 0.5}.get(style, 0.6)
+    sweep = 0.25 * (one.chance[2] - 0.5) if style in ("short", "long", "fringe") else 0.0
+    across = _LINE / head.width
+    line = -start + sweep * across + reach * np.abs(across) ** (2.2 if style == "long" else 3.5)
+    return (line[None] - _LINE[:, None]) + 0.02 * streak
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Orthographic view of the face space: ``to_pixels`` (2, 3) takes rotated (X, Y) to pixels."""
+
+    rotation: Array
+    to_pixels: Array
+    pivot: float
+
+    def project(self, points: Array) -> tuple[Array, Array]:
+        """Project (n, 3) points (p, q, height) to pixels (n, 2) and depth (n,), larger is nearer."""
+        rotated = (points - (0, 0, self.pivot)) @ self.rotation.T
+        return rotated[:, :2] @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], rotated[:, 2]
+
+    def rays(self) -> tuple[Array, Array]:
+        """Return the (2, 3) map from pixels to (p, q) at height 0, and the (2,) drift of (p, q) per height."""
+        r = self.rotation
+        plane = np.array([[r[j, i] - r[2, i] * r[j, 2] / r[2, 2] for j in (0, 1)] for i in (0, 1)])
+        drift = r[2, :2] / r[2, 2]
+        inverse = np.linalg.inv(self.to_pixels[:, :2])
+        linear = plane @ inverse
+        offset = -linear @ self.to_pixels[:, 2] - drift * self.pivot
+        return np.concatenate((linear, offset[:, None]), 1), drift
+
+
+def rotation_matrix(yaw: float, pitch: float, roll: float) -> Array:
+    """Rotate the head: yaw moves the nose to +x, pitch to +y (down), roll is clockwise; degrees."""
+    a, b, c = (math.radians(v) for v in (yaw, pitch, roll))
+    turn = np.array([[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]])
+    nod = np.array([[1, 0, 0], [0, math.cos(b), math.sin(b)], [0, -math.sin(b), math.cos(b)]])
+    tip = np.array([[math.cos(c), -math.sin(c), 0], [math.sin(c), math.cos(c), 0], [0, 0, 1]])
+    return np.asarray(tip @ nod @ turn)
+
+
+def cast(relief: Relief, camera: Camera, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Follow the rays of pixels (``x``, ``y``), both (h, w), to the first surface.
+
+    Fixed steps from front to back, then regula falsi between the last two.
+
+    Returns:
+        (h, w, 2) face-plane coordinates and (h, w) height, NaN where a ray misses the head.
+    """
+    base, drift = camera.rays()
+    p0, q0 = (base[i, 0] * x + base[i, 1] * y + base[i, 2] for i in (0, 1))
+    scale = (CELLS - 1) / (2 * EXTENT)
+    u0, v0 = ((np.asarray(c, np.float32) + np.float32(EXTENT)) * np.float32(scale) for c in (p0, q0))
+    du, dv = (np.float32(d * scale) for d in drift)
+    top = float(relief.height.max()) + 1e-3
+    levels = np.linspace(top, 0, _STEPS + 1, dtype=np.float32)
+    near = np.full(u0.shape, top, np.float32)
+    gap_near, gap_far = np.full(u0.shape, -1, np.float32), np.full(u0.shape, -1, np.float32)
+    far = np.full(u0.shape, np.nan, np.float32)
+    going = np.ones(u0.shape, bool)
+    for level in levels[1:]:
+        gap = _height(relief, u0 + du * level, v0 + dv * level) - level
+        hit = going & (gap >= 0)
+        far[hit], gap_far[hit] = level, gap[hit]
+        going &= ~hit
+        np.copyto(near, level, where=going)
+        np.copyto(gap_near, gap, where=going)
+    height = np.where(going, 0, far)
+    for _ in range(_REFINEMENTS):
+        height = near + (far - near) * (gap_near / np.minimum(gap_near - gap_far, -1e-6))
+        gap = _height(relief, u0 + du * height, v0 + dv * height) - height
+        behind = gap >= 0
+        np.copyto(far, height, where=behind)
+        np.copyto(gap_far, gap, where=behind)
+        np.copyto(near, height, where=~behind)
+        np.copyto(gap_near, gap, where=~behind)
+    height[going] = np.nan
+    plane = np.stack((p0 + drift[0] * height, q0 + drift[1] * height), -1).astype(np.float32)
+    return plane, height
+
+
+def _height(relief: Relief, u: Floats, v: Floats) -> Floats:
+    return cv2.remap(relief.height, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(_BELOW,))

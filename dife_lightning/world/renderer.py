@@ -1,0 +1,248 @@
+"""The renderer of the embedded face world: a picture of a procedural head with exact geometric truth.
+
+A sample is a pure function of (species, split, index): its random numbers come from a generator seeded with stable
+hashes of species and split, so that splits never share a sample, and neither size nor framing changes the individual.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.world.anatomy import Individual, draw_individual
+from dife_lightning.world.canonical import MIN_JACOBIAN, ThinPlateSpline, canonical_map, smallest_jacobian
+from dife_lightning.world.features import hidden_by_glasses, paint_features
+from dife_lightning.world.framing import Framing
+from dife_lightning.world.noise import Floats, smoothstep
+from dife_lightning.world.paint import Surface, paint_head, read_surface
+from dife_lightning.world.relief import EXTENT, Camera, Relief, build_relief, cast, rotation_matrix
+from dife_lightning.world.scene import Setting, draw_setting, occluder_distance, paint_background, paint_occluder
+from dife_lightning.world.species import Species, load_species
+
+Split = Literal["train", "val", "test"]
+Array = NDArray[np.float64]
+
+#: Changes whenever the pixels or the truth of any sample change; part of the key of every cache.
+WORLD_VERSION = 1
+SUPERSAMPLING = 2
+_HIDDEN_BY = 0.05  # how far in front of a landmark (in half heads) the first surface must be to hide it
+_MAX_REDRAWS = 50
+
+
+@dataclass(frozen=True)
+class WorldSample:
+    """One picture of the world and its truth.
+
+    ``image`` (size, size, 3) uint8 RGB; ``points`` (9, 2) float32 landmarks in pixels, x then y, centres at integers;
+    ``visible`` (9,) bool; ``mask`` (size, size) bool, the visible face without ears; ``uv`` (size, size, 2) float32
+    canonical surface coordinates in [-1, 1], NaN off the mask; ``pose`` yaw, pitch, roll in degrees (positive: nose
+    to the image right, down, head clockwise); ``mouth_open`` 0 to 1.
+    """
+
+    image: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+    uv: NDArray[np.float32]
+    species: str
+    split: str
+    index: int
+    pose: tuple[float, float, float]
+    mouth_open: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All of a sample that does not depend on size or framing.
+
+    ``placement`` is the size of a face-plane unit as a fraction of the picture and the (x, y) of the head's pivot.
+    """
+
+    one: Individual
+    setting: Setting
+    relief: Relief
+    spline: ThinPlateSpline
+    placement: tuple[float, float, float]
+
+    def camera(self, size: int, framing: Framing) -> Camera:
+        """Return the view onto ``size`` x ``size`` pixels."""
+        unit, x, y = self.placement
+        plain = np.array([[unit * size, 0, (x + 0.5) * size - 0.5], [0, unit * size, (y + 0.5) * size - 0.5]])
+        frame = framing.matrix(size)
+        to_pixels = frame[:, :2] @ plain
+        to_pixels[:, 2] += frame[:, 2]
+        return Camera(rotation_matrix(*self.one.pose), to_pixels, self.relief.pivot)
+
+
+def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
+    """Return the one source of randomness of a sample.
+
+    Raises:
+        ConfigError: unknown split or negative index.
+    """
+    if split not in get_args(Split):
+        raise ConfigError(f"no split '{split}' in the world. {did_you_mean(split, get_args(Split))}")
+    if index < 0:
+        raise ConfigError(f"a sample's index is 0 or more, found {index}")
+    entropy = [zlib.crc32(species.encode()), zlib.crc32(split.encode()), index]
+    return np.random.default_rng(np.random.SeedSequence(entropy))
+
+
+def render(
+    species: str | Species, split: Split, index: int, *, size: int = 64, framing: Framing | None = None
+) -> WorldSample:
+    """Render one sample: a pure function of its arguments.
+
+    Args:
+        species: name of a shipped species, or a :class:`Species` of your own.
+        split: ``train``, ``val`` or ``test``; disjoint by construction.
+        index: any number from 0.
+        size: side in pixels.
+        framing: moves the whole picture, background included; the individual stays the same.
+
+    Raises:
+        ConfigError: unknown species or split, negative index, or a size under 8.
+    """
+    stage, framing = draw_stage(species, split, index), framing or Framing()
+    _check_size(size)
+    image = _picture(stage, size, framing)
+    mask, uv = _surface_truth(stage, size, framing)
+    points, visible = _landmarks(stage, size, framing)
+    name = species if isinstance(species, str) else species.name
+    return WorldSample(image, points, visible, mask, uv, name, split, index, stage.one.pose, stage.one.mouth_open)
+
+
+def render_image(species: str | Species, split: Split, index: int, *, size: int = 64) -> NDArray[np.uint8]:
+    """Return only the (plain) picture of :func:`render`, faster."""
+    _check_size(size)
+    return _picture(draw_stage(species, split, index), size, Framing())
+
+
+def landmarks_only(
+    species: str | Species, split: Split, index: int, *, size: int = 64, framing: Framing | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return only ``points`` and ``visible`` of :func:`render`, about ten times faster."""
+    _check_size(size)
+    return _landmarks(draw_stage(species, split, index), size, framing or Framing())
+
+
+def draw_stage(species: str | Species, split: str, index: int) -> Stage:
+    """Draw individual, scene and placement; an individual whose canonical map folds is drawn again."""
+    table = load_species(species) if isinstance(species, str) else species
+    rng = sample_rng(table.name, split, index)
+    for _ in range(_MAX_REDRAWS):
+        one = draw_individual(table, rng)
+        spline = canonical_map(one)
+        if smallest_jacobian(spline, one) > MIN_JACOBIAN:
+            break
+    else:
+        raise ConfigError(f"species '{table.name}': the face folds in {_MAX_REDRAWS} draws; mend its eyes, nose or mouth")
+    setting, relief = draw_setting(one.traits.scene, one.traits.coat, rng), build_relief(one)
+    return Stage(one, setting, relief, spline, _placement(one, relief, rng))
+
+
+def _check_size(size: int) -> None:
+    if size < 8:
+        raise ConfigError(f"size must be 8 pixels or more, found {size}")
+
+
+def _placement(one: Individual, relief: Relief, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Fit the whole head, ears included, into the middle three quarters of the picture; it varies a little."""
+    solid = relief.height > 0
+    line = np.linspace(-EXTENT, EXTENT, solid.shape[0])
+    rows, cols = line[solid.any(1)], line[solid.any(0)]
+    top, bottom, width = max(rows[0], -1.55), rows[-1], min(cols[-1] - cols[0], 2.5)
+    fill, shift_x, shift_y = rng.uniform(-1, 1, 3) * (0.035, 0.025, 0.025)
+    unit = (0.74 + fill) / max(bottom - top, 0.95 * width)
+    return float(unit), float(shift_x), float(shift_y - unit * (top + bottom) / 2)
+
+
+def _landmarks(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    plane = stage.one.landmarks
+    camera = stage.camera(size, framing)
+    points, depth = camera.project(np.column_stack((plane, stage.relief.at(plane))))
+    pixel = points.astype(np.float32)[None]
+    seen, height = cast(stage.relief, camera, pixel[..., 0], pixel[..., 1])
+    front = camera.project(np.column_stack((seen[0].astype(np.float64), height[0].astype(np.float64))))[1]
+    visible = ~(front - depth > _HIDDEN_BY)  # a ray that just misses (NaN) passes the silhouette: nothing in front
+    visible &= ((points >= -0.5) & (points <= size - 0.5)).all(1)
+    visible &= ~hidden_by_glasses(stage.one, plane[:, 0], plane[:, 1])
+    covered = occluder_distance(stage.setting, *_plain(points[:, 0], points[:, 1], size, framing))
+    if covered is not None:
+        visible &= covered > 0
+    return points.astype(np.float32), visible
+
+
+def _plain(x: Array | Floats, y: Array | Floats, size: int, framing: Framing) -> tuple[Floats, Floats]:
+    """Take pixels of the framed picture to coordinates of the plain one, -0.5 to 0.5 across."""
+    frame = framing.matrix(size)
+    inverse = np.linalg.inv(frame[:, :2])
+    dx, dy = x - frame[0, 2], y - frame[1, 2]
+    plain = ((inverse[i, 0] * dx + inverse[i, 1] * dy + 0.5) / size - 0.5 for i in (0, 1))
+    u, v = (np.asarray(c, np.float32) for c in plain)
+    return u, v
+
+
+def _pixels(size: int) -> tuple[Floats, Floats]:
+    line = np.arange(size, dtype=np.float32)
+    return np.broadcast_to(line, (size, size)), np.broadcast_to(line[:, None], (size, size))
+
+
+def _surface_truth(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Mask and canonical coordinates at the pixel centres."""
+    x, y = _pixels(size)
+    plane, height = cast(stage.relief, stage.camera(size, framing), x, y)
+    mask = np.isfinite(height)
+    p, q = plane[mask].T
+    surface = read_surface(stage.relief, stage.one, p, q)
+    face = (surface.radius < 1) & (surface.ear < 0) & ~hidden_by_glasses(stage.one, p, q)
+    mask[mask] = face
+    covered = occluder_distance(stage.setting, *_plain(x, y, size, framing))
+    if covered is not None:
+        mask &= covered > 0
+    uv = np.full((size, size, 2), np.nan, np.float32)
+    uv[mask] = np.clip(stage.spline(plane[mask].astype(np.float64)), -1, 1)
+    return mask, uv
+
+
+def _picture(stage: Stage, size: int, framing: Framing) -> NDArray[np.uint8]:
+    fine = size * SUPERSAMPLING
+    x, y = _pixels(fine)
+    camera = stage.camera(fine, framing)
+    # What is out of focus needs no supersampling.
+    behind = paint_background(stage.setting, *_plain(*_pixels(size), size, framing), stage.placement)
+    picture = cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR)
+    plane, height = cast(stage.relief, camera, x, y)
+    hit = np.isfinite(height)
+    if hit.any():
+        p, q = np.ascontiguousarray(plane[hit].T)
+        surface = read_surface(stage.relief, stage.one, p, q)
+        color = paint_head(surface, stage.one)
+        gloss = paint_features(color, surface, stage.one, blur=0.5 / (stage.placement[0] * framing.scale * fine))
+        picture[hit] = _light(color, gloss, surface, stage.setting, camera)
+    if stage.setting.occluder is not None:
+        paint_occluder(picture, stage.setting, *_plain(x, y, fine, framing))
+    small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    return np.clip(np.rint(small * 255), 0, 255).astype(np.uint8)
+
+
+def _light(color: Floats, gloss: Floats, surface: Surface, setting: Setting, camera: Camera) -> Floats:
+    """Soft shading by one light and the sky, darker in hollows, with a highlight where the surface is glossy."""
+    slope = np.stack((-surface.slope_p, -surface.slope_q, np.ones_like(surface.p)), -1)
+    slope /= np.sqrt((slope * slope).sum(1, keepdims=True))
+    normal = slope @ camera.rotation.T.astype(np.float32)
+    toward = normal @ setting.light.astype(np.float32)
+    diffuse = np.clip(0.35 + 0.65 * toward, 0, None)
+    hollow = np.clip(0.25 + 0.75 * surface.openness, 0.45, 1.1)
+    rim = 0.75 + 0.25 * smoothstep(0.0, 0.45, normal[:, 2])
+    shade = (setting.ambient + (1.12 - setting.ambient) * diffuse) * hollow * rim * setting.exposure
+    half = setting.light + (0, 0, 1)
+    half /= np.linalg.norm(half)
+    shine = np.clip(normal @ half.astype(np.float32), 0, 1) ** 24 * gloss * 0.45
+    return np.asarray(color * shade[:, None] * setting.tint.astype(np.float32) + shine[:, None], np.float32)
