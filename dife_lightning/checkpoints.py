@@ -6,6 +6,8 @@ Pickle-based files are read with ``weights_only=True`` alone; there is no switch
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = _existing(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the error says it better
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_text(path, str(error))) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -117,12 +121,12 @@ def _existing(path: str | Path) -> Path:
 
 
 def _unpickling_text(path: Path, reason: str) -> str:
-    if "Unsupported" in reason or "WeightsUnpickler" in reason or "GLOBAL" in reason:
+    if re.search(r"Unsupported (global|class)|Trying to (call|instantiate)", reason):
         return (
             f"{path} holds Python objects, which could run code when loaded; expected tensors and plain values. "
             "Convert it to .safetensors where you trust it."
         )
-    return f"{path} is truncated or no checkpoint ({reason.splitlines()[0]}). Copy it again."
+    return f"{path} is truncated or no checkpoint (torch cannot read it). Copy it again."
 
 
 def _first_line(error: BaseException) -> str:

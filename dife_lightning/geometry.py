@@ -117,3 +117,46 @@ def sample_points(maps: Tensor, points: Tensor, width: int, height: int) -> Tens
     with torch.autocast(maps.device.type, enabled=False):
         read = F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return read[..., 0].transpose(1, 2)
+
+
+def warp_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> tuple[Tensor, Tensor]:
+    """Where the cells of the first warped image lie in the second, both warped from one geometry.
+
+    Args:
+        first: (P, 2, 3) affine of the first image, in its pixels.
+        second: (P, 2, 3) affine of the second.
+        side: side of the maps that are matched.
+        size: side of the images.
+
+    Returns:
+        (P, side, side, 2) in cells of the second map, and (P, side, side) bool: the cell was inside the common
+        geometry's image and its partner is inside the second.
+    """
+    cells = pixel_grid(side, side, first.device).reshape(1, -1, 2)
+    pixels = resize_points(cells, (side, side), (size, size)).expand(len(first), -1, -1)
+    common = apply_affine(invert_affine(first), pixels)
+    partner = resize_points(apply_affine(second, common), (size, size), (side, side))
+    limits = ((common > -0.5) & (common < size - 0.5)).all(-1) & ((partner > -0.5) & (partner < side - 0.5)).all(-1)
+    return partner.reshape(-1, side, side, 2), limits.reshape(-1, side, side)
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """Return (B, C, H, W) in the memory layout that convolutions are fastest in."""
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def resize_maps(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
+    """Resize (B, C, h, w) to ``side`` x ``side`` about pixel edges; bilinear averages when it shrinks."""
+    height, width = maps.shape[-2:]
+    if height == width == side:
+        return maps
+    if mode == "nearest":
+        return F.interpolate(maps, (side, side), mode="nearest")
+    if height == width and height % side == 0:
+        return F.avg_pool2d(maps, height // side)
+    return F.interpolate(maps.float(), (side, side), mode="bilinear", antialias=height > side).to(maps.dtype)
+
+
+def resize_mask(mask: Tensor, side: int) -> Tensor:
+    """Resize (B, h, w) bool to ``side`` x ``side``; a cell counts if the pixel at its place does."""
+    return F.interpolate(mask[:, None].float(), (side, side), mode="nearest")[:, 0] > 0.5

@@ -84,6 +84,8 @@ def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
     if name in known:
         return str(name)
     if not name and not class_path:
-        raise CheckpointError(f"{path} does not say which method wrote it, so it is not a checkpoint of dife-lightning.")
+        raise CheckpointError(
+            f"{path} does not say which method wrote it, so it is not a checkpoint of dife-lightning."
+        )
     found = name or class_path
     raise CheckpointError(f"{path} was written by '{found}', which is no method here. {did_you_mean(found, known)}")

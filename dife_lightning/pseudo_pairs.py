@@ -8,10 +8,15 @@ Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from dife_lightning.exploration import ExplorationOptions, explore
+from dife_lightning.generators import Generator
+from dife_lightning.geometry import resize_maps
 
 
 @dataclass
@@ -79,3 +84,46 @@ class PairBank:
         order = torch.randperm(len(pairs), generator=generator)
         rows = order.repeat(-(-count // len(pairs)))[:count]
         return pairs.rows(rows.to(pairs.index.device))
+
+
+def synthesize_pairs(
+    source: Generator,
+    target: Generator,
+    z: Tensor,
+    layer: int,
+    size: int,
+    wanted: Callable[[Tensor], Tensor],
+    normalize: Callable[[Tensor], Tensor],
+    exploration: ExplorationOptions,
+    *,
+    same_z: bool,
+    truncation: float,
+) -> PseudoPairs:
+    """Draw originals and explore the target's generator for their partners.
+
+    Args:
+        source: generator of the originals.
+        target: generator of the partners.
+        z: (N, z_dim) of the originals.
+        layer: tapped layer, in the paper's numbers.
+        size: side of the images that come out.
+        wanted: originals (N, 3, S, S) to converted embeddings in the target's feature space (Ψ(Φ(x))).
+        normalize: applied to the target's features before they are compared with ``wanted``.
+        exploration: how equation 3 is solved.
+        same_z: start at the target's style of the same z instead of at its mean w.
+        truncation: psi of the originals and of that start.
+    """
+    w = source.map(z, truncation=truncation)
+    original = _to_size(source.image(w), size)
+    goal = resize_maps(wanted(original).float(), target.layer_shape(layer)[1], "nearest")
+    start = target.map(z, truncation=truncation)[:, 0] if same_z else target.mean_w.expand(len(z), -1)
+    found = explore(target, layer, goal, start, target.mean_w, exploration, normalize)
+    partner = _to_size(target.image(found.w), size)
+    index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    return PseudoPairs(
+        original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance
+    )
+
+
+def _to_size(images: Tensor, size: int) -> Tensor:
+    return resize_maps(images.float(), size).clamp(-1, 1)

@@ -2,8 +2,8 @@
 
 Each public file of ``dife_lightning/methods`` defines one method and names its class in the constant ``METHOD``;
 each public file of ``dife_lightning/datasets`` does the same with ``DATASET``. The name that users type is the
-file's stem with ``-`` for ``_``. Listing imports nothing. A further folder appended to ``dife_lightning.methods.__path__``
-is scanned too, which is how a method can live outside this package.
+file's stem with ``-`` for ``_``. Listing imports nothing. A further folder appended to
+``dife_lightning.methods.__path__`` is scanned too, which is how a method can live outside this package.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class FaceTransform:
         self.size, self.seed, self.flip_pairs = size, seed, flip_pairs
         self._frame = _compose(_frame_steps(size, crop_scale))
         self._flip = _compose(_flip_steps(flip))
-        self._color = _compose(_color_steps(jitter))
+        self._color = _compose(_color_steps(jitter), moves_points=False)
 
     def __call__(
         self, image: Image, points: Points, visible: Visible, *, epoch: int = 0, index: int = 0
@@ -88,7 +88,9 @@ class FaceTransform:
         image, edges = _apply(self._frame, int(frame), image, points + 0.5)
         # ... but mirrors them by pixel centres (W - 1 - x), so they go unshifted through the flip.
         image, points, visible = self._mirror(int(flip), image, edges - 0.5, visible)
-        image, _ = _apply(self._color, int(color), image, points[:0])
+        if self._color is not None:
+            self._color.set_random_seed(int(color))
+            image = self._color(image=image)["image"]
         inside = ((points >= -0.5) & (points <= self.size - 0.5)).all(axis=-1)
         return image, points, visible & inside
 
@@ -103,7 +105,9 @@ class FaceTransform:
         return image, points[order], visible[order]
 
 
-def _apply(compose: Compose, seed: int, image: Image, points: Points) -> tuple[Image, Points]:
+def _apply(compose: Compose | None, seed: int, image: Image, points: Points) -> tuple[Image, Points]:
+    if compose is None:
+        return image, points
     compose.set_random_seed(seed)
     result = compose(image=image, keypoints=points.astype(np.float32))
     return result["image"], np.asarray(result["keypoints"], dtype=np.float32).reshape(-1, 2)
@@ -116,11 +120,14 @@ def _library() -> Any:
     return albumentations
 
 
-def _compose(steps: list[BasicTransform]) -> Compose:
+def _compose(steps: list[BasicTransform], *, moves_points: bool = True) -> Compose | None:
+    """Join ``steps``; None for none, over which the library would warn."""
+    if not steps:
+        return None
     library = _library()
     # Points outside the picture must neither raise nor be dropped, which would renumber the rest.
     keep = library.KeypointParams("xy", remove_invisible=False, check_each_transform=False)
-    composed: Compose = library.Compose(steps, keypoint_params=keep)
+    composed: Compose = library.Compose(steps, keypoint_params=keep if moves_points else None)
     return composed
 
 

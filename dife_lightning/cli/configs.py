@@ -38,7 +38,9 @@ def find_config(name: str) -> Path:
         if path.is_file():
             _check_yaml(path)
             return path
-    raise UsageError(f"no configuration '{name}', neither a file nor a shipped name. {did_you_mean(name, list_configs())}")
+    raise UsageError(
+        f"no configuration '{name}', neither a file nor a shipped name. {did_you_mean(name, list_configs())}"
+    )
 
 
 def resolve_configs(args: list[str]) -> tuple[list[str], list[str]]:

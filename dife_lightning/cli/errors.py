@@ -33,6 +33,17 @@ def debugging() -> bool:
     return os.environ.get("DIFE_DEBUG", "0") not in ("", "0")
 
 
+def user_error(error: BaseException) -> BaseException | None:
+    """Return the error that the user can mend: ``error`` itself or what caused it; None if it is a bug.
+
+    jsonargparse wraps what a constructor raises into an error of its own.
+    """
+    found: BaseException | None = error
+    while found is not None and not is_user_error(found):
+        found = found.__cause__
+    return found
+
+
 def is_user_error(error: BaseException) -> bool:
     """Return whether ``error`` is one that the user can mend, so that a traceback would only be in the way."""
     if isinstance(error, DifeError):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import warnings
 from argparse import ArgumentError
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
@@ -24,6 +21,7 @@ from dife_lightning.cli.configs import option_value, resolve_configs
 from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.parser_errors import explain
 from dife_lightning.cli.precision import probe_precision, time_convolution
+from dife_lightning.cli.quiet import clear_weights_error, quiet
 from dife_lightning.cli.reconcile import reconcile
 from dife_lightning.cli.record import RecordRun, command_line
 from dife_lightning.cli.runs import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
@@ -31,9 +29,6 @@ from dife_lightning.cli.trainer import AtomicCheckpointIO, DifeTrainer, RunLogge
 from dife_lightning.errors import CheckpointError
 from dife_lightning.loading import best_checkpoint
 from dife_lightning.registry import import_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 VERBS = ("fit", "validate", "test", "predict")
 #: Tells the other processes of a distributed run which folder the first one made.
@@ -45,7 +40,7 @@ def run_verb(verb: str, args: list[str]) -> int:
     args, names = resolve_configs(args)
     args, names = _with_config_of_run(args, names)
     import_all("methods", "datasets", "data", "callbacks")
-    with _quiet():
+    with quiet(), clear_weights_error():
         DifeCLI(verb, args, names).close()
     return 0
 
@@ -202,7 +197,10 @@ class DifeCLI(LightningCLI):
         assert self.folder is not None
         own = _as_list(config.get("callbacks"))
         extra: list[Callback] = []
-        if not any(isinstance(callback, ProgressBar) for callback in own) and config["enable_progress_bar"] is not False:
+        if (
+            not any(isinstance(callback, ProgressBar) for callback in own)
+            and config["enable_progress_bar"] is not False
+        ):
             extra.append(StepProgressBar())
         if self.verb == "fit":
             extra.append(StopOnNaN())
@@ -232,14 +230,18 @@ class DifeCLI(LightningCLI):
 
 
 def _add_fit_options(parser: LightningArgumentParser) -> None:
-    parser.add_argument("--run", type=str | None, default=None, help="Name of the run; the configuration's and the time.")
+    parser.add_argument(
+        "--run", type=str | None, default=None, help="Name of the run; the configuration's and the time."
+    )
     parser.add_argument("--runs_root", type=str, default="runs", help="Folder that holds the runs.")
     parser.add_argument("--overwrite", action="store_true", help="Replace an earlier run of that name.")
 
 
 def _add_evaluation_options(parser: LightningArgumentParser) -> None:
     parser.add_argument("--allow_untrained", action="store_true", help="Go on without --ckpt_path.")
-    parser.add_argument("--out", type=str | None, default=None, help="Folder of the results; <run>/eval/... by default.")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="Folder of the results; <run>/eval/... by default."
+    )
     parser.add_argument("--runs_root", type=str, default="runs", help="Folder of results that belong to no run.")
 
 
@@ -292,32 +294,3 @@ def _is_follower() -> bool:
 def _tell(text: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(text, file=sys.stderr)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep notes out of the output that nobody can act on; turn misspelt augmentations into errors."""
-    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    log.addFilter(_is_worth_reading)
-    with warnings.catch_warnings():
-        # lightning 2.6 calls deprecated methods: https://github.com/Lightning-AI/pytorch-lightning/issues/21900
-        warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.cli", category=DeprecationWarning)
-        # streams synthesise on the training device, so that workers would not help
-        warnings.filterwarnings("ignore", message=".*does not have many workers")
-        # lightning 2.6 with torch 2.13: https://github.com/Lightning-AI/pytorch-lightning/issues/21326
-        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
-        # checkpoint callbacks belong to training
-        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
-        # a resumed run goes on in its own folder
-        warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty")
-        # albumentations only warns of an argument that it does not know, and then uses its default
-        warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
-        try:
-            yield
-        finally:
-            log.removeFilter(_is_worth_reading)
-
-
-def _is_worth_reading(record: logging.LogRecord) -> bool:
-    text = record.getMessage()
-    return "Tip:" not in text and "attempting graceful shutdown" not in text

@@ -15,7 +15,9 @@ def show(verb: str, args: list[str]) -> int:
             print(f"usage: dife {verb}\n\nPrints one name a line.")
             return 0
         raise UsageError(f"`dife {verb}` takes no arguments, found '{args[0]}'.")
-    lines = {"methods": list_methods, "datasets": list_datasets, "configs": list_configs, "assets": _asset_lines}[verb]()
+    lines = {"methods": list_methods, "datasets": list_datasets, "configs": list_configs, "assets": _asset_lines}[
+        verb
+    ]()
     print("\n".join(lines) or f"no {verb}")
     return 0
 

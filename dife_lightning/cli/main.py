@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dife_lightning import __version__
-from dife_lightning.cli.errors import UsageError, debugging, exit_code, is_user_error, one_line
+from dife_lightning.cli.errors import UsageError, debugging, exit_code, one_line, user_error
 from dife_lightning.errors import did_you_mean
 
 #: Verb -> (module:function taking the verb and its arguments, one line of help).
@@ -61,9 +61,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return _after_exit(stop)
     except Exception as error:
-        if debugging() or not is_user_error(error):
+        cause = user_error(error)
+        if debugging() or cause is None:
             raise
-        return _say(f"error: {one_line(error)}", exit_code(error))
+        return _say(f"error: {one_line(cause)}", exit_code(cause))
 
 
 def run() -> None:

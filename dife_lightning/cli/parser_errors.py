@@ -55,7 +55,9 @@ def _unknown_class(match: re.Match[str], message: str, names: list[str], classes
 
 def _required(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:
     keys = [key.split(".", 1)[-1] for key in re.split(r",\s*", match[1])]
-    return f"nothing given for: {', '.join(keys)}. Add `--config NAME` (`dife configs` lists them) or --{keys[0]} CLASS;"
+    return (
+        f"nothing given for: {', '.join(keys)}. Add `--config NAME` (`dife configs` lists them) or --{keys[0]} CLASS;"
+    )
 
 
 def _bad_value(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:

@@ -1,9 +1,9 @@
 """Run folders: ``runs/<name>/`` with checkpoints, metrics, the resolved configuration and the environment.
 
-    runs/first/
-      resolved.yaml  environment.json  metrics.csv
-      checkpoints/best.ckpt  checkpoints/last.ckpt
-      eval/test-human_dog/  (what `dife test` wrote)
+runs/first/
+  resolved.yaml  environment.json  metrics.csv
+  checkpoints/best.ckpt  checkpoints/last.ckpt
+  eval/test-human_dog/  (what `dife test` wrote)
 """
 
 from __future__ import annotations

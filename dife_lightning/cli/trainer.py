@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning import Trainer
@@ -31,7 +31,8 @@ class DifeTrainer(Trainer):
             precision: ``auto`` or a value of Lightning's.
             **kwargs: passed to Lightning's Trainer.
         """
-        super().__init__(precision=probe_precision().name if precision == "auto" else precision, **kwargs)
+        chosen = cast("_PRECISION_INPUT", probe_precision().name) if precision == "auto" else precision
+        super().__init__(precision=chosen, **kwargs)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

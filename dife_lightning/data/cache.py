@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,14 @@ def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, d
 
 
 def _make(pairs: KeypointPairs, num_workers: int) -> list[PairArrays]:
-    return list(DataLoader(pairs, batch_size=None, num_workers=num_workers, collate_fn=_itself))
+    loader = DataLoader(pairs, batch_size=None, num_workers=num_workers, collate_fn=_itself, worker_init_fn=_one_thread)
+    return list(loader)
+
+
+def _one_thread(_worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)  # its thread pool does not survive a fork
 
 
 def _itself(item: Any) -> Any:
@@ -72,9 +80,9 @@ def _write(path: Path, items: Sequence[PairArrays]) -> None:
 
 def _read(path: Path, pairs: KeypointPairs) -> list[PairArrays] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     shape = (len(pairs), pairs.size, pairs.size, 3)
     if arrays["source_image"].shape != shape or any(len(array) != len(pairs) for array in arrays.values()):

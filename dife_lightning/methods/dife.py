@@ -9,32 +9,23 @@ Reference: Dense Interspecies Face Embedding, NeurIPS 2022.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
+from dife_lightning.augment import AugmentOptions
 from dife_lightning.batches import StreamBatch
 from dife_lightning.checkpoints import read_tensors
 from dife_lightning.embedders import Embedder, load_embedder
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.exploration import ExplorationOptions, explore
+from dife_lightning.exploration import ExplorationOptions
 from dife_lightning.generators import Generator, load_generator
-from dife_lightning.geometry import (
-    apply_affine,
-    inside_mask,
-    invert_affine,
-    pixel_grid,
-    resize_points,
-    sampling_grid,
-    warp,
-)
+from dife_lightning.geometry import channels_last, resize_maps, resize_mask, sampling_grid, warp
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
-from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._dife_options import (
     ConverterOptions,
@@ -46,11 +37,12 @@ from dife_lightning.methods._dife_options import (
     as_options,
     plain,
 )
+from dife_lightning.methods._matching_step import matching_errors
 from dife_lightning.methods._schedule import make_optimizer, step_plateau
 from dife_lightning.nn.converter import Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
-from dife_lightning.pseudo_pairs import PairBank, PseudoPairs
-from dife_lightning.randomness import normal, torch_generator, uniform
+from dife_lightning.pseudo_pairs import PairBank, PseudoPairs, synthesize_pairs
+from dife_lightning.randomness import normal, torch_generator
 
 METHOD = "DIFE"
 Stage = Literal["warmup", "matching"]
@@ -153,7 +145,7 @@ class DIFE(EmbedderModule):
     def convert(self, embedding: Tensor, domain: str) -> Tensor:
         """Map the embedding (B, dim, h, w) to the (normalised) feature space (B, n_d, h, w) of ``domain``."""
         if self.converter_side is not None:
-            embedding = _resize(embedding, self.converter_side)
+            embedding = resize_maps(embedding, self.converter_side)
         return self.converters(embedding, domain)
 
     # Set-up
@@ -240,7 +232,7 @@ class DIFE(EmbedderModule):
         """Equations 1 and 2, each summed over the domains."""
         domains = list(batch.domains)
         images = torch.cat([batch.domains[d].images for d in domains])
-        embeddings = self.encoder(_channels_last(images)).split([len(batch.domains[d].images) for d in domains])
+        embeddings = self.encoder(channels_last(images)).split([len(batch.domains[d].images) for d in domains])
         losses: dict[str, list[Tensor]] = {"k1": [], "k2": []}
         for domain, embedding in zip(domains, embeddings, strict=True):
             samples, options = batch.domains[domain], self.distillation
@@ -250,8 +242,8 @@ class DIFE(EmbedderModule):
                 losses["k1"].append(surface_distillation_loss(embedding, surface, valid, options.reduction))
             if self.weights["k2"]:
                 converted = self.convert(embedding, domain)
-                features = _resize(self.normalize(samples.features, domain), converted.shape[-1], "nearest")
-                small = None if valid is None else _resize_mask(valid, converted.shape[-1])
+                features = resize_maps(self.normalize(samples.features, domain), converted.shape[-1], "nearest")
+                small = None if valid is None else resize_mask(valid, converted.shape[-1])
                 losses["k2"].append(feature_distillation_loss(converted, features, small, options.reduction))
         return {name: torch.stack(parts).sum() for name, parts in losses.items() if parts}
 
@@ -269,57 +261,13 @@ class DIFE(EmbedderModule):
         count = max(1, self.pair_options.batch_size // len(kinds))
         generator = torch_generator(self.seed, "pair-batch", self.global_step, self.global_rank)
         drawn = [self.bank.sample(*kind, count, generator) for kind in kinds]
-        errors = self._matching_errors(
-            torch.cat([p.original for p in drawn]), torch.cat([p.partner for p in drawn]), [len(p) for p in drawn]
+        errors = matching_errors(
+            self.encoder, drawn, self.matching_loss, self.pair_augment, (self.seed, self.global_step, self.global_rank)
         )
         losses: dict[str, list[Tensor]] = {"m1": [], "m2": []}
         for (source, target), error in zip(kinds, errors, strict=True):
             losses["m1" if source == target else "m2"].append(error)
         return {name: torch.stack(parts).sum() for name, parts in losses.items() if parts}
-
-    def _matching_errors(self, originals: Tensor, partners: Tensor, counts: list[int]) -> list[Tensor]:
-        """Matching loss of each kind of pair; images (P, 3, S, S) of all kinds, ``counts`` of each."""
-        options = self.matching_loss
-        first, first_map = self._warp_pair_side(originals, "original")
-        second, second_map = self._warp_pair_side(partners, "partner" if options.independent_warps else "original")
-        embedding = _resize(self.encoder(_channels_last(torch.cat((first, second)))), options.side)
-        source, target = embedding.chunk(2)
-        if options.stop_gradient == "original":
-            source = source.detach()
-        both = [(source, target, first_map, second_map)]
-        if options.symmetric:
-            both.append((target, source, second_map, first_map))
-        errors: list[list[Tensor]] = [[] for _ in counts]
-        for a, b, map_a, map_b in both:
-            truth, valid = pair_correspondence(map_a, map_b, options.side, self.size)
-            for slot, rows in zip(errors, torch.arange(len(a), device=a.device).split(counts), strict=True):
-                slot.append(self._matching_error(a[rows], b[rows], truth[rows], valid[rows]))
-        return [torch.stack(parts).mean() for parts in errors]
-
-    def _matching_error(self, source: Tensor, target: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        o = self.matching_loss
-        queries = None
-        if o.queries is not None:
-            order = torch.randperm(o.side**2, generator=torch_generator(self.seed, "queries", self.global_step))
-            queries = order[: o.queries].to(source.device)
-        return semantic_matching_loss(
-            source, target, truth, valid, weights=o.weights, temperature=o.temperature, window=o.window, power=o.power,
-            reduction=o.reduction, queries=queries, chunk=o.chunk,
-        )  # fmt: skip
-
-    def _warp_pair_side(self, images: Tensor, which: str) -> tuple[Tensor, Tensor]:
-        """Warp and jitter one side of the pairs; returns images and (P, 2, 3) affine maps."""
-        count = AFFINE_NUMBERS + COLOR_NUMBERS
-        numbers = uniform((len(images), count), self.seed, "pair-warp", which, self.global_step, self.global_rank)
-        numbers = numbers.to(images.device)
-        affine = draw_affine(numbers, self.pair_augment, self.size, self.size)
-        warped = warp(
-            images, sampling_grid(affine, self.size, self.size, self.size, self.size), self.pair_augment.padding
-        )
-        color = uniform((len(images), COLOR_NUMBERS), self.seed, "pair-color", which, self.global_step).to(images.device)
-        if which == "original":
-            color = numbers[:, AFFINE_NUMBERS:]
-        return color_jitter(warped, color, self.pair_augment), affine
 
     # Pseudo-pairs
 
@@ -356,32 +304,22 @@ class DIFE(EmbedderModule):
         """
         z = normal((count, self.generators[source].z_dim), self.seed, "pairs", drawing, self.global_rank)
         parts = [self._explore(source, target, part.to(self.device)) for part in z.split(self.pair_options.chunk)]
-        pairs = parts[0]
-        for part in parts[1:]:
-            pairs = pairs.join(part)
+        pairs = functools.reduce(PseudoPairs.join, parts)
         pairs.index = torch.full_like(pairs.index, drawing)
         return pairs
 
     def _explore(self, source: str, target: str, z: Tensor) -> PseudoPairs:
-        """One chunk: originals of ``source`` from ``z`` and their partners in ``target``."""
-        first, second = self.generators[source], self.generators[target]
-        psi = self.pair_options.truncation
-        w = first.map(z, truncation=psi)
-        original = _to_size(first.image(w), self.size)
-        side = second.layer_shape(self.layer)[1]
-        wanted = _resize(self.convert(self.encoder(_channels_last(original)), target).float(), side, "nearest")
-        # the same z in both domains: a start that already shares pose where the generators were fine-tuned
-        start = second.mean_w.expand(len(z), -1)
-        if self.pair_options.start == "same-z" and source != target:
-            start = second.map(z, truncation=psi)[:, 0]
-        found = explore(
-            second, self.layer, wanted, start, second.mean_w, self.exploration, lambda f: self.normalize(f, target)
-        )
-        partner = _to_size(second.image(found.w), self.size)
-        index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
-        return PseudoPairs(
-            original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance
-        )
+        def wanted(images: Tensor) -> Tensor:
+            return self.convert(self.encoder(channels_last(images)), target)
+
+        def normalized(features: Tensor) -> Tensor:
+            return self.normalize(features, target)
+
+        options = self.pair_options
+        return synthesize_pairs(
+            self.generators[source], self.generators[target], z, self.layer, self.size, wanted, normalized,
+            self.exploration, same_z=options.start == "same-z" and source != target, truncation=options.truncation,
+        )  # fmt: skip
 
     # Optimiser and logs
 
@@ -430,27 +368,6 @@ class DIFE(EmbedderModule):
             self.log(f"{name}_w_distance", pairs.w_distance.mean())
 
 
-def pair_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> tuple[Tensor, Tensor]:
-    """Where the cells of the first warped image lie in the second, both warped from one geometry.
-
-    Args:
-        first: (P, 2, 3) affine of the first image, in its pixels.
-        second: (P, 2, 3) affine of the second.
-        side: side of the maps that are matched.
-        size: side of the images.
-
-    Returns:
-        (P, side, side, 2) in cells of the second map, and (P, side, side) bool: the cell was inside the common
-        geometry's image and its partner is inside the second.
-    """
-    cells = pixel_grid(side, side, first.device).reshape(1, -1, 2)
-    pixels = resize_points(cells, (side, side), (size, size)).expand(len(first), -1, -1)
-    common = apply_affine(invert_affine(first), pixels)
-    partner = resize_points(apply_affine(second, common), (size, size), (side, side))
-    limits = ((common > -0.5) & (common < size - 0.5)).all(-1) & ((partner > -0.5) & (partner < side - 0.5)).all(-1)
-    return partner.reshape(-1, side, side, 2), limits.reshape(-1, side, side)
-
-
 def _check(domains: dict[str, int], generators: dict[str, str], weights: dict[str, float], warmup_steps: int) -> None:
     if not domains:
         raise ConfigError("domains is empty; name at least one, for example {human: 64, dog: 64}")
@@ -466,27 +383,3 @@ def _check(domains: dict[str, int], generators: dict[str, str], weights: dict[st
         raise ConfigError("lambda_k2 is 0: pseudo-pairs need trained converters; set lambda_m1 and lambda_m2 to 0 too")
     if warmup_steps < 0:
         raise ConfigError(f"warmup_steps is {warmup_steps}; expected 0 or more")
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def _resize(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
-    """Resize (B, C, h, w) to ``side`` x ``side``; bilinear is antialiased when shrinking."""
-    if maps.shape[-1] == side and maps.shape[-2] == side:
-        return maps
-    if mode == "nearest":
-        return F.interpolate(maps, (side, side), mode="nearest")
-    if maps.shape[-1] % side == 0 and maps.shape[-1] > side:
-        return F.avg_pool2d(maps, maps.shape[-1] // side)
-    return F.interpolate(maps.float(), (side, side), mode="bilinear", antialias=maps.shape[-1] > side)
-
-
-def _resize_mask(mask: Tensor, side: int) -> Tensor:
-    """Shrink (B, h, w) bool; a cell counts if its centre does."""
-    return F.interpolate(mask[:, None].float(), (side, side), mode="nearest")[:, 0] > 0.5
-
-
-def _to_size(images: Tensor, size: int) -> Tensor:
-    return _resize(images.float(), size).clamp(-1, 1)

@@ -127,9 +127,8 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
         """Map ``images`` (B, 3, R, R) in [-1, 1] and one-hot ``c`` (B, c_dim) to logits (B, 1)."""
         if images.shape[-2:] != (self.resolution, self.resolution):
-            raise ConfigError(
-                f"images of {tuple(images.shape[-2:])} px: this discriminator takes {self.resolution} x {self.resolution}"
-            )
+            side = self.resolution
+            raise ConfigError(f"images of {tuple(images.shape[-2:])} px: this discriminator takes {side} x {side}")
         x = F.pixel_unshuffle(images, 2) if self.stem == "space-to-depth" else images
         for side in self.sides:
             x = self.get_submodule(f"b{side}")(x)

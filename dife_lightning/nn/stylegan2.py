@@ -6,7 +6,6 @@ Parameter names are those of NVlabs' stylegan2-ada-pytorch, so that its networks
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -230,10 +229,7 @@ class SynthesisBlock(nn.Module):
 
     def features(self, x: Tensor | None, ws: Tensor, noise: NoiseMode, rng: torch.Generator | None) -> Tensor:
         """Return the block's feature map; ``ws`` (B, num_convs or more, w_dim)."""
-        if x is None:
-            x = self.const[None].expand(ws.shape[0], -1, -1, -1)
-        else:
-            x = self.conv0(x, ws[:, 0], noise, rng)
+        x = self.const[None].expand(ws.shape[0], -1, -1, -1) if x is None else self.conv0(x, ws[:, 0], noise, rng)
         return self.conv1(x, ws[:, self.num_convs - 1], noise, rng)
 
     def image(self, image: Tensor | None, x: Tensor, w: Tensor) -> Tensor:
@@ -291,20 +287,16 @@ class Synthesis(nn.Module):
         return image, features
 
 
-class Generator(nn.Module):
+class StyleGAN2Generator(nn.Module):
     """Mapping and synthesis together."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.mapping = Mapping(
-            architecture.z_dim, architecture.c_dim, architecture.w_dim, architecture.mapping_layers
-        )
+        self.mapping = Mapping(architecture.z_dim, architecture.c_dim, architecture.w_dim, architecture.mapping_layers)
         self.synthesis = Synthesis(architecture)
 
-    def map(
-        self, z: Tensor, c: Tensor | None = None, truncation: float = 1.0, cutoff: int | None = None
-    ) -> Tensor:
+    def map(self, z: Tensor, c: Tensor | None = None, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Map ``z`` (B, z_dim) to ws (B, num_ws, w_dim), truncated towards the mean w."""
         ws = self.mapping(z, c)[:, None].expand(-1, self.architecture.num_ws, -1)
         return truncate(ws, self.mapping.w_avg, truncation, cutoff)
@@ -322,10 +314,3 @@ class Generator(nn.Module):
         image, _ = self.synthesis(self.map(z, c, truncation), noise=noise, rng=rng)
         assert image is not None
         return image
-
-
-def parse_channels(channels: Sequence[int] | None, resolution: int, base: int = 16384, most: int = 512) -> list[int]:
-    """Return ``channels``, or the public networks' table min(base / side, most) for 4, 8, ..., ``resolution`` px."""
-    if channels is not None:
-        return list(channels)
-    return [min(base // side, most) for side in (2**i for i in range(2, int(math.log2(resolution)) + 1))]

@@ -175,10 +175,7 @@ def modulated_conv2d(
         (B, O, H, W), or (B, O, 2H, 2W) with ``kernel``.
     """
     x = x * styles.to(x.dtype)[:, :, None, None]
-    if kernel is None:
-        x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-    else:
-        x = conv2d_up(x, weight, kernel)
+    x = F.conv2d(x, weight, padding=weight.shape[-1] // 2) if kernel is None else conv2d_up(x, weight, kernel)
     if demodulate:
         x = x * demodulation(weight, styles).to(x.dtype)[:, :, None, None]
     return x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def embedding_sheet(
     return figure
 
 
-def _draw_row(figure: Figure, cell: object, pictures: list, label: str = "") -> None:  # type: ignore[type-arg]
+def _draw_row(figure: Figure, cell: object, pictures: list[Any], label: str = "") -> None:
     inner = cell.subgridspec(1, len(pictures), wspace=0.03)  # type: ignore[attr-defined]
     for column, picture in enumerate(pictures):
         axes = figure.add_subplot(inner[column])

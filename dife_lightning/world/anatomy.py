@@ -43,9 +43,8 @@ def draw_individual(species: Species, rng: np.random.Generator) -> Individual:
     """Draw one individual; the number of draws from ``rng`` is the same for all."""
     traits = species.draw(rng)
     pose = _draw_pose(rng)
-    # Half of the mouths are (nearly) closed, the rest spread evenly up to wide open.
-    mouth_open = traits.mouth.openness * max(0.0, 2 * rng.random() - 1) if traits.mouth.openness > 0 else 0.0
-    mouth_open = min(1.0, 1.6 * mouth_open)
+    # A third of the mouths are closed, the rest spread evenly up to wide open.
+    mouth_open = traits.mouth.openness * min(1.0, max(0.0, 1.6 * rng.random() - 0.55))
     smile, lids, brow_raise = rng.uniform(-0.035, 0.055), 1 - 0.45 * rng.random() ** 3, rng.uniform(-0.5, 1)
     gaze = tuple(rng.uniform(-1, 1, 2) * (0.22, 0.10))
     lean = rng.uniform(-0.02, 0.02)

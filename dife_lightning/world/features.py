@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dife_lightning.world.anatomy import Individual
 from dife_lightning.world.noise import Floats, blend, smoothstep
@@ -31,8 +32,7 @@ def paint_features(color: Floats, s: Surface, one: Individual, blur: float) -> F
         (n,) gloss, 0 dull to 1 wet: eyes, noses and tongues shine.
     """
     gloss = np.zeros(s.p.size, np.float32)
-    bare = s.ear < 0
-    _paint_mouth(color, gloss, s, one, blur, bare)
+    _paint_mouth(color, gloss, s, one, blur)
     _NOSES[one.traits.nose.shape](color, gloss, s, one, blur)
     for side in (-1, 1):
         _paint_eye(color, gloss, s, one, blur, side)
@@ -43,8 +43,10 @@ def paint_features(color: Floats, s: Surface, one: Individual, blur: float) -> F
     return gloss
 
 
-def _within(s: Surface, center: tuple[float, float], half: tuple[float, float]) -> np.ndarray:
-    return np.flatnonzero((np.abs(s.p - np.float32(center[0])) < half[0]) & (np.abs(s.q - np.float32(center[1])) < half[1]))
+def _within(s: Surface, center: tuple[float, float], half: tuple[float, float]) -> NDArray[np.intp]:
+    """Bare points (no ear or hair over them) in a box around ``center``."""
+    near = (np.abs(s.p - np.float32(center[0])) < half[0]) & (np.abs(s.q - np.float32(center[1])) < half[1])
+    return np.flatnonzero(near & (s.ear < 0) & (s.hair < 0))
 
 
 def _paint_eye(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float, side: int) -> None:
@@ -156,13 +158,12 @@ def _triangle_nose(color: Floats, gloss: Floats, s: Surface, one: Individual, bl
 _NOSES = {"human": _human_nose, "pad": _pad_nose, "triangle": _triangle_nose}
 
 
-def _paint_mouth(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float, bare: np.ndarray) -> None:
+def _paint_mouth(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float) -> None:
     mouth, marks = one.traits.mouth, one.landmarks
     left, right, upper, lower = marks[5], marks[6], marks[7], marks[8]
     center, half = (left[0] + right[0]) / 2, (right[0] - left[0]) / 2
     top, low = min(upper[1], left[1]) - 0.12, lower[1] + 0.12
     at = _within(s, (center, (top + low) / 2), (1.25 * half, (low - top) / 2))
-    at = at[bare[at]]
     if not at.size:
         return
     x, q = (s.p[at] - np.float32(center)) / np.float32(half), s.q[at]
@@ -247,7 +248,7 @@ def _paint_glasses(color: Floats, gloss: Floats, s: Surface, one: Individual, bl
     gloss[at] = 0.2 * rim
 
 
-def hidden_by_glasses(one: Individual, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def hidden_by_glasses(one: Individual, p: NDArray[np.floating], q: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Which points of the face plane are behind dark lenses (bool, same shape)."""
     if not has_dark_glasses(one):
         return np.zeros(np.shape(p), bool)

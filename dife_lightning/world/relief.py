@@ -42,6 +42,11 @@ class Relief:
         x, y = to_cells(points[:, 0]), to_cells(points[:, 1])
         return lookup(self.height, x, y).astype(np.float64)
 
+    def covered(self, points: Array) -> NDArray[np.bool_]:
+        """Whether an ear or hair lies over the face at ``points`` (n, 2) of the face plane."""
+        layers = lookup(self.layers, to_cells(points[:, 0]), to_cells(points[:, 1]))
+        return np.asarray((layers[:, 4] > 0) | (layers[:, 7] > 0))
+
 
 def to_cells(p: NDArray[np.floating]) -> Floats:
     """Convert face-plane coordinates to fractional grid positions."""
@@ -119,14 +124,15 @@ def _ears(one: Individual) -> tuple[Array, Array, Array]:
     drooping = ears.shape == "floppy"
     lean = math.radians(180 - ears.lean if drooping else ears.lean)
     reach = 1.0 if drooping else 0.86
-    root = reach * head.width * math.sin(angle), -reach * head.top * math.cos(angle)
+    # Drooping ears hang beside the eyes, not over them.
+    root = reach * head.width * math.sin(angle) + 0.45 * drooping * ears.width, -reach * head.top * math.cos(angle)
     p, q = np.abs(_LINE)[None] - root[0], _LINE[:, None] - root[1]
     t = (p * math.sin(lean) - q * math.cos(lean)) / ears.length
     s = np.abs(p * math.cos(lean) + q * math.sin(lean)) / ears.width
     if ears.shape == "pointed":
         inside = np.where(t < 0, 1 - s + 2 * t, np.maximum(1 - t, 0) ** 0.8 - s - np.maximum(t - 1, 0) * 4)
     elif drooping:
-        inside = 1 - np.hypot(s / (0.75 + 0.3 * t), (t - 0.42) / 0.58)
+        inside = 1 - np.hypot(s / np.maximum(0.75 + 0.3 * t, 0.2), (t - 0.42) / 0.58)
     else:
         inside = 1 - np.hypot(s, (t - 0.35) / 0.68)
     thick = 0.5 * ears.width * np.sqrt(np.clip(inside, 0, 1))
@@ -157,9 +163,9 @@ def _grown(one: Individual, streak: Array) -> Array:
         return outline_radius(head, one.bottom, _LINE, _LINE) - 0.86 + 0.04 * streak
     start = {"buzz": 0.66, "fringe": 0.36, "curly": 0.56}.get(style, 0.52) * head.top + 0.1 * (one.chance[1] - 0.5)
     reach = {"long": 2.2, "curly": 0.95, "buzz": 0.5}.get(style, 0.6)
-    sweep = 0.25 * (one.chance[2] - 0.5) if style in ("short", "long", "fringe") else 0.0
+    sweep = 0.15 * (one.chance[2] - 0.5) if style in ("short", "long", "fringe") else 0.0
     across = _LINE / head.width
-    line = -start + sweep * across + reach * np.abs(across) ** (2.2 if style == "long" else 3.5)
+    line = -start + sweep * across + reach * np.abs(across) ** (5.5 if style == "long" else 3.5)
     return (line[None] - _LINE[:, None]) + 0.02 * streak
 
 

@@ -172,6 +172,7 @@ def _landmarks(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.fl
     front = camera.project(np.column_stack((seen[0].astype(np.float64), height[0].astype(np.float64))))[1]
     visible = ~(front - depth > _HIDDEN_BY)  # a ray that just misses (NaN) passes the silhouette: nothing in front
     visible &= ((points >= -0.5) & (points <= size - 0.5)).all(1)
+    visible &= ~stage.relief.covered(plane)
     visible &= ~hidden_by_glasses(stage.one, plane[:, 0], plane[:, 1])
     covered = occluder_distance(stage.setting, *_plain(points[:, 0], points[:, 1], size, framing))
     if covered is not None:

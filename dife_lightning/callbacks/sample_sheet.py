@@ -1,0 +1,84 @@
+"""A picture of the same latents every so many images, to see a generator learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from lightning import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dife_lightning.errors import ConfigError
+from dife_lightning.files import atomic_write
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What a method must offer to be drawn."""
+
+    images_seen: Tensor
+
+    def sample(self, count: int, truncation: float = 1.0) -> Tensor:
+        """Return ``count`` images (count, 3, R, R) of fixed latents."""
+
+
+def image_grid(images: Tensor, columns: int) -> NDArray[np.uint8]:
+    """Lay (N, 3, H, W) in [-1, 1] out as one (rows * H, columns * W, 3) uint8 picture; empty cells are black."""
+    count, _, height, width = images.shape
+    rows = -(-count // columns)
+    sheet = np.zeros((rows * height, columns * width, 3), dtype=np.uint8)
+    pixels = ((images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    for i, picture in enumerate(pixels):
+        row, column = divmod(i, columns)
+        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = picture
+    return sheet
+
+
+class SampleSheet(Callback):
+    """Write ``samples/<images seen>.png``: fixed latents, no truncation above, truncated below.
+
+    Args:
+        every_images: training images between two sheets.
+        count: images per part.
+        columns: images per row.
+        truncation: psi of the lower part.
+    """
+
+    def __init__(self, every_images: int = 2000, count: int = 32, columns: int = 8, truncation: float = 0.7) -> None:
+        if every_images < 1 or count < 1 or columns < 1:
+            raise ConfigError("sample sheet: every_images, count and columns must be 1 or more")
+        self.every_images, self.count, self.columns, self.truncation = every_images, count, columns, truncation
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a method that has no samples."""
+        if not hasattr(pl_module, "sample"):
+            raise ConfigError(f"SampleSheet needs a generator being trained, not {type(pl_module).__name__}")
+        self._due = -1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draw when another ``every_images`` are through."""
+        seen = int(cast(Sampler, pl_module).images_seen)
+        turn = seen // self.every_images
+        if self._due < 0:
+            self._due = turn + (1 if seen % self.every_images else 0)
+        if turn >= max(self._due, 1):
+            self._due = turn + 1
+            self._draw(trainer, cast(Sampler, pl_module), seen)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the last state."""
+        sampler = cast(Sampler, pl_module)
+        self._draw(trainer, sampler, int(sampler.images_seen))
+
+    def _draw(self, trainer: Trainer, sampler: Sampler, seen: int) -> None:
+        if not trainer.is_global_zero:
+            return
+        parts = [image_grid(sampler.sample(self.count, psi), self.columns) for psi in (1.0, self.truncation)]
+        path = Path(trainer.default_root_dir) / "samples" / f"{seen:08d}.png"
+        with atomic_write(path) as temporary:
+            Image.fromarray(np.concatenate(parts)).save(temporary, format="PNG")

@@ -1,0 +1,56 @@
+"""What Lightning prints and raises, reduced to what a user can act on."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dife_lightning.errors import CheckpointError
+
+
+@contextmanager
+def clear_weights_error() -> Iterator[None]:
+    """Turn torch's list of weights that do not fit into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        if not lines[:1] or not lines[0].startswith("Error(s) in loading state_dict"):
+            raise
+        reason = lines[1].strip().rstrip(".") if len(lines) > 1 else "unknown"
+        raise CheckpointError(f"the checkpoint does not fit the model: {reason}. Use the run's own settings.") from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep notes out of the output that nobody can act on; turn misspelt augmentations into errors."""
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    log.addFilter(_is_worth_reading)
+    with warnings.catch_warnings():
+        # lightning 2.6 calls deprecated methods: https://github.com/Lightning-AI/pytorch-lightning/issues/21900
+        warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.cli", category=DeprecationWarning)
+        # streams synthesise on the training device, so that workers would not help
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        # lightning 2.6 with torch 2.13: https://github.com/Lightning-AI/pytorch-lightning/issues/21326
+        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+        # steps are counted on over short epochs, so that they are logged all the same
+        warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+        # the size in MB that it estimates is of no interest
+        warnings.filterwarnings("ignore", message=".*is not supported by the model summary")
+        # checkpoint callbacks belong to training
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
+        # a resumed run goes on in its own folder
+        warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty")
+        # albumentations only warns of an argument that it does not know, and then uses its default
+        warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
+        try:
+            yield
+        finally:
+            log.removeFilter(_is_worth_reading)
+
+
+def _is_worth_reading(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "Tip:" not in text and "attempting graceful shutdown" not in text

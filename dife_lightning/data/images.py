@@ -1,0 +1,235 @@
+"""Images to train a generator on: renders of the embedded world, or any folder of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from dife_lightning.data.cache import cache_folder
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.images import center_square, list_images, read_image
+from dife_lightning.randomness import seed_of
+from dife_lightning.world.dataset import render_arrays
+
+
+@dataclass
+class ImageBatch:
+    """``images`` (B, 3, S, S): uint8 from the loader, float in [-1, 1] for the method; ``number`` of the batch."""
+
+    images: Tensor
+    number: int
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.images.shape[0]
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Map uint8 to fp32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+class ImageStream(IterableDataset[ImageBatch]):
+    """Endless shuffled batches; batch k of a rank is a pure function of (seed, k, rank).
+
+    The stream runs through the images in one random order per pass and mirrors each with probability 1/2 on request.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        batch_size: images per batch.
+        seed: of order and mirroring.
+        flip: mirror half of the images.
+        first_batch: number of the first batch, to go on after an interruption.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        batch_size: int,
+        seed: int = 0,
+        flip: bool = False,
+        first_batch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images, self.batch_size, self.seed, self.flip = images, batch_size, seed, flip
+        self.first_batch, self.rank, self.world_size = first_batch, rank, world_size
+        self._order: tuple[int, NDArray[np.int64], NDArray[np.bool_]] | None = None
+
+    def batch(self, number: int) -> ImageBatch:
+        """Return batch ``number`` of this rank, uint8."""
+        first = (number * self.world_size + self.rank) * self.batch_size
+        picked = np.stack([self._image(position) for position in range(first, first + self.batch_size)])
+        return ImageBatch(torch.from_numpy(picked).permute(0, 3, 1, 2), number)
+
+    def _image(self, position: int) -> NDArray[np.uint8]:
+        turn, place = divmod(position, len(self.images))
+        if self._order is None or self._order[0] != turn:
+            rng = np.random.default_rng(seed_of(self.seed, "images", turn))
+            self._order = (turn, rng.permutation(len(self.images)), rng.random(len(self.images)) < 0.5)
+        image = self.images[self._order[1][place]]
+        return image[:, ::-1] if self.flip and self._order[2][place] else image
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        """Yield this worker's batches, for ever."""
+        worker = get_worker_info()
+        step, offset = (1, 0) if worker is None else (worker.num_workers, worker.id)
+        number = self.first_batch + offset
+        while True:
+            yield self.batch(number)
+            number += step
+
+
+class FixedBatches(torch.utils.data.Dataset[ImageBatch]):
+    """The held-out images in order, in batches of ``batch_size`` (the last may be smaller)."""
+
+    def __init__(self, images: NDArray[np.uint8], batch_size: int) -> None:
+        self.images, self.batch_size = images, batch_size
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, number: int) -> ImageBatch:
+        """Return batch ``number``, uint8."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        part = self.images[number * self.batch_size : (number + 1) * self.batch_size]
+        return ImageBatch(torch.from_numpy(part.copy()).permute(0, 3, 1, 2), number)
+
+
+def read_folder(folder: str | Path, size: int) -> NDArray[np.uint8]:
+    """Read all images of a folder as central squares (N, size, size, 3), in the order of their paths."""
+    return np.stack([center_square(read_image(path), size) for path in list_images(folder)])
+
+
+def split_held_out(images: NDArray[np.uint8], held_out: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Split off at most ``held_out`` and at most a tenth of the images, at random by ``seed``.
+
+    With fewer than 20 images none can be spared: both parts are then all of them.
+    """
+    count = min(held_out, len(images) // 10)
+    if count < 2:
+        return images, images
+    order = np.random.default_rng(seed_of(seed, "held out")).permutation(len(images))
+    return images[np.sort(order[count:])], images[np.sort(order[:count])]
+
+
+class GeneratorImages(LightningDataModule):
+    """Training images, and held-out ones for the Fréchet distance.
+
+    Exactly one of ``species`` and ``folder`` is given.
+
+    Args:
+        species: a species of the embedded world; its train renders, and val renders for the score.
+        folder: a folder of images of any number, size and mode; central squares are taken.
+        size: side of the images in pixels, that of the generator.
+        batch_size: images per step and process.
+        count: train renders of the species (made once, then read from the cache).
+        held_out: images for the score; from a folder at most a tenth of it.
+        flip: mirror half of the images. Do not use it where left and right differ.
+        seed: of the order.
+        num_workers: loading processes; any number gives the same batches.
+        render_workers: processes that make the renders. They are spawned, so a script that asks for them needs the
+            ``if __name__ == "__main__"`` guard.
+
+    Raises:
+        ConfigError: none or both of ``species`` and ``folder``, or a size that no generator has.
+    """
+
+    def __init__(
+        self,
+        species: str | None = None,
+        folder: str | None = None,
+        size: int = 64,
+        batch_size: int = 32,
+        count: int = 10_000,
+        held_out: int = 1000,
+        flip: bool = True,
+        seed: int = 0,
+        num_workers: int = 0,
+        render_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if (species is None) == (folder is None):
+            raise ConfigError("images: give either species (a face of the embedded world) or folder (of images)")
+        if size < 8 or size & (size - 1):
+            raise ConfigError(f"images: size={size}; generators have powers of two from 8 on, e.g. 64")
+        if batch_size < 1 or count < 1 or held_out < 2:
+            raise ConfigError("images: batch_size and count must be 1 or more, held_out 2 or more")
+        self.species, self.folder, self.size, self.batch_size = species, folder, size, batch_size
+        self.count, self.held_out, self.flip = count, held_out, flip
+        self.seed, self.num_workers, self.render_workers = seed, num_workers, render_workers
+        self.next_batch = 0
+        self._images: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Render or read the images, once."""
+        if self._images is None:
+            self._images = self._from_world() if self.species is not None else self._from_folder()
+
+    def _from_world(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        assert self.species is not None
+        folder, workers = cache_folder() / "renders", self.render_workers
+        train = render_arrays(self.species, "train", self.count, self.size, folder, workers=workers)
+        return train, render_arrays(self.species, "val", self.held_out, self.size, folder, workers=workers)
+
+    def _from_folder(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        assert self.folder is not None
+        images = read_folder(self.folder, self.size)
+        if len(images) < 2:
+            raise DataError(f"{self.folder} holds {len(images)} image; a generator needs two or more, better thousands")
+        return split_held_out(images, self.held_out, self.seed)
+
+    @property
+    def train_images(self) -> NDArray[np.uint8]:
+        """(N, S, S, 3) uint8; after ``setup``."""
+        assert self._images is not None
+        return self._images[0]
+
+    @property
+    def held_out_images(self) -> NDArray[np.uint8]:
+        """(M, S, S, 3) uint8; after ``setup``."""
+        assert self._images is not None
+        return self._images[1]
+
+    def train_dataloader(self) -> DataLoader[ImageBatch]:
+        """Return the endless stream, from the first batch that was not trained on yet."""
+        rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        stream = ImageStream(self.train_images, self.batch_size, self.seed, self.flip, self.next_batch, rank, world)
+        return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[ImageBatch]:
+        """Return the held-out images."""
+        return DataLoader(FixedBatches(self.held_out_images, self.batch_size), batch_size=None)
+
+    def test_dataloader(self) -> DataLoader[ImageBatch]:
+        """Return the held-out images."""
+        return self.val_dataloader()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Turn uint8 into [-1, 1] on the device, and remember how far training has come."""
+        if not isinstance(batch, ImageBatch):
+            return batch
+        if self.trainer is not None and self.trainer.training:
+            self.next_batch = batch.number + 1
+        return ImageBatch(to_float(batch.images), batch.number)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position in the stream, for the checkpoint."""
+        return {"next_batch": self.next_batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on where the checkpoint was written."""
+        self.next_batch = state_dict["next_batch"]

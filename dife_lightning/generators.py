@@ -1,0 +1,185 @@
+"""Frozen generators: loaded once per process, by name or by file, and shared by all who ask.
+
+A file is safetensors with the tensor names of NVlabs' stylegan2-ada-pytorch and, in its metadata, ``kind``,
+``layout`` and the ``architecture`` as JSON.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dife_lightning.assets import find_asset
+from dife_lightning.checkpoints import load_state, read_tensors, write_tensors
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
+from dife_lightning.randomness import normal
+
+KIND = "stylegan2-generator"
+_MEAN_SAMPLES = 4096
+_cache: dict[tuple[str, int, int], Generator] = {}
+
+
+class Generator:
+    """A frozen generator of one domain.
+
+    It is a plain holder, not an ``nn.Module``: a module that has one as an attribute neither saves, moves nor trains
+    it, and copying the owner shares it.
+
+    Args:
+        network: frozen and put into eval mode here; do not train it elsewhere.
+    """
+
+    def __init__(self, network: StyleGAN2Generator) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.architecture = network.architecture
+        self._siblings: dict[torch.device, Generator] = {self.device: self}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
+        """Return itself: a frozen generator is never copied with its owner."""
+        return self
+
+    @property
+    def z_dim(self) -> int:
+        """Length of z."""
+        return self.architecture.z_dim
+
+    @property
+    def w_dim(self) -> int:
+        """Length of w."""
+        return self.architecture.w_dim
+
+    @property
+    def num_ws(self) -> int:
+        """Number of w vectors that the synthesis takes."""
+        return self.architecture.num_ws
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return self.architecture.resolution
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.mean_w.device
+
+    @property
+    def mean_w(self) -> Tensor:
+        """The mean w (w_dim,), towards which truncation pulls."""
+        return self.network.mapping.w_avg
+
+    def layer_shape(self, layer: int) -> tuple[int, int]:
+        """Return (channels, side) of a tapped layer; layers 1, 3, 5, 7, 9 have 8, 16, 32, 64, 128 px."""
+        return self.architecture.layer_shape(layer)
+
+    def to(self, device: str | torch.device, channels_last: bool = True) -> Generator:
+        """Return this generator on ``device``; one copy per device is kept, the original stays where it is.
+
+        Args:
+            device: where the copy is wanted.
+            channels_last: memory format of the weights; half-precision convolutions are several times faster with it.
+        """
+        device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
+        if device not in self._siblings:
+            sibling = Generator(copy.deepcopy(self.network).to(device))
+            sibling._siblings = self._siblings
+            self._siblings[device] = sibling
+        format_ = torch.channels_last if channels_last else torch.contiguous_format
+        self._siblings[device].network.to(memory_format=format_)  # type: ignore[call-overload]
+        return self._siblings[device]
+
+    def map(self, z: Tensor, c: Tensor | None = None, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """Map ``z`` (B, z_dim), and one-hot ``c`` (B, c_dim) of a conditional generator, to w (B, num_ws, w_dim).
+
+        Args:
+            z: normal latents.
+            c: class, only for conditional generators.
+            truncation: psi; 1 leaves w, 0 gives the mean.
+            cutoff: truncate only the first ``cutoff`` vectors.
+        """
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise ConfigError(f"z of shape {tuple(z.shape)}: this generator takes (B, {self.z_dim})")
+        return self.network.map(z, c, truncation, cutoff)
+
+    def truncate(self, w: Tensor, truncation: float, cutoff: int | None = None) -> Tensor:
+        """Pull ``w`` (B, num_ws, w_dim) towards the mean."""
+        return truncate(w, self.mean_w, truncation, cutoff)
+
+    def image(self, w: Tensor, noise: NoiseMode = "const") -> Tensor:
+        """Return images (B, 3, R, R), fp32, about [-1, 1], of ``w`` (B, num_ws, w_dim) or (B, w_dim)."""
+        image, _ = self.network.synthesis(self._ws(w), noise=noise)
+        assert image is not None
+        return image
+
+    def features(self, w: Tensor, layer: int, noise: NoiseMode = "const") -> Tensor:
+        """Return the feature map (B, C, h, w) of ``layer``; nothing above it is computed. Differentiable in ``w``."""
+        _, features = self.network.synthesis(self._ws(w), layer, noise=noise)
+        assert features is not None
+        return features
+
+    def synthesize(self, w: Tensor, layer: int, noise: NoiseMode = "const") -> tuple[Tensor, Tensor]:
+        """Return :meth:`image` and :meth:`features` from one pass."""
+        image, features = self.network.synthesis(self._ws(w), tap_layer=layer, noise=noise)
+        assert image is not None
+        assert features is not None
+        return image, features
+
+    def _ws(self, w: Tensor) -> Tensor:
+        w = w[:, None].expand(-1, self.num_ws, -1) if w.ndim == 2 else w
+        if w.ndim != 3 or w.shape[1:] != (self.num_ws, self.w_dim):
+            raise ConfigError(f"w of shape {tuple(w.shape)}: this generator takes (B, {self.num_ws}, {self.w_dim})")
+        return w
+
+
+def load_generator(name_or_path: str | Path) -> Generator:
+    """Return the frozen generator of a name (``world/human``) or a file, on the CPU; the same object each time.
+
+    Raises:
+        AssetError: neither a known name nor a file.
+        CheckpointError: the file is truncated or holds no generator.
+    """
+    path = find_asset(name_or_path).resolve()
+    state = path.stat()
+    key = (str(path), state.st_mtime_ns, state.st_size)
+    if key not in _cache:
+        _cache[key] = Generator(read_generator(path)).to("cpu")
+    return _cache[key]
+
+
+def read_generator(path: str | Path) -> StyleGAN2Generator:
+    """Read a generator file that :func:`save_generator` wrote, as fp32 on the CPU."""
+    tensors, metadata = read_tensors(path)
+    if metadata.get("kind") != KIND or "architecture" not in metadata:
+        found = metadata.get("kind", "no kind")
+        raise CheckpointError(f"{path} holds '{found}', expected '{KIND}'. Export one with StyleGAN2.export(path).")
+    network = StyleGAN2Generator(Architecture(**json.loads(metadata["architecture"])))
+    tensors = {name: value.float() for name, value in tensors.items()}
+    has_mean = "mapping.w_avg" in tensors
+    load_state(network, tensors if has_mean else {**tensors, "mapping.w_avg": network.mapping.w_avg}, source=path)
+    if not has_mean:
+        network.mapping.w_avg.copy_(estimate_mean_w(network))
+    return network
+
+
+@torch.no_grad()
+def estimate_mean_w(network: StyleGAN2Generator) -> Tensor:
+    """Return the mean w (w_dim,) of 4096 fixed latents, over all classes of a conditional network."""
+    c_dim = network.architecture.c_dim
+    z = normal((_MEAN_SAMPLES, network.architecture.z_dim), 0, "mean w")
+    c = torch.eye(c_dim)[torch.arange(_MEAN_SAMPLES) % c_dim] if c_dim else None
+    return network.mapping(z, c).mean(0)
+
+
+def save_generator(network: StyleGAN2Generator, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write ``network`` as safetensors, by default in half precision (a rounding of 5e-4 of each weight)."""
+    tensors = {name: value.detach().to(dtype) for name, value in network.state_dict().items()}
+    architecture = json.dumps(network.architecture.to_dict())
+    write_tensors(path, tensors, {"kind": KIND, "layout": "nvlabs", "architecture": architecture})

@@ -1,0 +1,85 @@
+"""Reading image files, whatever their mode, as RGB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dife_lightning.errors import DataError
+
+#: Suffixes taken for images when a folder is listed.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image as (H, W, 3) uint8 RGB.
+
+    Grey, palette, CMYK and 16-bit images are converted, transparency is laid over white, and the EXIF orientation
+    is applied.
+
+    Raises:
+        DataError: the file is missing, empty, truncated or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise DataError(f"no image {path}. Check the path.") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is damaged or not an image ({reason}). Remove it or copy it again.") from None
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+        grey = _to_eight_bits(np.asarray(image))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale 16-bit integers by 257, and floats as 0..1, 0..255 or 0..65535 by their largest value."""
+    numbers = np.nan_to_num(values.astype(np.float64))
+    largest = numbers.max(initial=0)
+    if np.issubdtype(values.dtype, np.integer):
+        factor = 1.0 if largest <= 255 and values.dtype.itemsize > 2 else 1 / 257
+    else:
+        factor = 255.0 if largest <= 1 else 1.0 if largest <= 255 else 1 / 257
+    return np.clip(np.rint(numbers * factor), 0, 255).astype(np.uint8)
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Return the image files below ``folder``, sorted by path.
+
+    Raises:
+        DataError: there is no such folder, or no image in it.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}. Give the folder that holds the images.")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise DataError(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES[:4])}, ...")
+    return files
+
+
+def center_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Cut the central square of (H, W, 3) and resize it to (size, size, 3)."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
+    if side == size:
+        return square
+    method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    resized: NDArray[np.uint8] = cv2.resize(square, (size, size), interpolation=method).astype(np.uint8)
+    return resized

@@ -1,0 +1,327 @@
+"""Training of StyleGAN2 (Karras et al., 2020), for small data and small machines too.
+
+One step trains the generator on a batch of latents, then the discriminator on a batch of images. Both optimisers step
+once, so Lightning's ``global_step`` grows by two: the budget is ``max_images``, not ``max_steps``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+
+from dife_lightning.checkpoints import load_state, read_tensors
+from dife_lightning.data.images import ImageBatch
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.generators import KIND, read_generator, save_generator
+from dife_lightning.loading import stamp
+from dife_lightning.losses.gan import (
+    discriminator_loss,
+    generator_loss,
+    path_length_penalty,
+    path_lengths,
+    r1_penalty,
+)
+from dife_lightning.metrics.fid import FrechetDistance
+from dife_lightning.nn.diffaugment import DiffAugment
+from dife_lightning.nn.discriminator import Discriminator
+from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.randomness import normal, seed_of
+
+METHOD = "StyleGAN2"
+
+
+class StyleGAN2(L.LightningModule):
+    """Generator, discriminator and the generator's running average.
+
+    Args:
+        channels: feature channels at 4, 8, 16, ... px; five entries make a 64-px generator.
+        z_dim: length of z.
+        w_dim: length of w.
+        mapping_layers: fully connected layers from z to w.
+        discriminator_channels: as ``channels``; None takes the same.
+        stem: ``space-to-depth`` leaves out the discriminator's block of full resolution, about twice as fast.
+        lr: Adam's step size of the generator (paper 0.002-0.0025).
+        discriminator_lr: None takes the same.
+        r1_gamma: weight of R1; 0 leaves it out.
+        r1_interval: R1 is computed every so many steps and weighted by as many (lazy regularisation).
+        path_length_weight: weight of the path-length regularisation (paper 2); 0 leaves it out.
+        path_length_interval: as ``r1_interval`` (paper 8; 4 in NVlabs' code).
+        style_mixing: probability that an image mixes two latents (paper 0.9).
+        reuse_fakes: the discriminator learns from the images of the generator's step in place of new ones, which
+            saves a synthesis; both are from the generator before its update.
+        ema_half_life: images over which the generator's average forgets half.
+        ema_rampup: the half-life is at most this part of the images seen; 0 does not limit it.
+        augment: DiffAugment's policy, any of ``color``, ``translation``, ``cutout``; empty for none.
+        augment_probability: of each augmentation, at the start.
+        augment_target: hold the mean sign of the real logits here by adapting the probability (ADA: 0.6).
+        max_images: stop after so many training images; None leaves it to the trainer.
+        init_from: weights to start from: a checkpoint of this method or a generator file.
+        seed: of all latents, noise and augmentations.
+
+    Raises:
+        ConfigError: a negative weight or rate, or a stem of another name.
+    """
+
+    needs_checkpoint: ClassVar[bool] = True
+    monitor: ClassVar[str] = "val/fid"
+    images_seen: Tensor
+    steps_done: Tensor
+    path_length_mean: Tensor
+
+    def __init__(
+        self,
+        channels: list[int],
+        z_dim: int = 512,
+        w_dim: int = 512,
+        mapping_layers: int = 8,
+        discriminator_channels: list[int] | None = None,
+        stem: Literal["rgb", "space-to-depth"] = "rgb",
+        lr: float = 0.0025,
+        discriminator_lr: float | None = None,
+        r1_gamma: float = 1.0,
+        r1_interval: int = 16,
+        path_length_weight: float = 0.0,
+        path_length_interval: int = 4,
+        style_mixing: float = 0.9,
+        reuse_fakes: bool = False,
+        ema_half_life: float = 10_000,
+        ema_rampup: float = 0.05,
+        augment: Sequence[str] = (),
+        augment_probability: float = 1.0,
+        augment_target: float | None = None,
+        max_images: int | None = None,
+        init_from: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["init_from"])
+        self.hparams["augment"] = list(augment)
+        self.automatic_optimization = False
+        _check(lr, r1_gamma, r1_interval, path_length_weight, path_length_interval, style_mixing, ema_half_life)
+        self.lr, self.discriminator_lr = lr, discriminator_lr or lr
+        self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
+        self.path_length_weight, self.path_length_interval = path_length_weight, path_length_interval
+        self.style_mixing, self.reuse_fakes, self.max_images = style_mixing, reuse_fakes, max_images
+        self.ema_half_life, self.ema_rampup = ema_half_life, ema_rampup
+        self.init_from, self.seed = init_from, seed
+        architecture = Architecture(tuple(channels), z_dim, w_dim, 0, mapping_layers)
+        self.generator = StyleGAN2Generator(architecture)
+        self.discriminator = Discriminator(discriminator_channels or channels, stem=stem)
+        self.generator_ema = StyleGAN2Generator(architecture).requires_grad_(False)
+        self.generator_ema.load_state_dict(self.generator.state_dict())
+        self.augment = DiffAugment(augment, augment_probability, augment_target)
+        self.distance = FrechetDistance()
+        self.register_buffer("images_seen", torch.zeros([], dtype=torch.long))
+        self.register_buffer("steps_done", torch.zeros([], dtype=torch.long))
+        self.register_buffer("path_length_mean", torch.zeros([]))
+        # Half-precision convolutions are several times faster with channels last, on CPUs as on GPUs.
+        self.to(memory_format=torch.channels_last)
+
+    # --- training
+
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """Step the generator, then the discriminator, then the running average."""
+        generator_optimizer, discriminator_optimizer = self._both_optimizers()
+        rng = self._rng("step")
+        step, reals = int(self.steps_done), batch.images
+        fakes, loss = self._train_generator(generator_optimizer, len(reals), step, rng)
+        if not self.reuse_fakes:
+            with torch.no_grad():
+                fakes, _ = self._synthesize(len(reals), rng)
+        loss = loss + self._train_discriminator(discriminator_optimizer, reals, fakes, step, rng)
+        self._count(len(reals))
+        return loss
+
+    def _train_generator(
+        self, optimizer: LightningOptimizer, count: int, step: int, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        self.toggle_optimizer(optimizer)
+        images, w = self._synthesize(count, rng)
+        self.generator.mapping.update_average(w)
+        loss = generator_loss(self.discriminator(self.augment(images, rng)))
+        total = loss
+        if self.path_length_weight and step % self.path_length_interval == 0:
+            penalty = self._path_length(max(1, count // 2), rng)
+            total = loss + penalty * (self.path_length_weight * self.path_length_interval)
+        self._step(optimizer, total)
+        self.untoggle_optimizer(optimizer)
+        self.log("train/generator_loss", loss, prog_bar=True)
+        return images.detach(), loss.detach()
+
+    def _path_length(self, count: int, rng: torch.Generator) -> Tensor:
+        z = self._latents(count, rng)
+        ws = self.generator.map(z)
+        images, _ = self.generator.synthesis(ws, noise="random", rng=rng)
+        assert images is not None
+        penalty, mean = path_length_penalty(path_lengths(images, ws, rng), self.path_length_mean)
+        self.path_length_mean.copy_(mean)
+        self.log("train/path_length", mean)
+        return penalty
+
+    def _train_discriminator(
+        self, optimizer: LightningOptimizer, reals: Tensor, fakes: Tensor, step: int, rng: torch.Generator
+    ) -> Tensor:
+        self.toggle_optimizer(optimizer)
+        regularize = self.r1_gamma > 0 and step % self.r1_interval == 0
+        reals = reals.detach().requires_grad_(regularize)
+        real_logits = self.discriminator(self.augment(reals, rng))
+        fake_logits = self.discriminator(self.augment(fakes, rng))
+        loss = discriminator_loss(real_logits, fake_logits)
+        total = loss
+        if regularize:
+            penalty = r1_penalty(reals, real_logits)
+            total = loss + penalty * (self.r1_gamma * self.r1_interval)
+            self.log("train/r1", penalty)
+        self._step(optimizer, total)
+        self.untoggle_optimizer(optimizer)
+        self.augment.adapt(real_logits)
+        self.log("train/discriminator_loss", loss, prog_bar=True)
+        self.log("train/real_sign", real_logits.detach().sign().mean())
+        self.log("train/fake_sign", fake_logits.detach().sign().mean())
+        self.log("train/augment_probability", self.augment.probability)
+        return loss.detach()
+
+    def _step(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    def _synthesize(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return images with fresh noise and mixed styles, and w (count, w_dim) before mixing."""
+        w = self.generator.mapping(self._latents(count, rng))
+        num_ws = self.generator.architecture.num_ws
+        ws = w[:, None].expand(-1, num_ws, -1)
+        if self.style_mixing > 0:
+            other = self.generator.mapping(self._latents(count, rng))[:, None]
+            cut = 1 + (torch.rand(count, 1, 1, device=self.device, generator=rng) * (num_ws - 1)).long()
+            mixed = torch.rand(count, 1, 1, device=self.device, generator=rng) < self.style_mixing
+            layer = torch.arange(num_ws, device=self.device)[None, :, None]
+            ws = torch.where(mixed & (layer >= cut), other, ws)
+        images, _ = self.generator.synthesis(ws, noise="random", rng=rng)
+        assert images is not None
+        return images, w
+
+    def _latents(self, count: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(count, self.generator.architecture.z_dim, device=self.device, generator=rng)
+
+    def _rng(self, purpose: str) -> torch.Generator:
+        """Return the source of this step's random numbers: a function of seed, step and rank alone."""
+        seed = seed_of(self.seed, purpose, int(self.steps_done), self.global_rank)
+        return torch.Generator(self.device).manual_seed(seed)
+
+    @torch.no_grad()
+    def _count(self, batch_size: int) -> None:
+        """Count images, move the average, and stop at the budget."""
+        count = batch_size * self.trainer.world_size
+        self.images_seen += count
+        self.steps_done += 1
+        self._average(count)
+        self.log("train/images", self.images_seen.float(), prog_bar=True)
+        if self.max_images is not None and int(self.images_seen) >= self.max_images:
+            self.trainer.should_stop = True
+
+    def _average(self, count: int) -> None:
+        seen = int(self.images_seen)
+        half_life = min(self.ema_half_life, seen * self.ema_rampup) if self.ema_rampup else self.ema_half_life
+        weight = 1 - 0.5 ** (count / max(half_life, 1e-8))
+        torch._foreach_lerp_(list(self.generator_ema.parameters()), list(self.generator.parameters()), weight)
+        for average, value in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
+            average.copy_(value)
+
+    def _both_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        first, second = optimizers
+        assert isinstance(first, LightningOptimizer)
+        assert isinstance(second, LightningOptimizer)
+        return first, second
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam without momentum for both networks."""
+        return [
+            torch.optim.Adam(self.generator.parameters(), self.lr, betas=(0.0, 0.99), eps=1e-8),
+            torch.optim.Adam(self.discriminator.parameters(), self.discriminator_lr, betas=(0.0, 0.99), eps=1e-8),
+        ]
+
+    # --- samples and score
+
+    @torch.no_grad()
+    def sample(self, count: int, truncation: float = 1.0, first: int = 0) -> Tensor:
+        """Return images (count, 3, R, R) of the averaged generator; the latents number ``first`` and on are fixed."""
+        z_dim = self.generator.architecture.z_dim
+        z = torch.stack([normal((z_dim,), self.seed, "sample", first + i) for i in range(count)]).to(self.device)
+        return torch.cat([self.generator_ema(part, truncation=truncation) for part in z.split(32)])
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Add a batch of real and as many generated images to the Fréchet distance."""
+        first = (batch_idx * self.trainer.world_size + self.global_rank) * len(batch)
+        self.distance.update(batch.images, real=True)
+        self.distance.update(self.sample(len(batch), first=first), real=False)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the distance of the averaged generator."""
+        self._log_distance("val/fid")
+
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the distance of the averaged generator."""
+        self._log_distance("test/fid")
+
+    def _log_distance(self, name: str) -> None:
+        if not self.trainer.sanity_checking:
+            self.log(name, self.distance.compute().float(), prog_bar=True)
+        self.distance.reset()
+
+    # --- files
+
+    def export(self, path: str) -> None:
+        """Write the averaged generator as a file that ``load_generator`` reads."""
+        save_generator(self.generator_ema, path)
+
+    def setup(self, stage: str) -> None:
+        """Start from other weights if told to; a resumed run has its own."""
+        if stage == "fit" and self.init_from and self.trainer.ckpt_path is None and not int(self.steps_done):
+            self.load_weights(self.init_from)
+
+    def load_weights(self, path: str) -> None:
+        """Take the networks' weights, and nothing else, from a checkpoint of this method or a generator file.
+
+        A generator file gives both generators; the discriminator then starts anew.
+        """
+        tensors, metadata = read_tensors(path)
+        if metadata.get("kind") == KIND:
+            state = read_generator(path).state_dict()
+            load_state(self.generator, state, source=path)
+            load_state(self.generator_ema, state, source=path)
+            return
+        for name in ("generator", "generator_ema", "discriminator"):
+            part = {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(f"{name}.")}
+            if not part:
+                raise CheckpointError(f"init_from: {path} has no '{name}'; give a checkpoint of stylegan2")
+            load_state(self.get_submodule(name), part, source=path)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record which method wrote the checkpoint."""
+        stamp(checkpoint, self)
+
+
+def _check(
+    lr: float, r1: float, r1_interval: int, path: float, path_interval: int, mixing: float, half_life: float
+) -> None:
+    """Raise ConfigError for a setting that makes no sense."""
+    if lr <= 0 or half_life <= 0:
+        raise ConfigError(f"stylegan2: lr={lr}, ema_half_life={half_life}; both must be above 0")
+    if r1 < 0 or path < 0:
+        raise ConfigError(f"stylegan2: r1_gamma={r1}, path_length_weight={path}; expected 0 or more")
+    if r1_interval < 1 or path_interval < 1:
+        raise ConfigError("stylegan2: r1_interval and path_length_interval must be 1 or more")
+    if not 0 <= mixing <= 1:
+        raise ConfigError(f"stylegan2: style_mixing={mixing}; expected 0 to 1")

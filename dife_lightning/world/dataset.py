@@ -1,0 +1,185 @@
+"""Readers of the world: annotated faces, arrays of pictures with a cache, and mean shapes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.data.faces import FaceItem
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.world.framing import FramingKind, framing_for
+from dife_lightning.world.renderer import WORLD_VERSION, Split, WorldSample, landmarks_only, render, render_image
+from dife_lightning.world.species import load_species
+
+Progress = Callable[[int, int], None]
+_CHUNK = 64
+
+
+class WorldFaces:
+    """The first ``count`` renders of a species and split as annotated faces.
+
+    Args:
+        species: name of a shipped species.
+        split: ``train``, ``val`` or ``test``.
+        count: number of faces.
+        framing: ``plain``, or ``jittered`` as in the evaluation.
+        size: side in pixels.
+        seed: of the framing; the faces do not depend on it.
+
+    Raises:
+        ConfigError: unknown species, split or framing, or a count under 1.
+    """
+
+    def __init__(
+        self,
+        species: str,
+        split: Split,
+        count: int,
+        framing: FramingKind = "plain",
+        size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        load_species(species)
+        if count < 1:
+            raise ConfigError(f"a data set has 1 face or more, found count={count}")
+        framing_for(framing, seed, 0)
+        self.species, self.split, self.count = species, split, count
+        self.framing, self.size, self.seed = framing, size, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample(self, index: int) -> WorldSample:
+        """Return face ``index`` with its whole truth."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"index {index} of a data set of {self.count}")
+        framing = framing_for(self.framing, self.seed, index)
+        return render(self.species, self.split, index, size=self.size, framing=framing)
+
+    def __getitem__(self, index: int) -> FaceItem:
+        sample = self.sample(index)
+        name = f"world/{self.species}/{self.split}/{index}"
+        return {"image": sample.image, "points": sample.points, "visible": sample.visible, "name": name}
+
+    def __iter__(self) -> Iterator[FaceItem]:
+        return (self[index] for index in range(self.count))
+
+
+@lru_cache(maxsize=64)
+def _mean_shape(species: str, framing_kind: FramingKind, count: int) -> NDArray[np.float32]:
+    shapes = []
+    for index in range(count):
+        framing = framing_for(framing_kind, 0, index)
+        shapes.append(landmarks_only(species, "train", index, size=64, framing=framing)[0])
+    mean = np.mean(shapes, axis=0, dtype=np.float64).astype(np.float32)
+    mean.setflags(write=False)
+    return mean
+
+
+def mean_shape(species: str, framing_kind: FramingKind, size: int, count: int = 500) -> NDArray[np.float32]:
+    """Return the mean (9, 2) landmarks of ``count`` train renders, in pixels of a ``size`` x ``size`` picture."""
+    return (_mean_shape(species, framing_kind, count) + np.float32(0.5)) * np.float32(size / 64) - np.float32(0.5)
+
+
+def render_arrays(
+    species: str,
+    split: Split,
+    count: int,
+    size: int,
+    cache: Path | None = None,
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> NDArray[np.uint8]:
+    """Render the plain pictures 0 to ``count`` - 1.
+
+    Args:
+        species: name of a shipped species.
+        split: ``train``, ``val`` or ``test``.
+        count: number of pictures.
+        size: side in pixels.
+        cache: folder for a .npy file, named after all that decides its content; it is read (memory-mapped) if it is
+            there, else written whole or not at all.
+        workers: number of processes, 0 for none but this one. The result does not depend on it.
+        progress: is called with (done, count) now and then.
+
+    Returns:
+        (count, size, size, 3) uint8 RGB.
+
+    Raises:
+        ConfigError: unknown species or split, or a count under 1.
+        DataError: the cache file is there but is not such an array.
+    """
+    load_species(species)
+    if count < 1:
+        raise ConfigError(f"the number of pictures is 1 or more, found {count}")
+    path = None if cache is None else Path(cache) / _cache_name(species, split, count, size)
+    if path is not None and path.exists():
+        return _read_cache(path, (count, size, size, 3))
+    images = np.empty((count, size, size, 3), np.uint8)
+    starts = range(0, count, _CHUNK)
+    job = partial(_render_chunk, species, split, count, size)
+    for start, chunk in zip(starts, _map(job, starts, workers), strict=True):
+        images[start : start + len(chunk)] = chunk
+        if progress is not None:
+            progress(start + len(chunk), count)
+    if path is not None:
+        _write_cache(path, images)
+    return images
+
+
+def _map(
+    job: Callable[[int], NDArray[np.uint8]], starts: range, workers: int
+) -> Iterator[NDArray[np.uint8]]:
+    if workers <= 1:
+        yield from map(job, starts)
+        return
+    # spawn: a forked child of a process that runs OpenCV or torch threads can hang.
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=_single_thread) as pool:
+        yield from pool.imap(job, starts)
+
+
+def _single_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _render_chunk(species: str, split: Split, count: int, size: int, start: int) -> NDArray[np.uint8]:
+    return np.stack([render_image(species, split, i, size=size) for i in range(start, min(start + _CHUNK, count))])
+
+
+def _cache_name(species: str, split: str, count: int, size: int) -> str:
+    table = hashlib.sha256(json.dumps(repr(load_species(species))).encode()).hexdigest()
+    return f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.npy"
+
+
+def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable cache of renders ({error}); delete it to render anew") from error
+    if images.shape != shape or images.dtype != np.uint8:
+        raise DataError(f"{path}: found {images.dtype} {images.shape}, expected uint8 {shape}; delete it to render anew")
+    return images  # type: ignore[no-any-return]
+
+
+def _write_cache(path: Path, images: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, images)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,116 @@
+"""Lists of image pairs on which keypoint transfer is measured.
+
+In a list every image occurs once at most. Lists of different splits share no image, as their renders come from
+disjoint splits; a fresh ``seed`` draws fresh images of the same split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.world.renderer import Split
+from dife_lightning.world.species import list_species
+
+PairListKind = Literal["paper", "long"]
+
+#: Numbers of test pairs in the paper, by pair kind (source+target).
+PAPER_COUNTS = {"human+dog": 100, "human+cat": 89, "dog+cat": 89, "human+wild": 47}
+LONG_COUNT = 1000
+#: Images are drawn from indices below this; training renders use the low indices of another split.
+INDEX_RANGE = 1_000_000
+
+
+class Pair(NamedTuple):
+    """One source and one target image."""
+
+    source_species: str
+    source_index: int
+    target_species: str
+    target_index: int
+
+    @property
+    def id(self) -> str:
+        """Name of the pair, unique in its list."""
+        return f"{self.source_species}-{self.source_index}+{self.target_species}-{self.target_index}"
+
+
+@dataclass(frozen=True)
+class PairList:
+    """An immutable list of pairs and how it was drawn; iterate it, take its ``len``, index it."""
+
+    pair: str
+    split: str
+    kind: str
+    seed: int | None
+    pairs: tuple[Pair, ...]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Pair:
+        return self.pairs[index]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of split and pairs, whatever options led to them."""
+        text = json.dumps([self.split, [list(pair) for pair in self.pairs]], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the list as JSON text, its hash included."""
+        fields = asdict(self) | {"pairs": [list(pair) for pair in self.pairs], "hash": self.hash}
+        return json.dumps(fields, indent=1)
+
+
+def split_pair(pair: str) -> tuple[str, str]:
+    """Return source and target species of a pair kind such as ``human+dog``.
+
+    Raises:
+        ConfigError: not two known species joined by '+'.
+    """
+    names = pair.split("+")
+    if len(names) != 2:
+        raise ConfigError(f"pair '{pair}': expected two species like 'human+dog'. {did_you_mean(pair, PAPER_COUNTS)}")
+    for name in names:
+        if name not in list_species():
+            raise ConfigError(f"pair '{pair}': no species '{name}'. {did_you_mean(name, list_species())}")
+    return names[0], names[1]
+
+
+def pair_list(
+    pair: str, split: Split, kind: PairListKind, *, seed: int | None = None, count: int | None = None
+) -> PairList:
+    """Draw the list of ``pair`` (for example ``human+dog``) in ``split``.
+
+    Args:
+        pair: source and target species.
+        split: ``val`` for choices, ``test`` for results.
+        kind: ``paper`` (the paper's counts, 100 for pairs it does not have) or ``long`` (1000).
+        seed: draws a fresh list; None is the fixed, published one.
+        count: number of pairs, instead of the kind's own.
+
+    Raises:
+        ConfigError: unknown pair, split or kind, or a count outside 1 to 100,000.
+    """
+    source, target = split_pair(pair)
+    if split not in get_args(Split):
+        raise ConfigError(f"no split '{split}' in the world. {did_you_mean(split, get_args(Split))}")
+    if kind not in get_args(PairListKind):
+        raise ConfigError(f"no kind of pair list '{kind}'. {did_you_mean(kind, get_args(PairListKind))}")
+    number = count if count is not None else (PAPER_COUNTS.get(pair, 100) if kind == "paper" else LONG_COUNT)
+    if not 1 <= number <= INDEX_RANGE // 10:
+        raise ConfigError(f"a pair list has 1 to {INDEX_RANGE // 10} pairs, found {number}")
+    # Without a seed the entropy has one word less, so that no seed repeats the published list.
+    words = [zlib.crc32(text.encode()) for text in (pair, split, kind)]
+    rng = np.random.default_rng(np.random.SeedSequence(words if seed is None else [*words, seed]))
+    # One draw without replacement for both sides: images differ even where both species are the same.
+    drawn = rng.choice(INDEX_RANGE, size=2 * number, replace=False).tolist()
+    pairs = tuple(Pair(source, a, target, b) for a, b in zip(drawn[:number], drawn[number:], strict=True))
+    return PairList(pair, split, kind, seed, pairs)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
+from dife_lightning.callbacks.prediction_writer import PredictionWriter
+from dife_lightning.matching import MatchingOptions
+from dife_lightning.schemes import PROTOCOLS
+
+
+@pytest.fixture
+def written(trainer, blobs, offset_matcher, tmp_path):
+    def run(**options):
+        method = offset_matcher()
+        trainer(PredictionWriter(**options), KeypointTransfer()).predict(method, datamodule=blobs())
+        with open(tmp_path / "eval" / "keypoints.csv", newline="") as file:
+            return method, json.loads((tmp_path / "eval" / "keypoints.json").read_text()), list(csv.DictReader(file))
+
+    return run
+
+
+def test_the_json_is_a_sound_coco_document(written):
+    _, document, _ = written()
+    (category,) = document["categories"]
+    assert category["keypoints"] == list(PROTOCOLS["9-point"].landmarks)
+    images = {image["id"]: image for image in document["images"]}
+    assert len(images) == len(document["annotations"]) == 14
+    for annotation in document["annotations"]:
+        assert annotation["image_id"] in images
+        assert len(annotation["keypoints"]) == 3 * len(category["keypoints"])
+        assert set(annotation["keypoints"][2::3]) <= {1, 2}
+        assert images[annotation["image_id"]]["file_name"].startswith("dog-")
+        assert annotation["source"].startswith("human-")
+
+
+def test_both_files_hold_the_points_that_were_transferred(written, blobs):
+    _, document, rows = written()
+    data = blobs()
+    data.setup("predict")
+    expected = data.test_sets[0][2].target_points[:9]
+    keypoints = document["annotations"][2]["keypoints"]
+    for k in range(9):
+        assert keypoints[3 * k : 3 * k + 2] == pytest.approx([expected[k, 0] + 3.0, expected[k, 1]], abs=1e-4)
+        row = rows[2 * 9 + k]
+        assert (float(row["x"]), float(row["y"])) == pytest.approx((expected[k, 0] + 3.0, expected[k, 1]), abs=1e-3)
+        assert row["landmark"] == PROTOCOLS["9-point"].landmarks[k]
+        assert row["pair_id"] == "human-2>dog-7"
+
+
+def test_three_points_can_be_written_instead(written):
+    _, document, rows = written(protocol="3-point")
+    assert document["categories"][0]["keypoints"] == ["left_eye", "right_eye", "nose"]
+    assert len(rows) == 14 * 3
+
+
+def test_its_own_matching_options_hold_for_predict(written):
+    method, _, _ = written(similarity="cosine")
+    assert method.matching == MatchingOptions("cosine")

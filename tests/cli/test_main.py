@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dife_lightning import __version__
+from dife_lightning.cli import main as main_module
+from dife_lightning.cli.errors import UsageError, exit_code, one_line
+from dife_lightning.cli.main import VERBS, main
+from dife_lightning.errors import CheckpointError, DataError
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["methods"], ["datasets"], ["assets"], ["configs"]])
+def test_light_verbs_import_neither_torch_nor_lightning(args):
+    code = (
+        "import sys; from dife_lightning.cli.main import main; "
+        f"code = main({args!r}); heavy = {{'torch', 'lightning', 'numpy', 'wandb'}} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert time.perf_counter() - start < 1.5
+
+
+def test_help_names_every_verb(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {verb} " in text for verb in VERBS)
+
+
+def test_no_arguments_show_the_help(capsys):
+    assert main([]) == 0
+    assert capsys.readouterr().out == main_module.usage()
+
+
+def test_version_is_the_package_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dife-lightning {__version__}\n"
+
+
+def test_an_unknown_verb_gets_the_closest_one_and_exit_code_2(capsys):
+    assert main(["tets"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: unknown verb 'tets'. Did you mean 'test'?")
+    assert error.count("\n") == 1
+
+
+def test_a_listing_refuses_arguments(capsys):
+    assert main(["methods", "now"]) == 2
+    assert "'now'" in capsys.readouterr().err
+
+
+def test_user_errors_become_one_line_and_bugs_keep_their_traceback(monkeypatch, capsys):
+    def fail_with(error):
+        def verb(name, args):
+            raise error
+
+        monkeypatch.setattr(main_module, "_load", lambda target: verb)
+        return main(["fit"])
+
+    assert fail_with(DataError("a\nb")) == 1
+    assert capsys.readouterr().err == "error: a b\n"
+    assert fail_with(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    with pytest.raises(ZeroDivisionError):
+        fail_with(ZeroDivisionError())
+    monkeypatch.setenv("DIFE_DEBUG", "1")
+    with pytest.raises(DataError):
+        fail_with(DataError("a"))
+
+
+def test_an_error_of_a_loader_worker_is_reduced_to_its_message():
+    text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n"
+    error = DataError(text + "dife_lightning.errors.DataError: images/a.png is broken.")
+    assert one_line(error) == "images/a.png is broken."
+
+
+def test_exit_codes_tell_usage_from_other_errors():
+    assert exit_code(UsageError("x")) == 2
+    assert exit_code(CheckpointError("x")) == 1

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dife_lightning.cli.trainer import AtomicCheckpointIO, first_non_finite
+from dife_lightning.errors import TrainingError
+
+
+def test_an_interrupted_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {"a": torch.ones(3)}}, path)
+
+    def half(content, target):
+        target.write_bytes(b"half of it")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="disk full"):
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {"a": torch.zeros(3)}}, path)
+    assert torch.load(path, weights_only=True)["state_dict"]["a"].tolist() == [1, 1, 1]
+    assert [item.name for item in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path):
+    path = tmp_path / "last.ckpt"
+    with pytest.raises(TrainingError, match=r"'b' is not finite at step 12"):
+        AtomicCheckpointIO().save_checkpoint(
+            {"state_dict": {"a": torch.ones(1), "b": torch.tensor([float("nan")])}, "global_step": 12}, path
+        )
+    assert not path.exists()
+
+
+def test_integers_and_other_values_count_as_finite():
+    assert first_non_finite({"steps": torch.tensor(3), "name": "x", "flag": torch.tensor(True)}) is None
+    assert first_non_finite({"a": torch.tensor([1.0, float("-inf")])}) == "a"

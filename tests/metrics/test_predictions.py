@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from dife_lightning.errors import DataError
+from dife_lightning.metrics.keypoint_transfer import Records, score_records
+from dife_lightning.metrics.predictions import COLUMNS, align, prediction_rows, read_predictions, write_predictions
+
+NAMES = {i: f"human-{i}>dog-{9 - i}" for i in range(5)}
+
+
+@pytest.fixture
+def records() -> Records:
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(5, 12, 2, generator=generator) * 64
+    predicted = truth + torch.randn(5, 12, 2, generator=generator) * 5
+    visible = torch.rand(5, 12, generator=generator) > 0.2
+    return Records(torch.arange(5), predicted, truth, visible, torch.full((5,), 64.0))
+
+
+def write(path, records):
+    protocols = ["9-point", "3-point"]
+    write_predictions(path, prediction_rows(records, NAMES, "human+dog", "long", "jittered", protocols))
+    return read_predictions(path)
+
+
+def test_every_number_can_be_recomputed_from_the_file(tmp_path, records):
+    write(tmp_path / "p.csv", records)
+    with open(tmp_path / "p.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == 5 * 12
+    for protocol in ("9-point", "3-point"):
+        errors = [
+            np.hypot(float(r["truth_x"]) - float(r["predicted_x"]), float(r["truth_y"]) - float(r["predicted_y"]))
+            for r in rows
+            if r["protocol"] == protocol and r["visible"] == "1"
+        ]
+        expected = score_records(records, protocol).pixel_error
+        assert np.mean(errors) * 70 / 64 == pytest.approx(expected, abs=1e-3)
+
+
+def test_read_tables_hold_the_written_errors(tmp_path, records):
+    tables = write(tmp_path / "p.csv", records)
+    assert set(tables) == {("human+dog", "long", "jittered", p) for p in ("9-point", "3-point")}
+    table = tables["human+dog", "long", "jittered", "9-point"]
+    assert table.pair_ids == tuple(NAMES.values())
+    np.testing.assert_array_equal(table.visible, records.visible[:, :9].numpy())
+    assert table.pixel_error == pytest.approx(score_records(records, "9-point").pixel_error, abs=1e-5)
+
+
+def test_tables_are_aligned_by_pair_and_not_by_row(tmp_path, records):
+    a = write(tmp_path / "a.csv", records)["human+dog", "long", "jittered", "9-point"]
+    flipped = Records(*(value.flip(0) for value in vars(records).values()))
+    b = write(tmp_path / "b.csv", flipped)["human+dog", "long", "jittered", "9-point"]
+    assert a.pair_ids != b.pair_ids
+    errors_a, errors_b, _ = align(a, b)
+    np.testing.assert_array_equal(errors_a, errors_b)
+
+
+def test_tables_of_other_pairs_or_points_are_not_compared(tmp_path, records):
+    tables = write(tmp_path / "p.csv", records)
+    nine, three = (tables["human+dog", "long", "jittered", p] for p in ("9-point", "3-point"))
+    with pytest.raises(DataError, match="different pairs or landmarks"):
+        align(nine, three)
+
+
+def test_a_missing_or_foreign_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="run `dife test` first"):
+        read_predictions(tmp_path / "none.csv")
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="has no column"):
+        read_predictions(tmp_path / "x.csv")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dife_lightning import assets
+from dife_lightning.assets import find_asset, list_assets, register_asset
+from dife_lightning.errors import AssetError
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "FOLDER", tmp_path / "shelf")
+    source = tmp_path / "trained.safetensors"
+    source.write_bytes(b"weights")
+    return source
+
+
+def test_a_registered_asset_is_found_by_name(shelf):
+    register_asset("world/dog", shelf, "generator", seed=3)
+    path = find_asset("world/dog")
+    assert path.read_bytes() == b"weights"
+    assert path.name == "world-dog.safetensors"
+    entry = list_assets()["world/dog"]
+    assert (entry["kind"], entry["seed"], entry["bytes"]) == ("generator", 3, 7)
+
+
+def test_an_altered_file_is_refused_even_if_it_was_good_before(shelf):
+    path = register_asset("world/dog", shelf, "generator")
+    find_asset("world/dog")
+    path.write_bytes(b"weighty")
+    with pytest.raises(AssetError, match=r"sha256 .* expected .* `make world`"):
+        find_asset("world/dog")
+
+
+def test_a_missing_file_is_named(shelf):
+    register_asset("world/dog", shelf, "generator").unlink()
+    with pytest.raises(AssetError, match="is missing"):
+        find_asset("world/dog")
+
+
+def test_an_unknown_name_gets_the_closest_and_the_list(shelf):
+    register_asset("world/dog", shelf, "generator")
+    register_asset("world/human", shelf, "generator")
+    with pytest.raises(AssetError, match=r"Did you mean 'world/dog'\? Known: world/dog, world/human"):
+        find_asset("world/dogs")
+
+
+def test_a_path_of_ones_own_is_returned_as_it_is(shelf):
+    assert find_asset(shelf) == shelf
+    assert find_asset(str(shelf)) == shelf
+
+
+def test_registering_again_replaces_the_file_and_keeps_the_others(shelf):
+    register_asset("world/dog", shelf, "generator")
+    register_asset("world/teacher", shelf, "teacher")
+    shelf.write_bytes(b"better weights")
+    register_asset("world/dog", shelf, "generator")
+    assert find_asset("world/dog").read_bytes() == b"better weights"
+    assert list(list_assets()) == ["world/dog", "world/teacher"]
+
+
+def test_registering_nothing_is_an_error(shelf):
+    with pytest.raises(AssetError, match="no file"):
+        register_asset("world/dog", shelf.with_name("none"), "generator")
+
+
+def test_a_broken_manifest_is_named(shelf):
+    register_asset("world/dog", shelf, "generator")
+    (assets.FOLDER / "manifest.json").write_text("{")
+    with pytest.raises(AssetError, match="not valid JSON"):
+        list_assets()
+
+
+def test_every_shipped_asset_has_the_recorded_hash_and_the_package_stays_small():
+    manifest = assets.FOLDER / "manifest.json"
+    recorded = json.loads(manifest.read_text()) if manifest.exists() else {}
+    assert list_assets() == recorded
+    for name in recorded:
+        assert find_asset(name).is_file()
+    stray = {path.name for path in assets.FOLDER.glob("*.safetensors")} - {entry["file"] for entry in recorded.values()}
+    assert not stray
+    assert sum(path.stat().st_size for path in assets.FOLDER.rglob("*") if path.is_file()) < 15e6
