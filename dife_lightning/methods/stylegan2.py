@@ -29,7 +29,7 @@ from dife_lightning.losses.gan import (
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.diffaugment import DiffAugment
 from dife_lightning.nn.discriminator import Discriminator
-from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator
 from dife_lightning.randomness import normal, seed_of
 
 METHOD = "StyleGAN2"
@@ -51,6 +51,8 @@ class StyleGAN2(L.LightningModule):
         r1_interval: R1 is computed every so many steps and weighted by as many (lazy regularisation).
         path_length_weight: weight of the path-length regularisation (paper 2); 0 leaves it out.
         path_length_interval: as ``r1_interval`` (paper 8; 4 in NVlabs' code).
+        noise: feed fresh noise to every layer (paper). Without it all detail must come from w; small data and short
+            runs otherwise let noise stand in for detail, also in the features.
         style_mixing: probability that an image mixes two latents (paper 0.9).
         reuse_fakes: the discriminator learns from the images of the generator's step in place of new ones, which
             saves a synthesis; both are from the generator before its update.
@@ -87,6 +89,7 @@ class StyleGAN2(L.LightningModule):
         r1_interval: int = 16,
         path_length_weight: float = 0.0,
         path_length_interval: int = 4,
+        noise: bool = True,
         style_mixing: float = 0.9,
         reuse_fakes: bool = False,
         ema_half_life: float = 10_000,
@@ -108,6 +111,7 @@ class StyleGAN2(L.LightningModule):
         self.path_length_weight, self.path_length_interval = path_length_weight, path_length_interval
         self.style_mixing, self.reuse_fakes, self.max_images = style_mixing, reuse_fakes, max_images
         self.ema_half_life, self.ema_rampup = ema_half_life, ema_rampup
+        self.noise: NoiseMode = "random" if noise else "none"
         self.init_from, self.seed = init_from, seed
         architecture = Architecture(tuple(channels), z_dim, w_dim, 0, mapping_layers)
         self.generator = StyleGAN2Generator(architecture)
@@ -156,7 +160,7 @@ class StyleGAN2(L.LightningModule):
     def _path_length(self, count: int, rng: torch.Generator) -> Tensor:
         z = self._latents(count, rng)
         ws = self.generator.map(z)
-        images, _ = self.generator.synthesis(ws, noise="random", rng=rng)
+        images, _ = self.generator.synthesis(ws, noise=self.noise, rng=rng)
         assert images is not None
         penalty, mean = path_length_penalty(path_lengths(images, ws, rng), self.path_length_mean)
         self.path_length_mean.copy_(mean)
@@ -202,7 +206,7 @@ class StyleGAN2(L.LightningModule):
             mixed = torch.rand(count, 1, 1, device=self.device, generator=rng) < self.style_mixing
             layer = torch.arange(num_ws, device=self.device)[None, :, None]
             ws = torch.where(mixed & (layer >= cut), other, ws)
-        images, _ = self.generator.synthesis(ws, noise="random", rng=rng)
+        images, _ = self.generator.synthesis(ws, noise=self.noise, rng=rng)
         assert images is not None
         return images, w
 

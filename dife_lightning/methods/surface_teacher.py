@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.batches import ClickBatch
@@ -55,7 +56,7 @@ class SurfaceTeacher(EmbedderModule):
     def training_step(self, batch: ClickBatch, batch_idx: int) -> Tensor:
         """Squared distance between the code at each click and the code of its surface coordinate."""
         side = batch.images.shape[-1]
-        found = sample_points(self.network(batch.images), batch.points, side, side)
+        found = F.normalize(sample_points(self.network.coarse(batch.images), batch.points, side, side), dim=-1)
         wanted = surface_code(batch.uv, self.dim, self.code_scale)
         error = (found - wanted).square().sum(-1)
         loss = (error * batch.inside).sum() / batch.inside.sum().clamp(min=1)

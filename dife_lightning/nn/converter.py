@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.nn.group_norm import GroupNorm
 
 ConverterKind = Literal["official", "paper"]
 
@@ -47,9 +48,9 @@ class Converter(nn.Module):
             raise ConfigError(f"converter: hidden={hidden} is not a multiple of groups={groups}; change either")
         last = kernel if kind == "paper" else 1
         self.layer1 = nn.Conv2d(dim, hidden, kernel, padding=kernel // 2)
-        self.layer1_norm = nn.GroupNorm(groups, hidden)
+        self.layer1_norm = GroupNorm(groups, hidden)
         self.layer2 = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2)
-        self.layer2_norm = nn.GroupNorm(groups, hidden)
+        self.layer2_norm = GroupNorm(groups, hidden)
         self.layer3 = nn.Conv2d(hidden, features, last, padding=last // 2)
 
     def forward(self, embedding: Tensor) -> Tensor:

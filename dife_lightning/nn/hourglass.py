@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.nn.group_norm import GroupNorm
 
 Norm = Callable[[int], nn.Module]
 
@@ -120,7 +121,7 @@ class HourglassEncoder(nn.Module):
         stem, middle, width = planes
         if norm == "group" and any(p % groups for p in planes):
             raise ConfigError(f"encoder planes {tuple(planes)} are not all multiples of groups={groups}; change either")
-        make: Norm = (lambda c: nn.GroupNorm(groups, c)) if norm == "group" else nn.BatchNorm2d
+        make: Norm = (lambda c: GroupNorm(groups, c)) if norm == "group" else nn.BatchNorm2d
         self.dim, self.side_multiple, self.keep_size = dim, 2 ** (depth + 1), keep_size
         self.stride = 1 if keep_size else 2
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3)

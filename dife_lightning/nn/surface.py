@@ -62,8 +62,8 @@ class SurfaceNet(nn.Module):
         self.whole = nn.Linear(width, width)
         self.head = nn.Conv2d(width, dim, 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W), float32."""
+    def coarse(self, images: Tensor) -> Tensor:
+        """Map (B, 3, H, W) in [-1, 1] to codes (B, dim, side, side) of any length, float32."""
         small = F.interpolate(images.float(), (self.side, self.side), mode="bilinear", antialias=True)
         ramp = torch.linspace(-1, 1, self.side, device=images.device)
         place = torch.stack(torch.meshgrid(ramp, ramp, indexing="xy")).expand(len(images), -1, -1, -1)
@@ -71,5 +71,9 @@ class SurfaceNet(nn.Module):
         for block in self.blocks:
             x = x + block(x)
             x = x + self.whole(x.mean(dim=(2, 3)))[:, :, None, None]
-        code = F.interpolate(self.head(x).float(), images.shape[-2:], mode="bilinear", align_corners=False)
+        return self.head(x).float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W), float32."""
+        code = F.interpolate(self.coarse(images), images.shape[-2:], mode="bilinear", align_corners=False)
         return F.normalize(code, dim=1)

@@ -71,5 +71,6 @@ def smallest_jacobian(spline: ThinPlateSpline, individual: Individual) -> float:
     center = np.array([0.0, 0.1])
     points = (center + rings[:, None, None] * (rim - center)).reshape(-1, 2)
     step = 1e-3
-    right, down = spline(points + (step, 0)) - spline(points), spline(points + (0, step)) - spline(points)
+    right = spline(points + np.array((step, 0.0))) - spline(points)
+    down = spline(points + np.array((0.0, step))) - spline(points)
     return float((right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]).min() / step**2)

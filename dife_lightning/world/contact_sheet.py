@@ -6,6 +6,7 @@ Usage: ``python -m dife_lightning.world.contact_sheet OUT.png [--size 128] [--co
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import DataError, DifeError
+from dife_lightning.errors import ConfigError, DataError, DifeError
+from dife_lightning.files import atomic_write
 from dife_lightning.world.framing import FramingKind, framing_for
-from dife_lightning.world.renderer import Split, WorldSample, render
+from dife_lightning.world.renderer import WorldSample, render
 from dife_lightning.world.species import list_species
+from dife_lightning.world.stage import Split
 
 _GRAY = 24
 _SEEN, _HIDDEN = (255, 255, 255), (255, 70, 70)
@@ -35,7 +38,12 @@ def contact_sheet(
 
     Returns:
         (rows, columns * size, 3) uint8 RGB.
+
+    Raises:
+        ConfigError: unknown species, split or framing, or fewer than one column.
     """
+    if columns < 1:
+        raise ConfigError(f"a contact sheet has 1 column or more, found {columns}")
     rows = []
     for name in species or list_species():
         samples = [
@@ -82,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         _write_png(options.output, sheet)
     except DifeError as error:
-        print(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"wrote {options.output} ({sheet.shape[1]} x {sheet.shape[0]})")
     return 0
@@ -90,13 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     done, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); name a file in a folder you may write to") from error
     if not done:
-        raise DataError(f"{path}: the picture could not be encoded as PNG")
+        raise DataError(f"{path}: a picture of {picture.shape} could not be encoded as PNG; ask for a smaller one")
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); name a file in a writable folder") from error
 
 
 if __name__ == "__main__":

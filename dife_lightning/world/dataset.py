@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
@@ -17,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.data.faces import FaceItem
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.errors import ConfigError
+from dife_lightning.files import atomic_write
 from dife_lightning.world.framing import FramingKind, framing_for
-from dife_lightning.world.renderer import WORLD_VERSION, Split, WorldSample, landmarks_only, render, render_image
+from dife_lightning.world.renderer import WORLD_VERSION, WorldSample, check_size, landmarks_only, render, render_image
 from dife_lightning.world.species import load_species
+from dife_lightning.world.stage import Split, sample_rng
 
 Progress = Callable[[int, int], None]
 _CHUNK = 64
@@ -38,7 +38,7 @@ class WorldFaces:
         seed: of the framing; the faces do not depend on it.
 
     Raises:
-        ConfigError: unknown species, split or framing, or a count under 1.
+        ConfigError: unknown species, split or framing, a count under 1, a size under 8 or a negative seed.
     """
 
     def __init__(
@@ -51,6 +51,8 @@ class WorldFaces:
         seed: int = 0,
     ) -> None:
         load_species(species)
+        sample_rng(species, split, 0)
+        check_size(size)
         if count < 1:
             raise ConfigError(f"a data set has 1 face or more, found count={count}")
         framing_for(framing, seed, 0)
@@ -82,7 +84,7 @@ def _mean_shape(species: str, framing_kind: FramingKind, count: int) -> NDArray[
     for index in range(count):
         framing = framing_for(framing_kind, 0, index)
         shapes.append(landmarks_only(species, "train", index, size=64, framing=framing)[0])
-    mean = np.mean(shapes, axis=0, dtype=np.float64).astype(np.float32)
+    mean = np.asarray(np.mean(shapes, axis=0, dtype=np.float64), np.float32)
     mean.setflags(write=False)
     return mean
 
@@ -109,8 +111,9 @@ def render_arrays(
         split: ``train``, ``val`` or ``test``.
         count: number of pictures.
         size: side in pixels.
-        cache: folder for a .npy file, named after all that decides its content; it is read (memory-mapped) if it is
-            there, else written whole or not at all.
+        cache: folder for a .npy file, named after all that decides its content. It is read (memory-mapped) if it is
+            there and whole, else made anew and written whole or not at all; a folder that cannot be written is no
+            error.
         workers: number of processes, 0 for none but this one. The result does not depend on it.
         progress: is called with (done, count) now and then.
 
@@ -118,15 +121,14 @@ def render_arrays(
         (count, size, size, 3) uint8 RGB.
 
     Raises:
-        ConfigError: unknown species or split, or a count under 1.
-        DataError: the cache file is there but is not such an array.
+        ConfigError: unknown species or split, a count under 1 or a size under 8.
     """
     load_species(species)
     if count < 1:
         raise ConfigError(f"the number of pictures is 1 or more, found {count}")
     path = None if cache is None else Path(cache) / _cache_name(species, split, count, size)
-    if path is not None and path.exists():
-        return _read_cache(path, (count, size, size, 3))
+    if path is not None and (cached := _read_cache(path, (count, size, size, 3))) is not None:
+        return cached
     images = np.empty((count, size, size, 3), np.uint8)
     starts = range(0, count, _CHUNK)
     job = partial(_render_chunk, species, split, count, size)
@@ -139,9 +141,7 @@ def render_arrays(
     return images
 
 
-def _map(
-    job: Callable[[int], NDArray[np.uint8]], starts: range, workers: int
-) -> Iterator[NDArray[np.uint8]]:
+def _map(job: Callable[[int], NDArray[np.uint8]], starts: range, workers: int) -> Iterator[NDArray[np.uint8]]:
     if workers <= 1:
         yield from map(job, starts)
         return
@@ -163,23 +163,18 @@ def _cache_name(species: str, split: str, count: int, size: int) -> str:
     return f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.npy"
 
 
-def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """Return the array of a cache file, or None where there is none or it is damaged."""
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable cache of renders ({error}); delete it to render anew") from error
-    if images.shape != shape or images.dtype != np.uint8:
-        raise DataError(f"{path}: found {images.dtype} {images.shape}, expected uint8 {shape}; delete it to render anew")
-    return images  # type: ignore[no-any-return]
+        images = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, OverflowError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
 def _write_cache(path: Path, images: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, images)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        with atomic_write(path) as temporary:
+            np.save(temporary, images)
+    except OSError:
+        return  # a read-only or full disk costs time, not results

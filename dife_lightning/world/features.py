@@ -1,4 +1,4 @@
-"""Eyes, nose, mouth, brows and glasses, painted on the face plane where the landmarks are."""
+"""Eyes, nose, brows and glasses, painted on the face plane where the landmarks are; the mouth has its own module."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.world.anatomy import Individual
-from dife_lightning.world.noise import Floats, blend, smoothstep
-from dife_lightning.world.paint import Surface
-from dife_lightning.world.species import Color
+from dife_lightning.world.mouth import paint_mouth
+from dife_lightning.world.noise import Floats, Reals, blend, smoothstep
+from dife_lightning.world.paint import Surface, bare_within
+from dife_lightning.world.traits import Color
 
 _DARK: Color = (0.06, 0.04, 0.04)
-_TONGUE: Color = (0.86, 0.38, 0.40)
-_TEETH: Color = (0.96, 0.94, 0.88)
 
 
 def has_glasses(one: Individual) -> bool:
@@ -32,7 +31,7 @@ def paint_features(color: Floats, s: Surface, one: Individual, blur: float) -> F
         (n,) gloss, 0 dull to 1 wet: eyes, noses and tongues shine.
     """
     gloss = np.zeros(s.p.size, np.float32)
-    _paint_mouth(color, gloss, s, one, blur)
+    paint_mouth(color, gloss, s, one, blur)
     _NOSES[one.traits.nose.shape](color, gloss, s, one, blur)
     for side in (-1, 1):
         _paint_eye(color, gloss, s, one, blur, side)
@@ -43,17 +42,11 @@ def paint_features(color: Floats, s: Surface, one: Individual, blur: float) -> F
     return gloss
 
 
-def _within(s: Surface, center: tuple[float, float], half: tuple[float, float]) -> NDArray[np.intp]:
-    """Bare points (no ear or hair over them) in a box around ``center``."""
-    near = (np.abs(s.p - np.float32(center[0])) < half[0]) & (np.abs(s.q - np.float32(center[1])) < half[1])
-    return np.flatnonzero(near & (s.ear < 0) & (s.hair < 0))
-
-
 def _paint_eye(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float, side: int) -> None:
     eyes, first = one.traits.eyes, 0 if side < 0 else 2
     start, end = one.landmarks[first], one.landmarks[first + 1]
     center, axis = (start + end) / 2, (end - start) / np.linalg.norm(end - start)
-    at = _within(s, (center[0], center[1]), (1.5 * eyes.width, 1.5 * eyes.width))
+    at = bare_within(s, (center[0], center[1]), (1.5 * eyes.width, 1.5 * eyes.width))
     if not at.size:
         return
     dp, dq = s.p[at] - np.float32(center[0]), s.q[at] - np.float32(center[1])
@@ -62,7 +55,11 @@ def _paint_eye(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: 
     upper, lower = eyes.opening * one.lids * arch, 0.85 * eyes.opening * (0.5 + 0.5 * one.lids) * arch
     inside = np.minimum(upper + y, lower - y)
     part = color[at]
-    blend(part, _DARK, 0.95 * smoothstep(-eyes.rim - blur, -eyes.rim + blur, inside - 0.7 * np.maximum(np.abs(x) - eyes.width, 0)))
+    blend(
+        part,
+        _DARK,
+        0.95 * smoothstep(-eyes.rim - blur, -eyes.rim + blur, inside - 0.7 * np.maximum(np.abs(x) - eyes.width, 0)),
+    )
     eye = _eyeball(one, x, y, upper, blur)
     open_part = smoothstep(-blur, blur, inside) * (np.abs(x) < eyes.width)
     blend(part, eye, open_part)
@@ -70,7 +67,7 @@ def _paint_eye(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: 
     gloss[at] = np.maximum(gloss[at], 0.5 * open_part)
 
 
-def _eyeball(one: Individual, x: Floats, y: Floats, upper: Floats, blur: float) -> Floats:
+def _eyeball(one: Individual, x: Floats, y: Floats, upper: Reals, blur: float) -> Floats:
     eyes = one.traits.eyes
     gx, gy = one.gaze[0] * eyes.width, one.gaze[1] * eyes.opening
     distance = np.hypot(x - gx, y - gy)
@@ -94,7 +91,7 @@ def _eyeball(one: Individual, x: Floats, y: Floats, upper: Floats, blur: float) 
 def _paint_brow(color: Floats, s: Surface, one: Individual, blur: float, side: int) -> None:
     eyes, hair = one.traits.eyes, one.traits.hair
     base = eyes.height - eyes.opening - 0.12 - 0.04 * one.brow_raise
-    at = _within(s, (side * eyes.distance, base), (1.5 * eyes.width, 0.2))
+    at = bare_within(s, (side * eyes.distance, base), (1.5 * eyes.width, 0.2))
     x = (s.p[at] * side - eyes.distance) / (1.25 * eyes.width)
     line = base + 0.06 * x**2 + 0.05 * (one.chance[8] - 0.5) * x
     thick = (0.022 + 0.028 * hair.brows) * (1 - 0.35 * np.maximum(x, 0))
@@ -106,7 +103,7 @@ def _paint_brow(color: Floats, s: Surface, one: Individual, blur: float, side: i
 
 def _human_nose(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float) -> None:
     nose, tip = one.traits.nose, one.landmarks[4]
-    at = _within(s, (tip[0], tip[1]), (1.6 * nose.width, 0.25))
+    at = bare_within(s, (tip[0], tip[1]), (1.6 * nose.width, 0.25))
     p, q = s.p[at] - np.float32(tip[0]), s.q[at] - np.float32(tip[1])
     part = color[at]
     side = np.abs(p)
@@ -125,7 +122,7 @@ def _human_nose(color: Floats, gloss: Floats, s: Surface, one: Individual, blur:
 
 def _pad_nose(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float) -> None:
     nose, tip = one.traits.nose, one.landmarks[4]
-    at = _within(s, (tip[0], tip[1]), (1.4 * nose.width, 1.8 * nose.size))
+    at = bare_within(s, (tip[0], tip[1]), (1.4 * nose.width, 1.8 * nose.size))
     p, q = s.p[at] - np.float32(tip[0]), s.q[at] - np.float32(tip[1])
     width = nose.width * (1 - 0.30 * np.clip(q / nose.size, -1, 1))
     edge = (np.abs(p / width) ** 2.6 + np.abs(q / nose.size) ** 2.6) ** (1 / 2.6)
@@ -141,7 +138,7 @@ def _pad_nose(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: f
 
 def _triangle_nose(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float) -> None:
     nose, tip = one.traits.nose, one.landmarks[4]
-    at = _within(s, (tip[0], tip[1]), (1.5 * nose.width, 1.9 * nose.size))
+    at = bare_within(s, (tip[0], tip[1]), (1.5 * nose.width, 1.9 * nose.size))
     p, q = s.p[at] - np.float32(tip[0]), s.q[at] - np.float32(tip[1])
     width = nose.width * np.clip(0.55 - 0.55 * q / nose.size, 0.05, 1)
     edge = np.maximum(np.abs(p) / width, np.abs(q) / nose.size)
@@ -158,76 +155,10 @@ def _triangle_nose(color: Floats, gloss: Floats, s: Surface, one: Individual, bl
 _NOSES = {"human": _human_nose, "pad": _pad_nose, "triangle": _triangle_nose}
 
 
-def _paint_mouth(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float) -> None:
-    mouth, marks = one.traits.mouth, one.landmarks
-    left, right, upper, lower = marks[5], marks[6], marks[7], marks[8]
-    center, half = (left[0] + right[0]) / 2, (right[0] - left[0]) / 2
-    top, low = min(upper[1], left[1]) - 0.12, lower[1] + 0.12
-    at = _within(s, (center, (top + low) / 2), (1.25 * half, (low - top) / 2))
-    if not at.size:
-        return
-    x, q = (s.p[at] - np.float32(center)) / np.float32(half), s.q[at]
-    side = np.minimum(np.abs(x), 1)
-    lobes = mouth.lobes * np.sin(np.pi * side)
-    line_up = upper[1] + (left[1] - upper[1]) * side**1.6 + lobes
-    line_low = lower[1] + (left[1] - lower[1]) * side**2.2
-    # Past the corners the distance to the corner itself rounds the ends off.
-    past = np.maximum(np.abs(x) - 1, 0) * half
-    inside = (np.minimum(q - line_up, line_low - q) - past).astype(np.float32)
-    part, shine = color[at], np.zeros(at.size, np.float32)
-    if mouth.lips > 0:
-        _human_mouth(part, shine, one, q, line_up, line_low, inside, blur)
-    else:
-        _animal_mouth(part, shine, one, x, q, line_up, line_low, inside, blur)
-    color[at] = part
-    gloss[at] = np.maximum(gloss[at], shine)
-
-
-def _human_mouth(
-    part: Floats, shine: Floats, one: Individual, q: Floats, up: Floats, low: Floats, inside: Floats, blur: float
-) -> None:
-    mouth = one.traits.mouth
-    lip = smoothstep(-blur, blur, inside)
-    blend(part, mouth.lip_color, mouth.lips * lip)
-    shine += 0.3 * lip
-    gap = low - up
-    thick = 0.42 * mouth.gap * np.minimum(gap / mouth.gap, 1)
-    hollow = np.minimum(q - up, low - q) - thick
-    line = np.abs(q - 0.5 * (up + low))
-    blend(part, tuple(0.3 * c for c in mouth.lip_color), 0.85 * smoothstep(0.028 + blur, 0.028 - blur, line) * smoothstep(-0.05, 0, inside))
-    if one.mouth_open > 0.03:
-        _fill_mouth(part, hollow, q - up - thick, low - thick - q, blur, teeth=0.07)
-
-
-def _animal_mouth(
-    part: Floats, shine: Floats, one: Individual, x: Floats, q: Floats, up: Floats, low: Floats, inside: Floats, blur: float
-) -> None:
-    mouth, nose = one.traits.mouth, one.landmarks[4]
-    chin = smoothstep(0.1, 0.0, q - low) * smoothstep(0.75, 0.5, np.abs(x)) * smoothstep(0, 0.02, q - low)
-    blend(part, one.traits.coat.palette[2], 0.4 * chin)
-    blend(part, mouth.lip_color, 0.95 * smoothstep(-0.03 - blur, -0.03 + blur, inside))
-    furrow = smoothstep(0.02 + blur, 0.02 - blur, np.abs(x) * mouth.width) * (q > nose[1]) * (q < up)
-    blend(part, mouth.lip_color, 0.85 * furrow.astype(np.float32))
-    if one.mouth_open > 0.03:
-        _fill_mouth(part, inside, q - up, low - q, blur, teeth=0.0)
-        tongue = np.hypot(x / 0.62, np.maximum(low - 0.02 - q, 0) / np.maximum(0.72 * (low - up), 0.02))
-        wet = smoothstep(1.1, 0.85, tongue) * smoothstep(0, 2 * blur, inside)
-        shine += 0.5 * wet
-
-
-def _fill_mouth(part: Floats, hollow: Floats, below_top: Floats, above_low: Floats, blur: float, teeth: float) -> None:
-    """Dark inside, a tongue below and, for lips, a strip of teeth above."""
-    opened = smoothstep(-blur, blur, hollow)
-    blend(part, (0.22, 0.05, 0.06), opened)
-    blend(part, _TONGUE, opened * smoothstep(0.35, 0.65, below_top / np.maximum(below_top + above_low, 0.02)) * smoothstep(0.0, 0.08, below_top + above_low - 0.1))
-    if teeth > 0:
-        blend(part, _TEETH, opened * smoothstep(teeth + blur, teeth - blur, below_top))
-
-
 def _paint_glasses(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float) -> None:
     eyes = one.traits.eyes
     height = eyes.height + 0.02
-    at = _within(s, (0, height), (1.2, 0.3))
+    at = bare_within(s, (0, height), (1.2, 0.3))
     p, q = s.p[at], s.q[at] - np.float32(height)
     across, down = (np.abs(p) - eyes.distance) / 0.265, q / 0.20
     power = 2.0 + 3.0 * one.chance[9]

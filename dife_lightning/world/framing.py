@@ -52,5 +52,11 @@ def draw_framing(kind: FramingKind, rng: np.random.Generator) -> Framing:
 
 
 def framing_for(kind: FramingKind, seed: int, index: int) -> Framing:
-    """Return the framing of item ``index`` of a data set with ``seed``: a pure function of both."""
+    """Return the framing of item ``index`` of a data set with ``seed``: a pure function of both.
+
+    Raises:
+        ConfigError: unknown kind or negative seed.
+    """
+    if seed < 0:
+        raise ConfigError(f"the seed of a framing is 0 or more, found {seed}")
     return draw_framing(kind, np.random.default_rng(np.random.SeedSequence([seed, index, 1])))

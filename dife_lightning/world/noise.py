@@ -5,6 +5,7 @@ The tiles are the same in every process (fixed seeds); a sample chooses tiles an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Reals = NDArray[np.floating]
 
 TILE = 256  #: side of a noise tile in samples; tiles are periodic
 TILES_PER_KIND = 6
@@ -49,7 +51,9 @@ def _cells(seed: list[int], count: int = 150) -> Floats:
     side = int(np.sqrt(count))
     cell = TILE / side
     rows, cols = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
-    seeds = (np.stack((rows + 0.5 * (cols % 2), cols), -1).reshape(-1, 2) + rng.uniform(0.15, 0.85, (side * side, 2))) * cell
+    seeds = (
+        np.stack((rows + 0.5 * (cols % 2), cols), -1).reshape(-1, 2) + rng.uniform(0.15, 0.85, (side * side, 2))
+    ) * cell
     for row, col in seeds.astype(int) % TILE:
         grid[row::TILE, col::TILE] = 1
     distance = cv2.distanceTransform(1 - grid, cv2.DIST_L2, 5)[TILE : 2 * TILE, TILE : 2 * TILE]
@@ -69,16 +73,17 @@ def lookup(field: Floats, x: Floats, y: Floats, *, wrap: bool = False) -> Floats
     if wrap:
         maps %= np.float32(field.shape[0])
     border = cv2.BORDER_WRAP if wrap else cv2.BORDER_REPLICATE
-    read = cv2.remap(field, maps[0].reshape(rows, _ROW), maps[1].reshape(rows, _ROW), cv2.INTER_LINEAR, borderMode=border)
-    return read.reshape(rows * _ROW, *field.shape[2:])[:n]
+    columns, lines = maps.reshape(2, rows, _ROW)
+    read = cv2.remap(field, columns, lines, cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(read, np.float32).reshape(rows * _ROW, *field.shape[2:])[:n]
 
 
-def smoothstep(low: float | Floats, high: float | Floats, x: Floats) -> Floats:
+def smoothstep(low: float | Reals, high: float | Reals, x: Reals) -> Floats:
     """0 below ``low``, 1 above ``high``, a cubic between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def blend(color: Floats, other: tuple[float, float, float] | Floats, alpha: Floats) -> None:
+def blend(color: Floats, other: Sequence[float] | Reals, alpha: Reals) -> None:
     """Mix ``other`` (3,) or (n, 3) into ``color`` (n, 3) in place, with ``alpha`` (n,) in [0, 1]."""
     color += (np.asarray(other, np.float32) - color) * alpha[:, None]

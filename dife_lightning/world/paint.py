@@ -17,13 +17,17 @@ from dife_lightning.world.relief import Relief, to_cells
 class Surface:
     """The n points of the relief that a picture shows.
 
-    ``p``, ``q``: face plane; ``slope_p``, ``slope_q``: slopes of the relief; ``openness``: 1, less in hollows;
-    ``radius``: 1 on the outline; ``ear``, ``hair``: positive on an ear or on hair; ``along``, ``across``: place on
-    the ear; ``streak``, ``rough``, ``smooth``: noise. All (n,) float32.
+    ``p``, ``q``: face plane; ``streak``, ``rough``, ``smooth``: noise; ``slope_p``, ``slope_q``: slopes of the
+    relief; ``openness``: 1, less in hollows; ``radius``: 1 on the outline; ``ear``, ``hair``: positive on an ear or on
+    hair; ``along``, ``across``: place on the ear. All (n,) float32; from the slopes on in the order of
+    ``Relief.layers``.
     """
 
     p: Floats
     q: Floats
+    streak: Floats
+    rough: Floats
+    smooth: Floats
     slope_p: Floats
     slope_q: Floats
     openness: Floats
@@ -32,9 +36,6 @@ class Surface:
     along: Floats
     across: Floats
     hair: Floats
-    streak: Floats
-    rough: Floats
-    smooth: Floats
 
 
 def read_surface(relief: Relief, one: Individual, p: Floats, q: Floats) -> Surface:
@@ -49,7 +50,13 @@ def read_surface(relief: Relief, one: Individual, p: Floats, q: Floats) -> Surfa
     )
     rough = lookup(pool["rough"][int(one.chance[3] * 6)], 40 * p + shift[2, 0], 40 * q + shift[2, 1], wrap=True)
     smooth = lookup(pool["smooth"][int(one.chance[4] * 6)], 30 * p + shift[3, 0], 30 * q + shift[3, 1], wrap=True)
-    return Surface(p, q, *np.ascontiguousarray(layers), streak, rough, smooth)
+    return Surface(p, q, streak, rough, smooth, *np.ascontiguousarray(layers))
+
+
+def bare_within(s: Surface, center: tuple[float, float], half: tuple[float, float]) -> NDArray[np.intp]:
+    """Bare points (no ear or hair over them) in a box around ``center``."""
+    near = (np.abs(s.p - np.float32(center[0])) < half[0]) & (np.abs(s.q - np.float32(center[1])) < half[1])
+    return np.flatnonzero(near & (s.ear < 0) & (s.hair < 0))
 
 
 def paint_head(s: Surface, one: Individual) -> Floats:
@@ -135,7 +142,9 @@ def _tabby(color: Floats, s: Surface, one: Individual, wobble: Floats) -> None:
 
 def _rosettes(color: Floats, s: Surface, one: Individual, wobble: Floats) -> None:
     shift = one.offsets.astype(np.float32)
-    cells = lookup(noise_pool()["cells"][int(one.chance[6] * 6)], 100 * s.p + shift[4, 0], 100 * s.q + shift[4, 1], wrap=True)
+    cells = lookup(
+        noise_pool()["cells"][int(one.chance[6] * 6)], 100 * s.p + shift[4, 0], 100 * s.q + shift[4, 1], wrap=True
+    )
     away = smoothstep(0.42, 0.62, np.hypot(s.p, 0.9 * (s.q - 0.35)))
     blend(color, one.traits.coat.palette[1], 0.95 * smoothstep(0.50, 0.38, cells + 0.04 * s.streak) * away)
 
@@ -161,7 +170,9 @@ def _paint_markings(color: Floats, s: Surface, one: Individual, wobble: Floats) 
         blend(color, light, smoothstep(0.03, -0.03, side - width + 0.4 * wobble) * smoothstep(0.5, 0.3, s.q))
     if coat.tear_lines > 0.3:
         path = marks[2, 0] + (marks[6, 0] - marks[2, 0]) * (s.q - marks[2, 1]) / (marks[6, 1] - marks[2, 1])
-        inside = smoothstep(0.0, 0.06, s.q - np.float32(marks[2, 1])) * smoothstep(0.02, -0.04, s.q - np.float32(marks[6, 1]))
+        inside = smoothstep(0.0, 0.06, s.q - np.float32(marks[2, 1])) * smoothstep(
+            0.02, -0.04, s.q - np.float32(marks[6, 1])
+        )
         blend(color, second, 0.85 * smoothstep(0.045, 0.01, np.abs(side - path).astype(np.float32)) * inside)
 
 
@@ -190,7 +201,9 @@ def _paint_ears(color: Floats, s: Surface, one: Individual) -> None:
     if ears.shape == "floppy":
         blend(part, coat.palette[1], (0.35 + 0.4 * one.chance[11]) * smoothstep(-0.2, 0.9, along))
     else:
-        inner = smoothstep(0.80, 0.58, across) if ears.shape != "pointed" else smoothstep(0.78, 0.58, across - 0.1 * along)
+        inner = (
+            smoothstep(0.80, 0.58, across) if ears.shape != "pointed" else smoothstep(0.78, 0.58, across - 0.1 * along)
+        )
         blend(part, ears.inner_color, 0.9 * inner * smoothstep(0.95, 0.75, along))
     part *= (1 + coat.fur * 0.15 * grain)[:, None]
     patch = color[on]

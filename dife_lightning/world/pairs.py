@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.world.renderer import Split
 from dife_lightning.world.species import list_species
+from dife_lightning.world.stage import Split
 
 PairListKind = Literal["paper", "long"]
 
@@ -97,7 +97,7 @@ def pair_list(
         count: number of pairs, instead of the kind's own.
 
     Raises:
-        ConfigError: unknown pair, split or kind, or a count outside 1 to 100,000.
+        ConfigError: unknown pair, split or kind, a negative seed, or a count outside 1 to 100,000.
     """
     source, target = split_pair(pair)
     if split not in get_args(Split):
@@ -107,9 +107,11 @@ def pair_list(
     number = count if count is not None else (PAPER_COUNTS.get(pair, 100) if kind == "paper" else LONG_COUNT)
     if not 1 <= number <= INDEX_RANGE // 10:
         raise ConfigError(f"a pair list has 1 to {INDEX_RANGE // 10} pairs, found {number}")
-    # Without a seed the entropy has one word less, so that no seed repeats the published list.
+    if seed is not None and seed < 0:
+        raise ConfigError(f"the seed of a pair list is 0 or more, found {seed}")
     words = [zlib.crc32(text.encode()) for text in (pair, split, kind)]
-    rng = np.random.default_rng(np.random.SeedSequence(words if seed is None else [*words, seed]))
+    # SeedSequence pads its entropy with zeros: a word of 0 would repeat the published list.
+    rng = np.random.default_rng(np.random.SeedSequence(words if seed is None else [*words, 1 + seed]))
     # One draw without replacement for both sides: images differ even where both species are the same.
     drawn = rng.choice(INDEX_RANGE, size=2 * number, replace=False).tolist()
     pairs = tuple(Pair(source, a, target, b) for a, b in zip(drawn[:number], drawn[number:], strict=True))

@@ -1,4 +1,4 @@
-"""The head as a relief: a height over the face plane, and the camera that looks at it.
+"""The head as a relief: a height over the face plane.
 
 Ears, hair and mane are part of the same height field, so that whatever stands in front hides what is behind.
 """
@@ -20,9 +20,7 @@ Array = NDArray[np.float64]
 EXTENT = 1.8  #: the relief covers the face plane from -EXTENT to EXTENT
 CELLS = 168
 _LINE = np.linspace(-EXTENT, EXTENT, CELLS)
-_STEPS = 24
-_REFINEMENTS = 3
-_BELOW = -0.6
+BELOW = -0.6  #: height where there is no head
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def build_relief(one: Individual) -> Relief:
     ear, along, across = _ears(one)
     hair = _hair(one, streak)
     height = np.maximum(np.maximum(skull, ear), hair)
-    height = np.maximum(height, _BELOW).astype(np.float32)
+    height = np.maximum(height, BELOW).astype(np.float32)
     slope_p = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=0.125 * (CELLS - 1) / (2 * EXTENT))
     slope_q = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=0.125 * (CELLS - 1) / (2 * EXTENT))
     hollow = cv2.GaussianBlur(height, (0, 0), 5) - height
@@ -72,11 +70,12 @@ def build_relief(one: Individual) -> Relief:
     return Relief(height, np.stack([np.asarray(layer, np.float32) for layer in layers], -1), 0.35 * head.depth)
 
 
-def _polar_noise(one: Individual) -> Array:
+def _polar_noise(one: Individual) -> Floats:
     p, q = np.meshgrid(_LINE, _LINE)
     angle = np.arctan2(q, p) * (2 * TILE / (2 * math.pi)) + one.offsets[0, 0]
     tile = noise_pool()["streak"][int(one.chance[0] * 6)]
-    return lookup(tile, angle.ravel().astype(np.float32), (12 * np.hypot(p, q)).ravel().astype(np.float32), wrap=True).reshape(p.shape)
+    along = 12 * np.hypot(p, q)
+    return lookup(tile, angle.ravel().astype(np.float32), along.ravel().astype(np.float32), wrap=True).reshape(p.shape)
 
 
 def _dome(radius: Array, depth: float) -> Array:
@@ -97,9 +96,13 @@ def _face(one: Individual) -> Array:
     face = muzzle.length * np.exp(-1.1 * radius**1.4)
     profile = _nose_profile(one)
     face += nose.bump * profile[:, None] * np.exp(-(((_LINE - marks[4, 0]) / (0.62 * nose.width)) ** 2))
-    face += muzzle.length * nose.bridge * profile[:, None] * np.exp(-(((_LINE - marks[4, 0]) / (0.5 * muzzle.width)) ** 2))
+    face += (
+        muzzle.length * nose.bridge * profile[:, None] * np.exp(-(((_LINE - marks[4, 0]) / (0.5 * muzzle.width)) ** 2))
+    )
     for side in (-1, 1):
-        face += traits.head.brow * _bump((side * eyes.distance, eyes.height - eyes.opening - 0.1), (1.2 * eyes.width, 0.09))
+        face += traits.head.brow * _bump(
+            (side * eyes.distance, eyes.height - eyes.opening - 0.1), (1.2 * eyes.width, 0.09)
+        )
         face -= traits.head.socket * _bump((side * eyes.distance, eyes.height), (1.1 * eyes.width, 1.3 * eyes.opening))
     face += 0.05 * _bump((0, marks[8, 1] + 0.14), (0.2, 0.09))
     if traits.mouth.lips > 0:
@@ -139,11 +142,11 @@ def _ears(one: Individual) -> tuple[Array, Array, Array]:
     return np.where(inside > 0, ears.lift + thick, ears.lift + 5 * inside), t, 1 - inside
 
 
-def _hair(one: Individual, streak: Array) -> Array:
+def _hair(one: Individual, streak: Floats) -> Array:
     """Height of hair or mane where there is some, far below elsewhere."""
     hair, head = one.traits.hair, one.traits.head
     if hair.style == "none":
-        return np.full((CELLS, CELLS), _BELOW)
+        return np.full((CELLS, CELLS), BELOW)
     volume = hair.volume * {"buzz": 0.25, "curly": 1.3, "long": 1.1}.get(hair.style, 1.0)
     growth = 1 + volume
     sides = {"long": 1.35, "curly": 1.05, "mane": 1.2}.get(hair.style, 0.95)
@@ -153,10 +156,10 @@ def _hair(one: Individual, streak: Array) -> Array:
     radius = (np.abs(_LINE[None] / wide) ** power + np.abs(_LINE / q_scale)[:, None] ** power) ** (1 / power)
     rough = {"curly": 0.05, "mane": 0.06}.get(hair.style, 0.012) * smoothstep(0.75, 1.0, np.asarray(radius, np.float32))
     dome = _dome(radius + rough * streak, head.depth * (1.0 if hair.style == "mane" else 1.06))
-    return np.where(_grown(one, streak) > 0, dome, _BELOW)
+    return np.where(_grown(one, streak) > 0, dome, BELOW)
 
 
-def _grown(one: Individual, streak: Array) -> Array:
+def _grown(one: Individual, streak: Floats) -> Array:
     """Positive where hair grows: above the hairline, or around the face for a mane."""
     head, style = one.traits.head, one.traits.hair.style
     if style == "mane":
@@ -167,80 +170,3 @@ def _grown(one: Individual, streak: Array) -> Array:
     across = _LINE / head.width
     line = -start + sweep * across + reach * np.abs(across) ** (5.5 if style == "long" else 3.5)
     return (line[None] - _LINE[:, None]) + 0.02 * streak
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Orthographic view of the face space: ``to_pixels`` (2, 3) takes rotated (X, Y) to pixels."""
-
-    rotation: Array
-    to_pixels: Array
-    pivot: float
-
-    def project(self, points: Array) -> tuple[Array, Array]:
-        """Project (n, 3) points (p, q, height) to pixels (n, 2) and depth (n,), larger is nearer."""
-        rotated = (points - (0, 0, self.pivot)) @ self.rotation.T
-        return rotated[:, :2] @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], rotated[:, 2]
-
-    def rays(self) -> tuple[Array, Array]:
-        """Return the (2, 3) map from pixels to (p, q) at height 0, and the (2,) drift of (p, q) per height."""
-        r = self.rotation
-        plane = np.array([[r[j, i] - r[2, i] * r[j, 2] / r[2, 2] for j in (0, 1)] for i in (0, 1)])
-        drift = r[2, :2] / r[2, 2]
-        inverse = np.linalg.inv(self.to_pixels[:, :2])
-        linear = plane @ inverse
-        offset = -linear @ self.to_pixels[:, 2] - drift * self.pivot
-        return np.concatenate((linear, offset[:, None]), 1), drift
-
-
-def rotation_matrix(yaw: float, pitch: float, roll: float) -> Array:
-    """Rotate the head: yaw moves the nose to +x, pitch to +y (down), roll is clockwise; degrees."""
-    a, b, c = (math.radians(v) for v in (yaw, pitch, roll))
-    turn = np.array([[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]])
-    nod = np.array([[1, 0, 0], [0, math.cos(b), math.sin(b)], [0, -math.sin(b), math.cos(b)]])
-    tip = np.array([[math.cos(c), -math.sin(c), 0], [math.sin(c), math.cos(c), 0], [0, 0, 1]])
-    return np.asarray(tip @ nod @ turn)
-
-
-def cast(relief: Relief, camera: Camera, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Follow the rays of pixels (``x``, ``y``), both (h, w), to the first surface.
-
-    Fixed steps from front to back, then regula falsi between the last two.
-
-    Returns:
-        (h, w, 2) face-plane coordinates and (h, w) height, NaN where a ray misses the head.
-    """
-    base, drift = camera.rays()
-    p0, q0 = (base[i, 0] * x + base[i, 1] * y + base[i, 2] for i in (0, 1))
-    scale = (CELLS - 1) / (2 * EXTENT)
-    u0, v0 = ((np.asarray(c, np.float32) + np.float32(EXTENT)) * np.float32(scale) for c in (p0, q0))
-    du, dv = (np.float32(d * scale) for d in drift)
-    top = float(relief.height.max()) + 1e-3
-    levels = np.linspace(top, 0, _STEPS + 1, dtype=np.float32)
-    near = np.full(u0.shape, top, np.float32)
-    gap_near, gap_far = np.full(u0.shape, -1, np.float32), np.full(u0.shape, -1, np.float32)
-    far = np.full(u0.shape, np.nan, np.float32)
-    going = np.ones(u0.shape, bool)
-    for level in levels[1:]:
-        gap = _height(relief, u0 + du * level, v0 + dv * level) - level
-        hit = going & (gap >= 0)
-        far[hit], gap_far[hit] = level, gap[hit]
-        going &= ~hit
-        np.copyto(near, level, where=going)
-        np.copyto(gap_near, gap, where=going)
-    height = np.where(going, 0, far)
-    for _ in range(_REFINEMENTS):
-        height = near + (far - near) * (gap_near / np.minimum(gap_near - gap_far, -1e-6))
-        gap = _height(relief, u0 + du * height, v0 + dv * height) - height
-        behind = gap >= 0
-        np.copyto(far, height, where=behind)
-        np.copyto(gap_far, gap, where=behind)
-        np.copyto(near, height, where=~behind)
-        np.copyto(gap_near, gap, where=~behind)
-    height[going] = np.nan
-    plane = np.stack((p0 + drift[0] * height, q0 + drift[1] * height), -1).astype(np.float32)
-    return plane, height
-
-
-def _height(relief: Relief, u: Floats, v: Floats) -> Floats:
-    return cv2.remap(relief.height, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(_BELOW,))

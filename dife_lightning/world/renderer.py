@@ -6,43 +6,55 @@ hashes of species and split, so that splits never share a sample, and neither si
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.world.anatomy import Individual, draw_individual
-from dife_lightning.world.canonical import MIN_JACOBIAN, ThinPlateSpline, canonical_map, smallest_jacobian
+from dife_lightning.errors import ConfigError
+from dife_lightning.world.camera import Camera, cast
 from dife_lightning.world.features import hidden_by_glasses, paint_features
 from dife_lightning.world.framing import Framing
 from dife_lightning.world.noise import Floats, smoothstep
 from dife_lightning.world.paint import Surface, paint_head, read_surface
-from dife_lightning.world.relief import EXTENT, Camera, Relief, build_relief, cast, rotation_matrix
-from dife_lightning.world.scene import Setting, draw_setting, occluder_distance, paint_background, paint_occluder
-from dife_lightning.world.species import Species, load_species
+from dife_lightning.world.scene import Setting, occluder_distance, paint_background, paint_occluder
+from dife_lightning.world.species import Species
+from dife_lightning.world.stage import Split, Stage, draw_stage
 
-Split = Literal["train", "val", "test"]
 Array = NDArray[np.float64]
 
 #: Changes whenever the pixels or the truth of any sample change; part of the key of every cache.
 WORLD_VERSION = 1
 SUPERSAMPLING = 2
 _HIDDEN_BY = 0.05  # how far in front of a landmark (in half heads) the first surface must be to hide it
-_MAX_REDRAWS = 50
 
 
 @dataclass(frozen=True)
 class WorldSample:
     """One picture of the world and its truth.
 
-    ``image`` (size, size, 3) uint8 RGB; ``points`` (9, 2) float32 landmarks in pixels, x then y, centres at integers;
-    ``visible`` (9,) bool; ``mask`` (size, size) bool, the visible face without ears; ``uv`` (size, size, 2) float32
-    canonical surface coordinates in [-1, 1], NaN off the mask; ``pose`` yaw, pitch, roll in degrees (positive: nose
-    to the image right, down, head clockwise); ``mouth_open`` 0 to 1.
+    The first surface that a pixel's ray meets decides what the pixel is. An ear is not face: where one hangs over the
+    face, the pixel is off the mask and has no (u, v). Hair is face within the outline of the head: the pixel stays on
+    the mask, with the (u, v) of the skin right behind that strand, straight towards the back of the head. Spectacle
+    frames and clear lenses are painted on the face and change nothing. ``visible`` is stricter than ``mask``: a
+    landmark under hair is not visible, though its pixel is on the mask.
+
+    Attributes:
+        image: (size, size, 3) uint8 RGB.
+        points: (9, 2) float32 landmarks of the scheme ``animalweb-9``, pixels, x then y, pixel centres at integers.
+        visible: (9,) bool; False outside the picture, behind another part of the head, and under an ear, hair, dark
+            lenses or something in front of the head.
+        mask: (size, size) bool, the face at the pixel centres: within the outline of the head, not under ears, dark
+            lenses or something in front of the head.
+        uv: (size, size, 2) float32 canonical surface coordinates in [-1, 1], common to all species; finite exactly on
+            the mask, NaN elsewhere.
+        species: its name.
+        split: ``train``, ``val`` or ``test``.
+        index: 0 or more.
+        pose: yaw, pitch, roll of the head in degrees (positive: nose to the image right, nose down, head clockwise);
+            the framing's rotation is not part of it.
+        mouth_open: 0 (closed) to 1.
     """
 
     image: NDArray[np.uint8]
@@ -55,43 +67,6 @@ class WorldSample:
     index: int
     pose: tuple[float, float, float]
     mouth_open: float
-
-
-@dataclass(frozen=True)
-class Stage:
-    """All of a sample that does not depend on size or framing.
-
-    ``placement`` is the size of a face-plane unit as a fraction of the picture and the (x, y) of the head's pivot.
-    """
-
-    one: Individual
-    setting: Setting
-    relief: Relief
-    spline: ThinPlateSpline
-    placement: tuple[float, float, float]
-
-    def camera(self, size: int, framing: Framing) -> Camera:
-        """Return the view onto ``size`` x ``size`` pixels."""
-        unit, x, y = self.placement
-        plain = np.array([[unit * size, 0, (x + 0.5) * size - 0.5], [0, unit * size, (y + 0.5) * size - 0.5]])
-        frame = framing.matrix(size)
-        to_pixels = frame[:, :2] @ plain
-        to_pixels[:, 2] += frame[:, 2]
-        return Camera(rotation_matrix(*self.one.pose), to_pixels, self.relief.pivot)
-
-
-def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
-    """Return the one source of randomness of a sample.
-
-    Raises:
-        ConfigError: unknown split or negative index.
-    """
-    if split not in get_args(Split):
-        raise ConfigError(f"no split '{split}' in the world. {did_you_mean(split, get_args(Split))}")
-    if index < 0:
-        raise ConfigError(f"a sample's index is 0 or more, found {index}")
-    entropy = [zlib.crc32(species.encode()), zlib.crc32(split.encode()), index]
-    return np.random.default_rng(np.random.SeedSequence(entropy))
 
 
 def render(
@@ -110,7 +85,7 @@ def render(
         ConfigError: unknown species or split, negative index, or a size under 8.
     """
     stage, framing = draw_stage(species, split, index), framing or Framing()
-    _check_size(size)
+    check_size(size)
     image = _picture(stage, size, framing)
     mask, uv = _surface_truth(stage, size, framing)
     points, visible = _landmarks(stage, size, framing)
@@ -120,7 +95,7 @@ def render(
 
 def render_image(species: str | Species, split: Split, index: int, *, size: int = 64) -> NDArray[np.uint8]:
     """Return only the (plain) picture of :func:`render`, faster."""
-    _check_size(size)
+    check_size(size)
     return _picture(draw_stage(species, split, index), size, Framing())
 
 
@@ -128,39 +103,18 @@ def landmarks_only(
     species: str | Species, split: Split, index: int, *, size: int = 64, framing: Framing | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return only ``points`` and ``visible`` of :func:`render`, about ten times faster."""
-    _check_size(size)
+    check_size(size)
     return _landmarks(draw_stage(species, split, index), size, framing or Framing())
 
 
-def draw_stage(species: str | Species, split: str, index: int) -> Stage:
-    """Draw individual, scene and placement; an individual whose canonical map folds is drawn again."""
-    table = load_species(species) if isinstance(species, str) else species
-    rng = sample_rng(table.name, split, index)
-    for _ in range(_MAX_REDRAWS):
-        one = draw_individual(table, rng)
-        spline = canonical_map(one)
-        if smallest_jacobian(spline, one) > MIN_JACOBIAN:
-            break
-    else:
-        raise ConfigError(f"species '{table.name}': the face folds in {_MAX_REDRAWS} draws; mend its eyes, nose or mouth")
-    setting, relief = draw_setting(one.traits.scene, one.traits.coat, rng), build_relief(one)
-    return Stage(one, setting, relief, spline, _placement(one, relief, rng))
+def check_size(size: int) -> None:
+    """Refuse a side that is too short for a face.
 
-
-def _check_size(size: int) -> None:
+    Raises:
+        ConfigError: ``size`` is under 8.
+    """
     if size < 8:
         raise ConfigError(f"size must be 8 pixels or more, found {size}")
-
-
-def _placement(one: Individual, relief: Relief, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Fit the whole head, ears included, into the middle three quarters of the picture; it varies a little."""
-    solid = relief.height > 0
-    line = np.linspace(-EXTENT, EXTENT, solid.shape[0])
-    rows, cols = line[solid.any(1)], line[solid.any(0)]
-    top, bottom, width = max(rows[0], -1.55), rows[-1], min(cols[-1] - cols[0], 2.5)
-    fill, shift_x, shift_y = rng.uniform(-1, 1, 3) * (0.035, 0.025, 0.025)
-    unit = (0.74 + fill) / max(bottom - top, 0.95 * width)
-    return float(unit), float(shift_x), float(shift_y - unit * (top + bottom) / 2)
 
 
 def _landmarks(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -218,7 +172,7 @@ def _picture(stage: Stage, size: int, framing: Framing) -> NDArray[np.uint8]:
     camera = stage.camera(fine, framing)
     # What is out of focus needs no supersampling.
     behind = paint_background(stage.setting, *_plain(*_pixels(size), size, framing), stage.placement)
-    picture = cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR)
+    picture = np.asarray(cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR), np.float32)
     plane, height = cast(stage.relief, camera, x, y)
     hit = np.isfinite(height)
     if hit.any():
@@ -243,7 +197,7 @@ def _light(color: Floats, gloss: Floats, surface: Surface, setting: Setting, cam
     hollow = np.clip(0.25 + 0.75 * surface.openness, 0.45, 1.1)
     rim = 0.75 + 0.25 * smoothstep(0.0, 0.45, normal[:, 2])
     shade = (setting.ambient + (1.12 - setting.ambient) * diffuse) * hollow * rim * setting.exposure
-    half = setting.light + (0, 0, 1)
+    half = setting.light + np.array((0.0, 0.0, 1.0))
     half /= np.linalg.norm(half)
     shine = np.clip(normal @ half.astype(np.float32), 0, 1) ** 24 * gloss * 0.45
     return np.asarray(color * shade[:, None] * setting.tint.astype(np.float32) + shine[:, None], np.float32)

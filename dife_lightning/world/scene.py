@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.world.noise import Floats, blend, noise_pool, smoothstep
-from dife_lightning.world.species import Coat, Color, Scene
+from dife_lightning.world.traits import Coat, Color, Scene
 
 OCCLUDED_SHARE = 0.11  #: share of pictures with a leaf, hand or blob in front
 _OCCLUDERS = ("leaf", "hand", "blob")
@@ -40,7 +40,10 @@ class Setting:
 
 
 def draw_setting(scene: Scene, coat: Coat, rng: np.random.Generator) -> Setting:
-    """Draw light, background and occluder; the body wears the coat, or cloth over bare skin. The number of draws from ``rng`` is the same for all."""
+    """Draw light, background and occluder; the body wears the coat, or cloth over bare skin.
+
+    The number of draws from ``rng`` is the same for all.
+    """
     azimuth, elevation = rng.uniform(0, 2 * math.pi), rng.uniform(0.45, 1.25)
     flat = math.cos(elevation)
     light = np.array([flat * math.cos(azimuth), -abs(flat * math.sin(azimuth)) * 0.9 + 0.1, math.sin(elevation)])
@@ -99,7 +102,8 @@ def paint_background(setting: Setting, x: Floats, y: Floats, placement: tuple[fl
 def _tile(kind: str, place: NDArray[np.float64], x: Floats, y: Floats) -> Floats:
     tile = noise_pool()[kind][int(place[2]) % 6]
     u, v = np.mod(x + np.float32(place[0]), 256), np.mod(y + np.float32(place[1]), 256)
-    return cv2.remap(tile, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    at = u.astype(np.float32), v.astype(np.float32)
+    return np.asarray(cv2.remap(tile, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
 def _paint_shapes(color: Floats, setting: Setting, x: Floats, y: Floats) -> None:
@@ -131,7 +135,9 @@ def _paint_body(color: Floats, setting: Setting, x: Floats, y: Floats, placement
     blend(color, tone, inside)
 
 
-def occluder_distance(setting: Setting, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.floating] | None:
+def occluder_distance(
+    setting: Setting, x: NDArray[np.floating], y: NDArray[np.floating]
+) -> NDArray[np.floating] | None:
     """Signed distance (below 0: covered) to the occluder at plain-picture coordinates, or None without one."""
     if setting.occluder is None:
         return None
@@ -146,11 +152,16 @@ def occluder_distance(setting: Setting, x: NDArray[np.floating], y: NDArray[np.f
     if setting.occluder == "blob":
         return np.hypot(u / 1.2, v) - (0.10 + 0.02 * np.sin(4 * np.arctan2(v, u) + 3 * place[4]))
     palm = np.hypot((u - 0.16) / 1.1, v) - 0.11
-    fingers = [_capsule(u, v, 0.10, y0, -0.12 + 0.05 * abs(i - 1.4), 1.5 * y0) - 0.022 for i, y0 in enumerate((-0.075, -0.026, 0.026, 0.075))]
+    fingers = [
+        _capsule(u, v, 0.10, y0, -0.12 + 0.05 * abs(i - 1.4), 1.5 * y0) - 0.022
+        for i, y0 in enumerate((-0.075, -0.026, 0.026, 0.075))
+    ]
     return np.minimum.reduce([palm, *fingers])
 
 
-def _capsule(u: NDArray[np.floating], v: NDArray[np.floating], u0: float, v0: float, u1: float, v1: float) -> NDArray[np.floating]:
+def _capsule(
+    u: NDArray[np.floating], v: NDArray[np.floating], u0: float, v0: float, u1: float, v1: float
+) -> NDArray[np.floating]:
     du, dv = u1 - u0, v1 - v0
     t = np.clip(((u - u0) * du + (v - v0) * dv) / (du * du + dv * dv), 0, 1)
     return np.hypot(u - u0 - t * du, v - v0 - t * dv)
@@ -164,7 +175,9 @@ def paint_occluder(picture: Floats, setting: Setting, x: Floats, y: Floats) -> N
     near = np.flatnonzero(distance.ravel() < 0.02)
     d = distance.ravel()[near].astype(np.float32)
     grain = _tile("rough", setting.tiles[2], 120 * x, 60 * y).ravel()[near]
-    body = np.asarray(setting.occluder_color, np.float32) * (1 + 0.08 * grain - 0.35 * smoothstep(-0.03, 0.0, d))[:, None]
+    body = (
+        np.asarray(setting.occluder_color, np.float32) * (1 + 0.08 * grain - 0.35 * smoothstep(-0.03, 0.0, d))[:, None]
+    )
     flat = picture.reshape(-1, 3)
     part = flat[near]
     blend(part, body, smoothstep(0.003, -0.003, d))

@@ -1,13 +1,13 @@
 """A species is data: ranges of shape and style traits, read from ``species.yaml``.
 
-The trait dataclasses below are the schema. A ``float`` trait is a number or a range ``[low, high]``; a ``str``
-trait is a table of weights (``{pointed: 3, floppy: 1}``); a ``Color`` trait is a list of hex colours; a ``Palette``
-trait is a list of hex colour triples. Lengths are in units of the face plane, where a head is about 2 high.
+:mod:`dife_lightning.world.traits` is the schema of the table. A further species is a further table: read a YAML file
+of one's own with :func:`read_species` and give the :class:`Species` to :func:`dife_lightning.world.render`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -19,164 +19,7 @@ import numpy as np
 import yaml
 
 from dife_lightning.errors import ConfigError, did_you_mean
-
-Color = tuple[float, float, float]
-Palette = tuple[Color, Color, Color]
-
-#: The values that a ``str`` trait may take, by trait name.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "ears.shape": ("pointed", "round", "floppy", "side"),
-    "nose.shape": ("human", "triangle", "pad"),
-    "hair.style": ("none", "buzz", "short", "fringe", "long", "curly", "mane"),
-    "coat.pattern": ("plain", "patches", "stripes", "tabby", "rosettes"),
-    "scene.clutter": ("indoor", "foliage", "open"),
-}
-
-
-@dataclass(frozen=True)
-class Head:
-    """Outline and dome of the head."""
-
-    width: float
-    top: float
-    bottom: float
-    taper: float
-    cheek: float
-    depth: float
-    brow: float
-    socket: float
-
-
-@dataclass(frozen=True)
-class Eyes:
-    """Place, form and colour of the eyes; ``tilt`` in degrees, outer corners up."""
-
-    distance: float
-    height: float
-    width: float
-    opening: float
-    tilt: float
-    iris: float
-    pupil: float
-    slit: float
-    rim: float
-    iris_color: Color
-    sclera_color: Color
-
-
-@dataclass(frozen=True)
-class Nose:
-    """Nose tip, its relief and its painted form."""
-
-    height: float
-    width: float
-    size: float
-    bump: float
-    bridge: float
-    shape: str
-    color: Color
-
-
-@dataclass(frozen=True)
-class Muzzle:
-    """The snout: how far and how broadly the lower face stands out."""
-
-    length: float
-    width: float
-    height: float
-    center: float
-
-
-@dataclass(frozen=True)
-class Mouth:
-    """Mouth of ``width`` (half) at ``height``; ``gap`` between closed lips, ``drop`` of the jaw when wide open."""
-
-    height: float
-    width: float
-    upper: float
-    gap: float
-    drop: float
-    lobes: float
-    lips: float
-    openness: float
-    lip_color: Color
-
-
-@dataclass(frozen=True)
-class Ears:
-    """Ears on the outline at ``angle`` degrees from the top, pointing to ``lean`` degrees."""
-
-    shape: str
-    angle: float
-    lean: float
-    length: float
-    width: float
-    lift: float
-    inner_color: Color
-
-
-@dataclass(frozen=True)
-class Coat:
-    """Skin or fur: palette (base, second, light), streaks and markings (strengths 0 to 1, below 0.3 is none)."""
-
-    palette: Palette
-    fur: float
-    fringe: float
-    pattern: str
-    blaze: float
-    mask: float
-    muzzle_patch: float
-    cheek_patch: float
-    tear_lines: float
-    dark_ears: float
-
-
-@dataclass(frozen=True)
-class Hair:
-    """Hair of the head, brows, beard, and glasses (strengths 0 to 1)."""
-
-    style: str
-    color: Color
-    volume: float
-    brows: float
-    beard: float
-    glasses: float
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is behind the head."""
-
-    palette: Palette
-    clutter: str
-
-
-@dataclass(frozen=True)
-class Traits:
-    """All traits of one individual."""
-
-    head: Head
-    eyes: Eyes
-    nose: Nose
-    muzzle: Muzzle
-    mouth: Mouth
-    ears: Ears
-    coat: Coat
-    hair: Hair
-    scene: Scene
-
-
-SECTIONS: dict[str, type] = {
-    "head": Head,
-    "eyes": Eyes,
-    "nose": Nose,
-    "muzzle": Muzzle,
-    "mouth": Mouth,
-    "ears": Ears,
-    "coat": Coat,
-    "hair": Hair,
-    "scene": Scene,
-}
+from dife_lightning.world.traits import CHOICES, SECTIONS, Color, Palette, Traits
 
 
 @dataclass(frozen=True)
@@ -187,6 +30,7 @@ class Uniform:
     high: float
 
     def draw(self, rng: np.random.Generator) -> float:
+        """Draw one number."""
         return self.low + (self.high - self.low) * rng.random()
 
 
@@ -198,6 +42,7 @@ class Choice:
     edges: tuple[float, ...]
 
     def draw(self, rng: np.random.Generator) -> Any:
+        """Draw one value."""
         return self.values[min(int(np.searchsorted(self.edges, rng.random(), side="right")), len(self.values) - 1)]
 
 
@@ -248,7 +93,7 @@ def read_species(path: Path) -> dict[str, Species]:
     """
     try:
         tables = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as a species file ({' '.join(str(error).split())})") from error
     if not isinstance(tables, Mapping) or not tables:
         raise ConfigError(f"{path}: expected a table of species by name, as in dife_lightning/world/species.yaml")
@@ -312,7 +157,7 @@ def _weights(where: str, value: object) -> Choice:
     for name, weight in value.items():
         if name not in allowed:
             raise ConfigError(f"{where}: unknown choice '{name}'. {did_you_mean(str(name), allowed)}")
-        if not isinstance(weight, int | float) or not weight > 0:
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise ConfigError(f"{where}: the weight of '{name}' must be above 0, found {weight!r}")
     edges = np.cumsum([float(w) for w in value.values()])
     return Choice(tuple(value), tuple(float(edge) for edge in edges / edges[-1]))
@@ -326,10 +171,7 @@ def _palette(where: str, value: object) -> Palette:
 
 
 def _color(where: str, value: object) -> Color:
-    try:
-        number = int(str(value).removeprefix("#"), 16)
-        if not (isinstance(value, str) and len(value) == 7):
-            raise ValueError
-    except ValueError:
-        raise ConfigError(f"{where}: expected a colour like '#aa8866', found {value!r}") from None
+    if not isinstance(value, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        raise ConfigError(f"{where}: expected a colour like '#aa8866', found {value!r}")
+    number = int(value[1:], 16)
     return (number >> 16) / 255, (number >> 8 & 255) / 255, (number & 255) / 255

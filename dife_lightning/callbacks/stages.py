@@ -1,0 +1,101 @@
+"""Callbacks of the two-stage schedule: time per stage, a checkpoint between the stages, early stopping in the second.
+
+They take the stage from the method's ``stage`` and do nothing for a method without one.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+from dife_lightning.files import write_json
+
+
+def stage_of(module: LightningModule) -> str | None:
+    """Return the stage that the method is in, None for methods without stages."""
+    return getattr(module, "stage", None)
+
+
+class StageTimer(Callback):
+    """Measure the training time of each stage, validation apart, and write ``stages.json`` into the run's folder.
+
+    The time of a step runs from the end of the step before, so that the stream's synthesis is in it; the time of
+    the matching stage has the synthesis of pseudo-pairs in it.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.steps: dict[str, int] = {}
+        self._mark, self._stage = 0.0, None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._mark = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Remember the stage of this step; after it the module is already in the next."""
+        self._stage = stage_of(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Book the step."""
+        now = time.perf_counter()
+        if self._stage is not None:
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._mark
+            self.steps[self._stage] = self.steps.get(self._stage, 0) + 1
+        self._mark = now
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the validation out."""
+        self._mark = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the times."""
+        if self.steps and trainer.is_global_zero:
+            content = {s: {"steps": n, "seconds": round(self.seconds[s], 3)} for s, n in self.steps.items()}
+            write_json(Path(trainer.default_root_dir) / "stages.json", content)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the times over an interruption."""
+        return {"seconds": dict(self.seconds), "steps": dict(self.steps)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the times of a checkpoint."""
+        self.seconds, self.steps = dict(state_dict["seconds"]), dict(state_dict["steps"])
+
+
+class StageCheckpoint(Callback):
+    """Save ``checkpoints/warmup.ckpt`` when the warm-up has ended, so that controls can start from the same point."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Save at the start of the first matching step (Lightning counts the step before by then)."""
+        path = Path(trainer.default_root_dir) / "checkpoints" / "warmup.ckpt"
+        first = trainer.global_step == getattr(pl_module, "warmup_steps", None)
+        if first and stage_of(pl_module) == "matching" and not path.exists():
+            trainer.save_checkpoint(path)
+
+
+class StagedEarlyStopping(EarlyStopping):
+    """Early stopping whose counter starts with the matching stage.
+
+    Args:
+        monitor: the logged value.
+        patience: validations without a gain.
+        min_delta: what counts as a gain.
+        mode: ``min`` or ``max``.
+    """
+
+    def __init__(
+        self, monitor: str = "val/pixel_error", patience: int = 30, min_delta: float = 0.0, mode: str = "min"
+    ) -> None:
+        super().__init__(monitor=monitor, patience=patience, min_delta=min_delta, mode=mode)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count only in the matching stage."""
+        if stage_of(pl_module) != "warmup":
+            super().on_validation_end(trainer, pl_module)

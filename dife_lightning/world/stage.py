@@ -1,0 +1,91 @@
+"""A stage: everything about a sample that depends on neither size nor framing.
+
+Its random numbers come from one generator, seeded with stable hashes of species and split, so that splits never share
+a sample, and neither size nor framing changes the individual.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.world.anatomy import Individual, draw_individual
+from dife_lightning.world.camera import Camera, rotation_matrix
+from dife_lightning.world.canonical import MIN_JACOBIAN, ThinPlateSpline, canonical_map, smallest_jacobian
+from dife_lightning.world.framing import Framing
+from dife_lightning.world.relief import EXTENT, Relief, build_relief
+from dife_lightning.world.scene import Setting, draw_setting
+from dife_lightning.world.species import Species, load_species
+
+Split = Literal["train", "val", "test"]
+
+_MAX_REDRAWS = 50
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All of a sample that does not depend on size or framing.
+
+    ``placement`` is the size of a face-plane unit as a fraction of the picture and the (x, y) of the head's pivot.
+    """
+
+    one: Individual
+    setting: Setting
+    relief: Relief
+    spline: ThinPlateSpline
+    placement: tuple[float, float, float]
+
+    def camera(self, size: int, framing: Framing) -> Camera:
+        """Return the view onto ``size`` x ``size`` pixels."""
+        unit, x, y = self.placement
+        plain = np.array([[unit * size, 0, (x + 0.5) * size - 0.5], [0, unit * size, (y + 0.5) * size - 0.5]])
+        frame = framing.matrix(size)
+        to_pixels = frame[:, :2] @ plain
+        to_pixels[:, 2] += frame[:, 2]
+        return Camera(rotation_matrix(*self.one.pose), to_pixels, self.relief.pivot)
+
+
+def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
+    """Return the one source of randomness of a sample.
+
+    Raises:
+        ConfigError: unknown split or negative index.
+    """
+    if split not in get_args(Split):
+        raise ConfigError(f"no split '{split}' in the world. {did_you_mean(split, get_args(Split))}")
+    if index < 0:
+        raise ConfigError(f"a sample's index is 0 or more, found {index}")
+    entropy = [zlib.crc32(species.encode()), zlib.crc32(split.encode()), index]
+    return np.random.default_rng(np.random.SeedSequence(entropy))
+
+
+def draw_stage(species: str | Species, split: str, index: int) -> Stage:
+    """Draw individual, scene and placement; an individual whose canonical map folds is drawn again."""
+    table = load_species(species) if isinstance(species, str) else species
+    rng = sample_rng(table.name, split, index)
+    for _ in range(_MAX_REDRAWS):
+        one = draw_individual(table, rng)
+        spline = canonical_map(one)
+        if smallest_jacobian(spline, one) > MIN_JACOBIAN:
+            break
+    else:
+        raise ConfigError(
+            f"species '{table.name}': the face folds in {_MAX_REDRAWS} draws; mend its eyes, nose or mouth"
+        )
+    setting, relief = draw_setting(one.traits.scene, one.traits.coat, rng), build_relief(one)
+    return Stage(one, setting, relief, spline, _placement(one, relief, rng))
+
+
+def _placement(one: Individual, relief: Relief, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Fit the whole head, ears included, into the middle three quarters of the picture; it varies a little."""
+    solid = relief.height > 0
+    line = np.linspace(-EXTENT, EXTENT, solid.shape[0])
+    rows, cols = line[solid.any(1)], line[solid.any(0)]
+    top, bottom, width = max(rows[0], -1.55), rows[-1], min(cols[-1] - cols[0], 2.5)
+    fill, shift_x, shift_y = rng.uniform(-1, 1, 3) * (0.035, 0.025, 0.025)
+    unit = (0.74 + fill) / max(bottom - top, 0.95 * width)
+    return float(unit), float(shift_x), float(shift_y - unit * (top + bottom) / 2)

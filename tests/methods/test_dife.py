@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+
+import dife_lightning
+from dife_lightning.augment import AugmentOptions
+from dife_lightning.batches import LatentBatch, StreamBatch
+from dife_lightning.callbacks.stages import StageCheckpoint, StageTimer
+from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.methods._dife_options import OptimizerOptions
+from dife_lightning.methods._schedule import rate_factor
+from dife_lightning.methods.dife import DIFE, stage_at
+from dife_lightning.randomness import normal
+from tests.tiny import dife_arguments
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> dict[str, Any]:
+    return dife_arguments(tmp_path)
+
+
+def stream_of(arguments: dict[str, Any], **changes: Any) -> StyleGAN2Stream:
+    options = {"generators": arguments["generators"], "layer": 3, "size": 32, "batch_size": 4} | changes
+    return StyleGAN2Stream(**options)
+
+
+def fit(model: DIFE, data: StyleGAN2Stream, folder: Path, steps: int, **options: Any) -> L.Trainer:
+    trainer = L.Trainer(
+        accelerator="cpu", max_steps=steps, max_epochs=-1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, **options,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*num_workers.*|.*across ranks is zero.*")
+        trainer.fit(model, data, ckpt_path=options.get("ckpt_path"))
+    return trainer
+
+
+def ready(arguments: dict[str, Any]) -> tuple[DIFE, StreamBatch]:
+    """A module as in the middle of a fit, and one batch."""
+    model = DIFE(**arguments)
+    model.setup("fit")
+    model.log = lambda *a, **k: None  # type: ignore[method-assign,assignment]
+    model.log_dict = lambda *a, **k: None  # type: ignore[method-assign,assignment]
+    latent = LatentStream(dict.fromkeys(arguments["generators"], 8), 2).batch(0)
+    return model, synthesize(latent, model.generators, 3, 32, 0.7, AugmentOptions())
+
+
+@pytest.mark.parametrize(("step", "stage"), [(0, "warmup"), (9, "warmup"), (10, "matching"), (999, "matching")])
+def test_the_stage_is_a_function_of_the_step(step: int, stage: str) -> None:
+    assert stage_at(step, 10) == stage
+
+
+def test_one_fit_runs_both_stages_and_fills_the_bank(arguments: dict[str, Any], tmp_path: Path) -> None:
+    model = DIFE(**arguments)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    timer = StageTimer()
+    fit(model, stream_of(arguments), tmp_path, 5, callbacks=[timer, StageCheckpoint()])
+    assert timer.steps == {"warmup": 2, "matching": 3}
+    assert set(model.bank.pairs) == {("human", "human"), ("dog", "dog"), ("human", "dog"), ("dog", "human")}
+    assert all(len(p) == 4 for p in model.bank.pairs.values())
+    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
+    assert any(k.startswith("encoder.") for k in changed) and any(k.startswith("converters.dog") for k in changed)
+    saved = torch.load(tmp_path / "checkpoints" / "warmup.ckpt", weights_only=True)
+    assert saved["global_step"] == 2
+
+
+def test_the_same_seed_gives_the_same_weights(arguments: dict[str, Any], tmp_path: Path) -> None:
+    runs = []
+    for _ in range(2):
+        L.seed_everything(3, verbose=False)
+        model = DIFE(**arguments)
+        fit(model, stream_of(arguments), tmp_path, 4)
+        runs.append(model.state_dict())
+    assert all(torch.equal(runs[0][k], runs[1][k]) for k in runs[0])
+
+
+def test_no_frozen_part_is_in_the_state_dict_or_gets_a_graph(arguments: dict[str, Any]) -> None:
+    model, batch = ready(arguments)
+    assert {k.split(".")[0] for k in model.state_dict()} == {
+        "encoder", "converters", "mean_human", "deviation_human", "mean_dog", "deviation_dog",
+    }  # fmt: skip
+    losses = model.distill(batch)
+    torch.stack(list(losses.values())).sum().backward()
+    for frozen in (*model.generators.values(),):
+        assert all(not p.requires_grad and p.grad is None for p in frozen.network.parameters())
+    assert model.teacher is not None
+    assert all(not p.requires_grad and p.grad is None for p in model.teacher.module.parameters())
+    assert not batch.domains["dog"].features.requires_grad
+
+
+def test_a_deep_copy_shares_the_frozen_parts(arguments: dict[str, Any]) -> None:
+    import copy
+
+    model, _ = ready(arguments)
+    twin = copy.deepcopy(model)
+    assert twin.generators["dog"] is model.generators["dog"] and twin.teacher is model.teacher
+    assert twin.encoder is not model.encoder
+
+
+def test_exploration_runs_the_generator_only_up_to_the_tap(arguments: dict[str, Any]) -> None:
+    model, _ = ready(arguments)
+    blocks = model.generators["dog"].network.synthesis
+    calls: dict[str, int] = {}
+    for name in ("b4", "b8", "b16", "b32"):
+        block = getattr(blocks, name).conv1
+        block.register_forward_hook(lambda *_a, name=name: calls.__setitem__(name, calls.get(name, 0) + 1))
+    model.make_pairs("human", "dog", 2, drawing=0)
+    steps = arguments["exploration"]["steps"] + 1
+    assert calls["b16"] == steps + 1 and calls["b32"] == 1  # the image is made once, at the end
+
+
+def test_pairs_start_and_end_with_what_made_them(arguments: dict[str, Any]) -> None:
+    model, _ = ready(arguments)
+    pairs = model.make_pairs("human", "dog", 2, drawing=7)
+    again = model.make_pairs("human", "dog", 2, drawing=7)
+    other = model.make_pairs("human", "dog", 2, drawing=8)
+    assert torch.equal(pairs.original, again.original) and torch.equal(pairs.partner, again.partner)
+    assert not torch.equal(pairs.original, other.original)
+    assert pairs.index.tolist() == [7, 7]
+    image = model.generators["dog"].image(pairs.partner_w).clamp(-1, 1)
+    torch.testing.assert_close(image, pairs.partner)
+
+
+@pytest.mark.parametrize(
+    ("zero", "absent"),
+    [("lambda_k1", {"k1"}), ("lambda_m1", {"m1"}), ("lambda_m2", {"m2"})],
+)
+def test_a_weight_of_zero_leaves_its_loss_out(arguments: dict[str, Any], zero: str, absent: set[str]) -> None:
+    model, batch = ready(arguments | {zero: 0.0})
+    losses = model.distill(batch)
+    model.refresh_pairs(0)
+    losses |= model.match()
+    assert {"k1", "k2", "m1", "m2"} - set(losses) == absent
+
+
+def test_without_k1_the_teacher_is_not_even_loaded(arguments: dict[str, Any]) -> None:
+    model = DIFE(**arguments | {"lambda_k1": 0.0, "teacher": "no/such/teacher"})
+    model.setup("fit")
+    assert model.teacher is None
+
+
+def test_without_matching_no_pair_is_made(arguments: dict[str, Any], tmp_path: Path) -> None:
+    model = DIFE(**arguments | {"lambda_m1": 0.0, "lambda_m2": 0.0, "warmup_steps": 1})
+    fit(model, stream_of(arguments), tmp_path, 3)
+    assert len(model.bank) == 0
+
+
+def test_distillation_losses_equal_the_equations(arguments: dict[str, Any]) -> None:
+    model, batch = ready(arguments | {"distillation": {"mask": False, "statistics_samples": 8}})
+    assert model.teacher is not None
+    losses = model.distill(batch)
+    k1 = k2 = 0.0
+    for domain, samples in batch.domains.items():
+        embedding = model.encoder(samples.images)
+        surface = model.teacher.embed(samples.images)
+        k1 += (surface - embedding).square().sum(1).sqrt().mean().item()
+        wanted = (samples.features - model.get_buffer(f"mean_{domain}")[:, None, None]) / model.get_buffer(
+            f"deviation_{domain}"
+        )[:, None, None]
+        converted = model.converters[domain](torch.nn.functional.avg_pool2d(embedding, 2))
+        k2 += (wanted - converted).square().sum(1).sqrt().mean().item()
+    assert losses["k1"].item() == pytest.approx(k1, rel=1e-4)
+    assert losses["k2"].item() == pytest.approx(k2, rel=1e-4)
+
+
+def test_the_teacher_may_look_at_the_unwarped_image(arguments: dict[str, Any]) -> None:
+    model, batch = ready(arguments | {"distillation": {"teacher_view": "original", "statistics_samples": 8}})
+    samples = batch.domains["human"]
+    still = samples.affine.clone()
+    still[:] = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
+    assert model.teacher is not None
+    unmoved = model._surface(samples.images, samples.originals, still)
+    torch.testing.assert_close(unmoved, model.teacher.embed(samples.originals), atol=1e-5, rtol=0)
+
+
+def test_features_are_normalised_per_channel(arguments: dict[str, Any]) -> None:
+    model, _ = ready(arguments | {"distillation": {"statistics_samples": 64}})
+    generator = model.generators["dog"]
+    w = generator.map(normal((64, 8), 0, "statistics", "dog"), truncation=0.7)
+    features = model.normalize(generator.features(w, 3), "dog")
+    assert features.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (features.std((0, 2, 3)) - 1).abs().max() < 1e-3
+
+
+def test_a_checkpoint_embeds_without_generators_or_teacher(arguments: dict[str, Any], tmp_path: Path) -> None:
+    model = DIFE(**arguments)
+    trainer = fit(model, stream_of(arguments), tmp_path, 1)
+    trainer.save_checkpoint(tmp_path / "m.ckpt")
+    for path in [*arguments["generators"].values(), arguments["teacher"]]:
+        Path(path).unlink()
+    loaded = dife_lightning.load(tmp_path / "m.ckpt")
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.embed(images), model.eval().embed(images))
+        torch.testing.assert_close(
+            loaded.convert(loaded.embed(images), "dog"), model.convert(model.embed(images), "dog")
+        )
+    holder = dife_lightning.load_embedder(tmp_path / "m.ckpt")
+    assert not holder.embed(images).requires_grad
+
+
+def test_init_from_takes_weights_and_nothing_else(arguments: dict[str, Any], tmp_path: Path) -> None:
+    first = DIFE(**arguments)
+    fit(first, stream_of(arguments), tmp_path, 3).save_checkpoint(tmp_path / "first.ckpt")
+    second = DIFE(**arguments | {"init_from": str(tmp_path / "first.ckpt")})
+    second.setup("fit")
+    assert torch.equal(second.encoder.conv1.weight, first.encoder.conv1.weight)
+    trainer = fit(second, stream_of(arguments), tmp_path, 1)
+    assert trainer.global_step == 1
+
+
+def test_init_from_says_what_is_wrong(arguments: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no file"):
+        DIFE(**arguments | {"init_from": str(tmp_path / "missing.ckpt")}).setup("fit")
+    torch.save({"state_dict": {"other": torch.zeros(1)}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(CheckpointError, match="no encoder"):
+        DIFE(**arguments | {"init_from": str(tmp_path / "foreign.ckpt")}).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"domains": {}}, "domains is empty"),
+        ({"domains": {"human": 8, "cow": 8}}, "domain 'cow' has no generator"),
+        ({"lambda_k2": -1.0}, "lambda_k2 is -1"),
+        ({"lambda_m1": math.nan}, "lambda_m1 is nan"),
+        ({"lambda_k2": 0.0}, "lambda_k2 is 0"),
+        ({"lambda_k1": 0.0, "lambda_k2": 0.0, "lambda_m1": 0.0, "lambda_m2": 0.0}, "all lambdas are 0"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"pairs": {"keep": 0.0}}, "0 < keep"),
+        ({"matching_loss": {"weights": "sofmax"}}, "softmax"),
+        ({"matching_loss": {"temperatur": 1.0}}, "temperature"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_one_line(
+    arguments: dict[str, Any], changes: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ConfigError, match=text) as error:
+        DIFE(**arguments | changes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_generator_of_another_width_is_refused_with_the_line_to_write(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"8 channels, the config says 99; set model.init_args.domains.dog: 8"):
+        DIFE(**arguments | {"domains": {"human": 8, "dog": 99}}).setup("fit")
+
+
+def test_a_teacher_of_another_width_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="has 8 channels, dim is 12"):
+        DIFE(**arguments | {"dim": 12}).setup("fit")
+
+
+def test_the_shares_of_the_gradient_add_up_and_small_ones_warn(arguments: dict[str, Any]) -> None:
+    model, batch = ready(arguments | {"lambda_k2": 1e-6, "lambda_m1": 0.0, "lambda_m2": 0.0})
+    logged: dict[str, float] = {}
+    model.log = lambda name, value, **k: logged.__setitem__(name, float(value))  # type: ignore[method-assign,assignment]
+    weighted = {k: model.weights[k] * v for k, v in model.distill(batch).items()}
+    with pytest.warns(UserWarning, match="loss k2 gives .*raise lambda_k2"):
+        model._log_shares(weighted)
+    assert sum(logged.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_rate_is_level_in_the_warmup_and_falls_to_the_end() -> None:
+    options = OptimizerOptions(schedule="cosine", final=0.1, rise=4)
+    factors = [rate_factor(s, options, 10, 20) for s in range(21)]
+    assert factors[0] == 0.25 and factors[3:10] == [1.0] * 7
+    assert factors[10] == pytest.approx(1) and factors[15] == pytest.approx(0.55) and factors[20] == pytest.approx(0.1)
+    plain = OptimizerOptions(schedule="constant")
+    assert {rate_factor(s, plain, 10, 20) for s in range(21)} == {1.0}
+
+
+def plateau_rate(arguments: dict[str, Any], tmp_path: Path, warmup: int, monkeypatch: pytest.MonkeyPatch) -> float:
+    model = DIFE(**arguments | {"optimizer": {"schedule": "plateau", "patience": 0}, "warmup_steps": warmup})
+    monkeypatch.setattr(model, "validation_step", lambda batch: None)
+    data = stream_of(arguments)
+    monkeypatch.setattr(data, "val_dataloader", lambda: [torch.zeros(1)])
+    model.on_validation_epoch_end = lambda: model.log("val/pixel_error", 5.0)  # type: ignore[method-assign]
+    fit(model, data, tmp_path, 4, val_check_interval=1, check_val_every_n_epoch=None, num_sanity_val_steps=0)
+    rate: Tensor = model.trainer.optimizers[0].param_groups[0]["lr"]
+    return float(rate)
+
+
+def test_a_plateau_counts_only_in_the_matching_stage(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = arguments | {"lambda_m1": 0.0, "lambda_m2": 0.0}
+    assert plateau_rate(quiet, tmp_path, 100, monkeypatch) == pytest.approx(1e-3)
+    assert plateau_rate(quiet, tmp_path, 0, monkeypatch) < 1e-3 / 5
+
+
+def test_three_domains_give_all_ordered_pairs(tmp_path: Path) -> None:
+    arguments = dife_arguments(tmp_path)
+    arguments["domains"] |= {"cat": 8}
+    arguments["generators"] |= {"cat": arguments["generators"]["dog"]}
+    kinds = DIFE(**arguments).kinds_of_pairs()
+    assert len(kinds) == len(set(kinds)) == 9
+
+
+def test_the_latent_batch_moves_as_one(arguments: dict[str, Any]) -> None:
+    batch = LatentStream({"a": 4}, 2).batch(0).to("cpu")
+    assert isinstance(batch, LatentBatch) and batch.z["a"].shape == (2, 4)

@@ -1,0 +1,175 @@
+"""The cache of frozen generators and its files."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dife_lightning.checkpoints import read_tensors, write_tensors
+from dife_lightning.errors import AssetError, CheckpointError, ConfigError
+from dife_lightning.generators import Generator, estimate_mean_w, load_generator, read_generator, save_generator
+from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+
+TINY = Architecture((8, 6, 4), z_dim=5, w_dim=7, mapping_layers=2)
+
+
+@pytest.fixture
+def network() -> StyleGAN2Generator:
+    torch.manual_seed(3)
+    network = StyleGAN2Generator(TINY)
+    network.mapping.w_avg.copy_(torch.randn(7))
+    return network
+
+
+@pytest.fixture
+def file(network: StyleGAN2Generator, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_generator(network, path)
+    return path
+
+
+def test_a_saved_generator_comes_back_within_half_precision(network: StyleGAN2Generator, file: Path) -> None:
+    found = read_generator(file)
+    assert found.architecture == network.architecture
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, rtol=1e-3, atol=1e-6)
+        assert found.state_dict()[name].dtype == torch.float32
+    z = torch.randn(2, 5)
+    torch.testing.assert_close(found(z), network(z), rtol=0.02, atol=0.02)
+
+
+def test_a_file_names_its_kind_and_layout_and_is_half_precision(file: Path) -> None:
+    tensors, metadata = read_tensors(file)
+    assert metadata["kind"] == "stylegan2-generator"
+    assert metadata["layout"] == "nvlabs"
+    assert {value.dtype for value in tensors.values()} == {torch.float16}
+    assert "synthesis.b8.conv0.affine.weight" in tensors
+
+
+def test_a_generator_is_loaded_once(file: Path) -> None:
+    assert load_generator(file) is load_generator(str(file))
+
+
+def test_a_changed_file_is_loaded_anew(file: Path, network: StyleGAN2Generator) -> None:
+    first = load_generator(file)
+    with torch.no_grad():
+        network.mapping.w_avg.add_(1)
+    save_generator(network, file)
+    second = load_generator(file)
+    assert second is not first
+    torch.testing.assert_close(second.mean_w, first.mean_w + 1, rtol=2e-3, atol=2e-3)
+
+
+def test_shapes_follow_the_architecture(file: Path) -> None:
+    generator = load_generator(file)
+    assert (generator.z_dim, generator.w_dim, generator.num_ws, generator.resolution) == (5, 7, 6, 16)
+    w = generator.map(torch.randn(2, 5))
+    assert w.shape == (2, 6, 7)
+    assert generator.image(w).shape == (2, 3, 16, 16)
+    for layer in (1, 3):
+        channels, side = generator.layer_shape(layer)
+        assert generator.features(w, layer).shape == (2, channels, side, side)
+
+
+def test_one_pass_equals_image_and_features(file: Path) -> None:
+    generator = load_generator(file)
+    w = generator.map(torch.randn(2, 5))
+    image, features = generator.synthesize(w, 1)
+    torch.testing.assert_close(image, generator.image(w))
+    torch.testing.assert_close(features, generator.features(w, 1))
+
+
+def test_truncation_to_zero_gives_the_mean(file: Path) -> None:
+    generator = load_generator(file)
+    w = generator.map(torch.randn(2, 5), truncation=0.0)
+    torch.testing.assert_close(w, generator.mean_w.expand(2, 6, 7))
+    torch.testing.assert_close(generator.image(w), generator.image(generator.mean_w.expand(2, 7)))
+
+
+def test_nothing_of_a_generator_enters_its_owner(file: Path) -> None:
+    class Owner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+            self.generators = {"a": load_generator(file)}
+            self.generator = load_generator(file)
+
+    owner = Owner()
+    assert set(owner.state_dict()) == {"layer.weight", "layer.bias"}
+    assert len(list(owner.parameters())) == 2
+    assert copy.deepcopy(owner).generator is owner.generator
+
+
+def test_features_are_differentiable_in_w_and_leave_no_graph_otherwise(file: Path) -> None:
+    generator = load_generator(file)
+    w = generator.map(torch.randn(1, 5))
+    assert not w.requires_grad
+    assert not generator.features(w, 1).requires_grad
+    w = w.clone().requires_grad_()
+    generator.features(w, 1).square().sum().backward()
+    assert w.grad is not None
+    assert float(w.grad.abs().sum()) > 0
+
+
+def test_the_same_device_is_the_same_object_and_another_one_a_copy(file: Path) -> None:
+    generator = load_generator(file)
+    assert generator.to("cpu") is generator
+    other = generator.to("meta")
+    assert other is not generator
+    assert other.device.type == "meta"
+    assert generator.device.type == "cpu"
+    assert other.to("cpu") is generator
+    assert generator.to("meta") is other
+
+
+def test_both_memory_formats_give_the_same_picture(file: Path) -> None:
+    generator = load_generator(file)
+    w = generator.map(torch.randn(2, 5))
+    last = generator.to("cpu", channels_last=True).image(w)
+    plain = generator.to("cpu", channels_last=False).image(w)
+    torch.testing.assert_close(last, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_a_missing_mean_is_estimated_from_fixed_latents(network: StyleGAN2Generator, tmp_path: Path) -> None:
+    save_generator(network, tmp_path / "full.safetensors", torch.float32)
+    tensors, metadata = read_tensors(tmp_path / "full.safetensors")
+    del tensors["mapping.w_avg"]
+    write_tensors(tmp_path / "bare.safetensors", tensors, metadata)
+    found = load_generator(tmp_path / "bare.safetensors")
+    sample = network.mapping(torch.randn(20_000, 5, generator=torch.Generator().manual_seed(9))).mean(0)
+    torch.testing.assert_close(found.mean_w, sample, atol=0.06, rtol=0)
+    torch.testing.assert_close(found.mean_w, estimate_mean_w(network))
+
+
+def test_wrong_shapes_are_refused_with_the_right_one(file: Path) -> None:
+    generator = load_generator(file)
+    with pytest.raises(ConfigError, match=r"\(B, 5\)"):
+        generator.map(torch.randn(2, 7))
+    with pytest.raises(ConfigError, match=r"\(B, 6, 7\)"):
+        generator.image(torch.randn(2, 5, 7))
+    with pytest.raises(ConfigError, match="layer 5"):
+        generator.features(torch.randn(2, 6, 7), 5)
+
+
+def test_an_unknown_name_and_a_foreign_file_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match="world/hmuan"):
+        load_generator("world/hmuan")
+    write_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {"kind": "surface-teacher"})
+    with pytest.raises(CheckpointError, match="surface-teacher"):
+        load_generator(tmp_path / "other.safetensors")
+
+
+def test_a_truncated_file_is_one_clear_line(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_generator(file)
+
+
+def test_a_holder_freezes_its_network(network: StyleGAN2Generator) -> None:
+    generator = Generator(network)
+    assert not any(p.requires_grad for p in generator.network.parameters())
+    assert not generator.network.training

@@ -1,0 +1,103 @@
+"""Image files of every mode, and those that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dife_lightning.errors import DataError
+from dife_lightning.images import center_square, list_images, read_image
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def test_rgb_is_read_as_it_is(tmp_path: Path, picture: np.ndarray) -> None:
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    found = read_image(tmp_path / "a.png")
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, picture)
+
+
+def test_grey_becomes_three_equal_channels(tmp_path: Path, picture: np.ndarray) -> None:
+    Image.fromarray(picture[..., 0]).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.repeat(picture[..., :1], 3, axis=2))
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, picture: np.ndarray) -> None:
+    deep = picture[..., 0].astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png")[..., 1], picture[..., 0])
+
+
+def test_a_dark_sixteen_bit_picture_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 200, np.uint16)).save(tmp_path / "a.png")
+    assert int(read_image(tmp_path / "a.png").max()) <= 1
+
+
+def test_transparency_lies_over_white(tmp_path: Path) -> None:
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[:2, :, 3] = 255
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    found = read_image(tmp_path / "a.png")
+    assert (found[:2] == 0).all()
+    assert (found[2:] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "1", "LA", "YCbCr"])
+def test_other_modes_become_rgb(tmp_path: Path, picture: np.ndarray, mode: str) -> None:
+    suffix = ".jpg" if mode in ("CMYK", "YCbCr") else ".png"
+    Image.fromarray(picture).convert("L" if mode == "LA" else "RGB").convert(mode).save(tmp_path / f"a{suffix}")
+    assert read_image(tmp_path / f"a{suffix}").shape == (6, 9, 3)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path, picture: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(picture, -1))
+
+
+def test_missing_empty_truncated_and_foreign_files_are_one_line(tmp_path: Path, picture: np.ndarray) -> None:
+    big = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(big).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:4000])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("not an image")
+    for name in ("missing.png", "cut.png", "empty.png", "text.png"):
+        with pytest.raises(DataError) as caught:
+            read_image(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_listed_below_and_in_order(tmp_path: Path, picture: np.ndarray) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.PNG", "a.jpg", "sub/c.webp"):
+        Image.fromarray(picture).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("x")
+    assert [p.name for p in list_images(tmp_path)] == ["a.jpg", "b.PNG", "c.webp"]
+
+
+def test_a_missing_and_an_empty_folder_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no folder"):
+        list_images(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no images"):
+        list_images(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (60, 40), (41, 41), (10, 300)])
+def test_the_central_square_keeps_the_centre(shape: tuple[int, int]) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    image[shape[0] // 2 - 2 : shape[0] // 2 + 2, shape[1] // 2 - 2 : shape[1] // 2 + 2] = 255
+    found = center_square(image, 32).astype(float).mean(axis=2)
+    assert found.shape == (32, 32)
+    rows, columns = np.indices(found.shape)
+    assert (rows * found).sum() / found.sum() == pytest.approx(15.5, abs=0.7)
+    assert (columns * found).sum() / found.sum() == pytest.approx(15.5, abs=0.7)

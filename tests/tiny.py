@@ -1,0 +1,62 @@
+"""Tiny frozen parts, written to files, so that methods can be trained for a step or two in a test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dife_lightning.checkpoints import write_tensors
+from dife_lightning.generators import save_generator
+from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.nn.surface import SurfaceNet
+
+CHANNELS = (8, 8, 8, 8)  # 4 to 32 px; layer 3 is 16 px
+
+
+def write_generator(path: Path, seed: int = 0) -> str:
+    """Write a random 32-px generator."""
+    torch.manual_seed(seed)
+    network = StyleGAN2Generator(Architecture(CHANNELS, z_dim=8, w_dim=8, mapping_layers=2))
+    save_generator(network, path, torch.float32)
+    return str(path)
+
+
+def write_teacher(path: Path, dim: int = 8) -> str:
+    """Write a random surface teacher."""
+    torch.manual_seed(1)
+    architecture = {"dim": dim, "side": 8, "width": 8, "blocks": 1}
+    network = SurfaceNet(**architecture)
+    write_tensors(
+        path, network.state_dict(), {"kind": "surface-teacher", "architecture": json.dumps(architecture)}
+    )
+    return str(path)
+
+
+def dife_arguments(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Arguments of a DIFE for human and dog that trains in a blink."""
+    generators = {d: write_generator(folder / f"{d}.safetensors", i) for i, d in enumerate(("human", "dog"))}
+    arguments: dict[str, Any] = {
+        "domains": dict.fromkeys(generators, 8),
+        "generators": generators,
+        "teacher": write_teacher(folder / "teacher.safetensors"),
+        "layer": 3,
+        "size": 32,
+        "dim": 8,
+        "lambda_k1": 1.0,
+        "lambda_k2": 0.1,
+        "lambda_m1": 0.05,
+        "lambda_m2": 0.05,
+        "warmup_steps": 2,
+        "encoder": {"planes": [8, 8, 8], "blocks": 1, "depth": 2, "groups": 4},
+        "converter": {"hidden": 8, "groups": 4, "kernel": 3, "side": 16},
+        "distillation": {"statistics_samples": 8},
+        "matching_loss": {"side": 16},
+        "exploration": {"steps": 2},
+        "pairs": {"refresh_every": 2, "per_refresh": 2, "bank_size": 4, "batch_size": 4},
+        "optimizer": {"schedule": "constant"},
+        "share_every": 0,
+    }
+    return arguments | changes
