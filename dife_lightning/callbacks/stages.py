@@ -77,7 +77,7 @@ class StageCheckpoint(Callback):
         path = Path(trainer.default_root_dir) / "checkpoints" / "warmup.ckpt"
         first = trainer.global_step == getattr(pl_module, "warmup_steps", None)
         if first and stage_of(pl_module) == "matching" and not path.exists():
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
 
 
 class StagedEarlyStopping(EarlyStopping):

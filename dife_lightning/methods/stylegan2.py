@@ -7,17 +7,14 @@ once, so Lightning's ``global_step`` grows by two: the budget is ``max_images``,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from dife_lightning.checkpoints import load_state, read_tensors
 from dife_lightning.data.images import ImageBatch
-from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.generators import KIND, read_generator, save_generator
+from dife_lightning.generators import save_generator
 from dife_lightning.loading import stamp
 from dife_lightning.losses.gan import (
     discriminator_loss,
@@ -26,16 +23,18 @@ from dife_lightning.losses.gan import (
     path_lengths,
     r1_penalty,
 )
+from dife_lightning.methods._scored_generator import ScoredGenerator
+from dife_lightning.methods._stylegan2_parts import average_into, check_settings, latents, load_networks, mixed_styles
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.diffaugment import DiffAugment
 from dife_lightning.nn.discriminator import Discriminator
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator
-from dife_lightning.randomness import normal, seed_of
+from dife_lightning.randomness import seed_of
 
 METHOD = "StyleGAN2"
 
 
-class StyleGAN2(L.LightningModule):
+class StyleGAN2(ScoredGenerator):
     """Generator, discriminator and the generator's running average.
 
     Args:
@@ -69,8 +68,6 @@ class StyleGAN2(L.LightningModule):
         ConfigError: a negative weight or rate, or a stem of another name.
     """
 
-    needs_checkpoint: ClassVar[bool] = True
-    monitor: ClassVar[str] = "val/fid"
     images_seen: Tensor
     steps_done: Tensor
     path_length_mean: Tensor
@@ -105,7 +102,7 @@ class StyleGAN2(L.LightningModule):
         self.save_hyperparameters(ignore=["init_from"])
         self.hparams["augment"] = list(augment)
         self.automatic_optimization = False
-        _check(lr, r1_gamma, r1_interval, path_length_weight, path_length_interval, style_mixing, ema_half_life)
+        check_settings(lr, r1_gamma, r1_interval, path_length_weight, path_length_interval, style_mixing, ema_half_life)
         self.lr, self.discriminator_lr = lr, discriminator_lr or lr
         self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
         self.path_length_weight, self.path_length_interval = path_length_weight, path_length_interval
@@ -158,8 +155,7 @@ class StyleGAN2(L.LightningModule):
         return images.detach(), loss.detach()
 
     def _path_length(self, count: int, rng: torch.Generator) -> Tensor:
-        z = self._latents(count, rng)
-        ws = self.generator.map(z)
+        ws = self.generator.map(latents(self.generator, count, rng))
         images, _ = self.generator.synthesis(ws, noise=self.noise, rng=rng)
         assert images is not None
         penalty, mean = path_length_penalty(path_lengths(images, ws, rng), self.path_length_mean)
@@ -197,21 +193,10 @@ class StyleGAN2(L.LightningModule):
 
     def _synthesize(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return images with fresh noise and mixed styles, and w (count, w_dim) before mixing."""
-        w = self.generator.mapping(self._latents(count, rng))
-        num_ws = self.generator.architecture.num_ws
-        ws = w[:, None].expand(-1, num_ws, -1)
-        if self.style_mixing > 0:
-            other = self.generator.mapping(self._latents(count, rng))[:, None]
-            cut = 1 + (torch.rand(count, 1, 1, device=self.device, generator=rng) * (num_ws - 1)).long()
-            mixed = torch.rand(count, 1, 1, device=self.device, generator=rng) < self.style_mixing
-            layer = torch.arange(num_ws, device=self.device)[None, :, None]
-            ws = torch.where(mixed & (layer >= cut), other, ws)
+        w, ws = mixed_styles(self.generator, count, self.style_mixing, rng)
         images, _ = self.generator.synthesis(ws, noise=self.noise, rng=rng)
         assert images is not None
         return images, w
-
-    def _latents(self, count: int, rng: torch.Generator) -> Tensor:
-        return torch.randn(count, self.generator.architecture.z_dim, device=self.device, generator=rng)
 
     def _rng(self, purpose: str) -> torch.Generator:
         """Return the source of this step's random numbers: a function of seed, step and rank alone."""
@@ -233,9 +218,7 @@ class StyleGAN2(L.LightningModule):
         seen = int(self.images_seen)
         half_life = min(self.ema_half_life, seen * self.ema_rampup) if self.ema_rampup else self.ema_half_life
         weight = 1 - 0.5 ** (count / max(half_life, 1e-8))
-        torch._foreach_lerp_(list(self.generator_ema.parameters()), list(self.generator.parameters()), weight)
-        for average, value in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(value)
+        average_into(self.generator_ema, self.generator, weight)
 
     def _both_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
         optimizers = self.optimizers()
@@ -251,38 +234,6 @@ class StyleGAN2(L.LightningModule):
             torch.optim.Adam(self.generator.parameters(), self.lr, betas=(0.0, 0.99), eps=1e-8),
             torch.optim.Adam(self.discriminator.parameters(), self.discriminator_lr, betas=(0.0, 0.99), eps=1e-8),
         ]
-
-    # --- samples and score
-
-    @torch.no_grad()
-    def sample(self, count: int, truncation: float = 1.0, first: int = 0) -> Tensor:
-        """Return images (count, 3, R, R) of the averaged generator; the latents number ``first`` and on are fixed."""
-        z_dim = self.generator.architecture.z_dim
-        z = torch.stack([normal((z_dim,), self.seed, "sample", first + i) for i in range(count)]).to(self.device)
-        return torch.cat([self.generator_ema(part, truncation=truncation) for part in z.split(32)])
-
-    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Add a batch of real and as many generated images to the Fréchet distance."""
-        first = (batch_idx * self.trainer.world_size + self.global_rank) * len(batch)
-        self.distance.update(batch.images, real=True)
-        self.distance.update(self.sample(len(batch), first=first), real=False)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the distance of the averaged generator."""
-        self._log_distance("val/fid")
-
-    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """As in validation."""
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the distance of the averaged generator."""
-        self._log_distance("test/fid")
-
-    def _log_distance(self, name: str) -> None:
-        if not self.trainer.sanity_checking:
-            self.log(name, self.distance.compute().float(), prog_bar=True)
-        self.distance.reset()
 
     # --- files
 
@@ -300,32 +251,8 @@ class StyleGAN2(L.LightningModule):
 
         A generator file gives both generators; the discriminator then starts anew.
         """
-        tensors, metadata = read_tensors(path)
-        if metadata.get("kind") == KIND:
-            state = read_generator(path).state_dict()
-            load_state(self.generator, state, source=path)
-            load_state(self.generator_ema, state, source=path)
-            return
-        for name in ("generator", "generator_ema", "discriminator"):
-            part = {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(f"{name}.")}
-            if not part:
-                raise CheckpointError(f"init_from: {path} has no '{name}'; give a checkpoint of stylegan2")
-            load_state(self.get_submodule(name), part, source=path)
+        load_networks(self, path)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record which method wrote the checkpoint."""
         stamp(checkpoint, self)
-
-
-def _check(
-    lr: float, r1: float, r1_interval: int, path: float, path_interval: int, mixing: float, half_life: float
-) -> None:
-    """Raise ConfigError for a setting that makes no sense."""
-    if lr <= 0 or half_life <= 0:
-        raise ConfigError(f"stylegan2: lr={lr}, ema_half_life={half_life}; both must be above 0")
-    if r1 < 0 or path < 0:
-        raise ConfigError(f"stylegan2: r1_gamma={r1}, path_length_weight={path}; expected 0 or more")
-    if r1_interval < 1 or path_interval < 1:
-        raise ConfigError("stylegan2: r1_interval and path_length_interval must be 1 or more")
-    if not 0 <= mixing <= 1:
-        raise ConfigError(f"stylegan2: style_mixing={mixing}; expected 0 to 1")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.nn.stylegan2 import FullyConnected, Mapping
+from dife_lightning.nn.stylegan2_mapping import FullyConnected, Mapping
 from dife_lightning.nn.stylegan2_ops import GAIN, SLOPE, conv2d_down, setup_filter
 
 Stem = Literal["rgb", "space-to-depth"]

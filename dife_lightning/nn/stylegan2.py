@@ -6,152 +6,27 @@ Parameter names are those of NVlabs' stylegan2-ada-pytorch, so that its networks
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dife_lightning.errors import ConfigError
-from dife_lightning.nn.stylegan2_ops import (
-    GAIN,
-    SLOPE,
-    activate,
-    conv2d_up,
-    demodulation,
-    normalize_second_moment,
-    setup_filter,
-    upsample2d,
-)
+from dife_lightning.nn.stylegan2_architecture import Architecture, NoiseMode, layer_resolution
+from dife_lightning.nn.stylegan2_mapping import FullyConnected, Mapping, truncate
+from dife_lightning.nn.stylegan2_ops import GAIN, SLOPE, conv2d_up, demodulation, setup_filter, upsample2d
 
-NoiseMode = Literal["const", "random", "none"]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What is needed to build a generator.
-
-    Attributes:
-        channels: feature channels of the blocks at 4, 8, 16, ... pixels; their number sets the resolution.
-        z_dim: length of the latent z.
-        w_dim: length of the intermediate latent w.
-        c_dim: number of classes, 0 for an unconditional network.
-        mapping_layers: fully connected layers from z to w.
-    """
-
-    channels: tuple[int, ...]
-    z_dim: int = 512
-    w_dim: int = 512
-    c_dim: int = 0
-    mapping_layers: int = 8
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(int(count) for count in self.channels))
-        if len(self.channels) < 2 or min(self.channels) < 1:
-            raise ConfigError(f"channels {list(self.channels)}: expected two or more positive counts (4, 8, ... px)")
-        if min(self.z_dim, self.w_dim, self.mapping_layers) < 1 or self.c_dim < 0:
-            raise ConfigError("z_dim, w_dim and mapping_layers must be 1 or more and c_dim 0 or more")
-
-    @property
-    def resolution(self) -> int:
-        """Side of the image in pixels."""
-        return 2 ** (len(self.channels) + 1)
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """Sides of the blocks, 4 first."""
-        return tuple(2 ** (i + 2) for i in range(len(self.channels)))
-
-    @property
-    def num_ws(self) -> int:
-        """How many w vectors the synthesis network takes."""
-        return 2 * len(self.channels)
-
-    def layer_shape(self, layer: int) -> tuple[int, int]:
-        """Return (channels, side) of the feature map of ``layer``; see :func:`layer_resolution`."""
-        side = layer_resolution(layer)
-        if side not in self.resolutions:
-            last = 2 * len(self.channels) - 3
-            raise ConfigError(f"layer {layer} is above this {self.resolution}-px generator: use 1, 3, ..., {last}")
-        return self.channels[self.resolutions.index(side)], side
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON."""
-        return {**asdict(self), "channels": list(self.channels)}
-
-
-def layer_resolution(layer: int) -> int:
-    """Return the side of the block whose second convolution is ``layer``: 1 -> 8, 3 -> 16, 5 -> 32, 7 -> 64, ..."""
-    if layer < 1 or layer % 2 == 0:
-        raise ConfigError(f"layer {layer}: taps are second convolutions, odd numbers from 1 (5 is 32 px, 7 is 64 px)")
-    return 2 ** ((layer + 5) // 2)
-
-
-class FullyConnected(nn.Module):
-    """Linear layer with run-time scaled weights (equalised learning rate); always fp32."""
-
-    def __init__(
-        self, inputs: int, outputs: int, *, bias: float = 0.0, lr_multiplier: float = 1.0, lrelu: bool = False
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full((outputs,), bias))
-        self.weight_gain = lr_multiplier / math.sqrt(inputs)
-        self.bias_gain = lr_multiplier
-        self.lrelu = lrelu
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs) to (B, outputs)."""
-        with torch.autocast(x.device.type, enabled=False):
-            x = F.linear(x.float(), self.weight.float() * self.weight_gain, self.bias.float() * self.bias_gain)
-        return activate(x) if self.lrelu else x
-
-
-class Mapping(nn.Module):
-    """z (and a class) to w: normalisation, then fully connected layers with a hundredth of the learning rate."""
-
-    w_avg: Tensor
-
-    def __init__(self, z_dim: int, c_dim: int, w_dim: int, layers: int, *, track_average: bool = True) -> None:
-        super().__init__()
-        self.z_dim, self.c_dim, self.w_dim, self.layers = z_dim, c_dim, w_dim, layers
-        if c_dim:
-            self.embed = FullyConnected(c_dim, w_dim)
-        width = z_dim + (w_dim if c_dim else 0)
-        for i in range(layers):
-            layer = FullyConnected(width if i == 0 else w_dim, w_dim, lr_multiplier=0.01, lrelu=True)
-            self.add_module(f"fc{i}", layer)
-        if track_average:
-            self.register_buffer("w_avg", torch.zeros(w_dim))
-
-    def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
-        """Map ``z`` (B, z_dim) and one-hot ``c`` (B, c_dim) to w (B, w_dim), fp32."""
-        parts = [normalize_second_moment(z)] if z is not None else []
-        if self.c_dim:
-            if c is None or c.shape[-1] != self.c_dim:
-                raise ConfigError(f"this network is conditional: pass c of shape (B, {self.c_dim})")
-            parts.append(normalize_second_moment(self.embed(c.float())))
-        x = torch.cat(parts, dim=1)
-        for i in range(self.layers):
-            x = self.get_submodule(f"fc{i}")(x)
-        return x
-
-    @torch.no_grad()
-    def update_average(self, w: Tensor, decay: float = 0.995) -> None:
-        """Move ``w_avg`` towards the mean of ``w`` (B, w_dim)."""
-        self.w_avg.copy_(w.detach().float().mean(0).lerp(self.w_avg, decay))
-
-
-def truncate(ws: Tensor, mean_w: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
-    """Pull ``ws`` (B, num_ws, w_dim) towards ``mean_w`` (w_dim): 1 leaves them, 0 gives the mean.
-
-    Only the first ``cutoff`` of the num_ws vectors are pulled if it is given.
-    """
-    if psi == 1:
-        return ws
-    pulled = mean_w.lerp(ws, psi)
-    return pulled if cutoff is None else torch.cat((pulled[:, :cutoff], ws[:, cutoff:]), dim=1)
+__all__ = [
+    "Architecture",
+    "Mapping",
+    "NoiseMode",
+    "StyleGAN2Generator",
+    "Synthesis",
+    "SynthesisBlock",
+    "SynthesisLayer",
+    "ToRGB",
+    "layer_resolution",
+    "truncate",
+]
 
 
 class SynthesisLayer(nn.Module):

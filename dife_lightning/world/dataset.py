@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.data.faces import FaceItem
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces import FaceItem
 from dife_lightning.files import atomic_write
 from dife_lightning.world.framing import FramingKind, framing_for
 from dife_lightning.world.renderer import WORLD_VERSION, WorldSample, check_size, landmarks_only, render, render_image

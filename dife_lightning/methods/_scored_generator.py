@@ -1,0 +1,62 @@
+"""What every generator in training offers beside its losses: samples of fixed latents, and a score by them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from dife_lightning.data.images import ImageBatch
+from dife_lightning.metrics.fid import FrechetDistance
+from dife_lightning.nn.stylegan2 import StyleGAN2Generator
+from dife_lightning.randomness import normal
+
+
+class ScoredGenerator(L.LightningModule):
+    """Base that scores ``generator_ema`` by its Fréchet distance to held-out images; subclasses set the attributes.
+
+    Attributes:
+        generator_ema: the averaged generator.
+        distance: between real images and samples.
+        seed: of the latents.
+    """
+
+    #: Whether `dife test` needs a trained checkpoint of this method.
+    needs_checkpoint: ClassVar[bool] = True
+    #: The logged value, lower is better, by which the best checkpoint is chosen.
+    monitor: ClassVar[str] = "val/fid"
+    generator_ema: StyleGAN2Generator
+    distance: FrechetDistance
+    seed: int
+
+    @torch.no_grad()
+    def sample(self, count: int, truncation: float = 1.0, first: int = 0) -> Tensor:
+        """Return images (count, 3, R, R) of the averaged generator; the latents number ``first`` and on are fixed."""
+        z_dim = self.generator.architecture.z_dim
+        z = torch.stack([normal((z_dim,), self.seed, "sample", first + i) for i in range(count)]).to(self.device)
+        return torch.cat([self.generator_ema(part, truncation=truncation) for part in z.split(32)])
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Add a batch of real and as many generated images to the Fréchet distance."""
+        first = (batch_idx * self.trainer.world_size + self.global_rank) * len(batch)
+        self.distance.update(batch.images, real=True)
+        self.distance.update(self.sample(len(batch), first=first), real=False)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the distance of the averaged generator."""
+        self._log_distance("val/fid")
+
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the distance of the averaged generator."""
+        self._log_distance("test/fid")
+
+    def _log_distance(self, name: str) -> None:
+        if not self.trainer.sanity_checking:
+            self.log(name, self.distance.compute().float(), prog_bar=True)
+        self.distance.reset()

@@ -1,0 +1,78 @@
+"""Steps of StyleGAN2's training that need no trainer: latents and mixed styles, the running average, other weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dife_lightning.checkpoints import load_state, read_tensors
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.generators import KIND, read_generator
+from dife_lightning.nn.stylegan2 import StyleGAN2Generator
+
+
+def latents(generator: StyleGAN2Generator, count: int, rng: torch.Generator) -> Tensor:
+    """Draw z (count, z_dim) on the device of ``rng``."""
+    return torch.randn(count, generator.architecture.z_dim, device=rng.device, generator=rng)
+
+
+def mixed_styles(
+    generator: StyleGAN2Generator, count: int, probability: float, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Map fresh latents to w (count, w_dim) and to ws (count, num_ws, w_dim).
+
+    With ``probability`` an image takes its ws from a random layer on from a second latent (style mixing).
+    """
+    w = generator.mapping(latents(generator, count, rng))
+    num_ws = generator.architecture.num_ws
+    ws = w[:, None].expand(-1, num_ws, -1)
+    if probability > 0:
+        other = generator.mapping(latents(generator, count, rng))[:, None]
+        cut = 1 + (torch.rand(count, 1, 1, device=rng.device, generator=rng) * (num_ws - 1)).long()
+        mixed = torch.rand(count, 1, 1, device=rng.device, generator=rng) < probability
+        layer = torch.arange(num_ws, device=rng.device)[None, :, None]
+        ws = torch.where(mixed & (layer >= cut), other, ws)
+    return w, ws
+
+
+@torch.no_grad()
+def average_into(average: nn.Module, current: nn.Module, weight: float) -> None:
+    """Move the parameters of ``average`` by ``weight`` towards those of ``current``; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), weight)
+    for mean, value in zip(average.buffers(), current.buffers(), strict=True):
+        mean.copy_(value)
+
+
+def load_networks(method: nn.Module, path: str) -> None:
+    """Load ``generator``, ``generator_ema`` and ``discriminator`` of ``method`` from a checkpoint or generator file.
+
+    A generator file gives both generators; the discriminator is left as it is.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another kind or of other sizes.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("kind") == KIND:
+        state = read_generator(path).state_dict()
+        for name in ("generator", "generator_ema"):
+            load_state(method.get_submodule(name), state, source=path)
+        return
+    for name in ("generator", "generator_ema", "discriminator"):
+        part = {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(f"{name}.")}
+        if not part:
+            raise CheckpointError(f"init_from: {path} has no '{name}'; give a checkpoint of stylegan2")
+        load_state(method.get_submodule(name), part, source=path)
+
+
+def check_settings(
+    lr: float, r1: float, r1_interval: int, path: float, path_interval: int, mixing: float, half_life: float
+) -> None:
+    """Raise ConfigError for a setting that makes no sense."""
+    if lr <= 0 or half_life <= 0:
+        raise ConfigError(f"stylegan2: lr={lr}, ema_half_life={half_life}; both must be above 0")
+    if r1 < 0 or path < 0:
+        raise ConfigError(f"stylegan2: r1_gamma={r1}, path_length_weight={path}; expected 0 or more")
+    if r1_interval < 1 or path_interval < 1:
+        raise ConfigError("stylegan2: r1_interval and path_length_interval must be 1 or more")
+    if not 0 <= mixing <= 1:
+        raise ConfigError(f"stylegan2: style_mixing={mixing}; expected 0 to 1")

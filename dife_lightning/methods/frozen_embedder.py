@@ -1,0 +1,30 @@
+"""Any frozen embedder as a method of its own: nearest-neighbour search in what it gives."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dife_lightning.embedders import load_embedder
+from dife_lightning.methods._base import EmbedderModule, FloorModule
+
+METHOD = "FrozenEmbedder"
+
+
+class FrozenEmbedder(EmbedderModule, FloorModule):
+    """Transfer with an embedder as it is: the surface teacher, or the checkpoint of a trained method.
+
+    It learns nothing, so that it is tested like a floor: without a checkpoint, and never fitted.
+
+    Args:
+        embedder: a shipped name, such as ``world/teacher``, or a file that ``load_embedder`` reads.
+    """
+
+    def __init__(self, embedder: str = "world/teacher") -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.embedder = embedder
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the embedder's map (B, n, h, w) float32 of ``images`` (B, 3, H, W) in [-1, 1]."""
+        # The holder comes from the cache of frozen parts: it is no submodule and is in no state_dict.
+        return load_embedder(self.embedder).to(images.device).embed(images).float()

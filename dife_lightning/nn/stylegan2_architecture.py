@@ -1,0 +1,70 @@
+"""What a StyleGAN2 generator looks like, in numbers: sides, channels, and the paper's layer numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from dife_lightning.errors import ConfigError
+
+NoiseMode = Literal["const", "random", "none"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a generator.
+
+    Attributes:
+        channels: feature channels of the blocks at 4, 8, 16, ... pixels; their number sets the resolution.
+        z_dim: length of the latent z.
+        w_dim: length of the intermediate latent w.
+        c_dim: number of classes, 0 for an unconditional network.
+        mapping_layers: fully connected layers from z to w.
+    """
+
+    channels: tuple[int, ...]
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0
+    mapping_layers: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(int(count) for count in self.channels))
+        if len(self.channels) < 2 or min(self.channels) < 1:
+            raise ConfigError(f"channels {list(self.channels)}: expected two or more positive counts (4, 8, ... px)")
+        if min(self.z_dim, self.w_dim, self.mapping_layers) < 1 or self.c_dim < 0:
+            raise ConfigError("z_dim, w_dim and mapping_layers must be 1 or more and c_dim 0 or more")
+
+    @property
+    def resolution(self) -> int:
+        """Side of the image in pixels."""
+        return 2 ** (len(self.channels) + 1)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Sides of the blocks, 4 first."""
+        return tuple(2 ** (i + 2) for i in range(len(self.channels)))
+
+    @property
+    def num_ws(self) -> int:
+        """How many w vectors the synthesis network takes."""
+        return 2 * len(self.channels)
+
+    def layer_shape(self, layer: int) -> tuple[int, int]:
+        """Return (channels, side) of the feature map of ``layer``; see :func:`layer_resolution`."""
+        side = layer_resolution(layer)
+        if side not in self.resolutions:
+            last = 2 * len(self.channels) - 3
+            raise ConfigError(f"layer {layer} is above this {self.resolution}-px generator: use 1, 3, ..., {last}")
+        return self.channels[self.resolutions.index(side)], side
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return {**asdict(self), "channels": list(self.channels)}
+
+
+def layer_resolution(layer: int) -> int:
+    """Return the side of the block whose second convolution is ``layer``: 1 -> 8, 3 -> 16, 5 -> 32, 7 -> 64, ..."""
+    if layer < 1 or layer % 2 == 0:
+        raise ConfigError(f"layer {layer}: taps are second convolutions, odd numbers from 1 (5 is 32 px, 7 is 64 px)")
+    return 2 ** ((layer + 5) // 2)

@@ -1,0 +1,1 @@
+"""Finished runs turned into tables and pictures; ``python -m experiments.demo`` is what ``make demo`` runs."""

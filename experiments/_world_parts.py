@@ -1,0 +1,209 @@
+"""What `make world` builds: each part with its configuration, how far its run is, its score, and how it is shipped."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from dife_lightning.assets import list_assets, register_asset
+from dife_lightning.checkpoints import read_checkpoint
+from dife_lightning.cli.main import main as dife
+from dife_lightning.errors import ConfigError, TrainingError
+from dife_lightning.files import sha256
+
+State = Literal["new", "changed", "interrupted", "finished"]
+#: A score may be this much worse than the recorded one before the part is refused.
+TOLERANCE = 1.25
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shipped file and the recipe behind it.
+
+    Attributes:
+        name: of the run, and of the part on the command line.
+        asset: the name under which it is shipped.
+        kind: ``generator`` or ``surface-teacher``.
+        config: the configuration that ``dife fit`` takes.
+        minutes: training time on one thread of a server CPU with AMX (Xeon of 2023), renders apart.
+        parent: the part whose checkpoint it starts from.
+        overrides: further words for ``dife fit``.
+    """
+
+    name: str
+    asset: str
+    kind: Literal["generator", "surface-teacher"]
+    config: str
+    minutes: float
+    parent: str | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The score, lower is better."""
+        return "val/fid" if self.kind == "generator" else "val/pixel_error"
+
+
+PARTS = (
+    Part("human", "world/human", "generator", "stylegan2/world_human", 37),
+    Part("dog", "world/dog", "generator", "stylegan2/world_dog", 19, parent="human"),
+    Part("cat", "world/cat", "generator", "stylegan2/world_cat", 19, parent="human"),
+    Part("teacher", "world/teacher", "surface-teacher", "world/teacher", 2),
+)
+
+
+def last_checkpoint(root: Path, name: str) -> Path:
+    """Return where the run of a part keeps its last checkpoint."""
+    return root / name / "checkpoints" / "last.ckpt"
+
+
+def recipe_words(part: Part, root: Path) -> list[str]:
+    """Return the words of ``dife fit`` that say what is trained."""
+    words = ["--config", part.config, *part.overrides]
+    if part.parent is not None:
+        words += ["--model.init_args.init_from", str(last_checkpoint(root, part.parent))]
+    return words
+
+
+def wanted_settings(part: Part, root: Path) -> dict[str, Any]:
+    """Return all settings of a part as ``dife fit --print_config`` resolves them.
+
+    Raises:
+        ConfigError: the configuration is not understood.
+    """
+    printed, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        code = dife(["fit", *recipe_words(part, root), "--print_config"])
+    if code:
+        raise ConfigError(f"part '{part.name}': {said.getvalue().strip().removeprefix('error: ')}")
+    settings: dict[str, Any] = yaml.safe_load(printed.getvalue())
+    return settings
+
+
+def state_of(part: Part, root: Path, wanted: Mapping[str, Any]) -> State:
+    """Return how far the run of a part is, by its own record and its last checkpoint.
+
+    ``changed`` means that it was made with other settings, or from a parent that has been trained again since.
+    """
+    record, last = root / part.name / "resolved.yaml", last_checkpoint(root, part.name)
+    if not record.is_file() or not last.is_file():
+        return "new"
+    if _decisive(yaml.safe_load(record.read_text(encoding="utf-8"))) != _decisive(wanted):
+        return "changed"
+    if part.parent is not None:
+        parent = last_checkpoint(root, part.parent)
+        if parent.is_file() and parent.stat().st_mtime > record.stat().st_mtime:
+            return "changed"
+    return "finished" if _progress(last) >= budget(wanted) else "interrupted"
+
+
+def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what decides the result; how it is logged or shown does not."""
+    trainer = settings.get("trainer") or {}
+    kept = {key: settings.get(key) for key in ("seed_everything", "model", "data")}
+    return {**kept, "max_steps": trainer.get("max_steps"), "max_epochs": trainer.get("max_epochs")}
+
+
+def budget(settings: Mapping[str, Any]) -> int:
+    """Return the training images of a generator's settings, or the steps of another method's."""
+    images = settings["model"]["init_args"].get("max_images")
+    return int(images if images is not None else settings["trainer"]["max_steps"])
+
+
+def _progress(checkpoint: Path) -> int:
+    content = read_checkpoint(checkpoint)
+    images = content["state_dict"].get("images_seen")
+    return int(content["global_step"] if images is None else images)
+
+
+def score(part: Part, module: Any, settings: Mapping[str, Any]) -> float:
+    """Return the score of a trained module on val renders, in fp32: FID-like distance, or teacher's pixel error."""
+    import lightning as L
+
+    from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
+    from dife_lightning.data.images import GeneratorImages
+    from dife_lightning.data.world_pairs import WorldPairs
+
+    arguments = settings["data"]["init_args"]
+    generator = part.kind == "generator"
+    data = GeneratorImages(**arguments) if generator else WorldPairs(**arguments["evaluation"]["init_args"])
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    callbacks = [] if generator else [KeypointTransfer(val_pictures=0)]
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(accelerator="cpu", callbacks=callbacks, **quiet)
+        found = trainer.validate(module, data, verbose=False)
+    return float({key: value for row in found for key, value in row.items()}[part.metric])
+
+
+def check_quality(part: Part, found: float, accept: bool) -> None:
+    """Refuse a part that is clearly worse than the shipped one.
+
+    Raises:
+        TrainingError: the score is more than a quarter above the recorded one, or not a number.
+    """
+    recorded = list_assets().get(part.asset, {}).get("score")
+    if not found >= 0:
+        raise TrainingError(f"{part.asset}: {part.metric} is {found}; train it again with --force --only {part.name}")
+    if recorded is not None and found > TOLERANCE * recorded and not accept:
+        raise TrainingError(
+            f"{part.asset}: {part.metric} is {found:.2f}, the shipped one has {recorded:.2f}; it is not replaced. "
+            f"Train it again with --force --only {part.name}, or add --accept to take it all the same."
+        )
+
+
+def exported(part: Part, root: Path) -> Path:
+    """Return the file that is copied among the shipped ones."""
+    return root / "export" / f"{part.name}.safetensors"
+
+
+def is_shipped(part: Part, root: Path) -> bool:
+    """Return whether the last state of a part's run is the shipped file."""
+    path, last = exported(part, root), last_checkpoint(root, part.name)
+    if not path.is_file() or path.stat().st_mtime < last.stat().st_mtime:
+        return False
+    return list_assets().get(part.asset, {}).get("sha256") == sha256(path)
+
+
+def ship(part: Part, module: Any, settings: Mapping[str, Any], found: float, root: Path) -> Path:
+    """Export a trained module, see that it can be read, and register it; returns the shipped file."""
+    from dife_lightning.embedders import load_embedder
+    from dife_lightning.generators import load_generator
+    from dife_lightning.world import WORLD_VERSION
+
+    path = exported(part, root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    module.export(str(path))
+    (load_generator if part.kind == "generator" else load_embedder)(path)
+    unit = "images" if part.kind == "generator" else "steps"
+    info = {
+        "seed": settings.get("seed_everything"),
+        unit: budget(settings),
+        "metric": part.metric,
+        "score": round(found, 4),
+        "config": part.config,
+        "world_version": WORLD_VERSION,
+    }
+    return register_asset(part.asset, path, part.kind, **info)
+
+
+def select(names: Sequence[str] | None) -> list[Part]:
+    """Return the parts of the given names, all by default, in the order in which they are built.
+
+    Raises:
+        ConfigError: a name is not a part.
+    """
+    known = [part.name for part in PARTS]
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"--only: no part '{name}'; known: {', '.join(known)}")
+    return [part for part in PARTS if not names or part.name in names]

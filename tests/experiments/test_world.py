@@ -1,0 +1,197 @@
+"""`make world` with generators of 16 px: what is trained, resumed, refused and shipped."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from dife_lightning import assets
+from dife_lightning.cli.main import main as dife
+from dife_lightning.embedders import load_embedder
+from dife_lightning.errors import ConfigError, TrainingError
+from dife_lightning.generators import load_generator
+from experiments import _world_parts as parts_module
+from experiments import world
+from experiments._world_parts import PARTS, Part, check_quality, last_checkpoint, select
+
+TINY_GENERATOR = (
+    "--model.init_args.channels=[8,8,8]",
+    "--model.init_args.z_dim=8",
+    "--model.init_args.w_dim=8",
+    "--model.init_args.mapping_layers=2",
+    "--model.init_args.max_images=8",
+    "--data.init_args.size=16",
+    "--data.init_args.batch_size=4",
+    "--data.init_args.count=8",
+    "--data.init_args.held_out=4",
+    "--trainer.val_check_interval=1",
+)
+TINY_TEACHER = (
+    "--model.init_args.width=8",
+    "--data.init_args.species={human: 2}",
+    "--data.init_args.batch_size=2",
+    "--data.init_args.evaluation.init_args.pairs=[human+dog]",
+    "--data.init_args.evaluation.init_args.val_count=2",
+    "--trainer.max_steps=2",
+    "--trainer.val_check_interval=2",
+)
+TRAINER = "trainer: {accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, limit_val_batches: 1}"
+
+
+class Runner:
+    """Runs the commands in this process, counting them, and stops a part early if told to."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, list[str]]] = []
+
+    def __call__(self, commands: Sequence[tuple[str, list[str]]], root: Path) -> None:
+        self.seen += commands
+        for name, words in commands:
+            if dife(words):
+                raise TrainingError(name)
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.seen]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(assets, "FOLDER", tmp_path / "assets")
+    monkeypatch.setattr(world.os, "cpu_count", lambda: 1)
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "quick.yaml").write_text(TRAINER)
+    tiny = [replace(p, overrides=TINY_GENERATOR if p.kind == "generator" else TINY_TEACHER) for p in PARTS]
+    monkeypatch.setattr(world, "PARTS", tuple(tiny))
+    monkeypatch.setattr(parts_module, "PARTS", tuple(tiny))
+    return tmp_path
+
+
+def options(*words: str) -> argparse.Namespace:
+    return world._parser().parse_args(["--trainer", "quick.yaml", *words])
+
+
+def build(names: str, *words: str) -> Runner:
+    runner = Runner()
+    world.build(select(names.split(",")), options(*words), runner)
+    return runner
+
+
+def test_the_plan_is_within_ninety_minutes_and_parents_come_first():
+    assert sum(part.minutes for part in PARTS) <= 90
+    names = [part.name for part in PARTS]
+    assert all(part.parent is None or names.index(part.parent) < names.index(part.name) for part in PARTS)
+    assert {part.asset for part in PARTS} == {"world/human", "world/dog", "world/cat", "world/teacher"}
+
+
+def test_parts_are_trained_scored_drawn_and_shipped_with_their_recipe(workplace):
+    runner = build("human,dog,teacher")
+    assert runner.names == ["human", "dog", "teacher"]
+    entries = assets.list_assets()
+    assert set(entries) == {"world/human", "world/dog", "world/teacher"}
+    assert entries["world/human"]["images"] == 8
+    assert entries["world/teacher"]["steps"] == 2
+    assert {entry["seed"] for entry in entries.values()} == {0}
+    assert entries["world/dog"]["config"] == "stylegan2/world_dog"
+    assert all(entry["score"] > 0 and entry["world_version"] >= 1 for entry in entries.values())
+    assert load_generator("world/dog").resolution == 16
+    assert load_embedder("world/teacher").embed(torch.zeros(1, 3, 64, 64)).shape[1] == 16
+    assert (workplace / "results/world/human.png").is_file()
+    start = yaml.safe_load((workplace / "runs/world/dog/resolved.yaml").read_text())["model"]["init_args"]["init_from"]
+    assert Path(start) == last_checkpoint(Path("runs/world"), "human")
+
+    before = {path: path.stat().st_mtime_ns for path in workplace.joinpath("assets").iterdir()}
+    assert build("human,dog,teacher").names == []
+    assert {path: path.stat().st_mtime_ns for path in workplace.joinpath("assets").iterdir()} == before
+
+    assert build("human,dog", "--force").names == ["human", "dog"]
+
+
+def test_what_was_interrupted_goes_on_and_what_has_other_settings_begins_anew(workplace, monkeypatch):
+    longer = replace(PARTS[0], overrides=(*TINY_GENERATOR, "--model.init_args.max_images=16"))
+    monkeypatch.setattr(parts_module, "PARTS", (longer,))
+    words = [*parts_module.recipe_words(longer, Path("runs/world")), "--config", "quick.yaml"]
+    dife(["fit", *words, "--runs_root", "runs/world", "--run", "human", "--trainer.limit_train_batches=2",
+          "--trainer.max_epochs=1"])  # fmt: skip
+    resolved = workplace / "runs/world/human/resolved.yaml"
+    resolved.write_text(resolved.read_text().replace("max_epochs: 1", "max_epochs: -1"))
+    assert (
+        parts_module.state_of(longer, Path("runs/world"), parts_module.wanted_settings(longer, Path())) == "interrupted"
+    )
+    (command,) = build("human").seen
+    assert "--ckpt_path" in command[1]
+    state = torch.load(last_checkpoint(Path("runs/world"), "human"), weights_only=True)["state_dict"]
+    assert int(state["images_seen"]) == 16
+
+    other = replace(longer, overrides=(*longer.overrides, "--model.init_args.r1_gamma=2"))
+    monkeypatch.setattr(parts_module, "PARTS", (other,))
+    (command,) = build("human").seen
+    assert "--overwrite" in command[1]
+
+
+def test_a_child_of_a_retrained_parent_is_out_of_date(workplace):
+    root, dog = Path("runs/world"), parts_module.PARTS[1]
+    wanted = parts_module.wanted_settings(dog, root)
+    for name in ("human", "dog"):
+        last_checkpoint(root, name).parent.mkdir(parents=True)
+    (root / "dog/resolved.yaml").write_text(yaml.safe_dump(wanted))
+    torch.save({"state_dict": {"images_seen": torch.tensor(8)}}, last_checkpoint(root, "dog"))
+    assert parts_module.state_of(dog, root, wanted) == "finished"
+    last_checkpoint(root, "human").touch()
+    later = (root / "dog/resolved.yaml").stat().st_mtime + 10
+    __import__("os").utime(last_checkpoint(root, "human"), (later, later))
+    assert parts_module.state_of(dog, root, wanted) == "changed"
+
+
+@pytest.mark.parametrize(("found", "accept", "taken"), [(1.25, False, True), (1.3, False, False), (1.3, True, True)])
+def test_a_score_a_quarter_worse_is_refused_unless_accepted(workplace, found, accept, taken):
+    (workplace / "file.safetensors").write_bytes(b"x")
+    assets.register_asset("world/human", workplace / "file.safetensors", "generator", score=1.0)
+    if taken:
+        check_quality(PARTS[0], found, accept)
+    else:
+        with pytest.raises(TrainingError, match=r"1\.30.*has 1\.00.*--accept"):
+            check_quality(PARTS[0], found, accept)
+
+
+def test_a_score_that_is_no_number_is_never_accepted(workplace):
+    with pytest.raises(TrainingError, match="nan"):
+        check_quality(PARTS[0], float("nan"), accept=True)
+
+
+def test_a_child_without_its_parent_is_refused_before_anything_is_trained(workplace):
+    with pytest.raises(ConfigError, match="--only human,dog"):
+        world.fit_words(PARTS[1], Path("runs/world"), "new", options())
+
+
+def test_dog_and_cat_train_side_by_side_on_request():
+    names = [[part.name for part in group] for group in world._groups(PARTS, parallel=True)]
+    assert names == [["human"], ["dog", "cat"], ["teacher"]]
+    assert len(world._groups(PARTS, parallel=False)) == 4
+
+
+def test_a_failing_process_is_named_and_the_other_one_still_ends(tmp_path, capfd):
+    commands = [("good", ["--version"]), ("bad", ["fot"])]
+    with pytest.raises(TrainingError, match=r"'bad'.*bad\.log"):
+        world.run_processes(commands, tmp_path)
+    assert "dife-lightning" in (tmp_path / "good.log").read_text()
+    assert "error: unknown verb 'fot'" in (tmp_path / "bad.log").read_text()
+
+
+def test_a_wrong_part_is_one_line(capsys):
+    assert world.main(["--only", "cow"]) == 1
+    assert capsys.readouterr().err == "error: --only: no part 'cow'; known: human, dog, cat, teacher\n"
+
+
+def test_a_configuration_error_of_a_part_is_one_line(workplace):
+    part = Part("human", "world/human", "generator", "stylegan2/world_human", 1, overrides=("--model.init_args.lrr=1",))
+    with pytest.raises(ConfigError, match=r"part 'human': unknown key 'lrr'"):
+        parts_module.wanted_settings(part, workplace)
