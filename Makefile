@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 # For example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" to leave CUDA out.
 PIP_ARGS ?=
 TESTS ?=
+# For example DEMO="--pair human+cat --seed 1".
+DEMO ?=
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## train and test DIFE on the embedded world, human+dog; results in results/demo
-	$(BIN)/python -m experiments.demo
+	$(BIN)/python -m experiments.demo $(DEMO)
 
 world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resumable, up to 90 minutes)
 	$(BIN)/python -m experiments.world

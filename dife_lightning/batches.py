@@ -57,11 +57,10 @@ class LatentBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> LatentBatch:
         """Move to ``device``."""
-        move = {"device": device, "non_blocking": non_blocking}
         return LatentBatch(
-            self.index.to(**move),
-            {d: z.to(**move) for d, z in self.z.items()},
-            {d: u.to(**move) for d, u in self.uniform.items()},
+            self.index.to(device, non_blocking=non_blocking),
+            {d: z.to(device, non_blocking=non_blocking) for d, z in self.z.items()},
+            {d: u.to(device, non_blocking=non_blocking) for d, u in self.uniform.items()},
         )
 
     def pin_memory(self) -> LatentBatch:

@@ -31,7 +31,10 @@ Space = Literal["w", "w+"]
 class FeatureGenerator(Protocol):
     """What exploration needs of a generator."""
 
-    num_ws: int
+    @property
+    def num_ws(self) -> int:
+        """Number of w vectors that the synthesis takes."""
+        ...
 
     def features(self, w: Tensor, layer: int) -> Tensor:
         """Map w (B, num_ws, w_dim) to the features (B, C, h, h) of ``layer``."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from experiments.rows import FLOORS
 def world_pairs(
     evaluation: dict[str, Any], pairs: Sequence[str], lists: Sequence[str], count: int | None
 ) -> WorldPairs:
-    """Return the test pairs, rendered (by two processes) or read from the cache.
+    """Return the test pairs, rendered (by two processes where there are two processors) or read from the cache.
 
     Args:
         evaluation: settings of the run's own WorldPairs; only what changes an image is taken.
@@ -27,10 +30,16 @@ def world_pairs(
         count: pairs in each list instead of its own number.
     """
     kept = {key: evaluation[key] for key in ("size", "framings", "test_seed", "batch_size") if key in evaluation}
-    data = WorldPairs(pairs=pairs, lists=lists, count=count, num_workers=2, **kept)  # type: ignore[arg-type]
+    workers = 2 if processors() > 1 else 0
+    data = WorldPairs(pairs=pairs, lists=lists, count=count, num_workers=workers, **kept)  # type: ignore[arg-type]
     data.setup("test")
     data.num_workers = 0  # what is in memory needs no worker
     return data
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def baselines(teacher: str) -> dict[str, L.LightningModule]:
@@ -46,7 +55,7 @@ def baselines(teacher: str) -> dict[str, L.LightningModule]:
 def score(name: str, module: L.LightningModule, data: WorldPairs, folder: Path) -> None:
     """Test one method and write ``metrics.json`` and ``predictions.csv`` into ``folder``, as `dife test` does."""
     callback = KeypointTransfer(out_dir=str(folder), method=name, pictures=0)
-    with quiet():
+    with quiet(), _no_notes():
         trainer = L.Trainer(
             accelerator="cpu",
             devices=1,
@@ -58,3 +67,15 @@ def score(name: str, module: L.LightningModule, data: WorldPairs, folder: Path) 
             default_root_dir=folder,
         )
         trainer.test(module, datamodule=data, verbose=False)
+
+
+@contextmanager
+def _no_notes() -> Iterator[None]:
+    """Leave out what Lightning says of the machine each time; warnings stay."""
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

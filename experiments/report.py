@@ -12,10 +12,10 @@ from experiments.rows import METHODS, Comparison, Ratio, Row
 
 WHAT = {
     "random": "a uniform point",
-    "copy-xy": "the same place in the image",
-    "mean-shape": "the species' mean train landmarks",
-    "surface-teacher": "what DIFE learns from",
-    "dife-warmup": "warm-up alone, equal time",
+    "copy-xy": "same place in image",
+    "mean-shape": "mean train landmarks",
+    "surface-teacher": "DIFE's teacher",
+    "dife-warmup": "warm-up, equal time",
     "dife": "both stages",
 }
 
@@ -25,7 +25,7 @@ def results_table(rows: Sequence[Row], methods: Sequence[str] = METHODS) -> Tabl
     pairs = list(dict.fromkeys(row["pair"] for row in rows))
     cells = {(row["method"], row["pair"], row["protocol"], row["framing"]): row for row in rows}
     columns = list(dict.fromkeys(key[1:] for key in cells))
-    title = f"Keypoint transfer on the test pairs ({', '.join(pairs)}): error in px of a 70-px crop [95 % interval]"
+    title = f"Keypoint transfer, test pairs of {', '.join(pairs)}: error in px of a 70-px crop"
     table = Table(title=title, title_style="bold", title_justify="left")
     table.add_column("method", no_wrap=True)
     for pair, protocol, framing in columns:
@@ -36,15 +36,15 @@ def results_table(rows: Sequence[Row], methods: Sequence[str] = METHODS) -> Tabl
         smallest = [row["pixel_error"] == best[column] for row, column in zip(found, columns, strict=True)]
         label = Text.assemble((method, "bold cyan" if method == "dife" else ""), (f"\n{WHAT[method]}", "dim"))
         table.add_row(label, *(_cell(row, bold) for row, bold in zip(found, smallest, strict=True)))
-    counts = {(row["pairs"]) for row in rows}
-    table.caption = f"{'/'.join(str(n) for n in sorted(counts))} pairs a list; intervals by bootstrap over pairs"
+    counts = "/".join(str(count) for count in sorted({row["pairs"] for row in rows}))
+    table.caption = f"{counts} pairs a list; below each error its 95 % interval (bootstrap over pairs)"
     return table
 
 
 def _cell(row: Row, best: bool) -> Text:
     low, high = row["ci95"]
     return Text.assemble(
-        (f"{row['pixel_error']:.2f}", "bold green" if best else ""), (f"\n[{low:.2f}, {high:.2f}]", "dim")
+        (f"{row['pixel_error']:.2f}", "bold green" if best else ""), (f"\n{low:.2f}–{high:.2f}", "dim")
     )
 
 
@@ -76,4 +76,4 @@ def print_report(
     lines += [(ratio_line(found), found.holds) for found in shares]
     for line, holds in lines:
         mark, style = ("✓", "green") if holds else ("✗", "red")
-        console.print(Text.assemble((f"  {mark} ", style), line))
+        console.print(Text.assemble((f"  {mark} ", style), line), soft_wrap=True)

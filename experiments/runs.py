@@ -75,9 +75,15 @@ def control_words(run: Run, control: Run, max_steps: int) -> list[str]:
 
 
 def evaluation_words(run: Run, pairs: Sequence[str], lists: Sequence[str], count: int | None = None) -> list[str]:
-    """Return the words of `dife test` on the test lists."""
+    """Return the words of `dife test` on the test lists, in full precision whatever the training had."""
     prefix = "--data.init_args.evaluation.init_args"
-    words = ["test", "--ckpt_path", str(run.folder), f"{prefix}.pairs=[{','.join(pairs)}]"]
+    words = [
+        "test",
+        "--ckpt_path",
+        str(run.folder),
+        "--trainer.precision=32-true",
+        f"{prefix}.pairs=[{','.join(pairs)}]",
+    ]
     words.append(f"{prefix}.lists=[{','.join(lists)}]")
     return words if count is None else [*words, f"{prefix}.count={count}"]
 

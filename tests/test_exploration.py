@@ -60,7 +60,8 @@ def test_samples_that_reach_the_threshold_leave_the_batch() -> None:
     options = ExplorationOptions(40, 0.02, weight_w=0.0, threshold=0.02)
     found = explore(generator, 5, torch.cat((easy, hard)), mean.expand(2, -1), mean, options)
     assert found.steps[0] < found.steps[1] == 40
-    assert generator.calls[0] == 2 and generator.calls[-1] == 1
+    assert generator.calls[0] == 2
+    assert generator.calls[-1] == 1
 
 
 def test_patience_stops_samples_that_no_longer_gain() -> None:
@@ -91,7 +92,8 @@ def test_leaves_no_graph_and_works_under_no_grad() -> None:
     generator, mean = LinearGenerator(), torch.zeros(3)
     with torch.no_grad():
         found = explore(generator, 5, torch.randn(1, 2, 4, 4), mean[None], mean, ExplorationOptions(2))
-    assert not found.w.requires_grad and found.w.grad_fn is None
+    assert not found.w.requires_grad
+    assert found.w.grad_fn is None
 
 
 def test_cells_that_do_not_count_do_not_pull() -> None:
@@ -101,9 +103,7 @@ def test_cells_that_do_not_count_do_not_pull() -> None:
     valid = torch.ones(1, 4, 4, dtype=torch.bool)
     valid[0, 0] = False
     target[0, :, 0] += 100
-    found = explore(
-        generator, 5, target, mean[None], mean, ExplorationOptions(200, 0.05, weight_w=0.0), valid=valid
-    )
+    found = explore(generator, 5, target, mean[None], mean, ExplorationOptions(200, 0.05, weight_w=0.0), valid=valid)
     torch.testing.assert_close(found.w[:, 0], truth, atol=0.03, rtol=0)
 
 

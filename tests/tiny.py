@@ -29,9 +29,7 @@ def write_teacher(path: Path, dim: int = 8) -> str:
     torch.manual_seed(1)
     architecture = {"dim": dim, "side": 8, "width": 8, "blocks": 1}
     network = SurfaceNet(**architecture)
-    write_tensors(
-        path, network.state_dict(), {"kind": "surface-teacher", "architecture": json.dumps(architecture)}
-    )
+    write_tensors(path, network.state_dict(), {"kind": "surface-teacher", "architecture": json.dumps(architecture)})
     return str(path)
 
 

@@ -30,7 +30,8 @@ class StageTimer(Callback):
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.steps: dict[str, int] = {}
-        self._mark, self._stage = 0.0, None
+        self._mark = 0.0
+        self._stage: str | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""

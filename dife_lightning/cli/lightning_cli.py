@@ -16,15 +16,14 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from dife_lightning.callbacks.best_and_last import checkpoints_for
 from dife_lightning.callbacks.nan_guard import StopOnNaN
-from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.cli.configs import option_value, resolve_configs
 from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.parser_errors import explain
 from dife_lightning.cli.precision import probe_precision, time_convolution
 from dife_lightning.cli.quiet import clear_weights_error, quiet
-from dife_lightning.cli.reconcile import reconcile
+from dife_lightning.cli.reconcile import read_trainer_checkpoint, reconcile
 from dife_lightning.cli.record import RecordRun, command_line
-from dife_lightning.cli.runs import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
+from dife_lightning.cli.runs import RESOLVED, drop_if_empty, drop_if_unused, new_run, run_of_checkpoint, stem_of
 from dife_lightning.cli.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
 from dife_lightning.errors import CheckpointError
 from dife_lightning.loading import best_checkpoint
@@ -57,7 +56,8 @@ class DifeCLI(LightningCLI):
     def __init__(self, verb: str, verb_args: list[str], config_names: list[str]) -> None:
         self.verb, self.verb_args, self.config_names = verb, verb_args, config_names
         self.folder: Path | None = None
-        strict = {"exit_on_error": False}
+        self._made_folder = False
+        strict = {"exit_on_error": False, "allow_abbrev": False}  # a misspelt option is not guessed
         try:
             super().__init__(
                 LightningModule,
@@ -72,6 +72,8 @@ class DifeCLI(LightningCLI):
                 args=[verb, *verb_args],
             )
         except BaseException:
+            if self.folder is not None and self._made_folder:
+                drop_if_unused(self.folder)
             self.close()
             raise
 
@@ -103,7 +105,7 @@ class DifeCLI(LightningCLI):
         path = self._checkpoint_file()
         if path is None:
             return
-        saved = read_checkpoint(path).get("hyper_parameters") or {}
+        saved = read_trainer_checkpoint(path, resumes=self.verb == "fit").get("hyper_parameters") or {}
         model = self.settings.model
         said = (self.explicit[self.verb].get("model") or {}).get("init_args") or {}
         updates, notes = reconcile(saved, _as_dict(said), _as_dict(model.get("init_args") or {}), model.class_path)
@@ -167,18 +169,23 @@ class DifeCLI(LightningCLI):
         stem = stem_of(self.config_names)
         if self.verb != "fit" and (self.settings.out or run):
             folder = Path(self.settings.out) if self.settings.out else _evaluation_folder(run, self.verb, stem)
+            self._made_folder = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
         elif _is_follower():
             folder = Path(os.environ[_FOLDER_VARIABLE])
         elif self.verb == "fit" and run is not None and self.settings.run in (None, run.name):
             folder = run
         elif self.verb == "fit":
-            folder = new_run(self.settings.runs_root, self.settings.run, stem, self.settings.overwrite)
+            folder = self._new_run(self.settings.run, stem, self.settings.overwrite)
         else:
-            folder = new_run(self.settings.runs_root, None, f"{self.verb}-{stem or 'untrained'}")
+            folder = self._new_run(None, f"{self.verb}-{stem or 'untrained'}", overwrite=False)
         os.environ[_FOLDER_VARIABLE] = str(folder)
         _tell(f"{'run' if self.verb == 'fit' else 'results'}: {folder}")
         return folder, folder == run
+
+    def _new_run(self, name: str | None, stem: str | None, overwrite: bool) -> Path:
+        self._made_folder = True
+        return new_run(self.settings.runs_root, name, stem, overwrite)
 
     def _logger_settings(self, logger: Any) -> Any:
         """Give loggers of the configuration the run's folder; none given means a CSV file when fitting."""

@@ -7,9 +7,33 @@ Lightning merges a checkpoint's hyper-parameters over explicit flags without a w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from dife_lightning.checkpoints import read_checkpoint
+from dife_lightning.errors import CheckpointError
+
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
+#: What Lightning reads from a checkpoint, always and to go on with a training; a missing one is a KeyError there.
+_READ, _RESUMED = ("state_dict", "pytorch-lightning_version"), ("global_step", "loops", "optimizer_states")
+
+
+def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
+    """Read a checkpoint that a Trainer wrote.
+
+    Args:
+        path: of the file.
+        resumes: whether a training is to go on from it, which takes more than weights.
+
+    Raises:
+        CheckpointError: it is damaged, or lacks what Lightning reads from it.
+    """
+    content = read_checkpoint(path)
+    for key in (*_READ, *(_RESUMED if resumes else ())):
+        if key not in content:
+            hint = " For weights alone use --model.init_args.init_from." if resumes and "state_dict" in content else ""
+            raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{key}'.{hint}")
+    return content
 
 
 class Reconciled(NamedTuple):

@@ -85,3 +85,10 @@ def drop_if_empty(folder: Path) -> None:
     """Remove a run folder into which nothing was written."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def drop_if_unused(folder: Path) -> None:
+    """Remove a folder that holds no more than the record of its settings: the command failed before it did anything."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if folder.is_dir() and all(path.parent == folder and path.name in (RESOLVED, ENVIRONMENT) for path in files):
+        shutil.rmtree(folder)

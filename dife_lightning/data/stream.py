@@ -77,7 +77,12 @@ class LatentStream(IterableDataset[LatentBatch]):
 
 
 def synthesize(
-    batch: LatentBatch, generators: dict[str, Generator], layer: int, size: int, truncation: float, augment: AugmentOptions
+    batch: LatentBatch,
+    generators: dict[str, Generator],
+    layer: int,
+    size: int,
+    truncation: float,
+    augment: AugmentOptions,
 ) -> StreamBatch:
     """Make images and features of all domains of a latent batch, without an autograd graph.
 
@@ -207,7 +212,8 @@ class StyleGAN2Stream(LightningDataModule):
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Hashes of the evaluation's pair lists."""
-        return {} if self.evaluation is None else self.evaluation.list_hashes()
+        hashes = getattr(self.evaluation, "list_hashes", None)
+        return {} if hashes is None else hashes()
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The evaluation's validation loaders."""

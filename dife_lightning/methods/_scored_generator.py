@@ -34,7 +34,7 @@ class ScoredGenerator(L.LightningModule):
     @torch.no_grad()
     def sample(self, count: int, truncation: float = 1.0, first: int = 0) -> Tensor:
         """Return images (count, 3, R, R) of the averaged generator; the latents number ``first`` and on are fixed."""
-        z_dim = self.generator.architecture.z_dim
+        z_dim = self.generator_ema.architecture.z_dim
         z = torch.stack([normal((z_dim,), self.seed, "sample", first + i) for i in range(count)]).to(self.device)
         return torch.cat([self.generator_ema(part, truncation=truncation) for part in z.split(32)])
 

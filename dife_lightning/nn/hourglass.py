@@ -164,4 +164,3 @@ class HourglassEncoder(nn.Module):
     def count_parameters(self) -> int:
         """Return the number of trainable values."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
-

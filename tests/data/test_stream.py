@@ -68,13 +68,17 @@ def batch(tmp_path: Path) -> tuple[LatentBatch, StreamBatch]:
 
 def test_the_batch_has_images_features_and_w_of_every_domain(batch: tuple[LatentBatch, StreamBatch]) -> None:
     _, stream = batch
-    assert list(stream.domains) == ["human", "dog"] and len(stream) == 2
+    assert list(stream.domains) == ["human", "dog"]
+    assert len(stream) == 2
     for samples in stream.domains.values():
         assert samples.images.shape == samples.originals.shape == (2, 3, 48, 48)
         assert samples.features.shape == (2, 8, 16, 16)
-        assert samples.valid.shape == (2, 48, 48) and samples.valid.dtype == torch.bool
-        assert samples.images.abs().max() <= 1 and samples.originals.abs().max() <= 1
-        assert not samples.images.requires_grad and not samples.features.requires_grad
+        assert samples.valid.shape == (2, 48, 48)
+        assert samples.valid.dtype == torch.bool
+        assert samples.images.abs().max() <= 1
+        assert samples.originals.abs().max() <= 1
+        assert not samples.images.requires_grad
+        assert not samples.features.requires_grad
 
 
 def test_image_and_features_get_the_same_warp(tmp_path: Path) -> None:
@@ -111,7 +115,8 @@ def test_pixels_that_the_warp_moved_in_are_marked(batch: tuple[LatentBatch, Stre
 def test_generator_images_are_averaged_down_and_clamped() -> None:
     images = torch.full((1, 3, 64, 64), 3.0)
     small = to_encoder_size(images, 32)
-    assert small.shape == (1, 3, 32, 32) and small.max() == 1
+    assert small.shape == (1, 3, 32, 32)
+    assert small.max() == 1
 
 
 def test_validation_batches_pass_through_untouched(tmp_path: Path) -> None:

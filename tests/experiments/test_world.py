@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +148,7 @@ def test_a_child_of_a_retrained_parent_is_out_of_date(workplace):
     assert parts_module.state_of(dog, root, wanted) == "finished"
     last_checkpoint(root, "human").touch()
     later = (root / "dog/resolved.yaml").stat().st_mtime + 10
-    __import__("os").utime(last_checkpoint(root, "human"), (later, later))
+    os.utime(last_checkpoint(root, "human"), (later, later))
     assert parts_module.state_of(dog, root, wanted) == "changed"
 
 

@@ -40,7 +40,8 @@ def test_masked_pixels_change_neither_value_nor_gradient() -> None:
     valid[0, 1, 2] = False
     loss = distillation_loss(student, teacher, valid)
     loss.backward()
-    assert student.grad is not None and student.grad[0, :, 1, 2].abs().sum() == 0
+    assert student.grad is not None
+    assert student.grad[0, :, 1, 2].abs().sum() == 0
     spoiled = teacher.clone()
     spoiled[0, :, 1, 2] = 1e6
     assert distillation_loss(student, spoiled, valid).item() == loss.item()
@@ -49,7 +50,8 @@ def test_masked_pixels_change_neither_value_nor_gradient() -> None:
 def test_gradient_is_finite_where_student_equals_teacher() -> None:
     student = torch.ones(1, 2, 2, 2, requires_grad=True)
     distillation_loss(student, torch.ones(1, 2, 2, 2)).backward()
-    assert student.grad is not None and torch.isfinite(student.grad).all()
+    assert student.grad is not None
+    assert torch.isfinite(student.grad).all()
 
 
 def test_the_teacher_gets_no_gradient() -> None:

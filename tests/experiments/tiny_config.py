@@ -1,19 +1,17 @@
-"""A demo small enough for a test: random frozen parts, a configuration that uses them, commands in this process."""
+"""A demo small enough for a test: random frozen parts and a configuration that uses them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.tiny import dife_arguments
 
 
-@pytest.fixture
-def tiny_config(tmp_path: Path) -> Path:
-    """Write a configuration like configs/world/human_dog.yaml with tiny frozen parts."""
-    model = dife_arguments(tmp_path)
+def write_config(folder: Path) -> Path:
+    """Write a configuration like configs/world/human_dog.yaml with tiny frozen parts; return its file."""
+    model = dife_arguments(folder)
     pairs = {"pairs": ["human+dog"], "lists": ["long"], "val_count": 4, "size": 32, "batch_size": 8}
     stream = {
         "generators": model["generators"],
@@ -43,6 +41,6 @@ def tiny_config(tmp_path: Path) -> Path:
         "data": {"class_path": "StyleGAN2Stream", "init_args": stream},
         "trainer": trainer,
     }
-    path = tmp_path / "tiny.yaml"
+    path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path

@@ -1,0 +1,260 @@
+"""Every shipped configuration parses and runs for a few steps; every registered method trains, saves and loads.
+
+A new configuration or method is tested by being there: the configurations are found by folder, the methods by the
+registry. A configuration of a method that this file does not know runs with two steps and two pairs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+
+import dife_lightning
+from dife_lightning import assets, embedders
+from dife_lightning.cli.configs import find_config, list_configs
+from dife_lightning.cli.main import main
+from dife_lightning.data.clicks import WorldClicks
+from dife_lightning.data.images import GeneratorImages
+from dife_lightning.data.stream import StyleGAN2Stream
+from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.methods._base import FloorModule
+from dife_lightning.methods.stylegan2 import StyleGAN2
+from dife_lightning.registry import get_method, list_methods
+from tests.shipped_assets import register_tiny_world
+from tests.tiny import dife_arguments
+
+SETTINGS = {name: yaml.safe_load(find_config(name).read_text()) for name in list_configs()}
+EXPERIMENTS = [name for name, content in SETTINGS.items() if "model" in content]
+PRESETS = [name for name in SETTINGS if name not in EXPERIMENTS]
+STEPS = {
+    "trainer": {
+        "accelerator": "cpu",
+        "max_steps": 2,
+        "val_check_interval": 1,
+        "log_every_n_steps": 1,
+        "check_val_every_n_epoch": None,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+}
+TINY_GAN = {"channels": [8, 8, 8], "z_dim": 8, "w_dim": 8, "mapping_layers": 1}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tiny shipped assets, a small folder of images, and one cache of renders for all tests here."""
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assets, "FOLDER", folder / "assets")
+        patch.setattr(embedders, "_CACHE", {})
+        patch.setenv("DIFE_CACHE", str(folder / "cache"))
+        register_tiny_world(folder)
+        (folder / "images").mkdir()
+        for i in range(4):
+            picture = np.full((20, 24, 3), 60 * i, dtype=np.uint8)
+            Image.fromarray(picture).save(folder / "images" / f"{i}.png")
+        yield folder
+
+
+def short_class(part: dict[str, Any]) -> str:
+    return str(part["class_path"]).rpartition(".")[2]
+
+
+def pairs_shrunk(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return changes that leave two pairs of each set in the `WorldPairs` that a data module holds."""
+    changes = {"val_count": 2, "count": 2, "lists": ["long"], "framings": ["jittered"]}
+    return {"evaluation": {**arguments["evaluation"], "init_args": {**arguments["evaluation"]["init_args"], **changes}}}
+
+
+def shrink_dife(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    model, data = content["model"]["init_args"], content["data"]["init_args"]
+    changes: dict[str, Any] = {
+        "warmup_steps": 1,
+        "pairs": {"refresh_every": 1, "per_refresh": 1, "first": 1, "bank_size": 2, "batch_size": 1},
+        "exploration": {"steps": 1},
+        "distillation": {"statistics_samples": 2},
+        "matching_loss": {"queries": 8},
+    }
+    model_changes = {key: {**model.get(key, {}), **v} if isinstance(v, dict) else v for key, v in changes.items()}
+    data_changes = {"batch_size": len(model["domains"]), **pairs_shrunk(data)}
+    return {"model": model_changes, "data": data_changes}
+
+
+def shrink_stylegan2(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    model: dict[str, Any] = {**TINY_GAN, "max_images": 4}
+    if content["model"]["init_args"].get("init_from"):
+        parent = StyleGAN2(**TINY_GAN, stem=content["model"]["init_args"].get("stem", "rgb"))
+        torch.save({"state_dict": parent.state_dict()}, folder / "parent.ckpt")
+        model["init_from"] = str(folder / "parent.ckpt")
+    data: dict[str, Any] = {"size": 16, "batch_size": 2, "count": 4, "held_out": 2, "num_workers": 0}
+    if "species" not in content["data"]["init_args"]:
+        data["folder"] = str(folder / "images")
+    return {"model": model, "data": data}
+
+
+def shrink_teacher(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    data = content["data"]["init_args"]
+    return {"model": {"width": 8}, "data": {"species": dict.fromkeys(data["species"], 1), **pairs_shrunk(data)}}
+
+
+def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    data = content.get("data") or {"class_path": "WorldPairs"}
+    pairs = {"count": 2, "val_count": 2, "lists": ["long"]}
+    return {"model": {}, "data": pairs if short_class(data) == "WorldPairs" else pairs_shrunk(data["init_args"])}
+
+
+SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+    "DIFE": shrink_dife,
+    "StyleGAN2": shrink_stylegan2,
+    "SurfaceTeacher": shrink_teacher,
+}
+
+
+def tiny_config(name: str, world: Path, path: Path) -> Path:
+    """Write what makes the experiment ``name`` small, to be given after it."""
+    content = SETTINGS[name]
+    changes = SHRINK.get(short_class(content["model"]), shrink_other)(content, world)
+    parts = {
+        part: {"class_path": content[part]["class_path"], "init_args": init_args}
+        for part, init_args in changes.items()
+        if part in content
+    }
+    path.write_text(yaml.safe_dump({**parts, **STEPS}))
+    return path
+
+
+def run(*words: str) -> None:
+    assert main(list(words)) == 0, words
+
+
+def metric_rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_parses_as_it_is_with_and_without_a_trainer_preset(name, capsys):
+    run("fit", "--config", name, "--config", "trainer/cpu", "--print_config")
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert short_class(printed["model"]) == short_class(SETTINGS[name]["model"])
+    assert printed["trainer"]["precision"] == "auto"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_parses_after_an_experiment_and_wins(name, capsys):
+    run("fit", "--config", EXPERIMENTS[0], "--config", name, "--print_config")
+    printed = yaml.safe_load(capsys.readouterr().out)["trainer"]
+    plain = {key: value for key, value in SETTINGS[name]["trainer"].items() if not isinstance(value, dict)}
+    assert plain.items() <= printed.items()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_for_two_steps_and_is_tested(name, world, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cls = short_class(SETTINGS[name]["model"])
+    tiny = tiny_config(name, world, tmp_path / "tiny.yaml")
+    configs = ("--config", name, "--config", str(tiny))
+    scored = "KeypointTransfer" in {short_class(one) for one in SETTINGS[name]["trainer"].get("callbacks", ())}
+    if issubclass(method_class(cls), FloorModule):
+        run("test", *configs, "--out", "out")
+    else:
+        run("fit", *configs, "--run", "short")
+        rows = metric_rows(Path("runs/short/metrics.csv"))
+        losses = [float(value) for row in rows for key, value in row.items() if "loss" in key and value]
+        assert losses
+        assert np.isfinite(losses).all()
+        dife_lightning.load("runs/short/checkpoints/last.ckpt")
+        run("test", *configs, "--ckpt_path", "runs/short/checkpoints/last.ckpt", "--out", "out")
+    if scored:
+        (metrics,) = Path("out").rglob("metrics.json")
+        assert json.loads(metrics.read_text())
+        rows = metric_rows(metrics.with_name("predictions.csv"))
+        assert rows
+        assert np.isfinite([float(row["error"]) for row in rows if row["error"]]).all()
+
+
+def method_class(name: str) -> type[Any]:
+    return next(cls for cls in map(get_method, list_methods()) if cls.__name__ == name)
+
+
+def gan(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    return StyleGAN2(**TINY_GAN, max_images=2), GeneratorImages(folder=str(folder / "images"), size=16, batch_size=2)
+
+
+def dife(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    arguments = dife_arguments(folder, warmup_steps=0)
+    data = StyleGAN2Stream(arguments["generators"], layer=3, size=32, batch_size=2)
+    return get_method("dife")(**arguments), data
+
+
+def teacher(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    return get_method("surface-teacher")(dim=8, width=8, blocks=1), WorldClicks({"human": 2}, batch_size=2)
+
+
+#: Methods whose constructor needs arguments, and the data that they learn from.
+RECIPES = {"stylegan2": gan, "dife": dife, "surface-teacher": teacher}
+
+
+def trainer(**more: Any) -> L.Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return L.Trainer(accelerator="cpu", max_epochs=-1, limit_val_batches=0, **quiet, **more)
+
+
+@torch.no_grad()
+def answers(module: Any, data: WorldPairs) -> Tensor:
+    """What a method is asked for: samples, or points transferred for a batch of pairs."""
+    module.eval()
+    if not hasattr(module, "transfer_batch"):
+        return module.sample(2)
+    return module.transfer_batch(next(iter(data.test_dataloader()[0])))
+
+
+@pytest.fixture(scope="module")
+def two_pairs(world: Path) -> WorldPairs:
+    data = WorldPairs(count=2, lists=["long"], framings=["jittered"], size=32)
+    data.setup("test")
+    return data
+
+
+@pytest.mark.parametrize("name", list_methods())
+def test_every_method_trains_a_step_and_comes_back_from_its_checkpoint(name, world, two_pairs, tmp_path):
+    if name not in RECIPES:
+        module = get_method(name)()
+        found = trainer().predict(module, two_pairs.test_dataloader()[0])
+        assert found is not None
+        points = found[0]
+    else:
+        module, data = RECIPES[name](tmp_path if name == "dife" else world)
+        before = {key: value.clone() for key, value in module.state_dict().items()}
+        runner = trainer(max_steps=2)
+        runner.fit(module, data)
+        trained = [key for key, value in module.state_dict().items() if not torch.equal(value, before[key])]
+        assert trained, f"{name} learnt nothing in a step"
+        runner.save_checkpoint(tmp_path / "a.ckpt")
+        points = answers(module, two_pairs)
+        torch.testing.assert_close(answers(dife_lightning.load(tmp_path / "a.ckpt"), two_pairs), points)
+    assert bool(points.isfinite().all())
+
+
+def test_a_method_that_is_never_fitted_says_so_through_the_command(world, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        main(["fit", "--model", "CopyXY", "--data", "WorldPairs", "--data.count", "2", "--trainer.max_epochs", "1"])
+        == 1
+    )
+    assert "has nothing to learn" in capsys.readouterr().err.splitlines()[-1]
