@@ -254,7 +254,7 @@ def test_every_method_trains_a_step_and_comes_back_from_its_checkpoint(name, wor
 def test_a_method_that_is_never_fitted_says_so_through_the_command(world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert (
-        main(["fit", "--model", "CopyXY", "--data", "WorldPairs", "--data.count", "2", "--trainer.max_epochs", "1"])
+        main(["fit", "--model", "CopyXY", "--data", "WorldPairs", "--data.val_count", "2", "--trainer.max_epochs", "1"])
         == 1
     )
     assert "has nothing to learn" in capsys.readouterr().err.splitlines()[-1]

@@ -43,6 +43,8 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
         # a resumed run goes on in its own folder
         warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty")
+        # a control that goes on from another run's checkpoint writes into a folder of its own
+        warnings.filterwarnings("ignore", message=".*The dirpath has changed")
         # albumentations only warns of an argument that it does not know, and then uses its default
         warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
         try:

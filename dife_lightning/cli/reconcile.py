@@ -73,6 +73,8 @@ def reconcile(
 
 def _same(left: Any, right: Any) -> bool:
     """Compare values that may have become lists on their way through YAML."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
         return len(left) == len(right) and all(_same(a, b) for a, b in zip(left, right, strict=True))
     return bool(left == right)

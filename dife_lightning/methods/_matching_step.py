@@ -37,7 +37,9 @@ def matching_errors(
         key: what the random numbers are a function of, e.g. (seed, step, rank).
     """
     originals, partners = (torch.cat([getattr(p, side) for p in drawn]) for side in ("original", "partner"))
-    numbers = [uniform((len(originals), AFFINE_NUMBERS + COLOR_NUMBERS), *key, side).to(originals.device) for side in "ab"]
+    numbers = [
+        uniform((len(originals), AFFINE_NUMBERS + COLOR_NUMBERS), *key, side).to(originals.device) for side in "ab"
+    ]
     if not options.independent_warps:
         numbers[1] = torch.cat((numbers[0][:, :AFFINE_NUMBERS], numbers[1][:, AFFINE_NUMBERS:]), dim=1)
     first, first_map = warped_view(originals, numbers[0], augment)

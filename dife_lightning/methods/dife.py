@@ -193,7 +193,9 @@ class DIFE(EmbedderModule):
                 continue
             z = normal((self.distillation.statistics_samples, generator.z_dim), self.seed, "statistics", domain)
             parts = [
-                generator.features(generator.map(part.to(self.device), truncation=self.pair_options.truncation), self.layer)
+                generator.features(
+                    generator.map(part.to(self.device), truncation=self.pair_options.truncation), self.layer
+                )
                 for part in z.split(32)
             ]
             features = torch.cat(parts).float()
@@ -340,8 +342,8 @@ class DIFE(EmbedderModule):
 
     def _log(self, losses: dict[str, Tensor], total: Tensor) -> None:
         self.log("train/loss", total, prog_bar=True)
-        self.log_dict({f"train/{name}": loss for name, loss in losses.items()})
-        self.log("train/matching_stage", float(self.stage == "matching"))
+        self.log_dict({f"train/loss_{name}": loss for name, loss in losses.items()})
+        self.log("train/stage", float(self.stage == "matching"))
 
     def _log_shares(self, weighted: dict[str, Tensor]) -> None:
         """Log each loss's share of the gradient at the encoder's last layer; warn where one hardly counts."""
