@@ -116,7 +116,7 @@ def run_tests(options: argparse.Namespace, run: Run, control: Run) -> tuple[dict
         print(f"testing {name} ...", flush=True)
         score(name, module, data, folders[name])
     for name, trained in (("dife-warmup", control), ("dife", run)):
-        folders[name] = trained.folder / "eval" / "test" / "eval"
+        folders[name] = trained.folder / "eval" / "test"
         runs.call(runs.evaluation_words(trained, pairs, lists, count), show=False)
     return folders, data
 

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from dife_lightning.data.pairs import KeypointPairs, PairBatch, pairs_of
@@ -85,5 +86,8 @@ def match_with(pl_module: L.LightningModule, options: MatchingOptions) -> None:
 
 
 def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:
-    """Return the folder for results: ``out_dir``, else ``eval`` in the run's folder."""
-    return Path(out_dir).expanduser() if out_dir else Path(trainer.default_root_dir) / "eval"
+    """Return the folder for results: ``out_dir``, else the command's own folder, ``eval`` below it while fitting."""
+    if out_dir:
+        return Path(out_dir).expanduser()
+    root = Path(trainer.default_root_dir)
+    return root / "eval" if trainer.state.fn == TrainerFn.FITTING else root

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
+from dife_lightning.callbacks._score_table import print_scores
 from dife_lightning.data.pairs import PairBatch
 from dife_lightning.errors import ConfigError
 from dife_lightning.files import write_json
@@ -33,7 +34,7 @@ class KeypointTransfer(L.Callback):
         similarity: ``dot`` (the paper's) or ``cosine``.
         subpixel: refine below a cell (ours; see :func:`~dife_lightning.matching.transfer`).
         protocols: landmark sets to report; the first one decides.
-        out_dir: where a test writes; ``<run folder>/eval`` if None.
+        out_dir: where a test writes; the command's folder if None.
         pictures: pairs of each test set to draw; 0 for no pictures.
         val_pictures: pairs of each validation set to draw, each time over the last ones.
         resamples: bootstrap draws behind each confidence interval.
@@ -159,6 +160,7 @@ class KeypointTransfer(L.Callback):
         )
         write_predictions(folder / "predictions.csv", table)
         write_json(folder / "metrics.json", {"rows": rows, **self._circumstances(trainer)})
+        print_scores(rows, folder)
 
     def _method(self, pl_module: L.LightningModule) -> str:
         return self.method or method_name(type(pl_module)) or type(pl_module).__name__

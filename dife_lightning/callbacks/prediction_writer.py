@@ -33,7 +33,7 @@ class PredictionWriter(L.Callback):
         similarity: ``dot`` or ``cosine``.
         subpixel: refine below a cell.
         protocol: landmark set to write.
-        out_dir: where to write; ``<run folder>/eval`` if None.
+        out_dir: where to write; the command's folder if None.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from dife_lightning.callbacks.best_and_last import checkpoints_for
 from dife_lightning.callbacks.nan_guard import StopOnNaN
+from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.cli.configs import option_value, resolve_configs
 from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.parser_errors import explain
@@ -37,7 +38,7 @@ _FOLDER_VARIABLE = "DIFE_RUN_FOLDER"
 def run_verb(verb: str, args: list[str]) -> int:
     """Run one of Lightning's verbs and return the exit code."""
     args, names = resolve_configs(args)
-    args, names = _with_config_of_run(args, names)
+    args, names = _with_config_of_run(verb, args, names)
     import_all("methods", "datasets", "data", "callbacks")
     with quiet(), clear_weights_error():
         DifeCLI(verb, args, names).close()
@@ -89,6 +90,8 @@ class DifeCLI(LightningCLI):
         super()._add_subcommands(parser, **kwargs)
         for name, subparser in self._subcommand_parsers.items():
             (_add_fit_options if name == "fit" else _add_evaluation_options)(subparser)
+            if name in ("validate", "test"):
+                subparser.set_defaults(verbose=False)  # KeypointTransfer prints one table instead of one per set
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: with defaults, and without them to know what the user said."""
@@ -213,6 +216,8 @@ class DifeCLI(LightningCLI):
             extra.append(StopOnNaN())
             if config["enable_checkpointing"] is not False:
                 extra.append(checkpoints_for(self.model, self.folder))
+        if self.verb == "predict" and not any(isinstance(callback, PredictionWriter) for callback in own):
+            extra.append(PredictionWriter())
         plugins = _as_list(config.get("plugins"))
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
@@ -252,12 +257,14 @@ def _add_evaluation_options(parser: LightningArgumentParser) -> None:
     parser.add_argument("--runs_root", type=str, default="runs", help="Folder of results that belong to no run.")
 
 
-def _with_config_of_run(args: list[str], names: list[str]) -> tuple[list[str], list[str]]:
+def _with_config_of_run(verb: str, args: list[str], names: list[str]) -> tuple[list[str], list[str]]:
     """Let ``--ckpt_path runs/x`` alone bring the settings of that run."""
     run = run_of_checkpoint(option_value(args, "--ckpt_path"))
     if names or run is None or option_value(args, "--model") is not None:
         return args, names
-    return ["--config", str(run / RESOLVED), *args], names
+    # scores are computed in full precision, whatever the run was trained in
+    precision = [] if verb == "fit" else ["--trainer.precision=auto"]
+    return ["--config", str(run / RESOLVED), *precision, *args], names
 
 
 def _evaluation_folder(run: Path | None, verb: str, stem: str | None) -> Path:

@@ -75,7 +75,8 @@ class MatchingLossOptions:
         reduction: as in ``DistillationOptions``.
         queries: source cells drawn per step; None takes all.
         chunk: source cells per slice, to bound memory; None takes all at once.
-        stop_gradient: ``original`` lets no gradient into the original's embedding (official code), ``none`` trains both.
+        stop_gradient: ``original`` lets no gradient into the original's embedding (official code), ``none`` trains
+            both.
         symmetric: match partner -> original as well.
         independent_warps: warp both images of a pair for themselves instead of by one affine.
     """
@@ -173,3 +174,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def check_settings(
+    domains: dict[str, int], generators: dict[str, str], weights: dict[str, float], warmup_steps: int
+) -> None:
+    """Refuse settings that make no sense, in one line each."""
+    if not domains:
+        raise ConfigError("domains is empty; name at least one, for example {human: 64, dog: 64}")
+    missing = [d for d in domains if d not in generators]
+    if missing:
+        raise ConfigError(f"domain '{missing[0]}' has no generator; add generators.{missing[0]}: a name or file")
+    for name, value in weights.items():
+        if not value >= 0:
+            raise ConfigError(f"{name} is {value}; a weight must be 0 (leave the loss out) or above")
+    if not any(weights.values()):
+        raise ConfigError("all lambdas are 0, so there is nothing to learn; set at least one above 0")
+    if not weights["lambda_k2"] and (weights["lambda_m1"] or weights["lambda_m2"]):
+        raise ConfigError("lambda_k2 is 0: pseudo-pairs need trained converters; set lambda_m1 and lambda_m2 to 0 too")
+    if warmup_steps < 0:
+        raise ConfigError(f"warmup_steps is {warmup_steps}; expected 0 or more")

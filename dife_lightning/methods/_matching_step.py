@@ -55,9 +55,10 @@ def matching_errors(
     errors: list[list[Tensor]] = [[] for _ in drawn]
     for a, b, map_a, map_b in views:
         truth, valid = warp_correspondence(map_a, map_b, options.side, size)
-        parts = zip(*(t.split(counts) for t in (a, b, truth, valid)), strict=True)
-        for slot, part in zip(errors, parts, strict=True):
-            slot.append(_error(*part, options, queries))
+        start = 0
+        for slot, count in zip(errors, counts, strict=True):
+            rows = slice(start, start := start + count)
+            slot.append(_error(a[rows], b[rows], truth[rows], valid[rows], options, queries))
     return [torch.stack(parts).mean() for parts in errors]
 
 

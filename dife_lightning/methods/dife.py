@@ -35,8 +35,10 @@ from dife_lightning.methods._dife_options import (
     OptimizerOptions,
     PairOptions,
     as_options,
+    check_settings,
     plain,
 )
+from dife_lightning.methods._gradient_share import gradient_shares
 from dife_lightning.methods._matching_step import matching_errors
 from dife_lightning.methods._schedule import make_optimizer, step_plateau
 from dife_lightning.nn.converter import Converters
@@ -114,7 +116,7 @@ class DIFE(EmbedderModule):
         given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         self.save_hyperparameters({**given, "init_from": None})
-        _check(domains, generators, {k: v for k, v in given.items() if k.startswith("lambda_")}, warmup_steps)
+        check_settings(domains, generators, {k: v for k, v in given.items() if k.startswith("lambda_")}, warmup_steps)
         self.domains, self.generator_names, self.teacher_name = dict(domains), dict(generators), teacher
         self.layer, self.size, self.dim, self.warmup_steps = layer, size, dim, warmup_steps
         self.weights = {"k1": lambda_k1, "k2": lambda_k2, "m1": lambda_m1, "m2": lambda_m2}
@@ -346,17 +348,10 @@ class DIFE(EmbedderModule):
         self.log("train/stage", float(self.stage == "matching"))
 
     def _log_shares(self, weighted: dict[str, Tensor]) -> None:
-        """Log each loss's share of the gradient at the encoder's last layer; warn where one hardly counts."""
-        last = self.encoder.output_layers[-1][-1].weight
-        norms = {
-            name: torch.autograd.grad(loss, last, retain_graph=True)[0].norm() if loss.requires_grad else loss * 0
-            for name, loss in weighted.items()
-        }
-        total = torch.stack(list(norms.values())).sum().clamp(min=1e-12)
-        for name, norm in norms.items():
-            share = float(norm / total)
+        """Log each loss's share of the gradient; warn where one hardly counts."""
+        for name, share in gradient_shares(weighted, self.encoder.last_weight).items():
             self.log(f"train/share_{name}", share)
-            if share < 0.01 and self.weights[name]:
+            if share < 0.01:
                 rank_zero_warn(
                     f"loss {name} gives {share:.2%} of the gradient at step {self.global_step}; "
                     f"raise lambda_{name} (now {self.weights[name]:g}) or set it to 0"
@@ -368,20 +363,3 @@ class DIFE(EmbedderModule):
             self.log(f"{name}_start_distance", pairs.start_distance.mean())
             self.log(f"{name}_distance", pairs.distance.mean())
             self.log(f"{name}_w_distance", pairs.w_distance.mean())
-
-
-def _check(domains: dict[str, int], generators: dict[str, str], weights: dict[str, float], warmup_steps: int) -> None:
-    if not domains:
-        raise ConfigError("domains is empty; name at least one, for example {human: 64, dog: 64}")
-    missing = [d for d in domains if d not in generators]
-    if missing:
-        raise ConfigError(f"domain '{missing[0]}' has no generator; add generators.{missing[0]}: a name or file")
-    for name, value in weights.items():
-        if not value >= 0:
-            raise ConfigError(f"{name} is {value}; a weight must be 0 (leave the loss out) or above")
-    if not any(weights.values()):
-        raise ConfigError("all lambdas are 0, so there is nothing to learn; set at least one above 0")
-    if not weights["lambda_k2"] and (weights["lambda_m1"] or weights["lambda_m2"]):
-        raise ConfigError("lambda_k2 is 0: pseudo-pairs need trained converters; set lambda_m1 and lambda_m2 to 0 too")
-    if warmup_steps < 0:
-        raise ConfigError(f"warmup_steps is {warmup_steps}; expected 0 or more")

@@ -161,6 +161,11 @@ class HourglassEncoder(nn.Module):
             x = refined
         return out if self.normscale is None else F.normalize(out.float(), dim=1) * self.normscale
 
+    @property
+    def last_weight(self) -> nn.Parameter:
+        """The weight of the last convolution, through which every gradient enters the encoder."""
+        return self.get_parameter(f"output_layers.{len(self.output_layers) - 1}.{5 if self.keep_size else 4}.weight")
+
     def count_parameters(self) -> int:
         """Return the number of trainable values."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)

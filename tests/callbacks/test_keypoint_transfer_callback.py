@@ -93,7 +93,7 @@ def test_a_test_writes_rows_that_the_predictions_confirm(trainer, blobs, offset_
 def test_results_record_both_lists_and_all_switches(trainer, blobs, offset_matcher, tmp_path):
     runner = trainer(KeypointTransfer(similarity="cosine", subpixel=True, pictures=0, resamples=100))
     runner.test(offset_matcher(), datamodule=blobs(), verbose=False)
-    result = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    result = json.loads((tmp_path / "metrics.json").read_text())
     assert set(result["lists"]) == {"val", "test"}
     assert result["switches"]["similarity"] == "cosine"
     assert result["switches"]["subpixel"] is True

@@ -16,8 +16,8 @@ def written(trainer, blobs, offset_matcher, tmp_path):
     def run(**options):
         method = offset_matcher()
         trainer(PredictionWriter(**options), KeypointTransfer()).predict(method, datamodule=blobs())
-        with open(tmp_path / "eval" / "keypoints.csv", newline="") as file:
-            return method, json.loads((tmp_path / "eval" / "keypoints.json").read_text()), list(csv.DictReader(file))
+        with open(tmp_path / "keypoints.csv", newline="") as file:
+            return method, json.loads((tmp_path / "keypoints.json").read_text()), list(csv.DictReader(file))
 
     return run
 

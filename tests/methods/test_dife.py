@@ -68,7 +68,8 @@ def test_one_fit_runs_both_stages_and_fills_the_bank(arguments: dict[str, Any], 
     assert set(model.bank.pairs) == {("human", "human"), ("dog", "dog"), ("human", "dog"), ("dog", "human")}
     assert all(len(p) == 4 for p in model.bank.pairs.values())
     changed = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
-    assert any(k.startswith("encoder.") for k in changed) and any(k.startswith("converters.dog") for k in changed)
+    assert any(k.startswith("encoder.") for k in changed)
+    assert any(k.startswith("converters.dog") for k in changed)
     saved = torch.load(tmp_path / "checkpoints" / "warmup.ckpt", weights_only=True)
     assert saved["global_step"] == 2
 
@@ -102,7 +103,8 @@ def test_a_deep_copy_shares_the_frozen_parts(arguments: dict[str, Any]) -> None:
 
     model, _ = ready(arguments)
     twin = copy.deepcopy(model)
-    assert twin.generators["dog"] is model.generators["dog"] and twin.teacher is model.teacher
+    assert twin.generators["dog"] is model.generators["dog"]
+    assert twin.teacher is model.teacher
     assert twin.encoder is not model.encoder
 
 
@@ -115,7 +117,8 @@ def test_exploration_runs_the_generator_only_up_to_the_tap(arguments: dict[str, 
         block.register_forward_hook(lambda *_a, name=name: calls.__setitem__(name, calls.get(name, 0) + 1))
     model.make_pairs("human", "dog", 2, drawing=0)
     steps = arguments["exploration"]["steps"] + 1
-    assert calls["b16"] == steps + 1 and calls["b32"] == 1  # the image is made once, at the end
+    assert calls["b16"] == steps + 1
+    assert calls["b32"] == 1
 
 
 def test_pairs_start_and_end_with_what_made_them(arguments: dict[str, Any]) -> None:
@@ -123,7 +126,8 @@ def test_pairs_start_and_end_with_what_made_them(arguments: dict[str, Any]) -> N
     pairs = model.make_pairs("human", "dog", 2, drawing=7)
     again = model.make_pairs("human", "dog", 2, drawing=7)
     other = model.make_pairs("human", "dog", 2, drawing=8)
-    assert torch.equal(pairs.original, again.original) and torch.equal(pairs.partner, again.partner)
+    assert torch.equal(pairs.original, again.original)
+    assert torch.equal(pairs.partner, again.partner)
     assert not torch.equal(pairs.original, other.original)
     assert pairs.index.tolist() == [7, 7]
     image = model.generators["dog"].image(pairs.partner_w).clamp(-1, 1)
@@ -272,8 +276,11 @@ def test_the_shares_of_the_gradient_add_up_and_small_ones_warn(arguments: dict[s
 def test_the_rate_is_level_in_the_warmup_and_falls_to_the_end() -> None:
     options = OptimizerOptions(schedule="cosine", final=0.1, rise=4)
     factors = [rate_factor(s, options, 10, 20) for s in range(21)]
-    assert factors[0] == 0.25 and factors[3:10] == [1.0] * 7
-    assert factors[10] == pytest.approx(1) and factors[15] == pytest.approx(0.55) and factors[20] == pytest.approx(0.1)
+    assert factors[0] == 0.25
+    assert factors[3:10] == [1.0] * 7
+    assert factors[10] == pytest.approx(1)
+    assert factors[15] == pytest.approx(0.55)
+    assert factors[20] == pytest.approx(0.1)
     plain = OptimizerOptions(schedule="constant")
     assert {rate_factor(s, plain, 10, 20) for s in range(21)} == {1.0}
 
@@ -307,4 +314,5 @@ def test_three_domains_give_all_ordered_pairs(tmp_path: Path) -> None:
 
 def test_the_latent_batch_moves_as_one(arguments: dict[str, Any]) -> None:
     batch = LatentStream({"a": 4}, 2).batch(0).to("cpu")
-    assert isinstance(batch, LatentBatch) and batch.z["a"].shape == (2, 4)
+    assert isinstance(batch, LatentBatch)
+    assert batch.z["a"].shape == (2, 4)

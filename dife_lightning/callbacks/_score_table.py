@@ -1,0 +1,34 @@
+"""The table that a test prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Console | None = None) -> None:
+    """Print the rows of ``metrics.json``, one line each, and where they were written.
+
+    Args:
+        rows: as in ``metrics.json``.
+        folder: where that file is.
+        console: where to print; standard output if None.
+    """
+    console = console or Console()
+    table = Table(title=f"{rows[0]['method']}: key-point transfer, px of a 70-px crop (lower is better)")
+    for name in ("pair", "list", "framing", "protocol"):
+        table.add_column(name)
+    for name in ("error", "95 % interval", "swapped", "PCK 0.1", "pairs"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        low, high = row["ci95"]
+        table.add_row(
+            row["pair"], row["list"], row["framing"], row["protocol"], f"{row['pixel_error']:.2f}",
+            f"{low:.2f} - {high:.2f}", f"{row['swap_rate']:.1%}", f"{row['pck_image_10']:.1%}", str(row["pairs"]),
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"{folder}/metrics.json, predictions.csv", soft_wrap=True)
