@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -40,6 +41,9 @@ class WorldFaces:
     Raises:
         ConfigError: unknown species, split or framing, a count under 1, a size under 8 or a negative seed.
     """
+
+    #: Landmark scheme of all items (see ``dife_lightning.schemes``).
+    scheme: ClassVar[str] = "animalweb-9"
 
     def __init__(
         self,
