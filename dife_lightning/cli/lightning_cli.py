@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from dife_lightning.callbacks.best_and_last import checkpoints_for
+from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.cli.configs import option_value, resolve_configs
@@ -90,8 +91,6 @@ class DifeCLI(LightningCLI):
         super()._add_subcommands(parser, **kwargs)
         for name, subparser in self._subcommand_parsers.items():
             (_add_fit_options if name == "fit" else _add_evaluation_options)(subparser)
-            if name in ("validate", "test"):
-                subparser.set_defaults(verbose=False)  # KeypointTransfer prints one table instead of one per set
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: with defaults, and without them to know what the user said."""
@@ -145,9 +144,16 @@ class DifeCLI(LightningCLI):
             raise UsageError("trainer.default_root_dir is set by dife; use --runs_root, --run or --out.")
         if trainer.precision == "auto":
             trainer.precision = self._choose_precision()
+        if self.verb == "test" and self._prints_its_own_table():
+            self.settings.verbose = False
         self.folder, self.resumed = self._make_folder()
         trainer.default_root_dir = str(self.folder)  # callbacks write their results below it
         trainer.logger = self._logger_settings(trainer.logger)
+
+    def _prints_its_own_table(self) -> bool:
+        """Return whether a callback prints one table of all sets, so that Lightning's one per set can go."""
+        callbacks = [entry.get("class_path", "") for entry in _as_list(self.settings.trainer.callbacks)]
+        return any(path.endswith(f".{KeypointTransfer.__name__}") for path in callbacks)
 
     def _refuse_untrained(self) -> None:
         cls = _import_class(self.settings.model.class_path)

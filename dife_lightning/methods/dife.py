@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -65,6 +66,8 @@ class DIFE(EmbedderModule):
         layer: tapped layer in the paper's numbers.
         size: side of the encoder's images.
         dim: channels n of the embedding; the teacher's.
+        unit_length: ``embed`` returns unit vectors, so that a search by dot product compares as equation 4 does (and as
+            the surface teacher's, which are unit vectors, are compared). Official code: False.
         lambda_k1: weight of the distillation from the surface teacher (equation 1; paper 1e-2).
         lambda_k2: weight of the distillation from the generators' features (equation 2; paper 1).
         lambda_m1: weight of the matching within a species (equation 5; paper 1e-2).
@@ -96,6 +99,7 @@ class DIFE(EmbedderModule):
         layer: int = 7,
         size: int = 96,
         dim: int = 16,
+        unit_length: bool = False,
         lambda_k1: float = 1e-2,
         lambda_k2: float = 1.0,
         lambda_m1: float = 1e-2,
@@ -119,6 +123,7 @@ class DIFE(EmbedderModule):
         check_settings(domains, generators, {k: v for k, v in given.items() if k.startswith("lambda_")}, warmup_steps)
         self.domains, self.generator_names, self.teacher_name = dict(domains), dict(generators), teacher
         self.layer, self.size, self.dim, self.warmup_steps = layer, size, dim, warmup_steps
+        self.unit_length = unit_length
         self.weights = {"k1": lambda_k1, "k2": lambda_k2, "m1": lambda_m1, "m2": lambda_m2}
         self.distillation = as_options(DistillationOptions, distillation)
         self.matching_loss = as_options(MatchingLossOptions, matching_loss)
@@ -142,10 +147,11 @@ class DIFE(EmbedderModule):
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H, W), float32."""
-        return self.encoder(images).float()
+        embedding = self.encoder(images).float()
+        return F.normalize(embedding, dim=1) if self.unit_length else embedding
 
     def convert(self, embedding: Tensor, domain: str) -> Tensor:
-        """Map the embedding (B, dim, h, w) to the (normalised) feature space (B, n_d, h, w) of ``domain``."""
+        """Map the encoder's embedding (B, dim, h, w) to the (normalised) feature space (B, n_d, h, w) of ``domain``."""
         if self.converter_side is not None:
             embedding = resize_maps(embedding, self.converter_side)
         return self.converters(embedding, domain)

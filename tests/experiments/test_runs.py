@@ -94,8 +94,11 @@ def test_a_failing_command_is_one_line_and_exit_code_1(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals to a single process")
-def test_an_interrupt_of_the_demo_alone_also_ends_its_command(monkeypatch):
+def test_an_interrupt_of_the_demo_alone_also_ends_its_command(monkeypatch, request):
     monkeypatch.setattr(runs, "GRACE", 1.0)
+    # a shell starts its background jobs with SIGINT ignored, and the handler is inherited
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     started: list[subprocess.Popen[str]] = []
     real = subprocess.Popen
 
