@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ class DomainBatch:
     valid: Tensor
     w: Tensor
 
+    def first(self, count: int) -> DomainBatch:
+        """Return the first ``count`` samples."""
+        return DomainBatch(*(getattr(self, field.name)[:count] for field in fields(self)))
+
 
 @dataclass
 class StreamBatch:
@@ -39,6 +43,10 @@ class StreamBatch:
     def __len__(self) -> int:
         """Return the number of samples per domain."""
         return len(self.index)
+
+    def first(self, count: int) -> StreamBatch:
+        """Return the first ``count`` samples of each domain."""
+        return StreamBatch(self.index[:count], {d: samples.first(count) for d, samples in self.domains.items()})
 
 
 @dataclass

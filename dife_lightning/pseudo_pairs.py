@@ -32,6 +32,8 @@ class PseudoPairs:
         start_distance: (N,) feature distance where the exploration started.
         distance: (N,) feature distance where it ended.
         w_distance: (N,) distance of ``partner_w`` to the mean w.
+        residual: (N, h, h) per cell of the tapped layer, how far the partner's features are from what was wanted, from
+            0 (equal) to 1 (nothing in common); large where the images share no geometry, as in the background.
     """
 
     original: Tensor
@@ -42,6 +44,7 @@ class PseudoPairs:
     start_distance: Tensor
     distance: Tensor
     w_distance: Tensor
+    residual: Tensor
 
     def __len__(self) -> int:
         """Return N."""
@@ -118,11 +121,25 @@ def synthesize_pairs(
     goal = resize_maps(wanted(original).float(), target.layer_shape(layer)[1], "nearest")
     start = target.map(z, truncation=truncation)[:, 0] if same_z else target.mean_w.expand(len(z), -1)
     found = explore(target, layer, goal, start, target.mean_w, exploration, normalize)
-    partner = _to_size(target.image(found.w), size)
+    image, features = target.synthesize(found.w, layer)
+    partner, residual = _to_size(image, size), relative_residual(normalize(features.float()), goal)
     index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
     return PseudoPairs(
-        original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance
+        original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance, residual
     )
+
+
+def relative_residual(found: Tensor, wanted: Tensor) -> Tensor:
+    """Distance of two feature maps (N, C, h, h) per cell, over the sum of their lengths: (N, h, h) in [0, 1]."""
+    distance = (found - wanted).norm(dim=1)
+    return distance / (found.norm(dim=1) + wanted.norm(dim=1)).clamp(min=1e-6)
+
+
+def most_reliable(residual: Tensor, share: float) -> Tensor:
+    """Return (N, h, h) bool: the ``share`` of each pair's cells whose ``residual`` (N, h, h) is smallest."""
+    count = max(1, round(share * residual[0].numel()))
+    limit = residual.flatten(1).kthvalue(count, dim=1).values
+    return residual <= limit[:, None, None]
 
 
 def _to_size(images: Tensor, size: int) -> Tensor:

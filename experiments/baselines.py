@@ -54,7 +54,7 @@ def baselines(teacher: str) -> dict[str, L.LightningModule]:
 
 def score(name: str, module: L.LightningModule, data: WorldPairs, folder: Path) -> None:
     """Test one method and write ``metrics.json`` and ``predictions.csv`` into ``folder``, as `dife test` does."""
-    callback = KeypointTransfer(out_dir=str(folder), method=name, pictures=0)
+    callback = KeypointTransfer(out_dir=str(folder), method=name, pictures=0, table=False)
     with quiet(), _no_notes():
         trainer = L.Trainer(
             accelerator="cpu",

@@ -19,16 +19,20 @@ def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Conso
         console: where to print; standard output if None.
     """
     console = console or Console()
-    table = Table(title=f"{rows[0]['method']}: key-point transfer, px of a 70-px crop (lower is better)")
+    table = Table(
+        title=f"{rows[0]['method']}: key-point transfer, px of a 70-px crop",
+        caption="95 %: interval over pairs; swap: left taken for right; PCK: share within 0.1 of the side",
+        padding=(0, 0),
+    )
     for name in ("pair", "list", "framing", "protocol"):
-        table.add_column(name)
-    for name in ("error", "95 % interval", "swapped", "PCK 0.1", "pairs"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("error", "95 %", "swap", "PCK", "pairs"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         low, high = row["ci95"]
         table.add_row(
             row["pair"], row["list"], row["framing"], row["protocol"], f"{row['pixel_error']:.2f}",
-            f"{low:.2f} - {high:.2f}", f"{row['swap_rate']:.1%}", f"{row['pck_image_10']:.1%}", str(row["pairs"]),
+            f"{low:.2f}-{high:.2f}", f"{row['swap_rate']:.0%}", f"{row['pck_image_10']:.0%}", str(row["pairs"]),
         )  # fmt: skip
     console.print(table)
     console.print(f"{folder}/metrics.json, predictions.csv", soft_wrap=True)

@@ -39,6 +39,7 @@ class KeypointTransfer(L.Callback):
         val_pictures: pairs of each validation set to draw, each time over the last ones.
         resamples: bootstrap draws behind each confidence interval.
         seed: of the bootstrap.
+        table: print the scores of a test.
         method: name in the results; the method's registered name if None.
     """
 
@@ -52,6 +53,7 @@ class KeypointTransfer(L.Callback):
         val_pictures: int = 4,
         resamples: int = 2000,
         seed: int = 0,
+        table: bool = True,
         method: str | None = None,
     ) -> None:
         super().__init__()
@@ -62,6 +64,7 @@ class KeypointTransfer(L.Callback):
             raise ConfigError(f"{found}: expected one protocol or more, pictures >= 0, resamples >= 100")
         self.out_dir, self.pictures, self.val_pictures = out_dir, pictures, val_pictures
         self.resamples, self.seed, self.method = resamples, seed, method
+        self.table = table
         self._sets: list[TransferCollector] = []
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -160,7 +163,8 @@ class KeypointTransfer(L.Callback):
         )
         write_predictions(folder / "predictions.csv", table)
         write_json(folder / "metrics.json", {"rows": rows, **self._circumstances(trainer)})
-        print_scores(rows, folder)
+        if self.table:
+            print_scores(rows, folder)
 
     def _method(self, pl_module: L.LightningModule) -> str:
         return self.method or method_name(type(pl_module)) or type(pl_module).__name__

@@ -53,6 +53,8 @@ class DistillationOptions:
         normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over generator samples;
             ``none`` leaves the scale of the generator.
         statistics_samples: generator samples behind the channel statistics.
+        matching_images: images per domain that are distilled in a step of the matching stage (official code: 1, so that
+            a step has 12 images in all); None distils the whole batch.
     """
 
     reduction: Literal["mean", "sum"] = "mean"
@@ -60,6 +62,11 @@ class DistillationOptions:
     mask: bool = True
     normalize_features: Literal["channel", "none"] = "channel"
     statistics_samples: int = 256
+    matching_images: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.matching_images is not None and self.matching_images < 1:
+            raise ConfigError(f"distillation.matching_images is {self.matching_images}; expected 1 or more, or null")
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class MatchingLossOptions:
             both.
         symmetric: match partner -> original as well.
         independent_warps: warp both images of a pair for themselves instead of by one affine.
+        reliable: share of a pair's cells that are matched, those first where the partner's features came out as wanted;
+            1 takes all. Backgrounds share no geometry, and nothing says where the face is.
     """
 
     weights: Literal["softmax", "windowed", "dve", "literal"] = "softmax"
@@ -92,8 +101,11 @@ class MatchingLossOptions:
     stop_gradient: Literal["original", "none"] = "original"
     symmetric: bool = False
     independent_warps: bool = False
+    reliable: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.reliable <= 1:
+            raise ConfigError(f"matching_loss.reliable is {self.reliable}; expected a share above 0 and up to 1")
         if self.weights not in WEIGHTS:
             raise ConfigError(f"matching_loss.weights '{self.weights}': {did_you_mean(self.weights, WEIGHTS)}")
 

@@ -14,7 +14,7 @@ from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions
 from dife_lightning.geometry import channels_last, resize_maps, sampling_grid, warp, warp_correspondence
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._dife_options import MatchingLossOptions
-from dife_lightning.pseudo_pairs import PseudoPairs
+from dife_lightning.pseudo_pairs import PseudoPairs, most_reliable
 from dife_lightning.randomness import torch_generator, uniform
 
 Key = tuple[int, ...]
@@ -53,8 +53,13 @@ def matching_errors(
         views.append((target, source, second_map, first_map))
     counts, size, queries = [len(p) for p in drawn], originals.shape[-1], _queries(options, key, originals.device)
     errors: list[list[Tensor]] = [[] for _ in drawn]
+    reliable = None
+    if options.reliable < 1:
+        reliable = most_reliable(torch.cat([p.residual for p in drawn]), options.reliable)
     for a, b, map_a, map_b in views:
         truth, valid = warp_correspondence(map_a, map_b, options.side, size)
+        if reliable is not None:
+            valid = valid & _warped_mask(reliable, map_a, options.side, size)
         start = 0
         for slot, count in zip(errors, counts, strict=True):
             rows = slice(start, start := start + count)
@@ -68,6 +73,11 @@ def warped_view(images: Tensor, numbers: Tensor, augment: AugmentOptions) -> tup
     affine = draw_affine(numbers, augment, size, size)
     warped = warp(images, sampling_grid(affine, size, size, size, size), augment.padding)
     return color_jitter(warped, numbers[:, AFFINE_NUMBERS:], augment), affine
+
+
+def _warped_mask(mask: Tensor, affine: Tensor, side: int, size: int) -> Tensor:
+    """Warp (P, h, h) bool, of the shared geometry, by ``affine`` (in pixels of ``size``) to (P, side, side)."""
+    return warp(mask[:, None].float(), sampling_grid(affine, side, side, size, size), "zeros")[:, 0] > 0.5
 
 
 def _queries(options: MatchingLossOptions, key: Key, device: torch.device) -> Tensor | None:

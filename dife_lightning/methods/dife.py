@@ -147,7 +147,7 @@ class DIFE(EmbedderModule):
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H, W), float32."""
-        embedding = self.encoder(images).float()
+        embedding = self.encoder(channels_last(images)).float()
         return F.normalize(embedding, dim=1) if self.unit_length else embedding
 
     def convert(self, embedding: Tensor, domain: str) -> Tensor:
@@ -227,8 +227,10 @@ class DIFE(EmbedderModule):
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
         """One step: distil; in the matching stage also match pseudo-pairs."""
-        losses = self.distill(batch)
-        if self.stage == "matching" and (self.weights["m1"] or self.weights["m2"]):
+        matching = self.stage == "matching" and bool(self.weights["m1"] or self.weights["m2"])
+        count = self.distillation.matching_images
+        losses = self.distill(batch.first(count) if matching and count else batch)
+        if matching:
             self.refresh_pairs(self.global_step - self.warmup_steps)
             losses |= self.match()
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}

@@ -316,3 +316,62 @@ def test_the_latent_batch_moves_as_one(arguments: dict[str, Any]) -> None:
     batch = LatentStream({"a": 4}, 2).batch(0).to("cpu")
     assert isinstance(batch, LatentBatch)
     assert batch.z["a"].shape == (2, 4)
+
+
+def test_only_the_reliable_cells_of_a_pair_are_matched() -> None:
+    from dife_lightning.pseudo_pairs import most_reliable, relative_residual
+
+    found, wanted = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    wanted[:, :, :2] = found[:, :, :2]
+    wanted[:, :, 3] = -found[:, :, 3]
+    residual = relative_residual(found, wanted)
+    assert residual[:, :2].abs().max() < 1e-6
+    torch.testing.assert_close(residual[:, 3], torch.ones(3, 4))
+    reliable = most_reliable(residual, 0.5)
+    assert reliable[:, :2].all()
+    assert not reliable[:, 2:].any()
+    assert most_reliable(torch.rand(3, 4, 4), 1.0).all()
+
+
+def test_unreliable_cells_change_no_matching_loss(arguments: dict[str, Any]) -> None:
+    from dife_lightning.methods._dife_options import MatchingLossOptions
+    from dife_lightning.methods._matching_step import matching_errors
+
+    model, _ = ready(arguments)
+    pairs = model.make_pairs("human", "dog", 2, drawing=0)
+    pairs.residual = torch.zeros(2, 16, 16)
+    pairs.residual[:, :, 8:] = 1
+    still = AugmentOptions(rotation=0, scale_min=1, scale_max=1, shift=0, color_probability=0)
+    spoiled = pairs.rows(slice(None))
+    spoiled.original = pairs.original.clone()
+
+    def encode(images: Tensor) -> Tensor:  # looks at single pixels, so that a change stays where it is
+        return torch.cat((images, images.square()), dim=1)
+
+    options = MatchingLossOptions(side=16, reliable=0.5, queries=None)
+    spoiled.original[:, :, :, 16:] += 3
+    whole, half = (matching_errors(encode, [p], options, still, (0,))[0] for p in (pairs, spoiled))
+    torch.testing.assert_close(whole, half)
+    everything = MatchingLossOptions(side=16)
+    before, after = (matching_errors(encode, [p], everything, still, (0,))[0] for p in (pairs, spoiled))
+    assert not torch.isclose(before, after)
+
+
+def test_the_matching_stage_may_distil_fewer_images(arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = ready(arguments | {"distillation": {"matching_images": 1, "statistics_samples": 8}})
+    seen: list[int] = []
+    real = model.distill
+    monkeypatch.setattr(model, "distill", lambda b: seen.append(len(b)) or real(b))
+    model._trainer = None
+    for step in (0, arguments["warmup_steps"]):
+        monkeypatch.setattr(type(model), "global_step", step, raising=False)
+        model.training_step(batch, 0)
+    assert seen == [2, 1]
+
+
+def test_unit_length_is_an_option_of_the_embedding(arguments: dict[str, Any]) -> None:
+    images = torch.rand(1, 3, 32, 32)
+    unit = DIFE(**arguments | {"unit_length": True}).eval()
+    assert torch.allclose(unit.embed(images).norm(dim=1), torch.ones(1, 32, 32), atol=1e-5)
+    plain = DIFE(**arguments).eval()
+    assert not torch.allclose(plain.embed(images).norm(dim=1), torch.ones(1, 32, 32), atol=1e-2)

@@ -1,0 +1,44 @@
+"""The DIFE configurations of the world differ in their domains and pairs, and in nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "world"
+SPECIES = {
+    "human_dog": ["human", "dog"],
+    "human_cat": ["human", "cat"],
+    "dog_cat": ["dog", "cat"],
+    "human_dog_cat": ["human", "dog", "cat"],
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", SPECIES)
+def test_model_stream_and_pairs_name_the_same_species(name: str) -> None:
+    config, species = read(name), SPECIES[name]
+    model, data = config["model"]["init_args"], config["data"]["init_args"]
+    assert list(model["domains"]) == list(model["generators"]) == list(data["generators"]) == species
+    assert model["generators"] == data["generators"] == {s: f"world/{s}" for s in species}
+    assert (model["layer"], model["size"]) == (data["layer"], data["size"])
+    pairs = data["evaluation"]["init_args"]["pairs"]
+    assert pairs == [f"{a}+{b}" for i, a in enumerate(species) for b in species[i + 1 :]]
+
+
+@pytest.mark.parametrize("name", list(SPECIES)[1:])
+def test_all_other_settings_are_those_of_human_and_dog(name: str) -> None:
+    def rest(config: dict[str, Any]) -> dict[str, Any]:
+        for part in (config["model"]["init_args"], config["data"]["init_args"]):
+            part.pop("domains", None)
+            part.pop("generators")
+        config["data"]["init_args"]["evaluation"]["init_args"].pop("pairs")
+        return config
+
+    assert rest(read(name)) == rest(read("human_dog"))
