@@ -16,9 +16,10 @@ PACKAGE = Path(dife_lightning.methods.__file__).parents[1]
 
 @pytest.fixture
 def plugin_folder(tmp_path, monkeypatch):
+    before = set(sys.modules)
     monkeypatch.setattr(dife_lightning.methods, "__path__", [*dife_lightning.methods.__path__, str(tmp_path)])
     yield tmp_path
-    for name in [name for name in sys.modules if name.startswith("dife_lightning.methods.zz_")]:
+    for name in {name for name in sys.modules if name.startswith("dife_lightning.methods.zz_")} - before:
         del sys.modules[name]
 
 
