@@ -34,6 +34,18 @@ class TrainingError(DifeError):
     """A training run that cannot go on, for example after a NaN loss."""
 
 
+class Interrupted(DifeError):
+    """A run that a signal ended between two steps, after its checkpoint was written.
+
+    Attributes:
+        exit_code: 128 plus the signal's number, by convention.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """Return ``"Known: a, b, c."`` preceded by the closest name to ``found``, if one is close."""
     names = sorted(known)

@@ -1,7 +1,8 @@
 """Pseudo-pairs: an image of one domain and the image, found by latent exploration, that shares its geometry.
 
-The bank keeps what made each pair (the two w and the drawing's number) beside the images, so that a checkpoint needs
-only the former.
+The bank keeps what made each pair (the two w and the drawing's number) beside the images. A checkpoint holds only the
+former; the images are synthesised again. On a CPU they are bit-equal then, because they are always made one at a time:
+in a batch, a kernel may add up in another order.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 """
@@ -64,6 +65,11 @@ class PseudoPairs:
         return self if count == len(self) else self.rows(self.distance.argsort()[:count].sort().values)
 
 
+#: What a checkpoint holds of each kind of pair, by name.
+PairState = dict[str, dict[str, Tensor]]
+_IMAGES = ("original", "partner")
+
+
 class PairBank:
     """The pairs at hand, per ordered pair of domains, at most ``size`` each; the oldest leave first."""
 
@@ -87,6 +93,30 @@ class PairBank:
         order = torch.randperm(len(pairs), generator=generator)
         rows = order.repeat(-(-count // len(pairs)))[:count]
         return pairs.rows(rows.to(pairs.index.device))
+
+    def state(self) -> PairState:
+        """Return all but the images, on the CPU: ``{"human+dog": {"original_w": ..., ...}, ...}``."""
+        return {"+".join(kind): _state_of(pairs) for kind, pairs in self.pairs.items()}
+
+    def restore(self, state: PairState, render: Callable[[str, Tensor], Tensor]) -> None:
+        """Take the pairs of ``state`` in place of those at hand.
+
+        Args:
+            state: from :meth:`state`.
+            render: makes the images (N, 3, S, S) of a domain's w (N, num_ws, w_dim), on the device of the training.
+        """
+        self.pairs = {}
+        for name, tensors in state.items():
+            source, target = name.split("+")
+            original = render(source, tensors["original_w"])
+            moved = {key: value.to(original.device) for key, value in tensors.items()}
+            partner = render(target, tensors["partner_w"])
+            self.pairs[source, target] = PseudoPairs(original=original, partner=partner, **moved)
+
+
+def _state_of(pairs: PseudoPairs) -> dict[str, Tensor]:
+    names = (f.name for f in fields(pairs) if f.name not in _IMAGES)
+    return {name: getattr(pairs, name).detach().cpu().clone() for name in names}
 
 
 def synthesize_pairs(
@@ -117,12 +147,12 @@ def synthesize_pairs(
         truncation: psi of the originals and of that start.
     """
     w = source.map(z, truncation=truncation)
-    original = _to_size(source.image(w), size)
+    original = render_images(source, w, size)
     goal = resize_maps(wanted(original).float(), target.layer_shape(layer)[1], "nearest")
     start = target.map(z, truncation=truncation)[:, 0] if same_z else target.mean_w.expand(len(z), -1)
     found = explore(target, layer, goal, start, target.mean_w, exploration, normalize)
-    image, features = target.synthesize(found.w, layer)
-    partner, residual = _to_size(image, size), relative_residual(normalize(features.float()), goal)
+    partner = render_images(target, found.w, size)
+    residual = relative_residual(normalize(target.features(found.w, layer).float()), goal)
     index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
     return PseudoPairs(
         original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance, residual
@@ -142,5 +172,10 @@ def most_reliable(residual: Tensor, share: float) -> Tensor:
     return residual <= limit[:, None, None]
 
 
-def _to_size(images: Tensor, size: int) -> Tensor:
-    return resize_maps(images.float(), size).clamp(-1, 1)
+def render_images(generator: Generator, w: Tensor, size: int, chunk: int = 32) -> Tensor:
+    """Return the images (N, 3, size, size) in [-1, 1] of ``w`` (N, num_ws, w_dim), on the generator's device.
+
+    On a CPU an image does not depend on the others of the batch, to the last bit; elsewhere ``chunk`` are made at once.
+    """
+    parts = w.to(generator.device).split(1 if generator.device.type == "cpu" else chunk)
+    return torch.cat([resize_maps(generator.image(part).float(), size).clamp(-1, 1) for part in parts])

@@ -1,4 +1,7 @@
-"""The checkpoints of a run: ``best.ckpt`` by the monitored metric and ``last.ckpt`` at every validation."""
+"""The checkpoints of a run: ``best.ckpt`` by the monitored metric, ``last.ckpt`` at every validation.
+
+``previous.ckpt`` is the ``last.ckpt`` before, should a disk damage that one (see ``AtomicCheckpointIO``).
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,19 @@ class BestAndLast(ModelCheckpoint):
             super()._save_topk_checkpoint(trainer, monitor_candidates)
         self._last_global_step_saved = trainer.global_step
 
+    def write_last(self, trainer: Trainer) -> None:
+        """Write ``last.ckpt`` now; all processes must call this."""
+        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring ``last.ckpt`` up to the last step."""
         if not self._should_skip_saving_checkpoint(trainer):
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+            self.write_last(trainer)
+
+    @property
+    def last_step(self) -> int:
+        """Step of the newest checkpoint that this process wrote."""
+        return self._last_global_step_saved
 
 
 def checkpoints_for(module: Any, run: Path) -> BestAndLast:

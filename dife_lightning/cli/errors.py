@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
-from dife_lightning.errors import ConfigError, DifeError
+from dife_lightning.errors import ConfigError, DataError, DifeError, Interrupted, TrainingError
+
+#: What the system may refuse, and what to do about it.
+_SYSTEM = {
+    errno.EACCES: "Choose a folder of your own, for example with --runs_root or --out.",
+    errno.EPERM: "Choose a folder of your own, for example with --runs_root or --out.",
+    errno.EROFS: "Choose a folder that can be written to, for example with --runs_root or --out.",
+    errno.ENOTDIR: "A part of this path is a file; choose another one.",
+    errno.ENOSPC: "Make room; what was there before stays.",
+    errno.EDQUOT: "Make room; what was there before stays.",
+    errno.EFBIG: "Files may not grow that large here (see `ulimit -f`); what was there before stays.",
+}
 
 
 class UsageError(ConfigError):
@@ -12,7 +24,9 @@ class UsageError(ConfigError):
 
 
 def exit_code(error: BaseException) -> int:
-    """Return 2 for an error in the command or configuration, 1 for any other."""
+    """Return 2 for an error in the command or configuration, 128 + n for signal n, 1 for any other."""
+    if isinstance(error, Interrupted):
+        return error.exit_code
     return 2 if isinstance(error, UsageError) else 1
 
 
@@ -36,12 +50,18 @@ def debugging() -> bool:
 def user_error(error: BaseException) -> BaseException | None:
     """Return the error that the user can mend: ``error`` itself or what caused it; None if it is a bug.
 
-    jsonargparse wraps what a constructor raises into an error of its own.
+    jsonargparse wraps what a constructor raises into an error of its own. What the system refuses, and a loader process
+    that died, are told in our words.
     """
     found: BaseException | None = error
-    while found is not None and not is_user_error(found):
+    while found is not None:
+        if is_user_error(found):
+            return found
+        told = _told(found)
+        if told is not None:
+            return told
         found = found.__cause__
-    return found
+    return None
 
 
 def is_user_error(error: BaseException) -> bool:
@@ -49,3 +69,16 @@ def is_user_error(error: BaseException) -> bool:
     if isinstance(error, DifeError):
         return True
     return type(error).__name__ == "MisconfigurationException" and type(error).__module__.startswith("lightning")
+
+
+def _told(error: BaseException) -> DifeError | None:
+    """Put an error of the system or of torch's loader into words; None for others."""
+    if isinstance(error, OSError) and error.errno in _SYSTEM and error.filename is not None:
+        hint = _SYSTEM[error.errno]
+        return DataError(f"{error.filename}: {(error.strerror or 'the system refused').lower()}. {hint}")
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+        return TrainingError(
+            "a loader process died, killed or out of memory; what was saved is kept. Go on with --ckpt_path last, "
+            "and lower data.init_args.num_workers if it happens again."
+        )
+    return None

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from dife_lightning.callbacks.best_and_last import checkpoints_for
+from dife_lightning.callbacks.keep_last import KeepLast
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
@@ -22,23 +23,34 @@ from dife_lightning.cli.configs import option_value, resolve_configs
 from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.parser_errors import explain
 from dife_lightning.cli.precision import probe_precision, time_convolution
+from dife_lightning.cli.processes import RunLock, process_rank
 from dife_lightning.cli.quiet import clear_weights_error, quiet
-from dife_lightning.cli.reconcile import read_trainer_checkpoint, reconcile
-from dife_lightning.cli.record import RecordRun, command_line
-from dife_lightning.cli.runs import RESOLVED, drop_if_empty, drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.cli.reconcile import batches_done, read_trainer_checkpoint, reconcile
+from dife_lightning.cli.record import RecordRun, command_line, precision_of
+from dife_lightning.cli.runs import (
+    LAST,
+    PREVIOUS,
+    RESOLVED,
+    drop_if_empty,
+    drop_if_unused,
+    last_checkpoint,
+    new_run,
+    run_of_checkpoint,
+    stem_of,
+)
 from dife_lightning.cli.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
 from dife_lightning.errors import CheckpointError
 from dife_lightning.loading import best_checkpoint
 from dife_lightning.registry import import_all
 
 VERBS = ("fit", "validate", "test", "predict")
-#: Tells the other processes of a distributed run which folder the first one made.
-_FOLDER_VARIABLE = "DIFE_RUN_FOLDER"
+#: Tell the other processes of a distributed run which folder the first one made, and what its probe chose.
+_FOLDER_VARIABLE, _PRECISION_VARIABLE = "DIFE_RUN_FOLDER", "DIFE_PRECISION"
 
 
 def run_verb(verb: str, args: list[str]) -> int:
     """Run one of Lightning's verbs and return the exit code."""
-    args, names = resolve_configs(args)
+    args, names = resolve_configs(_with_last(args) if verb == "fit" else args)
     args, names = _with_config_of_run(verb, args, names)
     import_all("methods", "datasets", "data", "callbacks")
     with quiet(), clear_weights_error():
@@ -59,6 +71,8 @@ class DifeCLI(LightningCLI):
         self.verb, self.verb_args, self.config_names = verb, verb_args, config_names
         self.folder: Path | None = None
         self._made_folder = False
+        self._lock: RunLock | None = None
+        self.resume_step: int | None = None
         strict = {"exit_on_error": False, "allow_abbrev": False}  # a misspelt option is not guessed
         try:
             super().__init__(
@@ -74,15 +88,18 @@ class DifeCLI(LightningCLI):
                 args=[verb, *verb_args],
             )
         except BaseException:
-            if self.folder is not None and self._made_folder:
+            if self.folder is not None and self._made_folder and process_rank() == 0:
                 drop_if_unused(self.folder)
             self.close()
             raise
 
     def close(self) -> None:
         """Leave no empty folder behind."""
-        os.environ.pop(_FOLDER_VARIABLE, None)
-        if self.folder is not None:
+        for name in (_FOLDER_VARIABLE, _PRECISION_VARIABLE):
+            os.environ.pop(name, None)
+        if self._lock is not None:
+            self._lock.release()
+        if self.folder is not None and process_rank() == 0:
             drop_if_empty(self.folder)
 
     # --- parsing
@@ -107,7 +124,8 @@ class DifeCLI(LightningCLI):
         path = self._checkpoint_file()
         if path is None:
             return
-        saved = read_trainer_checkpoint(path, resumes=self.verb == "fit").get("hyper_parameters") or {}
+        content = self._read(path)
+        saved = content.get("hyper_parameters") or {}
         model = self.settings.model
         said = (self.explicit[self.verb].get("model") or {}).get("init_args") or {}
         updates, notes = reconcile(saved, _as_dict(said), _as_dict(model.get("init_args") or {}), model.class_path)
@@ -118,10 +136,23 @@ class DifeCLI(LightningCLI):
             self.config = self.parser.parse_object({self.verb: {"model": merged}}, self.config)
             self.settings = self.config[self.verb]
 
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint; where a run is to go on from a damaged ``last.ckpt``, offer the one before."""
+        try:
+            content = read_trainer_checkpoint(path, resumes=self.verb == "fit")
+        except CheckpointError as error:
+            before = path.with_name(PREVIOUS)
+            if self.verb == "fit" and path.name == LAST and before.is_file():
+                raise CheckpointError(f"{error} The one before is kept: --ckpt_path {before}") from None
+            raise
+        if self.verb == "fit":
+            self.resume_step = batches_done(content)
+        return content
+
     def _checkpoint_file(self) -> Path | None:
         """Return the file that ``--ckpt_path`` means, after replacing a run's folder by its best checkpoint."""
         given = self.settings.get("ckpt_path")
-        if given is None or (self.verb == "fit" and given in ("last", "hpc")):
+        if given is None or (self.verb == "fit" and given == "hpc"):
             return None
         if given in ("best", "last", "hpc"):
             raise UsageError(f"--ckpt_path {given}: say of which run, for example --ckpt_path runs/first.")
@@ -165,11 +196,19 @@ class DifeCLI(LightningCLI):
         )
 
     def _choose_precision(self) -> str:
-        """Probe for training; evaluate in full precision, so that scores do not depend on the machine."""
+        """Probe for training; evaluate in full precision, so that scores do not depend on the machine.
+
+        A run that goes on keeps its precision, and the processes of a run have the same.
+        """
         if self.verb != "fit":
             return "32-true"
+        run = run_of_checkpoint(self.settings.ckpt_path)
+        known = os.environ.get(_PRECISION_VARIABLE) or (precision_of(run) if run is not None else None)
+        if known is not None:
+            return known
         choice = probe_precision(time_convolution if self.settings.trainer.accelerator == "cpu" else None)
         _tell(f"precision: {choice.name} ({choice.reason})")
+        os.environ[_PRECISION_VARIABLE] = choice.name  # for the processes that Lightning will start
         return choice.name
 
     def _make_folder(self) -> tuple[Path, bool]:
@@ -180,8 +219,8 @@ class DifeCLI(LightningCLI):
             folder = Path(self.settings.out) if self.settings.out else _evaluation_folder(run, self.verb, stem)
             self._made_folder = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
-        elif _is_follower():
-            folder = Path(os.environ[_FOLDER_VARIABLE])
+        elif process_rank() > 0:
+            folder = self._folder_of_leader(run)
         elif self.verb == "fit" and run is not None and self.settings.run in (None, run.name):
             folder = run
         elif self.verb == "fit":
@@ -189,8 +228,20 @@ class DifeCLI(LightningCLI):
         else:
             folder = self._new_run(None, f"{self.verb}-{stem or 'untrained'}", overwrite=False)
         os.environ[_FOLDER_VARIABLE] = str(folder)
+        if self.verb == "fit" and process_rank() == 0:
+            self._lock = RunLock(folder)
         _tell(f"{'run' if self.verb == 'fit' else 'results'}: {folder}")
         return folder, folder == run
+
+    def _folder_of_leader(self, run: Path | None) -> Path:
+        """Return the folder that the first process made; only writing needs it, so it need not be there yet."""
+        if _FOLDER_VARIABLE in os.environ:
+            return Path(os.environ[_FOLDER_VARIABLE])
+        if self.verb == "fit" and self.settings.run is not None:
+            return Path(self.settings.runs_root) / self.settings.run
+        if self.verb == "fit" and run is not None:
+            return run
+        raise UsageError(f"`dife {self.verb}` in several processes that were started from outside needs a --run name.")
 
     def _new_run(self, name: str | None, stem: str | None, overwrite: bool) -> Path:
         self._made_folder = True
@@ -222,6 +273,8 @@ class DifeCLI(LightningCLI):
             extra.append(StopOnNaN())
             if config["enable_checkpointing"] is not False:
                 extra.append(checkpoints_for(self.model, self.folder))
+                if not any(isinstance(callback, KeepLast) for callback in own):
+                    extra.append(KeepLast())
         if self.verb == "predict" and not any(isinstance(callback, PredictionWriter) for callback in own):
             extra.append(PredictionWriter())
         plugins = _as_list(config.get("plugins"))
@@ -235,7 +288,14 @@ class DifeCLI(LightningCLI):
         if self.verb != "fit" or logger is False:
             return logger
         given = [] if logger in (None, True) else _as_list(logger)
-        return given if any(isinstance(one, CSVLogger) for one in given) else [*given, RunLogger(str(self.folder))]
+        return (
+            given
+            if any(isinstance(one, CSVLogger) for one in given)
+            else [
+                *given,
+                RunLogger(str(self.folder), self.resume_step if self.resumed else None),
+            ]
+        )
 
     def _facts(self) -> dict[str, Any]:
         """Return what ``environment.json`` says of this command."""
@@ -261,6 +321,14 @@ def _add_evaluation_options(parser: LightningArgumentParser) -> None:
         "--out", type=str | None, default=None, help="Folder of the results; <run>/eval/... by default."
     )
     parser.add_argument("--runs_root", type=str, default="runs", help="Folder of results that belong to no run.")
+
+
+def _with_last(args: list[str]) -> list[str]:
+    """Replace ``--ckpt_path last`` by the file of the run that ``--run`` names."""
+    if option_value(args, "--ckpt_path") != "last":
+        return args
+    path = last_checkpoint(option_value(args, "--runs_root") or "runs", option_value(args, "--run"))
+    return [*args, "--ckpt_path", str(path)]  # the later one counts
 
 
 def _with_config_of_run(verb: str, args: list[str], names: list[str]) -> tuple[list[str], list[str]]:
@@ -306,11 +374,6 @@ def _as_dict(value: Any) -> dict[str, Any]:
     return plain
 
 
-def _is_follower() -> bool:
-    """Return whether this is a further process of a distributed run."""
-    return os.environ.get("LOCAL_RANK", "0") != "0" and _FOLDER_VARIABLE in os.environ
-
-
 def _tell(text: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if process_rank() == 0:
         print(text, file=sys.stderr)

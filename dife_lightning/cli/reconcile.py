@@ -6,6 +6,7 @@ Lightning merges a checkpoint's hyper-parameters over explicit flags without a w
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,11 +30,26 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
         CheckpointError: it is damaged, or lacks what Lightning reads from it.
     """
     content = read_checkpoint(path)
+    if resumes:
+        _check_sums(path)
     for key in (*_READ, *(_RESUMED if resumes else ())):
         if key not in content:
             hint = " For weights alone use --model.init_args.init_from." if resumes and "state_dict" in content else ""
             raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{key}'.{hint}")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Find altered bytes, which torch reads without a word; a checkpoint of torch is a ZIP archive with check sums."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged: the check sum of '{damaged}' does not fit.")
+
+
+def batches_done(checkpoint: Mapping[str, Any]) -> int:
+    """Return how many batches a run had trained on when it wrote ``checkpoint``."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"])
 
 
 class Reconciled(NamedTuple):

@@ -70,6 +70,13 @@ def resolved_settings(parser: Any, config: Any) -> dict[str, Any]:
     return {key: dumped[key] for key in SECTIONS if dumped.get(key) is not None}
 
 
+def precision_of(run: Path) -> str | None:
+    """Return the precision that a run was trained in, None where its record does not say."""
+    settings = yaml.safe_load((run / RESOLVED).read_text(encoding="utf-8"))
+    found = settings.get("trainer", {}).get("precision")
+    return None if found in (None, "auto") else str(found)
+
+
 def _entries(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, dict)]
 

@@ -2,7 +2,7 @@
 
 runs/first/
   resolved.yaml  environment.json  metrics.csv
-  checkpoints/best.ckpt  checkpoints/last.ckpt
+  checkpoints/best.ckpt  checkpoints/last.ckpt  checkpoints/previous.ckpt
   eval/test-human_dog/  (what `dife test` wrote)
 """
 
@@ -14,9 +14,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import did_you_mean
 
 RESOLVED = "resolved.yaml"
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 ENVIRONMENT = "environment.json"
+LOCK = ".lock"
 #: Shipped folders whose files say how to run, not what; they give no run its name.
 _MODIFIERS = ("trainer", "debug")
 
@@ -44,24 +47,29 @@ def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: boo
 
     Args:
         root: the folder of all runs.
-        name: what the user called the run; ``<stem>-<date>-<time>`` if None.
+        name: what the user called the run; ``<stem>-<date>-<time>``, counted up where that exists, if None.
         stem: of the configuration, for the default name.
         overwrite: remove an earlier run called ``name`` first.
 
     Returns:
-        ``<root>/<name>``, with ``-2``, ``-3``, ... appended where that exists.
+        ``<root>/<name>``.
+
+    Raises:
+        UsageError: the run of that name exists, or the name is none.
     """
     _check_name(name)
     base = Path(root) / (name or f"{stem or 'run'}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
     if overwrite and name and base.exists():
         _remove_run(base)
-    for folder in _numbered(base):
+    for folder in [base] if name else _numbered(base):
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
         return folder
-    raise UsageError(f"no free run name for {base}.")
+    raise UsageError(
+        f"{base} exists; go on with it by --ckpt_path last, replace it by --overwrite, or choose another --run."
+    )
 
 
 def _numbered(base: Path) -> Iterable[Path]:
@@ -76,19 +84,40 @@ def _check_name(name: str | None) -> None:
 
 def _remove_run(folder: Path) -> None:
     """Delete a folder only if it looks like a run."""
-    if any(folder.iterdir()) and not (folder / RESOLVED).is_file():
+    if [path for path in folder.iterdir() if path.name != LOCK] and not (folder / RESOLVED).is_file():
         raise UsageError(f"--overwrite: {folder} is not a run ({RESOLVED} is missing), so it is left alone.")
     shutil.rmtree(folder)
 
 
+def last_checkpoint(root: str | Path, name: str | None) -> Path:
+    """Return the file that ``--ckpt_path last`` means, that of the run ``--run``.
+
+    Raises:
+        UsageError: there is no name, no such run, or no checkpoint in it; a training never starts anew by mistake.
+    """
+    if name is None:
+        raise UsageError("--ckpt_path last: say of which run, for example --run first --ckpt_path last.")
+    _check_name(name)
+    path = Path(root) / name / "checkpoints" / LAST
+    if not path.parent.parent.is_dir():
+        raise UsageError(f"--ckpt_path last: no run {path.parent.parent}. {did_you_mean(name, _names(root))}")
+    if not path.is_file():
+        raise UsageError(f"--ckpt_path last: no {path} yet; start the run anew with --overwrite instead.")
+    return path
+
+
+def _names(root: str | Path) -> list[str]:
+    return [path.name for path in Path(root).iterdir() if path.is_dir()] if Path(root).is_dir() else []
+
+
 def drop_if_empty(folder: Path) -> None:
     """Remove a run folder into which nothing was written."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    if folder.is_dir() and not [path for path in folder.iterdir() if path.name != LOCK]:
+        shutil.rmtree(folder)
 
 
 def drop_if_unused(folder: Path) -> None:
     """Remove a folder that holds no more than the record of its settings: the command failed before it did anything."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
     if folder.is_dir() and all(path.parent == folder and path.name in (RESOLVED, ENVIRONMENT) for path in files):
         shutil.rmtree(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,6 +18,7 @@ from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISIO
 from torch import Tensor
 
 from dife_lightning.cli.precision import probe_precision
+from dife_lightning.cli.runs import LAST, PREVIOUS
 from dife_lightning.errors import TrainingError
 from dife_lightning.files import atomic_write
 
@@ -46,7 +48,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write ``checkpoint`` to ``path``.
 
         Raises:
-            TrainingError: a weight is NaN or infinite; the file that was at ``path`` stays.
+            TrainingError: a weight is NaN or infinite, or the disk is full; the file that was at ``path`` stays.
         """
         broken = first_non_finite(checkpoint.get("state_dict", {}))
         if broken is not None:
@@ -55,8 +57,32 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"weight '{broken}' is not finite at step {step}; no checkpoint is written and the last good one is "
                 "kept. Lower the learning rate, or use precision 32-true."
             )
-        with atomic_write(path) as temporary:
-            torch.save(checkpoint, temporary)
+        try:
+            with atomic_write(path) as temporary:
+                torch.save(checkpoint, temporary)
+                if Path(path).name == LAST:
+                    _keep_previous(Path(path))
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            raise TrainingError(
+                f"cannot write {path} at step {checkpoint.get('global_step', '?')} ({_reason(error)}); what was there "
+                f"stays. Make room, then go on with `dife fit --ckpt_path {Path(path).with_name(LAST)}`."
+            ) from error
+
+
+def _keep_previous(path: Path) -> None:
+    """Give an existing ``last.ckpt`` a second name, under which it stays when the new one takes its place."""
+    if not path.is_file():
+        return
+    with atomic_write(path.with_name(PREVIOUS)) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, temporary)
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    text = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return "no space left on the disk?" if "PytorchStreamWriter" in text else text
 
 
 def first_non_finite(state: dict[str, Any]) -> str | None:
@@ -68,31 +94,61 @@ def first_non_finite(state: dict[str, Any]) -> str | None:
 
 
 class RunLogger(CSVLogger):
-    """``metrics.csv`` in the run's own folder; a resumed run goes on in the same file."""
+    """``metrics.csv`` in the run's own folder; a resumed run goes on in the same file.
 
-    def __init__(self, folder: str | Path) -> None:
+    Args:
+        folder: of the run.
+        first_step: rows from this step on are of a time after the checkpoint from which the run goes on; they are
+            dropped, since those steps are trained again. None drops nothing.
+    """
+
+    def __init__(self, folder: str | Path, first_step: int | None = None) -> None:
         super().__init__(save_dir=folder, name="", version="")
+        self.first_step = first_step
 
     def log_hyperparams(self, params: Any = None) -> None:
         """Write nothing: ``resolved.yaml`` has all settings."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Note the values; those of a validation go to the disk at once."""
+        super().log_metrics(metrics, step)
+        if any(name.startswith("val/") for name in metrics):
+            self.save()
 
     @property
     def experiment(self) -> Any:
         """The writer of the CSV file."""
         if self._experiment is None:
             os.makedirs(self.root_dir, exist_ok=True)
-            self._experiment = _AppendingWriter(log_dir=self.log_dir)
+            self._experiment = _AppendingWriter(self.log_dir, self.first_step)
         return self._experiment
 
 
 class _AppendingWriter(ExperimentWriter):
     """Lightning's writer deletes an older ``metrics.csv``; this one continues it."""
 
+    def __init__(self, log_dir: str, first_step: int | None) -> None:
+        self.first_step = first_step
+        super().__init__(log_dir=log_dir)
+
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
-        if path.is_file():
-            with path.open(newline="") as file:
-                self.metrics_keys = list(next(csv.reader(file), []))
+        if not path.is_file():
+            return
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.metrics_keys = list(rows[0]) if rows else []
+        if self.first_step is not None:
+            with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self.metrics_keys)
+                writer.writeheader()
+                writer.writerows(row for row in rows if _is_before(row, self.first_step))
+
+
+def _is_before(row: dict[str, str], step: int) -> bool:
+    """Return whether a row is of an earlier step; half a row that a killed process left is not."""
+    found = row.get("step") or ""
+    return found.isdigit() and int(found) < step and None not in row and None not in row.values()
 
 
 class StepProgressBar(RichProgressBar):

@@ -21,6 +21,7 @@ from torch import Tensor
 from dife_lightning.augment import AugmentOptions
 from dife_lightning.batches import StreamBatch
 from dife_lightning.checkpoints import read_tensors
+from dife_lightning.distributed import gather_objects
 from dife_lightning.embedders import Embedder, load_embedder
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.exploration import ExplorationOptions
@@ -44,7 +45,7 @@ from dife_lightning.methods._matching_step import matching_errors
 from dife_lightning.methods._schedule import make_optimizer, step_plateau
 from dife_lightning.nn.converter import Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
-from dife_lightning.pseudo_pairs import PairBank, PseudoPairs, synthesize_pairs
+from dife_lightning.pseudo_pairs import PairBank, PairState, PseudoPairs, render_images, synthesize_pairs
 from dife_lightning.randomness import normal, torch_generator
 
 METHOD = "DIFE"
@@ -140,6 +141,7 @@ class DIFE(EmbedderModule):
             self.register_buffer(f"mean_{domain}", torch.zeros(channels))
             self.register_buffer(f"deviation_{domain}", torch.zeros(channels))
         self.bank = PairBank(self.pair_options.bank_size)
+        self._stored_pairs: PairState = {}
         self.generators: dict[str, Generator] = {}
         self.teacher: Embedder | None = None
 
@@ -333,6 +335,23 @@ class DIFE(EmbedderModule):
             self.exploration, same_z=options.start == "same-z" and source != target, truncation=options.truncation,
         )  # fmt: skip
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what made each process's pairs."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["pseudo_pairs"] = gather_objects(self.bank.state() if len(self.bank) else self._stored_pairs)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take this process's pairs; they are synthesised when training starts."""
+        stored = checkpoint.get("pseudo_pairs") or [{}]
+        self._stored_pairs = stored[(self.global_rank if self._trainer else 0) % len(stored)]
+
+    @torch.no_grad()
+    def on_train_start(self) -> None:
+        """Synthesise the pairs of a checkpoint again, in the precision of the training."""
+        with self.trainer.precision_plugin.train_step_context():
+            self.bank.restore(self._stored_pairs, lambda d, w: render_images(self.generators[d], w, self.size))
+        self._stored_pairs = {}
+
     # Optimiser and logs
 
     def configure_optimizers(self) -> Any:
@@ -357,8 +376,9 @@ class DIFE(EmbedderModule):
 
     def _log_shares(self, weighted: dict[str, Tensor]) -> None:
         """Log each loss's share of the gradient; warn where one hardly counts."""
-        for name, share in gradient_shares(weighted, self.encoder.last_weight).items():
-            self.log(f"train/share_{name}", share)
+        shares = gradient_shares(weighted, self.encoder.last_weight)
+        self._log_once({f"train/share_{name}": share for name, share in shares.items()})
+        for name, share in shares.items():
             if share < 0.01:
                 rank_zero_warn(
                     f"loss {name} gives {share:.2%} of the gradient at step {self.global_step}; "
@@ -366,8 +386,14 @@ class DIFE(EmbedderModule):
                 )
 
     def _log_pairs(self, made: dict[tuple[str, str], PseudoPairs]) -> None:
+        values = {}
         for (source, target), pairs in made.items():
-            name = f"pairs/{source}_{target}"
-            self.log(f"{name}_start_distance", pairs.start_distance.mean())
-            self.log(f"{name}_distance", pairs.distance.mean())
-            self.log(f"{name}_w_distance", pairs.w_distance.mean())
+            for name in ("start_distance", "distance", "w_distance"):
+                values[f"pairs/{source}_{target}_{name}"] = float(getattr(pairs, name).mean())
+        self._log_once(values)
+
+    def _log_once(self, values: dict[str, float]) -> None:
+        """Log values that not every step has; ``self.log`` would repeat them in the rows of the steps after."""
+        if self.trainer.is_global_zero:
+            for logger in self.trainer.loggers:
+                logger.log_metrics(values, self.global_step)

@@ -39,15 +39,16 @@ def test_a_run_records_settings_environment_metrics_and_checkpoints(dife, workdi
     assert {"time", "commit", "dirty", "machine", "precision", "checkpoint"} <= set(record)
     rows = read_csv(run / "metrics.csv")
     assert sum(bool(row["train/loss"]) for row in rows) == 6
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    found = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert found == ["best.ckpt", "last.ckpt", "previous.ckpt"]
 
 
 def test_a_second_run_never_writes_into_the_first(dife, workdir):
     dife("fit", "-c", "tiny.yaml", "--run", "same")
     before = {path: path.stat().st_mtime_ns for path in (workdir / "runs/same").rglob("*")}
     code, _, error = dife("fit", "-c", "tiny.yaml", "--run", "same")
-    assert code == 0
-    assert "runs/same-2" in error
+    assert code == 2
+    assert "runs/same exists; go on with it by --ckpt_path last, replace it by --overwrite" in error
     assert {path: path.stat().st_mtime_ns for path in (workdir / "runs/same").rglob("*")} == before
 
 
@@ -189,7 +190,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(dife):
 
 def test_a_metric_that_is_never_logged_means_no_best_checkpoint(dife, workdir):
     assert dife("fit", "-c", "tiny.yaml", "--model", "SilentTask", "--run", "silent")[0] == 0
-    assert [path.name for path in (workdir / "runs/silent/checkpoints").iterdir()] == ["last.ckpt"]
+    assert {path.name for path in (workdir / "runs/silent/checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt"}
 
 
 def test_print_config_shows_all_settings_and_runs_nothing(dife, workdir):

@@ -6,8 +6,10 @@ from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.runs import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
 
 
-def test_run_names_are_counted_up_never_reused(tmp_path):
-    assert [new_run(tmp_path, "a", None).name for _ in range(3)] == ["a", "a-2", "a-3"]
+def test_a_name_is_never_used_twice(tmp_path):
+    new_run(tmp_path, "a", None)
+    with pytest.raises(UsageError, match="a exists; go on with it by --ckpt_path last"):
+        new_run(tmp_path, "a", None)
 
 
 def test_two_unnamed_runs_of_the_same_second_get_two_folders(tmp_path):

@@ -1,0 +1,38 @@
+"""What several processes of one training tell each other; with one process, nothing is sent."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+def process_count() -> int:
+    """Return the number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_objects(value: T) -> list[T]:
+    """Return every process's ``value``, in the order of the ranks; all processes must call this."""
+    if process_count() == 1:
+        return [value]
+    gathered: list[T] = [value] * process_count()
+    dist.all_gather_object(gathered, value)
+    return gathered
+
+
+def agree_on(value: int, device: torch.device) -> int:
+    """Return the largest ``value`` of all processes; all processes must call this.
+
+    Args:
+        value: of this process.
+        device: on which the processes can talk (the training's).
+    """
+    if process_count() == 1:
+        return value
+    largest = torch.tensor(value, device=device)
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return int(largest)
