@@ -86,7 +86,7 @@ def attack(config: str, extra: Sequence[str], out: Path, kills: int, seed: int) 
     while hits < kills:
         name, workers = f"run-{len(runs)}", len(runs) % 2 * 2
         words = [*extra, f"--data.init_args.num_workers={workers}"]
-        done = [kill for kill in _struck(config, words, out, name, rng.randint(1, 3), whole, plan)]
+        done = _struck(config, words, out, name, rng.randint(1, 3), whole, plan)
         hits += len(done)
         differs = differences(wanted, read_checkpoint(_last(out, name)))
         differs += [] if _rows(out / name) == rows else ["metrics.csv"]

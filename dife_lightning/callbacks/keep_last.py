@@ -91,7 +91,8 @@ class KeepLast(Callback):
 def validation_is_due(trainer: Trainer) -> bool:
     """Return whether Lightning will validate after the batch that just ended."""
     loop = trainer.fit_loop
-    return bool(trainer.enable_validation and loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
+    fetcher = loop._data_fetcher
+    return fetcher is not None and trainer.enable_validation and loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 def _farewell(trainer: Trainer, number: signal.Signals) -> str:

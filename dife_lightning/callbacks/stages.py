@@ -12,6 +12,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from dife_lightning.callbacks.keep_last import validation_is_due
 from dife_lightning.files import write_json
 
 
@@ -73,11 +74,22 @@ class StageTimer(Callback):
 class StageCheckpoint(Callback):
     """Save ``checkpoints/warmup.ckpt`` when the warm-up has ended, so that controls can start from the same point."""
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Save at the start of the first matching step (Lightning counts the step before by then)."""
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save after the last warm-up step; where a validation follows it, after that."""
+        if not validation_is_due(trainer):
+            self._save_once(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save after the validation that ends the warm-up."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save_once(trainer, pl_module)
+
+    def _save_once(self, trainer: Trainer, pl_module: LightningModule) -> None:
         path = Path(trainer.default_root_dir) / "checkpoints" / "warmup.ckpt"
         first = trainer.global_step == getattr(pl_module, "warmup_steps", None)
-        if first and stage_of(pl_module) == "matching" and not path.exists():
+        if first and trainer.global_step and not trainer.strategy.broadcast(path.exists()):
             trainer.save_checkpoint(path, weights_only=False)
 
 

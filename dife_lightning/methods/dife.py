@@ -394,6 +394,6 @@ class DIFE(EmbedderModule):
 
     def _log_once(self, values: dict[str, float]) -> None:
         """Log values that not every step has; ``self.log`` would repeat them in the rows of the steps after."""
-        if self.trainer.is_global_zero:
-            for logger in self.trainer.loggers:
+        if self._trainer is not None and self._trainer.is_global_zero:
+            for logger in self._trainer.loggers:
                 logger.log_metrics(values, self.global_step)
