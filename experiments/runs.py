@@ -42,6 +42,11 @@ class Run:
         return self.root / self.name
 
     @property
+    def last_checkpoint(self) -> Path:
+        """State of the method when it was last saved."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
     def warmup_checkpoint(self) -> Path:
         """State of the method at the end of its warm-up."""
         return self.folder / "checkpoints" / "warmup.ckpt"
@@ -61,10 +66,15 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def fit_words(config: str, run: Run, seed: int, extra: Sequence[str] = ()) -> list[str]:
+def fit_words(config: str, run: Run, seed: int, extra: Sequence[str] = (), trainer: str = "trainer/cpu") -> list[str]:
     """Return the words of `dife fit` for both stages of DIFE."""
     seeds = [f"--{key}={seed}" for key in ("seed_everything", "model.init_args.seed", "data.init_args.seed")]
-    return ["fit", "--config", config, "--config", "trainer/cpu", *_place(run), *seeds, *extra]
+    return ["fit", "--config", config, "--config", trainer, *_place(run), *seeds, *extra]
+
+
+def resume_words(run: Run) -> list[str]:
+    """Return the words that go on with an interrupted `dife fit`; its settings come along."""
+    return ["fit", "--run", run.name, "--runs_root", str(run.root), "--ckpt_path", "last"]
 
 
 def control_words(run: Run, control: Run, max_steps: int) -> list[str]:

@@ -29,6 +29,8 @@ class MatcherModule(L.LightningModule):
     needs_checkpoint: ClassVar[bool] = True
     #: The logged value, lower is better, by which the best checkpoint is chosen.
     monitor: ClassVar[str] = "val/pixel_error"
+    #: Raised when the same settings give another result than before, so that tables make its cells again.
+    version: ClassVar[int] = 1
 
     def __init__(self) -> None:
         super().__init__()

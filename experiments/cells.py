@@ -1,0 +1,101 @@
+"""When a result must be made again: only if what decides it has changed, never for a mere commit.
+
+Of each part a small file records what decided it: the resolved settings, the hashes of generators, teacher and pair
+lists, the version of the method and of the world. A part whose record says the same is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dife_lightning.assets import list_assets
+from dife_lightning.cli.main import main as dife
+from dife_lightning.errors import ConfigError
+from dife_lightning.files import sha256, write_json
+
+Key = dict[str, Any]
+
+
+def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Return all settings of a `dife` command as ``--print_config`` resolves them.
+
+    Raises:
+        ConfigError: the configuration is not understood.
+    """
+    printed, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        code = dife([*words, "--print_config"])
+    if code:
+        raise ConfigError(f"`dife {' '.join(words)}`: {said.getvalue().strip().removeprefix('error: ')}")
+    return dict(yaml.safe_load(printed.getvalue()))
+
+
+def training_key(settings: Mapping[str, Any], versions: Mapping[str, int]) -> Key:
+    """Return what decides a training: settings without logging and display, asset hashes, versions."""
+    trainer = settings.get("trainer") or {}
+    kept = {name: settings.get(name) for name in ("seed_everything", "model", "data")}
+    kept["trainer"] = {name: trainer.get(name) for name in ("max_steps", "max_epochs", "val_check_interval")}
+    return json.loads(json.dumps({"settings": kept, "assets": asset_hashes(kept), "versions": dict(versions)}))
+
+
+def asset_hashes(settings: Any) -> dict[str, str]:
+    """Return name -> SHA-256 of every shipped asset that ``settings`` name."""
+    entries = list_assets()
+    return {name: entries[name]["sha256"] for name in sorted(set(_strings(settings)) & set(entries))}
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
+
+
+def testing_key(
+    checkpoint: Path | None, arguments: Mapping[str, Any], lists: Mapping[str, str], versions: Mapping[str, int]
+) -> Key:
+    """Return what decides a test: weights or settings, pair lists, versions."""
+    weights = None if checkpoint is None else sha256(checkpoint)
+    found = {"checkpoint": weights, "arguments": dict(arguments), "assets": asset_hashes(arguments)}
+    return json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)}))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part that is made once: the file that records it, and what decides it."""
+
+    path: Path
+    key: Key
+
+    def state(self) -> tuple[str, str]:
+        """Return ``finished``, ``interrupted``, ``changed`` or ``new``, and what changed."""
+        if not self.path.is_file():
+            return "new", ""
+        found = json.loads(self.path.read_text(encoding="utf-8"))
+        if found["key"] != self.key:
+            return "changed", ", ".join(changes(found["key"], self.key)[:3])
+        return ("finished" if found["finished"] else "interrupted"), ""
+
+    def write(self, *, finished: bool) -> None:
+        """Write down what decides the part, and whether it is complete."""
+        write_json(self.path, {"finished": finished, "key": self.key})
+
+
+def changes(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Return the dotted names of what differs between two keys."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(old.keys() | new.keys())
+        return [text for name in names for text in changes(old.get(name), new.get(name), f"{prefix}.{name}")]
+    return [] if old == new else [prefix.lstrip(".")]
