@@ -9,6 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from dife_lightning.distributed import agree_on
 from dife_lightning.errors import TrainingError
 
 
@@ -54,9 +55,14 @@ class StopOnNaN(Callback):
         self._raise_if_bad()
 
     def _raise_if_bad(self) -> None:
-        if self._first_bad is None or int(self._first_bad) < 0:
+        if self._first_bad is None:
+            return
+        step = agree_on(
+            int(self._first_bad), self._first_bad.device
+        )  # a process alone in stopping would leave the rest
+        if step < 0:
             return
         raise TrainingError(
-            f"the loss is not finite at step {int(self._first_bad)}; the last good checkpoint is kept. "
+            f"the loss is not finite at step {step}; the last good checkpoint is kept. "
             "Lower the learning rate, set trainer.gradient_clip_val to 1, or use precision 32-true."
         )

@@ -245,6 +245,8 @@ class DifeCLI(LightningCLI):
 
     def _new_run(self, name: str | None, stem: str | None, overwrite: bool) -> Path:
         self._made_folder = True
+        if overwrite and name and (Path(self.settings.runs_root) / name).is_dir():
+            RunLock(Path(self.settings.runs_root) / name).release()  # refuses if somebody trains in there
         return new_run(self.settings.runs_root, name, stem, overwrite)
 
     def _logger_settings(self, logger: Any) -> Any:

@@ -343,7 +343,14 @@ class DIFE(EmbedderModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take this process's pairs; they are synthesised when training starts."""
         stored = checkpoint.get("pseudo_pairs") or [{}]
-        self._stored_pairs = stored[(self.global_rank if self._trainer else 0) % len(stored)]
+        if self._trainer is None:
+            return
+        if len(stored) != self._trainer.world_size and self._trainer.state.fn == "fit":
+            rank_zero_warn(
+                f"the checkpoint is of {len(stored)} processes, now there are {self._trainer.world_size}: training "
+                "goes on, but with other samples than it would have had"
+            )
+        self._stored_pairs = stored[self.global_rank % len(stored)]
 
     @torch.no_grad()
     def on_train_start(self) -> None:

@@ -151,8 +151,9 @@ def test_a_damaged_last_checkpoint_is_refused_and_the_one_before_is_offered(conf
 def test_two_trainings_cannot_share_a_folder(config, whole, capsys):
     lock = RunLock(whole)
     try:
-        assert fit(config, "whole", "--ckpt_path", "last") == 2
-        assert "another `dife fit` is writing into" in capsys.readouterr().err
+        for words in (["--ckpt_path", "last"], ["--overwrite"]):
+            assert fit(config, "whole", *words) == 2
+            assert "another `dife fit` is writing into" in capsys.readouterr().err
     finally:
         lock.release()
     assert fit(config, "whole", "--ckpt_path", "last") == 0
