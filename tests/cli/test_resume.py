@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 import tests.cli.strike  # noqa: F401  (makes its class name known)
@@ -135,9 +137,13 @@ def test_last_without_a_run_or_a_checkpoint_is_an_error_and_starts_nothing(confi
 def test_a_damaged_last_checkpoint_is_refused_and_the_one_before_is_offered(config, whole, capsys):
     assert fit(config, "damaged") == 0
     last = config.parent / "damaged/checkpoints/last.ckpt"
+    with zipfile.ZipFile(last) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
     content = bytearray(last.read_bytes())
-    content[len(content) // 2] ^= 0xFF  # one wrong byte, which torch would read without a word
+    end = content.index(b"PK", largest.header_offset + 4)  # the next member's header, or this one's footer
+    content[end - 40] ^= 0xFF  # one wrong byte in a tensor, which torch would read without a word
     last.write_bytes(content)
+    assert torch.load(last, weights_only=True)
     capsys.readouterr()
     assert fit(config, "damaged", "--ckpt_path", "last") == 1
     said = capsys.readouterr().err.splitlines()[-1]
