@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,7 @@ import yaml
 
 from dife_lightning.assets import list_assets, register_asset
 from dife_lightning.checkpoints import read_checkpoint
-from dife_lightning.cli.main import main as dife
+from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.files import sha256
 
@@ -79,13 +77,10 @@ def wanted_settings(part: Part, root: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the configuration is not understood.
     """
-    printed, said = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
-        code = dife(["fit", *recipe_words(part, root), "--print_config"])
-    if code:
-        raise ConfigError(f"part '{part.name}': {said.getvalue().strip().removeprefix('error: ')}")
-    settings: dict[str, Any] = yaml.safe_load(printed.getvalue())
-    return settings
+    try:
+        return resolved_settings(["fit", *recipe_words(part, root)])
+    except ConfigError as error:
+        raise ConfigError(f"part '{part.name}': {error}") from None
 
 
 def state_of(part: Part, root: Path, wanted: Mapping[str, Any]) -> State:

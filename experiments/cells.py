@@ -6,36 +6,16 @@ lists, the version of the method and of the world. A part whose record says the 
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dife_lightning.assets import list_assets
-from dife_lightning.cli.main import main as dife
-from dife_lightning.errors import ConfigError
 from dife_lightning.files import sha256, write_json
 
 Key = dict[str, Any]
-
-
-def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
-    """Return all settings of a `dife` command as ``--print_config`` resolves them.
-
-    Raises:
-        ConfigError: the configuration is not understood.
-    """
-    printed, said = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
-        code = dife([*words, "--print_config"])
-    if code:
-        raise ConfigError(f"`dife {' '.join(words)}`: {said.getvalue().strip().removeprefix('error: ')}")
-    return dict(yaml.safe_load(printed.getvalue()))
 
 
 def training_key(settings: Mapping[str, Any], versions: Mapping[str, int]) -> Key:

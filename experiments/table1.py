@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DifeError, did_you_mean
 from dife_lightning.files import sha256
 from experiments import runs
-from experiments.cells import Cell, resolved_settings, testing_key, training_key
+from experiments.cells import Cell, testing_key, training_key
 from experiments.plan import Plan, TableRow, read_plan
 from experiments.runs import INTERRUPTED, Run
 

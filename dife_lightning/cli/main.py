@@ -17,6 +17,7 @@ VERBS = {
     "validate": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the validation pairs"),
     "test": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the test pairs"),
     "predict": ("dife_lightning.cli.lightning_cli:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
+    "doctor": ("dife_lightning.cli.doctor:run", "look at what a configuration needs before a long run"),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
     "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),

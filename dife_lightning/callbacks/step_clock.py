@@ -1,0 +1,55 @@
+"""How long a training step takes and how much memory it needs, for an estimate before a long run."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from dife_lightning.files import write_json
+
+
+class StepClock(Callback):
+    """Write the seconds of every step and the peak memory to a JSON file when training ends.
+
+    Args:
+        path: ``{"seconds": [...], "memory": bytes}``; memory is the device's on a GPU, else the process's.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.seconds: list[float] = []
+        self._mark = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Book a step, with the making of its batch."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds.append(now - self._mark)
+        self._mark = now
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what was measured."""
+        if trainer.is_global_zero:
+            content = {"seconds": self.seconds, "memory": peak_memory(pl_module.device)}
+            write_json(Path(self.path), content)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the largest memory in bytes so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,130 @@
+"""What is in a folder of images that is to be trained on: how many, and which of them will do harm."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import DataError
+from dife_lightning.images import center_square, list_images, read_image
+
+#: Grey levels (of 255) below whose standard deviation an image shows nothing.
+BLANK_DEVIATION = 4.0
+#: With fewer images than this the discriminator learns them by heart unless images are augmented.
+SMALL_SET, TINY_SET = 2000, 100
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What was found; paths in the order of the folder.
+
+    Attributes:
+        folder: that was looked at.
+        size: side in pixels of the generator that is to be trained.
+        count: image files.
+        damaged: files that cannot be read, with the reason.
+        blank: images without content: one colour, or nearly.
+        duplicates: groups of files whose pixels are equal, the first of each group to be kept.
+        small: images whose shorter side is below ``size`` (they will be enlarged).
+    """
+
+    folder: Path
+    size: int
+    count: int
+    damaged: dict[Path, str] = field(default_factory=dict)
+    blank: list[Path] = field(default_factory=list)
+    duplicates: list[list[Path]] = field(default_factory=list)
+    small: list[Path] = field(default_factory=list)
+
+    @property
+    def usable(self) -> int:
+        """Images that are left when the harmful ones are taken out."""
+        doubles = {path for group in self.duplicates for path in group[1:]}
+        return self.count - len({*self.damaged, *self.blank, *doubles})
+
+
+def check_folder(folder: str | Path, size: int) -> FolderReport:
+    """Read every image of a folder.
+
+    Args:
+        folder: of images, searched with its subfolders.
+        size: side in pixels of the generator that is to be trained.
+
+    Raises:
+        DataError: no such folder, or no image file in it.
+    """
+    files = list_images(folder)
+    report = FolderReport(Path(folder), size, len(files))
+    seen: dict[str, list[Path]] = {}
+    for path in files:
+        try:
+            image = read_image(path)
+        except DataError as error:
+            report.damaged[path] = str(error)
+            continue
+        if min(image.shape[:2]) < size:
+            report.small.append(path)
+        if is_blank(image, size):
+            report.blank.append(path)
+        seen.setdefault(_digest(image), []).append(path)
+    report.duplicates.extend(group for group in seen.values() if len(group) > 1)
+    return report
+
+
+def is_blank(image: NDArray[np.uint8], size: int) -> bool:
+    """Return whether the central square that is trained on shows nothing."""
+    return float(center_square(image, min(size, 64)).astype(np.float32).std(axis=(0, 1)).max()) < BLANK_DEVIATION
+
+
+def _digest(image: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+
+
+def advice(report: FolderReport) -> list[tuple[str, str]]:
+    """Return (``ok`` | ``warning`` | ``error``, one line that says what to do) for everything of note."""
+    found: list[tuple[str, str]] = []
+    folder = report.folder
+    if report.damaged:
+        first = next(iter(report.damaged.values()))
+        found.append(("error", f"{folder}: {_count(len(report.damaged), 'file')} cannot be read, first: {first}"))
+    for text, paths in (
+        ("without content (one colour); remove them", report.blank),
+        ("that are there already; remove them", [p for group in report.duplicates for p in group[1:]]),
+        (f"smaller than {report.size} px, which will be enlarged; leave them out or train at a smaller size",
+         report.small),
+    ):  # fmt: skip
+        if paths:
+            found.append(("warning", f"{folder}: {_count(len(paths), 'image')} {text}: {_names(paths)}"))
+    found.append(_size_advice(report))
+    return found
+
+
+def _size_advice(report: FolderReport) -> tuple[str, str]:
+    usable, folder = report.usable, report.folder
+    if usable < 2:
+        return "error", f"{folder}: {_count(usable, 'usable image')}; a generator needs two or more, better thousands"
+    if usable < TINY_SET:
+        return "warning", (
+            f"{folder}: {usable} usable images will be learnt by heart; collect {TINY_SET} at least, and start from a "
+            "generator of a similar face (--model.init_args.init_from world/dog)"
+        )
+    if usable < SMALL_SET:
+        return "warning", (
+            f"{folder}: {usable} usable images are a small set: keep the augmentation on (stylegan2/small), start from "
+            "a generator of a similar face (--model.init_args.init_from world/dog), and stop when val/fid rises"
+        )
+    return "ok", f"{folder}: {usable} usable images"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _names(paths: Iterable[Path], most: int = 3) -> str:
+    names = [path.name for path in paths]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

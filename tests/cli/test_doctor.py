@@ -1,0 +1,135 @@
+"""`dife doctor`: each thing that can stand in the way is found, with what to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from dife_lightning import assets, generators
+from dife_lightning.cli import doctor
+from dife_lightning.cli.main import main
+from tests.experiments.tiny_config import write_config
+
+Diagnose = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_config(tmp_path_factory.mktemp("doctor"))
+
+
+@pytest.fixture
+def diagnose(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Diagnose:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+
+    def run(*words: str, steps: bool = False) -> tuple[int, str]:
+        capsys.readouterr()
+        code = main(["doctor", *map(str, words), *([] if steps else ["--no-steps"])])
+        out, err = capsys.readouterr()
+        assert not list(tmp_path.glob("runs*")), "a doctor leaves nothing behind"
+        return code, out + err
+
+    return run
+
+
+def test_a_sound_configuration_passes_and_is_timed(diagnose, config):
+    code, text = diagnose(config, steps=True)
+    assert code == 0, text
+    assert "✗" not in text
+    for line in (
+        r"✓ domains: human: .* 32 px, layer 3: 8 channels of 16 x 16",
+        r"✓ encoder: DIFE, [\d,]+ trainable parameters",
+        r"✓ warm-up: \d+\.\d\d s a step, \d+\.\d GB of memory",
+        r"✓ matching: .*for the first pairs",
+        r"✓ time: about \d+ seconds for 4 steps",
+    ):
+        assert re.search(line, text), line
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--model.init_args.domains.dog", "9"), "type --model.init_args.domains.dog 8"),
+        (("--model.init_args.layer", "9"), "layer 9 is above this 32-px generator"),
+        (("--data.init_args.layer", "1"), "data.init_args.layer is 1, model.init_args.layer is 3; make them equal"),
+        (("--model.init_args.generators.dog", "world/dgo"), "no asset or file 'world/dgo'. Did you mean 'world/dog'"),
+        (("--model.init_args.size", "36", "--data.init_args.size", "36"), "type --model.init_args.size 40"),
+        (("--trainer.accelerator", "gpu"), "there is no GPU here; use --config trainer/cpu"),
+        (("--trainer.precision", "16-mixed", "--trainer.accelerator", "cpu"), "type --trainer.precision auto"),
+        (("--model.init_args.lambda_m1", "-1"), "lambda_m1 is -1.0; a weight must be 0"),
+    ],
+)
+def test_what_stands_in_the_way_is_an_error_with_what_to_type(diagnose, config, words, says):
+    code, text = diagnose(config, *words)
+    assert code == 1, text
+    lines = [line for line in text.splitlines() if says in line]
+    assert len(lines) == len(set(lines)) > 0, text
+    assert all(line.startswith("✗") for line in lines)
+
+
+def test_an_altered_asset_is_found_by_its_hash(diagnose, tmp_path, monkeypatch):
+    shipped = assets.find_asset("world/dog")
+    monkeypatch.setattr(assets, "FOLDER", tmp_path / "assets")
+    monkeypatch.setattr(generators, "_cache", {})
+    for name in ("world/human", "world/dog", "world/teacher"):
+        assets.register_asset(name, shipped, "x")
+    target = tmp_path / "assets/world-dog.safetensors"
+    target.write_bytes(target.read_bytes()[:-1] + b"?")
+    code, text = diagnose("world/human_dog", "trainer/cpu")
+    assert code == 1
+    assert "✗ assets: asset 'world/dog': world-dog.safetensors has sha256" in text
+
+
+def test_a_full_disk_is_found(diagnose, config, monkeypatch):
+    usage = doctor.shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    code, text = diagnose(config)
+    assert code == 1
+    assert text.count("✗ disk") == 2
+    assert "make room or choose another place with --runs_root" in text
+
+
+def test_a_training_without_evaluation_is_warned_of(diagnose, config, tmp_path):
+    settings = yaml.safe_load(config.read_text())
+    settings["data"]["init_args"]["evaluation"] = None
+    (tmp_path / "blind.yaml").write_text(yaml.safe_dump(settings))
+    code, text = diagnose("blind.yaml")
+    assert code == 0
+    assert "! data: no evaluation: there will be no best checkpoint" in text
+
+
+def test_a_folder_of_images_is_looked_at(diagnose, tmp_path):
+    code, text = diagnose("stylegan2/folder")
+    assert code == 1
+    assert "no folder of images; type --data.init_args.folder" in text
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (160, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"images/{number}.png")
+    code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images")
+    assert code == 0
+    assert "! data: images: 3 usable images will be learnt by heart" in text
+    (tmp_path / "images/9.png").write_bytes(b"no image")
+    code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images")
+    assert code == 1
+    assert "✗ data: images: 1 file cannot be read, first: images/9.png is damaged" in text
+
+
+def test_a_configuration_that_is_not_understood_has_exit_code_2(diagnose, config):
+    assert diagnose(config, "--model.init_args.lambda_k9", "1")[0] == 2
+    code, text = diagnose("world/human_dgo")
+    assert code == 2
+    assert "Did you mean 'world/human_dog'" in text
+
+
+def test_without_a_configuration_the_usage_is_shown(capsys):
+    assert main(["doctor"]) == 2
+    assert "usage: dife doctor CONFIG" in capsys.readouterr().out
+    assert main(["doctor", "--help"]) == 0
