@@ -7,6 +7,10 @@ The features D = Ψ^{d'}(Φ(x^d)) say what the generator of d' should have at it
 is solved for a batch at a time by Adam in w (or w+), running the generator only up to the tap. The image G(w*) is
 made once, at the end.
 
+Generators of aligned faces hold each species' eyes at a place of its own, so that no w of d' may have the geometry of
+a face of d. ``shift`` and ``zoom`` (ours, off as printed) let D move and scale as a whole while w is looked for; the
+original is then moved likewise, and the pair shares its geometry again.
+
 The norms as printed weigh the two terms by the number of their elements (a 512 x 64² map against a 512-d vector);
 ``norm="rms"`` measures both per element, ``norm="literal"`` as printed.
 
@@ -15,7 +19,7 @@ Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3, equatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,6 +27,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.geometry import sampling_grid, warp
 
 Norm = Literal["rms", "literal"]
 Space = Literal["w", "w+"]
@@ -53,6 +58,9 @@ class ExplorationOptions:
         norm: ``rms`` per element, or ``literal``.
         threshold: a sample stops when its feature distance falls below this; 0 never stops early.
         patience: a sample stops after so many steps without a gain of 0.1 %; 0 never.
+        shift: how far the wanted features may move as a whole, as a fraction of the side; 0 leaves them in place.
+        zoom: how much they may grow or shrink, in x and y each for itself (species differ in proportions), 0.2 being
+            from 1/1.2 to 1.2; 0 leaves their size.
     """
 
     steps: int = 50
@@ -62,8 +70,17 @@ class ExplorationOptions:
     norm: Norm = "rms"
     threshold: float = 0.0
     patience: int = 0
+    shift: float = 0.0
+    zoom: float = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the wanted features may move."""
+        return self.shift > 0 or self.zoom > 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.shift < 0.5 or not 0 <= self.zoom < 1:
+            raise ConfigError(f"exploration: shift={self.shift}, zoom={self.zoom}; expected 0 to 0.5 and 0 to 1")
         if self.steps < 1 or self.lr <= 0 or self.weight_w < 0:
             raise ConfigError(
                 f"exploration: steps={self.steps}, lr={self.lr}, weight_w={self.weight_w}; "
@@ -81,6 +98,8 @@ class Exploration:
         feature_distance: (B,) feature distance of ``w``.
         w_distance: (B,) distance of ``w`` to the mean w.
         steps: (B,) int64, Adam steps taken.
+        move: (B, 4) how the wanted features were moved to fit: shift in x and y as fractions of the side, scale in x
+            and y about the middle; (0, 0, 1, 1) where they stayed.
     """
 
     w: Tensor
@@ -88,12 +107,39 @@ class Exploration:
     feature_distance: Tensor
     w_distance: Tensor
     steps: Tensor
+    move: Tensor
+
+
+def moved(maps: Tensor, move: Tensor, padding: str = "reflection") -> Tensor:
+    """Move and scale (B, C, h, w) as a whole by ``move`` (B, 4), see :class:`Exploration`; any size of map will do."""
+    if bool((move == move.new_tensor([0, 0, 1, 1])).all()):
+        return maps
+    return _warped(maps, move, padding)
+
+
+def _warped(maps: Tensor, move: Tensor, padding: str) -> Tensor:
+    side = maps.shape[-1]
+    linear, center = torch.diag_embed(move[:, 2:]), (side - 1) / 2
+    matrix = torch.cat((linear, (center + side * move[:, :2] - center * move[:, 2:])[..., None]), dim=-1)
+    return warp(maps, sampling_grid(matrix, side, side, side, side), padding)
+
+
+def _bounded(free: Tensor, options: ExplorationOptions) -> Tensor:
+    """Map free numbers (B, 4) to a move within its limits; zeros give none."""
+    bounded = torch.tanh(free)
+    return torch.cat((options.shift * bounded[:, :2], (1 + options.zoom) ** bounded[:, 2:]), dim=1)
 
 
 def _norm(difference: Tensor, kind: Norm) -> Tensor:
     """Length of each sample's (B, ...) difference, (B,)."""
     squared = difference.flatten(1).square()
     return ((squared.mean(1) if kind == "rms" else squared.sum(1)) + 1e-12).sqrt()
+
+
+def _masked_norm(difference: Tensor, counts: Tensor, kind: Norm) -> Tensor:
+    """Length of (B, C, h, w) over the cells that count (B, 1, h, w), as if all did, (B,)."""
+    share = counts.mean(dim=(1, 2, 3)).clamp(min=1e-6)
+    return _norm(difference * counts, kind) / share.sqrt()
 
 
 class _Adam:
@@ -142,8 +188,9 @@ def explore(
     """
     options = options or ExplorationOptions()
     w = start[:, None].expand(-1, generator.num_ws if options.space == "w+" else 1, -1).clone().float()
-    adam, count = _Adam(w, options.lr), w.shape[0]
-    best_w, best = w.clone(), torch.full((count,), float("inf"), device=w.device)
+    free = w.new_zeros(len(w), 4)
+    adam, move_adam, count = _Adam(w, options.lr), _Adam(free, options.lr), w.shape[0]
+    best_free, best_w, best = free.clone(), w.clone(), torch.full((count,), float("inf"), device=w.device)
     first, distance_of_best = torch.zeros_like(best), torch.zeros_like(best)
     taken = torch.zeros(count, dtype=torch.int64, device=w.device)
     stale, active = torch.zeros_like(taken), torch.ones(count, dtype=torch.bool, device=w.device)
@@ -152,23 +199,28 @@ def explore(
         if not len(rows):
             break
         last = step == options.steps
-        total, distance, gradient = _objective(
-            generator, layer, target[rows], w[rows], mean_w, options, normalize, valid, rows, needs_gradient=not last
-        )
+        total, distance, gradients = _objective(
+            generator, layer, target[rows], w[rows], free[rows], mean_w, options, normalize,
+            None if valid is None else valid[rows], needs_gradient=not last,
+        )  # fmt: skip
         if step == 0:
             first = distance.clone()
         better = total < best[rows]
         stale[rows] = torch.where(total < best[rows] * (1 - 1e-3), torch.zeros_like(rows), stale[rows] + 1)
         won = rows[better]
         best[won], distance_of_best[won], best_w[won] = total[better], distance[better], w[won]
-        if not last and gradient is not None:
-            w[rows] += adam.update(rows, gradient)
+        best_free[won] = free[won]
+        if gradients is not None:
+            w[rows] += adam.update(rows, gradients[0])
+            if options.moves:
+                free[rows] += move_adam.update(rows, gradients[1])
             taken[rows] += 1
         active[rows] &= distance > options.threshold
         if options.patience:
             active[rows] &= stale[rows] < options.patience
     full = best_w.expand(-1, generator.num_ws, -1).contiguous()
-    return Exploration(full, first, distance_of_best, _norm(best_w - mean_w, options.norm), taken)
+    move = _bounded(best_free, options)
+    return Exploration(full, first, distance_of_best, _norm(best_w - mean_w, options.norm), taken, move)
 
 
 def _objective(
@@ -176,21 +228,27 @@ def _objective(
     layer: int,
     target: Tensor,
     w: Tensor,
+    free: Tensor,
     mean_w: Tensor,
     options: ExplorationOptions,
     normalize: Callable[[Tensor], Tensor] | None,
     valid: Tensor | None,
-    rows: Tensor,
     needs_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return per-sample objective (B,), feature distance (B,) and the gradient in w (None if not needed)."""
+) -> tuple[Tensor, Tensor, Sequence[Tensor] | None]:
+    """Return per-sample objective (B,), feature distance (B,) and the gradients in w and in the free move."""
     with torch.set_grad_enabled(needs_gradient):
-        leaf = w.detach().requires_grad_(needs_gradient)
-        features = generator.features(leaf.expand(-1, generator.num_ws, -1), layer).float()
-        difference = (normalize(features) if normalize else features) - target.float()
-        if valid is not None:
-            difference = difference * valid[rows, None]
-        distance = _norm(difference, options.norm)
-        total = distance + options.weight_w * _norm(leaf - mean_w, options.norm)
-        gradient = torch.autograd.grad(total.sum(), leaf)[0] if needs_gradient else None
-    return total.detach(), distance.detach(), gradient
+        leaves = [w.detach().requires_grad_(needs_gradient)]
+        features = generator.features(leaves[0].expand(-1, generator.num_ws, -1), layer).float()
+        wanted, counts = target.float(), None if valid is None else valid[:, None].float()
+        if options.moves:
+            leaves.append(free.detach().requires_grad_(needs_gradient))
+            move = _bounded(leaves[1], options)
+            # what moved in from outside does not count, or shrinking would pay
+            inside = torch.ones_like(wanted[:, :1]) if counts is None else counts
+            counts = _warped(inside, move.detach(), "zeros").round()
+            wanted = _warped(wanted, move, "border")
+        difference = (normalize(features) if normalize else features) - wanted
+        distance = _norm(difference, options.norm) if counts is None else _masked_norm(difference, counts, options.norm)
+        total = distance + options.weight_w * _norm(leaves[0] - mean_w, options.norm)
+        gradients = torch.autograd.grad(total.sum(), leaves) if needs_gradient else None
+    return total.detach(), distance.detach(), gradients

@@ -15,9 +15,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from dife_lightning.exploration import ExplorationOptions, explore
+from dife_lightning.exploration import ExplorationOptions, explore, moved
 from dife_lightning.generators import Generator
-from dife_lightning.geometry import resize_maps
+from dife_lightning.geometry import pixel_grid, resize_maps
+from dife_lightning.losses.matching import cosine_similarity_map
 
 
 @dataclass
@@ -35,6 +36,9 @@ class PseudoPairs:
         w_distance: (N,) distance of ``partner_w`` to the mean w.
         residual: (N, h, h) per cell of the tapped layer, how far the partner's features are from what was wanted, from
             0 (equal) to 1 (nothing in common); large where the images share no geometry, as in the background.
+        drift: (N, h, h) per cell, how far (in cells) the partner's most similar embedding lies from the same place, by
+            the encoder that made the pair; zeros where it was not asked for.
+        move: (N, 4) how ``original`` was moved as a whole so that both share their geometry (see ``Exploration``).
     """
 
     original: Tensor
@@ -46,6 +50,8 @@ class PseudoPairs:
     distance: Tensor
     w_distance: Tensor
     residual: Tensor
+    drift: Tensor
+    move: Tensor
 
     def __len__(self) -> int:
         """Return N."""
@@ -109,9 +115,9 @@ class PairBank:
         for name, tensors in state.items():
             source, target = name.split("+")
             original = render(source, tensors["original_w"])
-            moved = {key: value.to(original.device) for key, value in tensors.items()}
-            partner = render(target, tensors["partner_w"])
-            self.pairs[source, target] = PseudoPairs(original=original, partner=partner, **moved)
+            here = {key: value.to(original.device) for key, value in tensors.items()}
+            partner, original = render(target, tensors["partner_w"]), moved(original, here["move"])
+            self.pairs[source, target] = PseudoPairs(original=original, partner=partner, **here)
 
 
 def _state_of(pairs: PseudoPairs) -> dict[str, Tensor]:
@@ -131,6 +137,7 @@ def synthesize_pairs(
     *,
     same_z: bool,
     truncation: float,
+    embed: Callable[[Tensor], Tensor] | None = None,
 ) -> PseudoPairs:
     """Draw originals and explore the target's generator for their partners.
 
@@ -145,6 +152,7 @@ def synthesize_pairs(
         exploration: how equation 3 is solved.
         same_z: start at the target's style of the same z instead of at its mean w.
         truncation: psi of the originals and of that start.
+        embed: images to embeddings of the side at which they are matched; given, ``drift`` is measured with it.
     """
     w = source.map(z, truncation=truncation)
     original = render_images(source, w, size)
@@ -152,17 +160,39 @@ def synthesize_pairs(
     start = target.map(z, truncation=truncation)[:, 0] if same_z else target.mean_w.expand(len(z), -1)
     found = explore(target, layer, goal, start, target.mean_w, exploration, normalize)
     partner = render_images(target, found.w, size)
-    residual = relative_residual(normalize(target.features(found.w, layer).float()), goal)
+    residual = relative_residual(normalize(target.features(found.w, layer).float()), moved(goal, found.move, "border"))
     index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    original = moved(original, found.move)
+    drift = torch.zeros_like(residual) if embed is None else embedding_drift(embed(original), embed(partner))
     return PseudoPairs(
-        original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance, residual
-    )
+        original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance, residual,
+        drift, found.move,
+    )  # fmt: skip
 
 
 def relative_residual(found: Tensor, wanted: Tensor) -> Tensor:
     """Distance of two feature maps (N, C, h, h) per cell, over the sum of their lengths: (N, h, h) in [0, 1]."""
     distance = (found - wanted).norm(dim=1)
     return distance / (found.norm(dim=1) + wanted.norm(dim=1)).clamp(min=1e-6)
+
+
+def embedding_drift(source: Tensor, target: Tensor) -> Tensor:
+    """Return how far, in cells, each source cell's most similar target cell lies from the same place.
+
+    Args:
+        source: (N, n, h, w) embedding of the first images.
+        target: (N, n, h, w) embedding of the second.
+
+    Returns:
+        (N, h, w) float32.
+    """
+    height, width = source.shape[-2:]
+    cells = pixel_grid(height, width, source.device)
+    found = []
+    for first, second in zip(source, target, strict=True):  # one at a time: (h w)^2 similarities each
+        best = cosine_similarity_map(first.flatten(1).t()[None], second[None])[0].argmax(dim=-1)
+        found.append((cells.reshape(-1, 2)[best].reshape(height, width, 2) - cells).norm(dim=-1))
+    return torch.stack(found)
 
 
 def most_reliable(residual: Tensor, share: float) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.exploration import ExplorationOptions, explore
+from dife_lightning.exploration import ExplorationOptions, explore, moved
 
 
 class LinearGenerator:
@@ -111,3 +111,62 @@ def test_cells_that_do_not_count_do_not_pull() -> None:
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="exploration"):
         ExplorationOptions(**options)  # type: ignore[arg-type]
+
+
+class BlobGenerator:
+    """One blob in the middle of the map, as high as w says: no w moves it."""
+
+    num_ws = 2
+
+    def features(self, w: Tensor, layer: int) -> Tensor:
+        return w.mean(dim=(1, 2))[:, None, None, None] * blob(0.0, 0.0)
+
+
+def blob(x: float, y: float, side: int = 16, width: float = 2.0) -> Tensor:
+    """A blob off the middle by (x, y) cells, (1, 1, side, side)."""
+    line = torch.arange(side) - (side - 1) / 2
+    return torch.exp(-((line[None, :] - x) ** 2 + (line[:, None] - y) ** 2) / (2 * width**2))[None, None]
+
+
+@pytest.mark.parametrize(("x", "y"), [(1.5, -1.0), (-0.5, 2.0)])
+def test_features_that_no_w_can_reach_are_moved_to_where_one_can(x: float, y: float) -> None:
+    target, mean = 0.8 * blob(x, y), torch.zeros(3)
+    still = explore(BlobGenerator(), 5, target, mean[None], mean, ExplorationOptions(150, 0.05, weight_w=0.0))
+    moving = ExplorationOptions(150, 0.05, weight_w=0.0, shift=0.2)
+    found = explore(BlobGenerator(), 5, target, mean[None], mean, moving)
+    assert found.feature_distance < 0.2 * still.feature_distance
+    torch.testing.assert_close(found.move, torch.tensor([[-x / 16, -y / 16, 1.0, 1.0]]), atol=5e-3, rtol=0)
+    torch.testing.assert_close(found.w.mean(), torch.tensor(0.8), atol=0.02, rtol=0)
+    torch.testing.assert_close(moved(target, found.move, "border"), 0.8 * blob(0, 0), atol=0.03, rtol=0)
+
+
+def test_a_move_stays_within_its_limits_and_is_none_by_default() -> None:
+    target, mean = blob(2.0, 0.0), torch.zeros(3)
+    options = ExplorationOptions(80, 0.3, weight_w=0.0, shift=0.05, zoom=0.1)
+    move = explore(BlobGenerator(), 5, target, mean[None], mean, options).move[0]
+    assert move[0] == pytest.approx(-0.05, abs=2e-3)
+    assert all(1 / 1.1 - 1e-6 <= scale <= 1.1 + 1e-6 for scale in move[2:])
+    plain = explore(BlobGenerator(), 5, target, mean[None], mean, ExplorationOptions(5)).move
+    assert plain.tolist() == [[0, 0, 1, 1]]
+
+
+def test_a_zoom_finds_the_scale() -> None:
+    target, mean = blob(0, 0, width=2.4), torch.zeros(3)
+    options = ExplorationOptions(150, 0.05, weight_w=0.0, zoom=0.5)
+    move = explore(BlobGenerator(), 5, target, mean[None], mean, options).move[0]
+    assert move[2:].tolist() == pytest.approx([2 / 2.4, 2 / 2.4], abs=0.02)
+
+
+def test_an_image_moves_as_its_features_did() -> None:
+    move = torch.tensor([[2 / 16, -1 / 16, 1.0, 1.0]])
+    torch.testing.assert_close(
+        moved(blob(0, 0), move)[..., 2:-2, 4:-2], blob(2, -1)[..., 2:-2, 4:-2], atol=1e-4, rtol=0
+    )
+    image = torch.randn(1, 3, 8, 8)
+    assert moved(image, torch.tensor([[0.0, 0.0, 1.0, 1.0]])) is image
+
+
+@pytest.mark.parametrize("bad", [{"shift": -0.1}, {"shift": 0.5}, {"zoom": 1.0}])
+def test_moves_without_sense_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"expected 0 to 0\.5"):
+        ExplorationOptions(**bad)

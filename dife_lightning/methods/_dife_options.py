@@ -88,6 +88,8 @@ class MatchingLossOptions:
         independent_warps: warp both images of a pair for themselves instead of by one affine.
         reliable: share of a pair's cells that are matched, those first where the partner's features came out as wanted;
             1 takes all. Backgrounds share no geometry, and nothing says where the face is.
+        agree: match only the cells that the encoder, when the pair was made, already found within so many cells of
+            their place; None matches all. Species whose faces have other proportions have no pairs that fit everywhere.
     """
 
     weights: Literal["softmax", "windowed", "dve", "literal"] = "softmax"
@@ -102,8 +104,11 @@ class MatchingLossOptions:
     symmetric: bool = False
     independent_warps: bool = False
     reliable: float = 1.0
+    agree: float | None = None
 
     def __post_init__(self) -> None:
+        if self.agree is not None and self.agree < 0:
+            raise ConfigError(f"matching_loss.agree is {self.agree}; expected 0 cells or more, or null")
         if not 0 < self.reliable <= 1:
             raise ConfigError(f"matching_loss.reliable is {self.reliable}; expected a share above 0 and up to 1")
         if self.weights not in WEIGHTS:

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
-from dife_lightning.geometry import channels_last, resize_maps, sampling_grid, warp, warp_correspondence
+from dife_lightning.geometry import (
+    channels_last,
+    resize_maps,
+    resize_mask,
+    sampling_grid,
+    warp,
+    warp_correspondence,
+)
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._dife_options import MatchingLossOptions
 from dife_lightning.pseudo_pairs import PseudoPairs, most_reliable
@@ -53,9 +60,7 @@ def matching_errors(
         views.append((target, source, second_map, first_map))
     counts, size, queries = [len(p) for p in drawn], originals.shape[-1], _queries(options, key, originals.device)
     errors: list[list[Tensor]] = [[] for _ in drawn]
-    reliable = None
-    if options.reliable < 1:
-        reliable = most_reliable(torch.cat([p.residual for p in drawn]), options.reliable)
+    reliable = reliable_cells(drawn, options)
     for a, b, map_a, map_b in views:
         truth, valid = warp_correspondence(map_a, map_b, options.side, size)
         if reliable is not None:
@@ -65,6 +70,17 @@ def matching_errors(
             rows = slice(start, start := start + count)
             slot.append(_error(a[rows], b[rows], truth[rows], valid[rows], options, queries))
     return [torch.stack(parts).mean() for parts in errors]
+
+
+def reliable_cells(drawn: Sequence[PseudoPairs], options: MatchingLossOptions) -> Tensor | None:
+    """Return (P, h, h) bool, the cells of all pairs that are to be matched; None for all."""
+    chosen = None
+    if options.reliable < 1:
+        chosen = most_reliable(torch.cat([p.residual for p in drawn]), options.reliable)
+    if options.agree is not None:
+        agreed = torch.cat([p.drift for p in drawn]) <= options.agree
+        chosen = agreed if chosen is None else agreed & resize_mask(chosen, agreed.shape[-1])
+    return chosen
 
 
 def warped_view(images: Tensor, numbers: Tensor, augment: AugmentOptions) -> tuple[Tensor, Tensor]:

@@ -329,10 +329,14 @@ class DIFE(EmbedderModule):
         def normalized(features: Tensor) -> Tensor:
             return self.normalize(features, target)
 
+        def embedded(images: Tensor) -> Tensor:
+            return resize_maps(self.encoder(channels_last(images)).float(), self.matching_loss.side)
+
         options = self.pair_options
         return synthesize_pairs(
             self.generators[source], self.generators[target], z, self.layer, self.size, wanted, normalized,
             self.exploration, same_z=options.start == "same-z" and source != target, truncation=options.truncation,
+            embed=None if self.matching_loss.agree is None else embedded,
         )  # fmt: skip
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
