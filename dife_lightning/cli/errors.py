@@ -73,9 +73,9 @@ def is_user_error(error: BaseException) -> bool:
 
 def _told(error: BaseException) -> DifeError | None:
     """Put an error of the system or of torch's loader into words; None for others."""
-    if isinstance(error, OSError) and error.errno in _SYSTEM and error.filename is not None:
-        hint = _SYSTEM[error.errno]
-        return DataError(f"{error.filename}: {(error.strerror or 'the system refused').lower()}. {hint}")
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        what = "a file could not be written" if error.filename is None else error.filename
+        return DataError(f"{what}: {(error.strerror or 'the system refused').lower()}. {_SYSTEM[error.errno]}")
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
         return TrainingError(
             "a loader process died, killed or out of memory; what was saved is kept. Go on with --ckpt_path last, "

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import Any
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -45,6 +49,26 @@ class SilentTask(TinyTask):
 class InterruptedTask(TinyTask):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         raise KeyboardInterrupt
+
+
+class _DeadlyRows(torch.utils.data.Dataset[Tensor]):
+    """Its third row kills the process that asks for it, as the system does when memory runs out."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.ones(4)
+
+
+class DeadlyData(L.LightningDataModule):
+    def train_dataloader(self) -> torch.utils.data.DataLoader[Tensor]:
+        return torch.utils.data.DataLoader(_DeadlyRows(), batch_size=2, num_workers=1)
+
+    def val_dataloader(self) -> list[Any]:
+        return []
 
 
 class TinyData(L.LightningDataModule):
