@@ -45,6 +45,8 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty")
         # a control that goes on from another run's checkpoint writes into a folder of its own
         warnings.filterwarnings("ignore", message=".*The dirpath has changed")
+        # the gradient scaler of 16-mixed finds its scale by skipping the first steps
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
         # albumentations only warns of an argument that it does not know, and then uses its default
         warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
         try:
