@@ -7,9 +7,9 @@ The features D = Ψ^{d'}(Φ(x^d)) say what the generator of d' should have at it
 is solved for a batch at a time by Adam in w (or w+), running the generator only up to the tap. The image G(w*) is
 made once, at the end.
 
-Generators of aligned faces hold each species' eyes at a place of its own, so that no w of d' may have the geometry of
-a face of d. ``shift`` and ``zoom`` (ours, off as printed) let D move and scale as a whole while w is looked for; the
-original is then moved likewise, and the pair shares its geometry again.
+Species differ in proportions, and generators of aligned faces hold each one's eyes at a place of its own: no w of d'
+may have the geometry of a face of d. ``deform`` (ours, off as printed) lets D deform smoothly while w is looked for;
+the original is then deformed likewise, and the pair shares its geometry again.
 
 The norms as printed weigh the two terms by the number of their elements (a 512 x 64² map against a 512-d vector);
 ``norm="rms"`` measures both per element, ``norm="literal"`` as printed.
@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import sampling_grid, warp
+from dife_lightning.geometry import pixel_grid, to_normalized, warp
 
 Norm = Literal["rms", "literal"]
 Space = Literal["w", "w+"]
@@ -58,9 +59,10 @@ class ExplorationOptions:
         norm: ``rms`` per element, or ``literal``.
         threshold: a sample stops when its feature distance falls below this; 0 never stops early.
         patience: a sample stops after so many steps without a gain of 0.1 %; 0 never.
-        shift: how far the wanted features may move as a whole, as a fraction of the side; 0 leaves them in place.
-        zoom: how much they may grow or shrink, in x and y each for itself (species differ in proportions), 0.2 being
-            from 1/1.2 to 1.2; 0 leaves their size.
+        deform: how far the wanted features may be displaced, as a fraction of the side; 0 leaves them in place.
+        deform_grid: side of the grid of control points of the displacement; 1 shifts the map as a whole.
+        deform_weight: weight of the roughness of the deformation, the root mean square difference of neighbouring
+            control points' displacements.
     """
 
     steps: int = 50
@@ -70,17 +72,16 @@ class ExplorationOptions:
     norm: Norm = "rms"
     threshold: float = 0.0
     patience: int = 0
-    shift: float = 0.0
-    zoom: float = 0.0
-
-    @property
-    def moves(self) -> bool:
-        """Whether the wanted features may move."""
-        return self.shift > 0 or self.zoom > 0
+    deform: float = 0.0
+    deform_grid: int = 1
+    deform_weight: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shift < 0.5 or not 0 <= self.zoom < 1:
-            raise ConfigError(f"exploration: shift={self.shift}, zoom={self.zoom}; expected 0 to 0.5 and 0 to 1")
+        if not 0 <= self.deform < 0.5 or self.deform_grid < 1 or self.deform_weight < 0:
+            raise ConfigError(
+                f"exploration: deform={self.deform}, deform_grid={self.deform_grid}, deform_weight="
+                f"{self.deform_weight}; expected 0 to 0.5, 1 or more and 0 or more"
+            )
         if self.steps < 1 or self.lr <= 0 or self.weight_w < 0:
             raise ConfigError(
                 f"exploration: steps={self.steps}, lr={self.lr}, weight_w={self.weight_w}; "
@@ -98,8 +99,8 @@ class Exploration:
         feature_distance: (B,) feature distance of ``w``.
         w_distance: (B,) distance of ``w`` to the mean w.
         steps: (B,) int64, Adam steps taken.
-        move: (B, 4) how the wanted features were moved to fit: shift in x and y as fractions of the side, scale in x
-            and y about the middle; (0, 0, 1, 1) where they stayed.
+        move: (B, 2, g, g) how the wanted features were deformed to fit: the displacement in x and y, as fractions of
+            the side, at which each control point reads; zeros where they stayed.
     """
 
     w: Tensor
@@ -111,23 +112,23 @@ class Exploration:
 
 
 def moved(maps: Tensor, move: Tensor, padding: str = "reflection") -> Tensor:
-    """Move and scale (B, C, h, w) as a whole by ``move`` (B, 4), see :class:`Exploration`; any size of map will do."""
-    if bool((move == move.new_tensor([0, 0, 1, 1])).all()):
-        return maps
-    return _warped(maps, move, padding)
+    """Deform (B, C, h, h) of any size by ``move`` (B, 2, g, g), see :class:`Exploration`."""
+    return _warped(maps, move, padding) if bool(move.any()) else maps
 
 
 def _warped(maps: Tensor, move: Tensor, padding: str) -> Tensor:
     side = maps.shape[-1]
-    linear, center = torch.diag_embed(move[:, 2:]), (side - 1) / 2
-    matrix = torch.cat((linear, (center + side * move[:, :2] - center * move[:, 2:])[..., None]), dim=-1)
-    return warp(maps, sampling_grid(matrix, side, side, side, side), padding)
+    smooth = F.interpolate(move, (side, side), mode="bicubic", align_corners=True) if move.shape[-1] > 1 else move
+    places = pixel_grid(side, side, maps.device) + side * smooth.permute(0, 2, 3, 1)
+    return warp(maps, to_normalized(places, side, side), padding)
 
 
-def _bounded(free: Tensor, options: ExplorationOptions) -> Tensor:
-    """Map free numbers (B, 4) to a move within its limits; zeros give none."""
-    bounded = torch.tanh(free)
-    return torch.cat((options.shift * bounded[:, :2], (1 + options.zoom) ** bounded[:, 2:]), dim=1)
+def _roughness(move: Tensor) -> Tensor:
+    """Root mean square difference of neighbouring control points (B, 2, g, g), (B,); 0 for a single one."""
+    if move.shape[-1] == 1:
+        return move.new_zeros(len(move))
+    steps = torch.cat((move.diff(dim=2).flatten(1), move.diff(dim=3).flatten(1)), dim=1)
+    return (steps.square().mean(dim=1) + 1e-12).sqrt()
 
 
 def _norm(difference: Tensor, kind: Norm) -> Tensor:
@@ -188,7 +189,7 @@ def explore(
     """
     options = options or ExplorationOptions()
     w = start[:, None].expand(-1, generator.num_ws if options.space == "w+" else 1, -1).clone().float()
-    free = w.new_zeros(len(w), 4)
+    free = w.new_zeros(len(w), 2, options.deform_grid, options.deform_grid)
     adam, move_adam, count = _Adam(w, options.lr), _Adam(free, options.lr), w.shape[0]
     best_free, best_w, best = free.clone(), w.clone(), torch.full((count,), float("inf"), device=w.device)
     first, distance_of_best = torch.zeros_like(best), torch.zeros_like(best)
@@ -212,14 +213,14 @@ def explore(
         best_free[won] = free[won]
         if gradients is not None:
             w[rows] += adam.update(rows, gradients[0])
-            if options.moves:
+            if options.deform:
                 free[rows] += move_adam.update(rows, gradients[1])
             taken[rows] += 1
         active[rows] &= distance > options.threshold
         if options.patience:
             active[rows] &= stale[rows] < options.patience
     full = best_w.expand(-1, generator.num_ws, -1).contiguous()
-    move = _bounded(best_free, options)
+    move = options.deform * torch.tanh(best_free)
     return Exploration(full, first, distance_of_best, _norm(best_w - mean_w, options.norm), taken, move)
 
 
@@ -240,15 +241,17 @@ def _objective(
         leaves = [w.detach().requires_grad_(needs_gradient)]
         features = generator.features(leaves[0].expand(-1, generator.num_ws, -1), layer).float()
         wanted, counts = target.float(), None if valid is None else valid[:, None].float()
-        if options.moves:
+        penalty = options.weight_w * _norm(leaves[0] - mean_w, options.norm)
+        if options.deform:
             leaves.append(free.detach().requires_grad_(needs_gradient))
-            move = _bounded(leaves[1], options)
-            # what moved in from outside does not count, or shrinking would pay
+            move = options.deform * torch.tanh(leaves[1])
+            penalty = penalty + options.deform_weight * _roughness(move)
+            # what comes from outside does not count
             inside = torch.ones_like(wanted[:, :1]) if counts is None else counts
             counts = _warped(inside, move.detach(), "zeros").round()
             wanted = _warped(wanted, move, "border")
         difference = (normalize(features) if normalize else features) - wanted
         distance = _norm(difference, options.norm) if counts is None else _masked_norm(difference, counts, options.norm)
-        total = distance + options.weight_w * _norm(leaves[0] - mean_w, options.norm)
+        total = distance + penalty
         gradients = torch.autograd.grad(total.sum(), leaves) if needs_gradient else None
     return total.detach(), distance.detach(), gradients

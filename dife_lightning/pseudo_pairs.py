@@ -38,7 +38,7 @@ class PseudoPairs:
             0 (equal) to 1 (nothing in common); large where the images share no geometry, as in the background.
         drift: (N, h, h) per cell, how far (in cells) the partner's most similar embedding lies from the same place, by
             the encoder that made the pair; zeros where it was not asked for.
-        move: (N, 4) how ``original`` was moved as a whole so that both share their geometry (see ``Exploration``).
+        move: (N, 2, g, g) how ``original`` was deformed so that both share their geometry (see ``Exploration``).
     """
 
     original: Tensor

@@ -6,9 +6,11 @@ lists, the version of the method and of the world. A part whose record says the 
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,51 @@ Key = dict[str, Any]
 
 
 def training_key(settings: Mapping[str, Any], versions: Mapping[str, int]) -> Key:
-    """Return what decides a training: settings without logging and display, asset hashes, versions."""
+    """Return what decides a training: settings that differ from the defaults, asset hashes, versions.
+
+    Logging and display do not count, nor does an option that came later and is left at its default. A default that
+    changes is a new version of the method.
+    """
     trainer = settings.get("trainer") or {}
-    kept = {name: settings.get(name) for name in ("seed_everything", "model", "data")}
+    kept: dict[str, Any] = {"seed_everything": settings.get("seed_everything")}
+    kept |= {part: spoken(settings.get(part) or {}) for part in ("model", "data")}
     kept["trainer"] = {name: trainer.get(name) for name in ("max_steps", "max_epochs", "val_check_interval")}
     return json.loads(json.dumps({"settings": kept, "assets": asset_hashes(kept), "versions": dict(versions)}))
+
+
+def spoken(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a class path with those of its arguments that are not at their defaults."""
+    class_path, given = str(part.get("class_path", "")), part.get("init_args") or {}
+    module, _, name = class_path.rpartition(".")
+    defaults: dict[str, Any] = {}
+    if module:
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        defaults = {key: _plain(p.default) for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    return {"class_path": class_path, "init_args": _differing(_plain(given), defaults)}
+
+
+def _differing(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            value = _differing(value, default)
+            if value:
+                found[key] = value
+        elif isinstance(value, dict) and "class_path" in value:
+            found[key] = spoken(value)
+        elif key not in defaults or value != default:
+            found[key] = value
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return options and tuples as JSON would give them back."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def asset_hashes(settings: Any) -> dict[str, str]:

@@ -128,45 +128,79 @@ def blob(x: float, y: float, side: int = 16, width: float = 2.0) -> Tensor:
     return torch.exp(-((line[None, :] - x) ** 2 + (line[:, None] - y) ** 2) / (2 * width**2))[None, None]
 
 
+@pytest.mark.parametrize("grid", [1, 3])
 @pytest.mark.parametrize(("x", "y"), [(1.5, -1.0), (-0.5, 2.0)])
-def test_features_that_no_w_can_reach_are_moved_to_where_one_can(x: float, y: float) -> None:
+def test_features_that_no_w_can_reach_are_deformed_to_where_one_can(x: float, y: float, grid: int) -> None:
     target, mean = 0.8 * blob(x, y), torch.zeros(3)
     still = explore(BlobGenerator(), 5, target, mean[None], mean, ExplorationOptions(150, 0.05, weight_w=0.0))
-    moving = ExplorationOptions(150, 0.05, weight_w=0.0, shift=0.2)
+    moving = ExplorationOptions(150, 0.05, weight_w=0.0, deform=0.2, deform_grid=grid, deform_weight=0.01)
     found = explore(BlobGenerator(), 5, target, mean[None], mean, moving)
     assert found.feature_distance < 0.2 * still.feature_distance
-    torch.testing.assert_close(found.move, torch.tensor([[-x / 16, -y / 16, 1.0, 1.0]]), atol=5e-3, rtol=0)
-    torch.testing.assert_close(found.w.mean(), torch.tensor(0.8), atol=0.02, rtol=0)
-    torch.testing.assert_close(moved(target, found.move, "border"), 0.8 * blob(0, 0), atol=0.03, rtol=0)
+    assert found.move.shape == (1, 2, grid, grid)
+    middle = found.move[0, :, grid // 2, grid // 2]
+    torch.testing.assert_close(middle, torch.tensor([x / 16, y / 16]), atol=0.015, rtol=0)
+    torch.testing.assert_close(found.w.mean(), torch.tensor(0.8), atol=0.03, rtol=0)
+    torch.testing.assert_close(moved(target, found.move, "border"), 0.8 * blob(0, 0), atol=0.05, rtol=0)
 
 
-def test_a_move_stays_within_its_limits_and_is_none_by_default() -> None:
+def two_blobs(distance: float) -> Tensor:
+    return blob(0, -distance / 2, width=1.5) + blob(0, distance / 2, width=1.5)
+
+
+class TwoBlobGenerator:
+    """Two blobs nine cells apart, as eyes and mouth of another species would be."""
+
+    num_ws = 2
+
+    def features(self, w: Tensor, layer: int) -> Tensor:
+        return w.mean(dim=(1, 2))[:, None, None, None] * two_blobs(9.0)
+
+
+def test_a_grid_of_control_points_follows_other_proportions_and_a_shift_cannot() -> None:
+    target, mean = two_blobs(6.5), torch.zeros(3)
+    distance = {}
+    for grid in (1, 4):
+        options = ExplorationOptions(200, 0.05, weight_w=0.0, deform=0.2, deform_grid=grid, deform_weight=0.02)
+        found = explore(TwoBlobGenerator(), 5, target, mean[None], mean, options)
+        distance[grid] = found.feature_distance.item()
+    assert distance[4] < 0.75 * distance[1]
+    upper, lower = found.move[0, 1, :2, 1:3].mean(), found.move[0, 1, 2:, 1:3].mean()
+    assert upper > 0.02  # reads further down
+    assert lower < -0.02  # reads further up
+
+
+def test_a_rough_deformation_costs() -> None:
+    target, mean = two_blobs(6.5), torch.zeros(3)
+    rough = {}
+    for weight in (0.01, 30.0):
+        options = ExplorationOptions(100, 0.05, weight_w=0.0, deform=0.2, deform_grid=4, deform_weight=weight)
+        move = explore(TwoBlobGenerator(), 5, target, mean[None], mean, options).move
+        rough[weight] = move.std(dim=(2, 3)).max().item()
+    assert rough[30.0] < 0.1 * rough[0.01]
+
+
+def test_a_deformation_stays_within_its_limits_and_is_none_by_default() -> None:
     target, mean = blob(2.0, 0.0), torch.zeros(3)
-    options = ExplorationOptions(80, 0.3, weight_w=0.0, shift=0.05, zoom=0.1)
-    move = explore(BlobGenerator(), 5, target, mean[None], mean, options).move[0]
-    assert move[0] == pytest.approx(-0.05, abs=2e-3)
-    assert all(1 / 1.1 - 1e-6 <= scale <= 1.1 + 1e-6 for scale in move[2:])
+    options = ExplorationOptions(80, 0.3, weight_w=0.0, deform=0.05)
+    move = explore(BlobGenerator(), 5, target, mean[None], mean, options).move
+    assert move[0, 0].item() == pytest.approx(0.05, abs=2e-3)
     plain = explore(BlobGenerator(), 5, target, mean[None], mean, ExplorationOptions(5)).move
-    assert plain.tolist() == [[0, 0, 1, 1]]
+    assert plain.tolist() == [[[[0.0]], [[0.0]]]]
 
 
-def test_a_zoom_finds_the_scale() -> None:
-    target, mean = blob(0, 0, width=2.4), torch.zeros(3)
-    options = ExplorationOptions(150, 0.05, weight_w=0.0, zoom=0.5)
-    move = explore(BlobGenerator(), 5, target, mean[None], mean, options).move[0]
-    assert move[2:].tolist() == pytest.approx([2 / 2.4, 2 / 2.4], abs=0.02)
-
-
-def test_an_image_moves_as_its_features_did() -> None:
-    move = torch.tensor([[2 / 16, -1 / 16, 1.0, 1.0]])
+def test_an_image_is_deformed_as_its_features_were() -> None:
+    move = torch.tensor([2 / 16, -1 / 16])[None, :, None, None]
     torch.testing.assert_close(
-        moved(blob(0, 0), move)[..., 2:-2, 4:-2], blob(2, -1)[..., 2:-2, 4:-2], atol=1e-4, rtol=0
+        moved(blob(2, -1), move)[..., 2:-2, 2:-4], blob(0, 0)[..., 2:-2, 2:-4], atol=1e-4, rtol=0
     )
+    large = torch.nn.functional.interpolate(blob(2, -1), scale_factor=4, mode="bilinear")
+    wanted = torch.nn.functional.interpolate(blob(0, 0), scale_factor=4, mode="bilinear")
+    torch.testing.assert_close(moved(large, move)[..., 8:-8, 8:-16], wanted[..., 8:-8, 8:-16], atol=1e-4, rtol=0)
     image = torch.randn(1, 3, 8, 8)
-    assert moved(image, torch.tensor([[0.0, 0.0, 1.0, 1.0]])) is image
+    assert moved(image, torch.zeros(1, 2, 4, 4)) is image
 
 
-@pytest.mark.parametrize("bad", [{"shift": -0.1}, {"shift": 0.5}, {"zoom": 1.0}])
-def test_moves_without_sense_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=r"expected 0 to 0\.5"):
-        ExplorationOptions(**bad)
+@pytest.mark.parametrize("bad", [{"deform": -0.1}, {"deform": 0.5}, {"deform_grid": 0}, {"deform_weight": -1.0}])
+def test_deformations_without_sense_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="deform="):
+        ExplorationOptions(**bad)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resume")
     pairs = {"refresh_every": 3, "per_refresh": 2, "bank_size": 3, "batch_size": 4}
     arguments = dife_arguments(folder, warmup_steps=4, pairs=pairs, share_every=3)
-    arguments["exploration"] = {"steps": 2, "shift": 0.1}
+    arguments["exploration"] = {"steps": 2, "deform": 0.1, "deform_grid": 3}
     evaluation = {"pairs": ["human+dog"], "val_count": 2, "size": 32, "cache": False}
     stream = {
         "generators": arguments["generators"],

@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from dife_lightning.cli.main import main as dife
+from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError
 from dife_lightning.metrics.predictions import PredictionTable, read_predictions
 from experiments import runs, table1
-from experiments.cells import Cell, changes
+from experiments.cells import Cell, changes, training_key
 from experiments.plan import Column, read_plan
 from experiments.table_rows import mean_table, pooled
 from tests.experiments.tiny_config import write_config
@@ -214,6 +215,18 @@ def test_a_cell_is_finished_only_for_its_own_key(tmp_path):
     cell.write(finished=True)
     assert cell.state() == ("finished", "")
     assert Cell(cell.path, {"a": 2}).state() == ("changed", "a")
+
+
+def test_an_option_left_at_its_default_is_no_part_of_a_key():
+    settings = resolved_settings(["fit", "--config", "world/human_dog"])
+    model = training_key(settings, {})["settings"]["model"]["init_args"]
+    assert model["exploration"] == {"steps": 40}  # the rest is as ExplorationOptions has it
+    assert "pair_augment" not in model
+    settings["model"]["init_args"]["exploration"]["deform"] = 0.1
+    changed = training_key(settings, {})
+    assert changes(training_key(resolved_settings(["fit", "--config", "world/human_dog"]), {}), changed) == [
+        "settings.model.init_args.exploration.deform"
+    ]
 
 
 def table_of(*errors: float) -> PredictionTable:
