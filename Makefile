@@ -14,7 +14,7 @@ TABLE ?=
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 test lint format types wheel clean
+.PHONY: help setup demo world reproduce-table1 bench test lint format types wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resum
 
 reproduce-table1: $(STAMP) ## the paper's table 1 on the embedded world; SEEDS=3 for mean and spread (resumable)
 	$(BIN)/python -m experiments.table1 --seeds $(SEEDS) $(TABLE)
+
+bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
+	$(BIN)/python -m experiments.bench
 
 test: $(STAMP) ## run all tests and print the coverage; TESTS="-k name" narrows it down
 	$(BIN)/python -m pytest --cov --cov-report=term $(TESTS)

@@ -40,8 +40,8 @@ def test_shown_model_names_are_registered_classes():
 
 
 def test_shown_make_targets_exist():
-    targets = set(re.findall(r"^([a-z]+):", (CLONE / "Makefile").read_text(), re.M))
-    shown = {match for text in [*SHELL, *INLINE] for match in re.findall(r"^make ([a-z]+)", text)}
+    targets = set(re.findall(r"^([a-z0-9-]+):", (CLONE / "Makefile").read_text(), re.M))
+    shown = {match for text in [*SHELL, *INLINE] for match in re.findall(r"^make ([a-z0-9-]+)", text)}
     assert {"demo", "test", "help"} <= shown
     assert shown <= targets
 
