@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dife_lightning.cli.runs import ENVIRONMENT
 from dife_lightning.files import write_json
+from dife_lightning.metrics.predictions import read_predictions
+from experiments.rows import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 from experiments.runs import Run
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
@@ -33,6 +37,7 @@ def _write_run(tested: Path, folder: Path) -> str:
     run = Run(home.parent, home.name)
     metrics = json.loads((tested / "metrics.json").read_text(encoding="utf-8"))
     content: dict[str, Any] = {"name": run.name, "test": metrics, "cell": _json(tested / "cell.json")}
+    content["errors"] = claim_errors(tested / "predictions.csv")
     if (run.folder / ENVIRONMENT).is_file():
         content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
         content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
@@ -40,6 +45,20 @@ def _write_run(tested: Path, folder: Path) -> str:
     place = f"runs/{run.name}-{tested.name}.json"
     write_json(folder / place, content)
     return place
+
+
+def claim_errors(predictions: Path) -> dict[str, dict[str, str]]:
+    """Return each pair's summed error in px and its number of points, in the list's order, for the sets of the claims.
+
+    Means, intervals and paired differences follow from these. They are strings of numbers, to keep the files small.
+    """
+    found = {}
+    for (pair, name, framing, protocol), table in read_predictions(predictions).items():
+        if (name, framing, protocol) == (CLAIM_LIST, CLAIM_FRAMING, CLAIM_PROTOCOL):
+            sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
+            counts = table.visible.sum(axis=1)
+            found[pair] = {"sums": " ".join(f"{v:.2f}" for v in sums), "points": " ".join(map(str, counts))}
+    return found
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -64,9 +64,8 @@ def main(words: Sequence[str] | None = None) -> int:
     write_json(options.out / "soak.json", {"steps": options.steps, "stages": found})
     save_figure(picture(rows, half), options.out / "soak.png")
     for stage, values in found.items():
-        print(
-            f"{stage}: memory {values['memory_mb']:+.1f} MB, open files {values['open_files']:+.0f}: {values['verdict']}"
-        )
+        grown = f"memory {values['memory_mb']:+.1f} MB, open files {values['open_files']:+.0f}"
+        print(f"{stage}: {grown}: {values['verdict']}")
     return int(any(values["verdict"] != "no growth" for values in found.values()))
 
 

@@ -137,11 +137,18 @@ def test_all_forms_of_the_table_are_written(bench):
 
 def test_records_link_each_row_to_its_run(bench):
     records = json.loads((bench.folder / "records/table1.json").read_text())
+    each: dict[str, list[float]] = {}
     for row in records["rows"]:
         for place in row["run"]:
             run = json.loads((bench.folder / "records" / place).read_text())
             assert run["test"]["rows"]
+            if (row["pair"], row["protocol"], row["framing"]) == ("human+dog", "9-point", "jittered"):
+                errors = run["errors"]["human+dog"]
+                sums, points = (np.array(errors[key].split(), dtype=float) for key in ("sums", "points"))
+                each.setdefault(row["method"], []).append(sums.sum() / points.sum())
             assert ("training" in run) == (row["method"] in ("dife", "dife-warmup"))
+        if (row["pair"], row["protocol"], row["framing"]) == ("human+dog", "9-point", "jittered"):
+            assert np.mean(each[row["method"]]) == pytest.approx(row["pixel_error"], abs=0.01)
 
 
 def test_what_is_finished_is_kept(bench):
