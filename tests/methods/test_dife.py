@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from dife_lightning.batches import LatentBatch, StreamBatch
 from dife_lightning.callbacks.stages import StageCheckpoint, StageTimer
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.methods._dife_options import OptimizerOptions
+from dife_lightning.methods._dife_options import MatchingLossOptions, OptimizerOptions
+from dife_lightning.methods._matching_step import reliable_cells
 from dife_lightning.methods._schedule import rate_factor
 from dife_lightning.methods.dife import DIFE, stage_at
+from dife_lightning.pseudo_pairs import embedding_drift, most_reliable
 from dife_lightning.randomness import normal
 from tests.tiny import dife_arguments
 
@@ -375,3 +378,33 @@ def test_unit_length_is_an_option_of_the_embedding(arguments: dict[str, Any]) ->
     assert torch.allclose(unit.embed(images).norm(dim=1), torch.ones(1, 32, 32), atol=1e-5)
     plain = DIFE(**arguments).eval()
     assert not torch.allclose(plain.embed(images).norm(dim=1), torch.ones(1, 32, 32), atol=1e-2)
+
+
+def test_the_drift_says_how_far_the_most_similar_cell_lies() -> None:
+    embedding = torch.randn(2, 16, 6, 6, generator=torch.Generator().manual_seed(0))
+    assert embedding_drift(embedding, embedding).eq(0).all()
+    moved = embedding.roll((1, 2), dims=(2, 3))  # one down, two to the right
+    drift = embedding_drift(embedding, moved)
+    assert drift.shape == (2, 6, 6)
+    torch.testing.assert_close(drift[:, :5, :4], torch.full((2, 5, 4), 5**0.5))
+
+
+def test_pairs_are_matched_only_where_the_encoder_agrees(arguments: dict[str, Any]) -> None:
+    model, _ = ready(arguments | {"matching_loss": {"side": 16, "agree": 1.0}})
+    pairs = model.make_pairs("human", "dog", 2, drawing=0)
+    assert pairs.drift.shape == (2, 16, 16)
+    assert pairs.drift.max() > 0  # an untrained encoder does not agree everywhere
+    kept = reliable_cells([pairs], model.matching_loss)
+    assert kept is not None
+    assert torch.equal(kept, pairs.drift <= 1)
+    both = reliable_cells([pairs], replace(model.matching_loss, reliable=0.5))
+    assert both is not None
+    assert torch.equal(both, kept & most_reliable(pairs.residual, 0.5))
+    plain, _ = ready(arguments)
+    assert plain.make_pairs("human", "dog", 2, drawing=0).drift.eq(0).all()
+    assert reliable_cells([pairs], plain.matching_loss) is None
+
+
+def test_an_agreement_below_zero_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"matching_loss\.agree is -1"):
+        MatchingLossOptions(agree=-1)
