@@ -62,6 +62,8 @@ def _errors(
 ) -> Tensor:
     """Per-query matching errors (B, Q) in target cells; ``source`` (B, Q, n), ``truth`` (B, Q, 2)."""
     height, width = target.shape[-2:]
+    if weights == "softmax":
+        return _distance(expected_coordinates(source, target, temperature) - truth)
     similarity = cosine_similarity_map(source, target)
     coordinates = pixel_grid(height, width, target.device).reshape(-1, 2)
     if weights == "literal":
@@ -74,6 +76,29 @@ def _errors(
         distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))
         return (probability * distance.pow(power)).sum(dim=-1)
     return _distance(probability @ coordinates - truth)
+
+
+def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """Mean coordinate of the target cells, weighted by ``softmax(cos / temperature)``, fp32.
+
+    This is attention with coordinates for values, and torch's attention kernels never hold all similarities at once.
+
+    Args:
+        source: (B, Q, n) vectors.
+        target: (B, n, h, w) map.
+        temperature: of the softmax.
+
+    Returns:
+        (B, Q, 2), x then y, in cells.
+    """
+    with torch.autocast(target.device.type, enabled=False):
+        query = F.normalize(source.float(), dim=-1)
+        key = F.normalize(target.float().flatten(2), dim=1).transpose(1, 2)
+        value = pixel_grid(*target.shape[-2:], target.device).reshape(1, -1, 2).expand(len(key), -1, -1)
+        channels = max(8, -(-query.shape[-1] // 8) * 8)  # what the kernels want; zeros change nothing
+        parts = [F.pad(part, (0, channels - part.shape[-1]))[:, None].contiguous() for part in (query, key, value)]
+        mean: Tensor = F.scaled_dot_product_attention(*parts, scale=1 / temperature)
+        return mean[:, 0, :, :2]
 
 
 def _distance(offset: Tensor, eps: float = 1e-6) -> Tensor:
@@ -110,7 +135,8 @@ def semantic_matching_loss(
         reduction: ``mean`` over valid cells, or ``sum`` over the cells of an image (as printed).
         queries: (Q,) indices into the h * w source cells; None takes all.
         chunk: source cells handled at a time; the similarity (B, chunk, h' * w') is then recomputed in the backward
-            pass and never held for all cells at once. None handles all together.
+            pass and never held for all cells at once. None handles all together. ``softmax`` needs none: it never holds
+            the similarities.
 
     Returns:
         Scalar, float32, in target cells (to the ``power`` for ``dve``).

@@ -25,7 +25,10 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], options: OptimizerOptions, warmup_steps: int, max_steps: int
 ) -> dict[str, Any]:
     """Return Adam and its schedule in the form that Lightning wants."""
-    adam = torch.optim.Adam(parameters, lr=options.lr, betas=options.betas)
+    several = list(parameters)
+    # On a CPU one fused kernel is several times faster; on a GPU it would rule out clipping with float16.
+    fused = all(parameter.device.type == "cpu" for parameter in several)
+    adam = torch.optim.Adam(several, lr=options.lr, betas=options.betas, fused=fused or None)
     if options.schedule == "plateau":
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, "min", options.factor, options.patience)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss", "strict": False}}

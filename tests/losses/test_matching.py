@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry import pixel_grid
-from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
+from dife_lightning.losses.matching import cosine_similarity_map, expected_coordinates, semantic_matching_loss
 
 
 def maps(batch: int = 2, channels: int = 6, height: int = 4, width: int = 5) -> tuple[Tensor, Tensor]:
@@ -133,3 +133,17 @@ def test_cosine_does_not_depend_on_the_length_of_vectors() -> None:
 def test_bad_options_are_refused(options: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         semantic_matching_loss(*maps(), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [2, 3, 8, 16])
+def test_expected_coordinates_equal_the_plain_softmax(channels: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    source = torch.randn(2, 7, channels, generator=generator).requires_grad_()
+    target = torch.randn(2, channels, 5, 6, generator=generator).requires_grad_()
+    found = expected_coordinates(source, target, 0.1)
+    probability = (cosine_similarity_map(source, target) / 0.1).softmax(dim=-1)
+    wanted = probability @ torch.tensor([[x, y] for y in range(5) for x in range(6)], dtype=torch.float32)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    gradients = [torch.autograd.grad(value.square().sum(), (source, target)) for value in (found, wanted)]
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-4)
