@@ -59,7 +59,8 @@ class ExplorationOptions:
         norm: ``rms`` per element, or ``literal``.
         threshold: a sample stops when its feature distance falls below this; 0 never stops early.
         patience: a sample stops after so many steps without a gain of 0.1 %; 0 never.
-        deform: how far the wanted features may be displaced, as a fraction of the side; 0 leaves them in place.
+        deform: how far the wanted features may be displaced, as a fraction of the side; 0 leaves them in place. Pairs
+            within a species are never deformed.
         deform_grid: side of the grid of control points of the displacement; 1 shifts the map as a whole.
         deform_weight: weight of the roughness of the deformation, the root mean square difference of neighbouring
             control points' displacements.

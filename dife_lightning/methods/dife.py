@@ -10,6 +10,7 @@ Reference: Dense Interspecies Face Embedding, NeurIPS 2022.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -333,9 +334,11 @@ class DIFE(EmbedderModule):
             return resize_maps(self.encoder(channels_last(images)).float(), self.matching_loss.side)
 
         options = self.pair_options
+        # a generator can give its own species' faces any of their geometries
+        exploration = self.exploration if source != target else replace(self.exploration, deform=0.0)
         return synthesize_pairs(
             self.generators[source], self.generators[target], z, self.layer, self.size, wanted, normalized,
-            self.exploration, same_z=options.start == "same-z" and source != target, truncation=options.truncation,
+            exploration, same_z=options.start == "same-z" and source != target, truncation=options.truncation,
             embed=None if self.matching_loss.agree is None else embedded,
         )  # fmt: skip
 
