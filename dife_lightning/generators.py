@@ -1,7 +1,7 @@
-"""Frozen generators: loaded once per process, by name or by file, and shared by all who ask.
+"""Frozen generators: loaded once per process, by name, file or run, and shared by all who ask.
 
 A file is safetensors with the tensor names of NVlabs' stylegan2-ada-pytorch and, in its metadata, ``kind``,
-``layout`` and the ``architecture`` as JSON.
+``layout`` and the ``architecture`` as JSON; or a checkpoint of a training, whose averaged generator is taken.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning.assets import find_asset
-from dife_lightning.checkpoints import load_state, read_tensors, write_tensors
+from dife_lightning.assets import find_asset, list_assets
+from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors, write_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
 from dife_lightning.randomness import normal
@@ -140,13 +140,17 @@ class Generator:
 
 
 def load_generator(name_or_path: str | Path) -> Generator:
-    """Return the frozen generator of a name (``world/human``) or a file, on the CPU; the same object each time.
+    """Return a frozen generator on the CPU; the same object each time, unless the file has changed.
+
+    Args:
+        name_or_path: a shipped name (``world/human``), a generator file, a checkpoint of a StyleGAN2 training of ours,
+            or a run's folder (its best, else its last checkpoint); of a training the averaged generator is taken.
 
     Raises:
-        AssetError: neither a known name nor a file.
+        AssetError: neither a known name nor a file or folder.
         CheckpointError: the file is truncated or holds no generator.
     """
-    path = find_asset(name_or_path).resolve()
+    path = find_generator(name_or_path).resolve()
     state = path.stat()
     key = (str(path), state.st_mtime_ns, state.st_size)
     if key not in _cache:
@@ -154,8 +158,24 @@ def load_generator(name_or_path: str | Path) -> Generator:
     return _cache[key]
 
 
+def find_generator(name_or_path: str | Path) -> Path:
+    """Return the file that :func:`load_generator` reads for a name, file or run's folder.
+
+    Raises:
+        AssetError: neither a known name nor a file or folder.
+        CheckpointError: a folder without checkpoints.
+    """
+    if str(name_or_path) not in list_assets() and Path(name_or_path).expanduser().is_dir():
+        from dife_lightning.loading import best_checkpoint  # runs are only known above this layer
+
+        return best_checkpoint(name_or_path)
+    return find_asset(name_or_path)
+
+
 def read_generator(path: str | Path) -> StyleGAN2Generator:
-    """Read a generator file that :func:`save_generator` wrote, as fp32 on the CPU."""
+    """Read a generator file that :func:`save_generator` wrote, or a training's checkpoint, as fp32 on the CPU."""
+    if Path(path).suffix in TORCH_SUFFIXES:
+        return _averaged_generator(path)
     tensors, metadata = read_tensors(path)
     if metadata.get("kind") != KIND or "architecture" not in metadata:
         found = metadata.get("kind", "no kind")
@@ -166,6 +186,19 @@ def read_generator(path: str | Path) -> StyleGAN2Generator:
     load_state(network, tensors if has_mean else {**tensors, "mapping.w_avg": network.mapping.w_avg}, source=path)
     if not has_mean:
         network.mapping.w_avg.copy_(estimate_mean_w(network))
+    return network
+
+
+def _averaged_generator(path: str | Path) -> StyleGAN2Generator:
+    """Return ``generator_ema`` of a training's checkpoint."""
+    from dife_lightning.loading import load  # a trained method; the registry is only needed here
+
+    method = load(path)
+    network = getattr(method, "generator_ema", None)
+    if not isinstance(network, StyleGAN2Generator):
+        raise CheckpointError(
+            f"{path} holds a {type(method).__name__}, which has no generator; give a checkpoint or run of StyleGAN2."
+        )
     return network
 
 

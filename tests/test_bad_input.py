@@ -19,6 +19,8 @@ from dife_lightning.cli.main import main
 from dife_lightning.cli.runs import drop_if_unused
 from tests.tiny import dife_arguments
 
+#: Folders of a few images of one colour are trained on here.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
 TRAINER = {
     "accelerator": "cpu",
     "max_steps": 40,

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import LightningModule, Trainer
 from torch import nn
 
 from dife_lightning.checkpoints import read_tensors, write_tensors
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError
 from dife_lightning.generators import Generator, estimate_mean_w, load_generator, read_generator, save_generator
+from dife_lightning.methods.stylegan2 import StyleGAN2
+from dife_lightning.methods.surface_teacher import SurfaceTeacher
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 
 TINY = Architecture((8, 6, 4), z_dim=5, w_dim=7, mapping_layers=2)
@@ -167,6 +170,65 @@ def test_a_truncated_file_is_one_clear_line(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match="truncated"):
         load_generator(file)
+
+
+def train_nothing(module: LightningModule, run: Path, name: str = "last.ckpt") -> Path:
+    """Write the checkpoint of an untrained method into a run's folder."""
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(run / "checkpoints" / name, weights_only=True)
+    return run
+
+
+def training(seed: int) -> StyleGAN2:
+    torch.manual_seed(seed)
+    module = StyleGAN2(channels=[8, 6, 4], z_dim=5, w_dim=7, mapping_layers=2)
+    for number, parameter in enumerate(module.generator_ema.parameters()):  # as after training: unlike `generator`
+        parameter.data.add_(0.01 * number + seed)
+    return module
+
+
+def test_a_training_gives_its_averaged_generator(tmp_path: Path) -> None:
+    module = training(0)
+    path = train_nothing(module, tmp_path) / "checkpoints/last.ckpt"
+    generator = load_generator(path)
+    assert load_generator(str(path)) is generator
+    assert generator.architecture == TINY
+    assert not any(p.requires_grad for p in generator.network.parameters())
+    state = generator.network.state_dict()
+    for name, value in module.generator_ema.state_dict().items():
+        assert torch.equal(state[name], value)
+    assert not torch.equal(state["synthesis.b4.const"], module.generator.state_dict()["synthesis.b4.const"])
+
+
+def test_a_run_gives_its_best_checkpoint_else_its_last(tmp_path: Path) -> None:
+    last, best = training(1), training(2)
+    run = train_nothing(last, tmp_path / "run")
+    torch.testing.assert_close(load_generator(run).mean_w, last.generator_ema.mapping.w_avg)
+    first = load_generator(run).network.synthesis.b4.const
+    assert torch.equal(first, last.generator_ema.synthesis.b4.const)
+    train_nothing(best, run, "best.ckpt")
+    assert torch.equal(load_generator(str(run)).network.synthesis.b4.const, best.generator_ema.synthesis.b4.const)
+
+
+def test_a_run_without_checkpoints_and_one_of_another_method_are_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"empty has no checkpoints/best\.ckpt or last\.ckpt"):
+        load_generator(tmp_path / "empty")
+    run = train_nothing(SurfaceTeacher(dim=8, width=8, blocks=1), tmp_path / "teacher")
+    with pytest.raises(CheckpointError, match="holds a SurfaceTeacher, which has no generator"):
+        load_generator(run)
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(CheckpointError, match=r"foreign\.ckpt is not a checkpoint of dife-lightning"):
+        load_generator(tmp_path / "foreign.ckpt")
+    with pytest.raises(AssetError, match="runs/none"):
+        load_generator("runs/none")
+
+
+def test_a_shipped_name_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "world/dog").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert load_generator("world/dog").resolution == 64
 
 
 def test_a_holder_freezes_its_network(network: StyleGAN2Generator) -> None:

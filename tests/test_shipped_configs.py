@@ -31,9 +31,12 @@ from dife_lightning.data.world_pairs import WorldPairs
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.registry import get_method, list_methods
+from tests import shipped_assets
 from tests.shipped_assets import register_tiny_world
-from tests.tiny import dife_arguments
+from tests.tiny import dife_arguments, write_run
 
+#: The folder of images that generators are trained on here is small, and its images of one colour.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
 SETTINGS = {name: yaml.safe_load(find_config(name).read_text()) for name in list_configs()}
 EXPERIMENTS = [name for name, content in SETTINGS.items() if "model" in content]
 PRESETS = [name for name in SETTINGS if name not in EXPERIMENTS]
@@ -64,6 +67,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for i in range(4):
             picture = np.full((20, 24, 3), 60 * i, dtype=np.uint8)
             Image.fromarray(picture).save(folder / "images" / f"{i}.png")
+        write_run(folder / "run", shipped_assets.CHANNELS, mapping_layers=1)
         yield folder
 
 
@@ -88,6 +92,10 @@ def shrink_dife(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
     model_changes = {key: {**model.get(key, {}), **v} if isinstance(v, dict) else v for key, v in changes.items()}
     data_changes = {"batch_size": len(model["domains"]), **pairs_shrunk(data)}
+    own_run = {domain: name for domain, name in model["generators"].items() if name.startswith("runs/")}
+    if own_run:  # a run that the user is to have trained
+        generators = {**model["generators"], **dict.fromkeys(own_run, str(folder / "run"))}
+        model_changes["generators"] = data_changes["generators"] = generators
     return {"model": model_changes, "data": data_changes}
 
 

@@ -10,6 +10,7 @@ import torch
 
 from dife_lightning.checkpoints import write_tensors
 from dife_lightning.generators import save_generator
+from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.surface import SurfaceNet
 
@@ -22,6 +23,16 @@ def write_generator(path: Path, seed: int = 0) -> str:
     network = StyleGAN2Generator(Architecture(CHANNELS, z_dim=8, w_dim=8, mapping_layers=2))
     save_generator(network, path, torch.float32)
     return str(path)
+
+
+def write_run(run: Path, channels: tuple[int, ...] = CHANNELS, mapping_layers: int = 2) -> str:
+    """Write a run's folder with the last checkpoint of a random StyleGAN2, as its training leaves it."""
+    torch.manual_seed(2)
+    module = StyleGAN2(channels=list(channels), z_dim=8, w_dim=8, mapping_layers=mapping_layers)
+    checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), "method": "stylegan2"}
+    (run / "checkpoints").mkdir(parents=True)
+    torch.save(checkpoint, run / "checkpoints/last.ckpt")
+    return str(run)
 
 
 def write_teacher(path: Path, dim: int = 8) -> str:

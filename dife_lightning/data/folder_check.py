@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from dife_lightning.errors import DataError
 from dife_lightning.images import center_square, list_images, read_image
 
+#: Returns the image (H, W, 3) uint8 of a file, or raises DataError.
+Reader = Callable[[Path], NDArray[np.uint8]]
 #: Grey levels (of 255) below whose standard deviation an image shows nothing.
 BLANK_DEVIATION = 4.0
 #: With fewer images than this the discriminator learns them by heart unless images are augmented.
@@ -48,12 +50,13 @@ class FolderReport:
         return self.count - len({*self.damaged, *self.blank, *doubles})
 
 
-def check_folder(folder: str | Path, size: int) -> FolderReport:
+def check_folder(folder: str | Path, size: int, read: Reader = read_image) -> FolderReport:
     """Read every image of a folder.
 
     Args:
         folder: of images, searched with its subfolders.
         size: side in pixels of the generator that is to be trained.
+        read: reads one; whoever wants the images, too, passes a function that keeps them.
 
     Raises:
         DataError: no such folder, or no image file in it.
@@ -63,7 +66,7 @@ def check_folder(folder: str | Path, size: int) -> FolderReport:
     seen: dict[str, list[Path]] = {}
     for path in files:
         try:
-            image = read_image(path)
+            image = read(path)
         except DataError as error:
             report.damaged[path] = str(error)
             continue

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dife_lightning.data.cache import cache_folder
+from dife_lightning.data.folder_check import FolderReport, advice, check_folder
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.images import center_square, list_images, read_image
 from dife_lightning.randomness import seed_of
@@ -114,6 +116,25 @@ def read_folder(folder: str | Path, size: int) -> NDArray[np.uint8]:
     return np.stack([center_square(read_image(path), size) for path in list_images(folder)])
 
 
+def read_checked_folder(folder: str | Path, size: int) -> tuple[NDArray[np.uint8], FolderReport]:
+    """Read a folder as :func:`read_folder` does, and look at what is in it on the way.
+
+    Raises:
+        DataError: no such folder, no image in it, or one that is damaged.
+    """
+    squares: list[NDArray[np.uint8]] = []
+
+    def keep(path: Path) -> NDArray[np.uint8]:
+        image = read_image(path)
+        squares.append(center_square(image, size))
+        return image
+
+    report = check_folder(folder, size, keep)
+    if report.damaged:
+        raise DataError(next(iter(report.damaged.values())))
+    return np.stack(squares), report
+
+
 def split_held_out(images: NDArray[np.uint8], held_out: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Split off at most ``held_out`` and at most a tenth of the images, at random by ``seed``.
 
@@ -175,9 +196,9 @@ class GeneratorImages(LightningDataModule):
         self._images: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
     def setup(self, stage: str) -> None:
-        """Render or read the images, once."""
+        """Render or read the images, once; before a training say what is wrong with those of a folder."""
         if self._images is None:
-            self._images = self._from_world() if self.species is not None else self._from_folder()
+            self._images = self._from_world() if self.species is not None else self._from_folder(stage == "fit")
 
     def _from_world(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         assert self.species is not None
@@ -185,11 +206,14 @@ class GeneratorImages(LightningDataModule):
         train = render_arrays(self.species, "train", self.count, self.size, folder, workers=workers)
         return train, render_arrays(self.species, "val", self.held_out, self.size, folder, workers=workers)
 
-    def _from_folder(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _from_folder(self, checked: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         assert self.folder is not None
-        images = read_folder(self.folder, self.size)
+        found = read_checked_folder(self.folder, self.size) if checked else (read_folder(self.folder, self.size), None)
+        images, report = found
         if len(images) < 2:
             raise DataError(f"{self.folder} holds {len(images)} image; a generator needs two or more, better thousands")
+        for level, text in [] if report is None else advice(report):
+            (rank_zero_info if level == "ok" else rank_zero_warn)(text)
         return split_held_out(images, self.held_out, self.seed)
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import load_state, read_tensors
-from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.generators import KIND, read_generator
+from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors
+from dife_lightning.errors import CheckpointError, ConfigError, DifeError
+from dife_lightning.generators import find_generator, read_generator
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
 
 
@@ -43,25 +45,39 @@ def average_into(average: nn.Module, current: nn.Module, weight: float) -> None:
         mean.copy_(value)
 
 
-def load_networks(method: nn.Module, path: str) -> None:
-    """Load ``generator``, ``generator_ema`` and ``discriminator`` of ``method`` from a checkpoint or generator file.
+def load_networks(method: nn.Module, source: str | Path) -> None:
+    """Load ``generator``, ``generator_ema`` and ``discriminator`` of ``method`` from another training or generator.
 
-    A generator file gives both generators; the discriminator is left as it is.
+    Args:
+        method: to be loaded into.
+        source: a shipped name (``world/dog``), a generator file, a checkpoint of stylegan2 or its run's folder. A
+            name or generator file gives both generators; the discriminator is then left as it is.
 
     Raises:
-        CheckpointError: the file is missing, damaged, of another kind or of other sizes.
+        CheckpointError: there is no such thing, or it is damaged, of another kind or of other sizes.
     """
-    tensors, metadata = read_tensors(path)
-    if metadata.get("kind") == KIND:
-        state = read_generator(path).state_dict()
-        for name in ("generator", "generator_ema"):
-            load_state(method.get_submodule(name), state, source=path)
-        return
+    try:
+        path = find_generator(source)
+    except DifeError as error:
+        raise CheckpointError(f"init_from: {error}") from None
+    for name, state in _states(path).items():
+        load_state(method.get_submodule(name), state, source=f"init_from: {source}")
+
+
+def _states(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Return network -> tensors of a checkpoint or generator file."""
+    if path.suffix not in TORCH_SUFFIXES:
+        return dict.fromkeys(("generator", "generator_ema"), read_generator(path).state_dict())
+    tensors, _ = read_tensors(path)
+    found = {}
     for name in ("generator", "generator_ema", "discriminator"):
-        part = {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(f"{name}.")}
-        if not part:
-            raise CheckpointError(f"init_from: {path} has no '{name}'; give a checkpoint of stylegan2")
-        load_state(method.get_submodule(name), part, source=path)
+        found[name] = {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(f"{name}.")}
+        if not found[name]:
+            raise CheckpointError(
+                f"init_from: {path} has no '{name}'; give a checkpoint or run of StyleGAN2, a generator file or a name "
+                "of `dife assets`"
+            )
+    return found
 
 
 def check_settings(

@@ -61,7 +61,8 @@ class StyleGAN2(ScoredGenerator):
         augment_probability: of each augmentation, at the start.
         augment_target: hold the mean sign of the real logits here by adapting the probability (ADA: 0.6).
         max_images: stop after so many training images; None leaves it to the trainer.
-        init_from: weights to start from: a checkpoint of this method or a generator file.
+        init_from: weights to start from: a shipped name such as ``world/dog``, a generator file, a checkpoint of this
+            method, or its run's folder.
         seed: of all latents, noise and augmentations.
 
     Raises:
@@ -247,9 +248,9 @@ class StyleGAN2(ScoredGenerator):
             self.load_weights(self.init_from)
 
     def load_weights(self, path: str) -> None:
-        """Take the networks' weights, and nothing else, from a checkpoint of this method or a generator file.
+        """Take the networks' weights, and nothing else, from what ``init_from`` may name.
 
-        A generator file gives both generators; the discriminator then starts anew.
+        A shipped name or generator file gives both generators; the discriminator then starts anew.
         """
         load_networks(self, path)
 

@@ -19,7 +19,8 @@ from dife_lightning.viz.sheet import COLORS, FAINT, INK, inches_grid, new_figure
 class TransferExample:
     """One pair to draw: images (S, S, 3) uint8; points (K, 2) in their pixels; ``visible`` (K,) in both.
 
-    ``error`` is the pair's mean error in pixels of a 70-px crop.
+    ``error`` is the pair's mean error in pixels of a 70-px crop. Where the truth is not known, ``target_points`` and
+    ``error`` are NaN; neither is drawn then.
     """
 
     source_image: NDArray[np.uint8]
@@ -64,7 +65,7 @@ def transfer_sheet(
         _draw_source(source, example)
         _draw_target(target, example)
     title(figure, heading, note)
-    _legend(figure, landmarks)
+    _legend(figure, landmarks, truth=any(np.isfinite(example.error) for example in examples))
     return figure
 
 
@@ -83,7 +84,8 @@ def _draw_target(axes: Any, example: TransferExample) -> None:
         axes.plot(*truth, "o", markersize=6, markerfacecolor="none", markeredgecolor="black", markeredgewidth=2.2)
         axes.plot(*truth, "o", markersize=6, markerfacecolor="none", markeredgecolor=_color(k), markeredgewidth=1.2)
         _dot(axes, found, _color(k))
-    axes.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, loc="right", pad=2)
+    if np.isfinite(example.error):
+        axes.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, loc="right", pad=2)
 
 
 def _dot(axes: Any, point: NDArray[np.float32], color: str) -> None:
@@ -94,7 +96,7 @@ def _color(landmark: int) -> str:
     return COLORS[landmark % len(COLORS)]
 
 
-def _legend(figure: Figure, landmarks: Sequence[str]) -> None:
+def _legend(figure: Figure, landmarks: Sequence[str], *, truth: bool) -> None:
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 6, "markeredgecolor": "black"}
     points = [
         Line2D([], [], label=name.replace("_", " "), markerfacecolor=_color(k), **dot)
@@ -102,9 +104,11 @@ def _legend(figure: Figure, landmarks: Sequence[str]) -> None:
     ]
     kinds = [
         Line2D([], [], label="transferred", markerfacecolor=FAINT, **dot),
-        Line2D([], [], label="true", markerfacecolor="none", **{**dot, "markeredgecolor": FAINT, "markeredgewidth": 2}),
     ]
-    columns = -(-(len(points) + 2) // 2)
+    if truth:
+        ring = {**dot, "markeredgecolor": FAINT, "markeredgewidth": 2}
+        kinds.append(Line2D([], [], label="true", markerfacecolor="none", **ring))
+    columns = -(-(len(points) + len(kinds)) // 2)
     figure.legend(
         handles=[*points, *kinds],
         loc="lower center",

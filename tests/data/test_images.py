@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dife_lightning.data import folder_check, images
 from dife_lightning.data.images import FixedBatches, GeneratorImages, ImageBatch, ImageStream, split_held_out, to_float
 from dife_lightning.errors import ConfigError, DataError
+
+
+#: Folders of a few small images are what is wanted here.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
 
 
 def numbered(count: int, size: int = 8) -> np.ndarray:
@@ -106,6 +113,48 @@ def test_a_folder_of_any_sizes_and_modes_becomes_batches(folder: Path) -> None:
     assert float(batch.images.min()) >= -1
     assert float(batch.images.max()) <= 1
     assert (len(data.train_images), len(data.held_out_images)) == (23, 2)
+
+
+def test_a_training_warns_once_of_what_is_in_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "copy.png").write_bytes((folder / "00.png").read_bytes())
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(folder / "blank.png")
+    reads: list[Path] = []
+    original = images.read_image
+    monkeypatch.setattr(images, "read_image", lambda path: (reads.append(path), original(path))[1])
+    data = GeneratorImages(folder=str(folder), size=16, batch_size=4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data.setup("fit")
+        data.setup("fit")
+    texts = [str(warning.message) for warning in caught]
+    for part in ("1 image without content", "1 image that are", "smaller than 16", "25 usable images"):
+        assert sum(part in text for text in texts) == 1, texts
+    assert len(texts) == 4
+    assert len(reads) == len(set(reads)) == 27  # to look at the images costs no second reading
+    assert len(data.train_images) + len(data.held_out_images) == 27  # nothing is left out behind the user's back
+
+
+def test_only_a_training_looks_at_its_folder_and_only_one_process_tells(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checked, plain = (GeneratorImages(folder=str(folder), size=16) for _ in range(2))
+        plain.setup("test")
+        monkeypatch.setattr(rank_zero_only, "rank", 1)
+        checked.setup("fit")
+    assert np.array_equal(checked.train_images, plain.train_images)
+
+
+def test_a_large_sound_folder_is_told_of_without_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(folder_check, "SMALL_SET", 20)
+    monkeypatch.setattr(folder_check, "TINY_SET", 10)
+    with warnings.catch_warnings(), caplog.at_level("INFO"):
+        warnings.simplefilter("error")
+        GeneratorImages(folder=str(folder), size=8).setup("fit")
+    assert "25 usable images" in caplog.text
 
 
 def test_world_renders_come_from_train_and_val(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

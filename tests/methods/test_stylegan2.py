@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +19,10 @@ from dife_lightning.data.images import GeneratorImages
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.generators import load_generator
 from dife_lightning.methods.stylegan2 import StyleGAN2
+
+
+#: Folders of a few images, of one colour some of them, are what is wanted here.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
 
 
 def small(**changes: Any) -> StyleGAN2:
@@ -163,6 +168,66 @@ def test_weights_start_from_another_run_or_file_and_nothing_else_does(folder: Pa
     torch.testing.assert_close(
         weights(third)[f"generator.{name}"], source[f"generator_ema.{name}"], atol=1e-3, rtol=1e-3
     )
+
+
+def test_weights_start_from_a_shipped_name_or_a_run(folder: Path, tmp_path: Path) -> None:
+    shipped = load_generator("world/dog").network.state_dict()
+    module = small(channels=[128, 128, 128, 64, 32], z_dim=128, w_dim=128, mapping_layers=4)
+    discriminator = weights(module)["discriminator.b4.fc.weight"]
+    module.load_weights("world/dog")
+    for name in ("synthesis.b32.conv1.weight", "mapping.w_avg"):
+        for part in ("generator", "generator_ema"):
+            assert torch.equal(weights(module)[f"{part}.{name}"], shipped[name])
+    assert torch.equal(weights(module)["discriminator.b4.fc.weight"], discriminator)
+    source = small(max_images=8)
+    fit(source, folder, tmp_path).save_checkpoint(tmp_path / "run/checkpoints/last.ckpt")
+    other = small(seed=1, max_images=4, init_from=str(tmp_path / "run"), lr=1e-9, discriminator_lr=1e-9)
+    fit(other, folder, tmp_path)
+    for name in ("generator.synthesis.b8.conv0.weight", "discriminator.b4.fc.weight"):
+        torch.testing.assert_close(weights(other)[name], weights(source)[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("world/dgo", "init_from: no asset or file 'world/dgo'. Did you mean 'world/dog'"),
+        ("nowhere.ckpt", "init_from: no asset or file 'nowhere.ckpt'"),
+        ("empty", "init_from: empty has no checkpoints"),
+        ("world/teacher", "holds 'surface-teacher', expected 'stylegan2-generator'"),
+        ("other.ckpt", "init_from: other.ckpt has no 'generator'; give a checkpoint or run of StyleGAN2"),
+        ("notes.txt", "unknown suffix '.txt'"),
+        ("world/dog", r"init_from: world/dog: 'mapping.w_avg' is \(128,\), StyleGAN2Generator expects \(8,\)"),
+    ],
+)
+def test_what_weights_cannot_start_from_is_one_clear_line(
+    source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no weights")
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    module = small()
+    before = weights(module)
+    with pytest.raises(CheckpointError, match=says) as caught:
+        module.load_weights(source)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(value, before[name]) for name, value in weights(module).items())
+
+
+def test_early_stopping_works_though_the_optimisation_is_manual(folder: Path, tmp_path: Path) -> None:
+    module = small(max_images=400)
+    stopping = EarlyStopping("val/fid", patience=2, min_delta=1e9)  # nothing counts as a gain
+    fit(
+        module,
+        folder,
+        tmp_path,
+        callbacks=[stopping],
+        limit_val_batches=1.0,
+        val_check_interval=2,
+        check_val_every_n_epoch=None,
+    )
+    assert stopping.wait_count == stopping.patience
+    assert int(module.images_seen) == 3 * 2 * 4  # the first validation sets the mark, two more do not reach it
 
 
 def test_a_checkpoint_of_another_size_is_refused_by_the_first_wrong_tensor(folder: Path, tmp_path: Path) -> None:
