@@ -94,11 +94,11 @@ def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> 
     with torch.autocast(target.device.type, enabled=False):
         query = F.normalize(source.float(), dim=-1)
         key = F.normalize(target.float().flatten(2), dim=1).transpose(1, 2)
-        value = pixel_grid(*target.shape[-2:], target.device).reshape(1, -1, 2).expand(len(key), -1, -1)
+        height, width = target.shape[-2:]
+        value = pixel_grid(height, width, target.device).reshape(1, -1, 2).expand(len(key), -1, -1)
         channels = max(8, -(-query.shape[-1] // 8) * 8)  # what the kernels want; zeros change nothing
-        parts = [F.pad(part, (0, channels - part.shape[-1]))[:, None].contiguous() for part in (query, key, value)]
-        mean: Tensor = F.scaled_dot_product_attention(*parts, scale=1 / temperature)
-        return mean[:, 0, :, :2]
+        q, k, v = (F.pad(part, (0, channels - part.shape[-1]))[:, None].contiguous() for part in (query, key, value))
+        return F.scaled_dot_product_attention(q, k, v, scale=1 / temperature)[:, 0, :, :2]
 
 
 def _distance(offset: Tensor, eps: float = 1e-6) -> Tensor:

@@ -16,7 +16,6 @@ from dife_lightning.data import folder_check, images
 from dife_lightning.data.images import FixedBatches, GeneratorImages, ImageBatch, ImageStream, split_held_out, to_float
 from dife_lightning.errors import ConfigError, DataError
 
-
 #: Folders of a few small images are what is wanted here.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
 

@@ -20,7 +20,6 @@ from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.generators import load_generator
 from dife_lightning.methods.stylegan2 import StyleGAN2
 
-
 #: Folders of a few images, of one colour some of them, are what is wanted here.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
 
