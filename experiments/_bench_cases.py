@@ -3,193 +3,33 @@
 from __future__ import annotations
 
 import functools
-import logging
-import statistics
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import lightning as L
 import torch
-import yaml
-from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
+from torch import Tensor
 
-from dife_lightning.cli.configs import find_config
-from dife_lightning.cli.quiet import quiet
-from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.exploration import ExplorationOptions, explore
 from dife_lightning.generators import Generator
-from dife_lightning.geometry import channels_last
-from dife_lightning.losses.matching import semantic_matching_loss
+from dife_lightning.geometry import channels_last, pixel_grid
+from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
 from dife_lightning.matching import transfer
-from dife_lightning.methods.dife import DIFE
 from dife_lightning.nn.converter import Converter
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
-from dife_lightning.randomness import normal, uniform
-
-FP32 = "32-true"
-CONFIG = "world/human_dog"
-#: Side of the generator -> tapped layer, in the paper's numbers.
-TAPS = {64: 5, 128: 7, 256: 7}
-#: Source cells that the chunked matching loss handles at a time.
-CHUNK = 256
-#: The plain matching loss is measured only where this times the memory that it needs is free (14.3 GiB at 96 px).
-SPARE = 1.25
-#: Bytes that are taken without asking.
-ALWAYS_FREE = 2**28
-#: Adam steps per call of the exploration.
-EXPLORATION_STEPS = 4
-#: Training steps before the clock counts.
-UNTIMED_STEPS = 3
-#: Seconds of the public reference code: fp32, 2 cores with AMX, nothing else running. They were measured at another
-#: time, not beside ours.
-REFERENCE = {
-    "generator-64": 1.82,
-    "generator-128": 3.24,
-    "generator-256": 5.57,
-    "exploration-256": 4.73,
-    "encoder-forward": 1.47,
-    "encoder-step": 6.31,
-    "matching-48-plain": 0.79,
-    "matching-48-chunked": 0.79,
-    "evaluation": 0.058,
-}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a case is measured.
-
-    Attributes:
-        device: where.
-        precision: Lightning's name of it.
-        small: tiny sizes, to see that everything runs.
-        repeats: calls that are timed, after one that is not.
-        seconds: no further call is timed once those before took so long.
-    """
-
-    device: torch.device
-    precision: str
-    small: bool = False
-    repeats: int = 5
-    seconds: float = 5.0
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What convolutions compute in."""
-        return {FP32: torch.float32, "16-mixed": torch.float16}.get(self.precision, torch.bfloat16)
-
-    def autocast(self) -> torch.autocast | nullcontext[None]:
-        """Return the context that a training in this precision has."""
-        return nullcontext() if self.precision == FP32 else torch.autocast(self.device.type, dtype=self.dtype)
-
-    def clock(self) -> float:
-        """Return seconds; a GPU's queue is waited for."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
-    def normal(self, *shape: int) -> Tensor:
-        """Return fixed standard normal numbers on the device."""
-        return normal(shape, 0, "bench").to(self.device)
-
-
-@dataclass
-class Record:
-    """One line of the results.
-
-    Attributes:
-        name: the case's, with a suffix where a case has several records.
-        precision: Lightning's name of it.
-        seconds: median of one call (generators: a batch of 4; exploration and training: a step).
-        repeats: calls behind the median.
-        what: unit of ``rate``.
-        rate: how many a second.
-        reference_seconds: of the public reference code, fp32.
-        ratio: ``reference_seconds / seconds``.
-        memory_bytes: most memory that tensors took beyond the inputs.
-        estimated: scaled up from one pair, for want of memory.
-        loss: value that was computed.
-        outside_share: share of a training step that is spent outside networks.
-        parts: seconds of a training step inside networks, by network.
-    """
-
-    name: str
-    precision: str
-    seconds: float
-    repeats: int
-    what: str | None = None
-    rate: float | None = None
-    reference_seconds: float | None = None
-    ratio: float | None = None
-    memory_bytes: int | None = None
-    estimated: bool | None = None
-    loss: float | None = None
-    outside_share: float | None = None
-    parts: dict[str, float] | None = None
-
-
-def record(name: str, setting: Setting, seconds: float, repeats: int, count: int = 0, **more: Any) -> Record:
-    """Return the record; with ``count`` (things per call) and ``what`` it has a rate, where it applies a reference."""
-    reference = REFERENCE.get(name) if setting.device.type == "cpu" and not setting.small else None
-    ratio = reference / seconds if reference else None
-    rate = count / seconds if count else None
-    return Record(
-        name, setting.precision, seconds, repeats, rate=rate, reference_seconds=reference, ratio=ratio, **more
-    )
-
-
-def timed(call: Callable[[], object], setting: Setting, warm: bool = False) -> tuple[float, int]:
-    """Return the median seconds of ``call`` and how many calls it is of; unless ``warm``, one before is not counted."""
-    if not warm:
-        call()
-    times: list[float] = []
-    while not times or (len(times) < setting.repeats and sum(times) < setting.seconds):
-        start = setting.clock()
-        call()
-        times.append(setting.clock() - start)
-    return statistics.median(times), len(times)
-
-
-def peak_memory(call: Callable[[], object], device: torch.device) -> int:
-    """Return the bytes that tensors took at most during ``call``, beyond those that were there before.
-
-    On a CPU the profiler's record of each allocation and release is added up, which is exact and sees temporary
-    tensors; what kernels take for themselves is not in it.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call()
-        return int(torch.cuda.max_memory_allocated(device) - before)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        call()
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
-
-
-def available_memory(device: torch.device) -> int:
-    """Return the bytes that can still be had; 0 where the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    info = Path("/proc/meminfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if found and limit.is_file() and limit.read_text().strip().isdigit():
-        found.append(int(limit.read_text()) - int(used.read_text()))
-    return min(found, default=0)
-
+from dife_lightning.randomness import uniform
+from experiments._bench_measure import (
+    ALWAYS_FREE,
+    EXPLORATION_STEPS,
+    SPARE,
+    TAPS,
+    Record,
+    Setting,
+    available_memory,
+    peak_memory,
+    record,
+    timed,
+)
+from experiments._bench_steps import step_case
 
 # Networks
 
@@ -261,30 +101,39 @@ def encoder_case(setting: Setting, step: bool) -> list[Record]:
 
 
 def matching_case(setting: Setting, side: int) -> list[Record]:
-    """Time the matching loss forward and backward of 12 pairs and take its memory, plain and in chunks."""
-    name, pairs, chunk = f"matching-{side}", 2 if setting.small else 12, 16 if setting.small else CHUNK
+    """Time the matching loss forward and backward of 12 pairs and take its memory: the plain formula, and ours."""
+    name, pairs = f"matching-{side}", 2 if setting.small else 12
     shape = (4, side // 4, side // 4) if setting.small else (16, side, side)
     maps = setting.normal(2, pairs, *shape).to(setting.dtype)  # what a convolution gives in this precision
 
-    def loss(count: int, chunk: int | None) -> float:
+    def loss(function: Callable[[Tensor, Tensor], Tensor], count: int) -> float:
         source, target = (half.clone().requires_grad_() for half in maps[:, :count])
-        value = semantic_matching_loss(source, target, chunk=chunk, weights="softmax")
+        value = function(source, target)
         value.backward()
         return value.item()
 
-    def measured(suffix: str, count: int, chunk: int | None) -> Record:
+    def measured(suffix: str, count: int, function: Callable[[Tensor, Tensor], Tensor]) -> Record:
         values: list[float] = []
-        memory = peak_memory(lambda: values.append(loss(count, chunk)), setting.device)
-        seconds, repeats = timed(lambda: values.append(loss(count, chunk)), setting, warm=True)
+        memory = peak_memory(lambda: values.append(loss(function, count)), setting.device)
+        seconds, repeats = timed(lambda: values.append(loss(function, count)), setting, warm=True)
         scale = pairs // count  # pairs do not share anything, so that seconds and memory grow with their number
         return record(
             f"{name}-{suffix}", setting, seconds * scale, repeats, pairs, what="pairs/s", memory_bytes=memory * scale,
             estimated=True if scale > 1 else None, loss=values[0] if scale == 1 else None,
         )  # fmt: skip
 
-    needed = peak_memory(lambda: loss(1, None), setting.device) * pairs
+    needed = peak_memory(lambda: loss(plain_matching, 1), setting.device) * pairs
     fits = needed <= ALWAYS_FREE or available_memory(setting.device) >= SPARE * needed
-    return [measured("plain", pairs if fits else 1, None), measured("chunked", pairs, chunk)]
+    return [measured("plain", pairs if fits else 1, plain_matching), measured("ours", pairs, semantic_matching_loss)]
+
+
+def plain_matching(source: Tensor, target: Tensor, temperature: float = 0.02) -> Tensor:
+    """Equation 5 with softmax weights as it is written down: all similarities (B, h w, h w) at once."""
+    height, width = source.shape[-2:]
+    place = pixel_grid(height, width, source.device).reshape(-1, 2)
+    similarity = cosine_similarity_map(source.flatten(2).transpose(1, 2), target)
+    offset = (similarity / temperature).softmax(dim=-1) @ place - place
+    return (offset.square().sum(dim=-1) + 1e-6).sqrt().mean()
 
 
 def evaluation_case(setting: Setting) -> list[Record]:
@@ -295,152 +144,6 @@ def evaluation_case(setting: Setting) -> list[Record]:
     with torch.no_grad(), setting.autocast():
         seconds, repeats = timed(lambda: transfer(source, target, points), setting)
     return [record("evaluation", setting, seconds, repeats, pairs, what="pairs/s")]
-
-
-# Training steps
-
-
-@dataclass
-class Regions:
-    """Seconds spent inside networks, by network, and in their backward passes.
-
-    A network's forward pass lies between its forward hooks. Its backward pass lies between the gradient node of its
-    output and that of its first convolution: autograd runs nodes in the reverse order of their making, so that nothing
-    else runs between the two. What updates or adds up gradients is not inside.
-    """
-
-    setting: Setting
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    _open: list[tuple[str, float]] = field(default_factory=list)
-    _handles: list[Any] = field(default_factory=list)
-
-    def enter(self, name: str) -> None:
-        """A region begins."""
-        self._open.append((name, self.setting.clock()))
-
-    def leave(self, name: str) -> None:
-        """It ends; one inside another counts for the outer one alone."""
-        opened, start = self._open.pop()
-        assert opened == name, f"region {name} ends inside {opened}"
-        if not self._open:
-            self.seconds[name] += self.setting.clock() - start
-
-    def watch(self, name: str, network: nn.Module, first: nn.Module | None = None) -> None:
-        """Time ``network``; with ``first``, its first convolution, the backward pass too."""
-        backward = f"{name} backward"
-
-        def after(module: nn.Module, inputs: Any, output: Any) -> None:
-            self.leave(name)
-            if first is not None and output.grad_fn is not None:
-                output.grad_fn.register_prehook(lambda grads: self.enter(backward))
-
-        def after_first(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if output.grad_fn is not None:
-                output.grad_fn.register_hook(lambda *grads: self.leave(backward))
-
-        self._handles.append(network.register_forward_pre_hook(lambda module, inputs: self.enter(name)))
-        self._handles.append(network.register_forward_hook(after))
-        if first is not None:
-            self._handles.append(first.register_forward_hook(after_first))
-
-    def watch_method(self, method: DIFE) -> None:
-        """Time the encoder, the converters, the generators and the teacher of ``method``."""
-        self.watch("encoder", method.encoder, method.encoder.conv1)
-        for converter in method.converters.values():
-            self.watch("converters", converter, converter.get_submodule("layer1"))
-        for generator in method.generators.values():
-            self.watch("generators", generator.network.mapping)
-            self.watch("generators", generator.network.synthesis)
-        if method.teacher is not None:
-            self.watch("teacher", method.teacher.module)
-
-    def take(self) -> dict[str, float]:
-        """Return the seconds so far and begin anew."""
-        assert not self._open, f"region {self._open[-1][0]} has no end"
-        taken = dict(self.seconds)
-        self.seconds.clear()
-        return taken
-
-    def remove(self) -> None:
-        """Take the hooks off: generators and teacher are shared by all who ask for them."""
-        for handle in self._handles:
-            handle.remove()
-
-
-class StepWatch(L.Callback):
-    """Times whole training steps, from the end of one to the end of the next, and what of it is inside networks."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.regions = setting, Regions(setting)
-        self.steps: list[tuple[float, dict[str, float]]] = []
-        self._mark = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the hooks on and start the clock."""
-        assert isinstance(pl_module, DIFE)
-        self.regions.watch_method(pl_module)
-        self._mark = self.setting.clock()
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *unused: Any) -> None:
-        """Book a step; end the training when the time is used up."""
-        now, inside = self.setting.clock(), self.regions.take()
-        if trainer.global_step > UNTIMED_STEPS:
-            self.steps.append((now - self._mark, inside))
-            trainer.should_stop = sum(seconds for seconds, _ in self.steps) >= self.setting.seconds
-        self._mark = self.setting.clock()
-
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Take the hooks off, also after an error."""
-        self.regions.remove()
-
-
-def step_case(setting: Setting, stage: str) -> list[Record]:
-    """Time training steps of DIFE for human + dog, stream synthesis and Lightning's own work included.
-
-    Pseudo-pairs are made before the clock counts, and the gradient's shares (logged every 50 steps) are not measured.
-    """
-    arguments, stream = _step_arguments(setting, stage)
-    watch = StepWatch(setting)
-    with torch.random.fork_rng(devices=[]), quiet(), _no_notes():
-        torch.manual_seed(0)
-        trainer = L.Trainer(
-            accelerator="gpu" if setting.device.type == "cuda" else "cpu", devices=1, precision=setting.precision,  # type: ignore[arg-type]
-            max_steps=UNTIMED_STEPS + setting.repeats, max_epochs=-1, logger=False, limit_val_batches=0,
-            num_sanity_val_steps=0, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, callbacks=[watch],
-        )  # fmt: skip
-        trainer.fit(DIFE(**arguments), StyleGAN2Stream(**stream))
-    seconds = statistics.median(seconds for seconds, _ in watch.steps)
-    outside = statistics.median(1 - sum(inside.values()) / seconds for seconds, inside in watch.steps)
-    parts = {name: statistics.median(inside.get(name, 0.0) for _, inside in watch.steps) for name in watch.steps[0][1]}
-    count = len(watch.steps)
-    return [record(f"step-{stage}", setting, seconds, count, 1, what="steps/s", outside_share=outside, parts=parts)]
-
-
-def _step_arguments(setting: Setting, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments of method and stream: the shipped configuration's, with a quick set-up."""
-    content = yaml.safe_load(find_config(CONFIG).read_text(encoding="utf-8"))
-    model, stream = (dict(content[key]["init_args"]) for key in ("model", "data"))
-    stream["evaluation"] = None
-    model |= {"warmup_steps": 0 if stage == "matching" else 10**9, "share_every": 0}
-    model["distillation"] = model["distillation"] | {"statistics_samples": 8}
-    model["exploration"] = model["exploration"] | {"steps": 1}  # the pairs' content does not matter here
-    model["pairs"] = model["pairs"] | {"refresh_every": 10**9, "first": 2 if setting.small else 8}
-    if setting.small:
-        stream["batch_size"] = 2
-        model["pairs"] |= {"batch_size": 4}
-    return model, stream
-
-
-@contextmanager
-def _no_notes() -> Iterator[None]:
-    """Leave out what Lightning says of the machine each time; warnings stay."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 Case = Callable[[Setting], list[Record]]

@@ -23,12 +23,12 @@ from experiments.runs import INTERRUPTED
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from experiments._bench_cases import Record
+    from experiments._bench_measure import Record
 
 #: Records that should be so many times as fast as the public reference code.
 FAST = ("generator-64", "generator-128", "generator-256", "exploration-256", "encoder-step")
 SPEEDUP = 4.0
-#: Largest share of the plain matching loss's memory at 96 px that the chunked one may take.
+#: Largest share of the plain matching loss's memory at 96 px that ours may take.
 MEMORY_SHARE = 0.1
 #: Largest share of a training step that may be spent outside networks.
 OUTSIDE_SHARE = 0.1
@@ -125,7 +125,8 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Record]]:
     import torch
 
     from dife_lightning.cli.precision import probe_precision
-    from experiments._bench_cases import CASES, FP32, Setting
+    from experiments._bench_cases import CASES
+    from experiments._bench_measure import FP32, Setting
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = probe_precision()
@@ -159,7 +160,7 @@ def goals(records: Sequence[Record]) -> list[Goal]:
             found.append(Goal(text, max(ratios) >= SPEEDUP))
     shares = memory_shares(records, "matching-96")
     if shares:
-        text = f"matching-96: chunks take {max(shares):.1%} of the plain memory (goal: at most {MEMORY_SHARE:.0%})"
+        text = f"matching-96: ours takes {max(shares):.1%} of the plain memory (goal: at most {MEMORY_SHARE:.0%})"
         found.append(Goal(text, max(shares) <= MEMORY_SHARE))
     for name in ("step-warmup", "step-matching"):
         outside = [record.outside_share for record in records if record.name == name and record.outside_share]
@@ -170,10 +171,10 @@ def goals(records: Sequence[Record]) -> list[Goal]:
 
 
 def memory_shares(records: Sequence[Record], case: str) -> list[float]:
-    """Return the chunked loss's memory over the plain one's, for each precision."""
+    """Return the ours loss's memory over the plain one's, for each precision."""
     memory = {(record.name, record.precision): record.memory_bytes for record in records if record.memory_bytes}
     precisions = [precision for name, precision in memory if name == f"{case}-plain"]
-    return [memory[f"{case}-chunked", p] / memory[f"{case}-plain", p] for p in precisions]
+    return [memory[f"{case}-ours", p] / memory[f"{case}-plain", p] for p in precisions]
 
 
 # Output

@@ -14,7 +14,9 @@ from dife_lightning.embedders import load_embedder
 from dife_lightning.generators import load_generator
 from experiments import _bench_cases as cases
 from experiments import bench
-from experiments._bench_cases import CASES, Record, Regions, Setting, peak_memory
+from experiments._bench_cases import CASES
+from experiments._bench_measure import Record, Setting, peak_memory
+from experiments._bench_steps import Regions
 
 PRECISIONS = ("32-true", "bf16-mixed")
 CPU = Setting(torch.device("cpu"), "32-true", small=True, repeats=1)
@@ -42,7 +44,7 @@ def find(result: dict[str, Any], name: str, precision: str = "32-true") -> dict[
 
 
 def test_every_case_has_its_records_in_each_precision(result: dict[str, Any]) -> None:
-    split = [f"{c}{s}" for c in CASES for s in (("-plain", "-chunked") if c.startswith("matching") else ("",))]
+    split = [f"{c}{s}" for c in CASES for s in (("-plain", "-ours") if c.startswith("matching") else ("",))]
     expected = [(name, precision) for name in split for precision in PRECISIONS]
     assert sorted((r["name"], r["precision"]) for r in result["records"]) == sorted(expected)
     assert list(result["precisions"]) == list(PRECISIONS)
@@ -57,10 +59,10 @@ def test_tiny_sizes_are_not_compared_with_anything(result: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("side", [48, 96])
-def test_chunks_give_the_plain_loss_in_less_memory(result: dict[str, Any], side: int, precision: str) -> None:
-    plain, chunked = (find(result, f"matching-{side}-{kind}", precision) for kind in ("plain", "chunked"))
-    assert chunked["loss"] == pytest.approx(plain["loss"], rel=1e-5)
-    assert 0 < chunked["memory_bytes"] < plain["memory_bytes"] / 2
+def test_ours_gives_the_plain_loss_in_less_memory(result: dict[str, Any], side: int, precision: str) -> None:
+    plain, ours = (find(result, f"matching-{side}-{kind}", precision) for kind in ("plain", "ours"))
+    assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-5)
+    assert 0 < ours["memory_bytes"] < plain["memory_bytes"] / 2
     assert "estimated" not in plain
 
 
@@ -74,10 +76,10 @@ def test_without_memory_the_plain_loss_is_estimated_from_one_pair(
 ) -> None:
     monkeypatch.setattr(cases, "ALWAYS_FREE", 0)
     monkeypatch.setattr(cases, "available_memory", lambda device: 0)
-    plain, chunked = CASES["matching-96"](CPU)
+    plain, ours = CASES["matching-96"](CPU)
     assert (plain.estimated, plain.loss) == (True, None)
     assert plain.memory_bytes == pytest.approx(find(result, "matching-96-plain")["memory_bytes"], rel=0.05)
-    assert chunked.estimated is None
+    assert ours.estimated is None
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -175,9 +177,9 @@ def test_the_best_precision_counts_for_speed_and_the_worst_for_the_rest() -> Non
         made("generator-64", "bf16-mixed", ratio=4.5),
         made("encoder-step", "32-true", ratio=3.9),
         made("matching-96-plain", "32-true", memory_bytes=1000),
-        made("matching-96-chunked", "32-true", memory_bytes=90),
+        made("matching-96-ours", "32-true", memory_bytes=90),
         made("matching-96-plain", "bf16-mixed", memory_bytes=1000),
-        made("matching-96-chunked", "bf16-mixed", memory_bytes=110),
+        made("matching-96-ours", "bf16-mixed", memory_bytes=110),
         made("step-warmup", "32-true", outside_share=0.09),
         made("step-matching", "32-true", outside_share=0.2),
     ]

@@ -31,7 +31,7 @@ from dife_lightning.generators import find_generator
 from dife_lightning.images import center_square
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.world import render_image
-from experiments import new_species, runs
+from experiments import _species_transfers, new_species, runs
 from tests.experiments.tiny_config import write_config
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -183,7 +183,7 @@ def test_photos_are_checked_trained_on_and_points_carried_onto_them(bench, tiny,
     assert {path.name for path in out.iterdir()} == {"transfers.png", "transfers.csv", "samples.png", "summary.json"}
     rows = rows_of(out / "transfers.csv")
     names = {row["photo"] for row in rows}
-    assert len(names) == new_species.DRAWN
+    assert len(names) == _species_transfers.DRAWN
     assert not {"my/photos/blank.png", "my/photos/copy.png"} & names
     for row in rows:
         with Image.open(row["photo"]) as image:
@@ -199,7 +199,7 @@ def test_a_human_face_of_ones_own_gives_the_points(bench, tiny):
     rows = rows_of(bench.folder / "results/new_species/transfers.csv")
     assert {row["human"] for row in rows} == {"face.png"}
     assert [row["landmark"] for row in rows[:2]] == ["left eye", "nose"]
-    assert len(rows) == 2 * new_species.DRAWN
+    assert len(rows) == 2 * _species_transfers.DRAWN
     bench.calls.clear()
     Path("points.csv").write_text("20,20\n60,30\n")
     assert bench.build(*tiny, "--human", "face.png", "--points", "points.csv", "--overwrite") == 1
@@ -265,9 +265,9 @@ def test_points_follow_the_central_square(shape):
     columns, rows = np.meshgrid(np.arange(16), np.arange(16))
     seen = np.array([(small * columns).sum(), (small * rows).sum()]) / small.sum()
     points = np.array([[x, y]], np.float32)
-    found = new_species.in_square(points, 16, image.shape)
+    found = _species_transfers.in_square(points, 16, image.shape)
     np.testing.assert_allclose(found[0], seen, atol=0.08)
-    np.testing.assert_allclose(new_species.in_photo(found, 16, image.shape), points, atol=1e-4)
+    np.testing.assert_allclose(_species_transfers.in_photo(found, 16, image.shape), points, atol=1e-4)
 
 
 class Colors:
@@ -284,7 +284,7 @@ def test_points_go_where_the_embedding_is_alike():
     image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     points = np.array([[3, 4], [10, 2]], np.float32)
     face = {"image": image, "points": points, "visible": np.ones(2, bool), "name": "a"}
-    found = new_species.carry(Colors(), [face, face], np.stack([image, image[:, ::-1]]))  # type: ignore[arg-type,list-item]
+    found = _species_transfers.carry(Colors(), [face, face], np.stack([image, image[:, ::-1]]))  # type: ignore[arg-type,list-item]
     np.testing.assert_array_equal(found[0], points)
     np.testing.assert_array_equal(found[1], [[12, 4], [5, 2]])
 
@@ -303,18 +303,18 @@ def test_a_file_of_points_is_read_or_refused_by_row(tmp_path, text, says):
     path = tmp_path / "points.csv"
     path.write_text(text)
     if says is None:
-        assert new_species.read_points(path)[0] == ["point 1"]  # the first row was taken for a heading
+        assert _species_transfers.read_points(path)[0] == ["point 1"]  # the first row was taken for a heading
         return
     with pytest.raises(DataError, match=says):
-        new_species.read_points(path)
+        _species_transfers.read_points(path)
 
 
 def test_drawn_photos_are_spread_over_the_sound_ones(photos):
     report = FolderReport(
         photos, 32, 14, blank=[photos / "blank.png"], duplicates=[[photos / "03.png", photos / "copy.png"]]
     )
-    assert [path.name for path in new_species.usable_photos(report, 3)] == ["00.png", "06.png", "11.png"]
-    assert len(new_species.usable_photos(report, 99)) == 12
+    assert [path.name for path in _species_transfers.usable_photos(report, 3)] == ["00.png", "06.png", "11.png"]
+    assert len(_species_transfers.usable_photos(report, 99)) == 12
 
 
 def test_a_sheet_without_truth_shows_none():
