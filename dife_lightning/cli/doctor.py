@@ -101,7 +101,8 @@ def _blocked(findings: Iterable[Finding]) -> bool:
 
 def check_assets(settings: Settings) -> Iterator[Finding]:
     """Find every generator and teacher by name, with its hash, or as a file."""
-    from dife_lightning.assets import find_asset, list_assets
+    from dife_lightning.assets import list_assets
+    from dife_lightning.generators import find_generator
 
     model, data = _arguments(settings, "model"), _arguments(settings, "data")
     names: dict[str, None] = dict.fromkeys(_generators(model).values())
@@ -110,7 +111,7 @@ def check_assets(settings: Settings) -> Iterator[Finding]:
         if isinstance(model.get(key), str):
             names[model[key]] = None
     for name in names:
-        path = find_asset(name)
+        path = find_generator(name)
         what = f"sha256 {list_assets()[name]['sha256'][:12]} as recorded" if name in list_assets() else "a file"
         yield Finding("ok", "assets", f"{name}: {path.name}, {path.stat().st_size / 1e6:.1f} MB, {what}")
 

@@ -227,7 +227,11 @@ def test_a_cell_is_finished_only_for_its_own_key(tmp_path):
 def test_an_option_left_at_its_default_is_no_part_of_a_key():
     settings = resolved_settings(["fit", "--config", "world/human_dog"])
     model = training_key(settings, {})["settings"]["model"]["init_args"]
-    assert model["exploration"] == {"steps": 40}  # the rest is as ExplorationOptions has it
+    assert model["exploration"] == {
+        "steps": 40,
+        "deform": 0.2,
+        "deform_grid": 5,
+    }  # the rest is as ExplorationOptions has it
     assert "pair_augment" not in model
     settings["model"]["init_args"]["exploration"]["deform"] = 0.1
     changed = training_key(settings, {})
