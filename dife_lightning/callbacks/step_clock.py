@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -48,8 +47,12 @@ class StepClock(Callback):
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the largest memory in bytes so far: of the GPU, or of this process."""
+    """Return the largest memory in bytes so far: of the GPU, or of this process; 0 where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
