@@ -41,6 +41,8 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
 
 def _check_sums(path: Path) -> None:
     """Find altered bytes, which torch reads without a word; a checkpoint of torch is a ZIP archive with check sums."""
+    if not zipfile.is_zipfile(path):  # torch's old format has no sums
+        return
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
