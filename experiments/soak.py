@@ -1,4 +1,4 @@
-"""Train 2,000 steps of both stages and see that neither memory nor open files grow: ``python -m experiments.soak``.
+"""Train 2,000 steps of both stages and see whether memory or open files grow: ``python -m experiments.soak``.
 
 The steps are those of the world's human and dog, with smaller batches, so that it takes minutes; pairs are refreshed,
 validations run and checkpoints are written many times. Writes ``results/soak.json`` and ``results/soak.png``.
