@@ -57,9 +57,8 @@ class StopOnNaN(Callback):
     def _raise_if_bad(self) -> None:
         if self._first_bad is None:
             return
-        step = agree_on(
-            int(self._first_bad), self._first_bad.device
-        )  # a process alone in stopping would leave the rest
+        # a process that stops alone would leave the others waiting
+        step = agree_on(int(self._first_bad), self._first_bad.device)
         if step < 0:
             return
         raise TrainingError(

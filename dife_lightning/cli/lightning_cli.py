@@ -290,14 +290,9 @@ class DifeCLI(LightningCLI):
         if self.verb != "fit" or logger is False:
             return logger
         given = [] if logger in (None, True) else _as_list(logger)
-        return (
-            given
-            if any(isinstance(one, CSVLogger) for one in given)
-            else [
-                *given,
-                RunLogger(str(self.folder), self.resume_step if self.resumed else None),
-            ]
-        )
+        if any(isinstance(one, CSVLogger) for one in given):
+            return given
+        return [*given, RunLogger(str(self.folder), self.resume_step if self.resumed else None)]
 
     def _facts(self) -> dict[str, Any]:
         """Return what ``environment.json`` says of this command."""
