@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.environment import collect_environment
-from dife_lightning.errors import ConfigError, DifeError, did_you_mean
+from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.files import write_json
-from experiments.runs import INTERRUPTED
+from experiments.runs import guarded
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,18 +41,9 @@ BUSY = 0.5
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print, write; returns the exit code."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's start and end are no news
     options = parse(words)
-    try:
-        bench(options)
-    except DifeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; nothing is written", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return guarded(lambda: bench(options), "nothing is written")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.environment import collect_environment
-from dife_lightning.errors import DifeError
 from dife_lightning.files import write_json
 from experiments import runs
 from experiments.report import print_report
 from experiments.rows import CLAIM_LIST, METHODS, check_rows, compare, plain, ratios, read_rows
-from experiments.runs import INTERRUPTED, Run
+from experiments.runs import Run, guarded
 
 #: Pair -> kinds of pair that its model is tested on; `wild` is a species that no model was trained on.
 TESTED = {"human+dog": ["human+dog"], "human+cat": ["human+cat", "human+wild"], "dog+cat": ["dog+cat"]}
@@ -36,17 +34,8 @@ FAST_COUNT = 6
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return the exit code."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     options = parse(arguments)
-    try:
-        demo(options)
-    except DifeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; `make demo` starts again", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return guarded(lambda: demo(options), "`make demo` starts again")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -22,8 +22,9 @@ from typing import Any
 import torch
 
 from dife_lightning.checkpoints import read_checkpoint
-from dife_lightning.errors import DifeError, TrainingError
+from dife_lightning.errors import TrainingError
 from dife_lightning.files import write_json
+from experiments.runs import guarded
 
 #: A schedule of seconds in which everything happens: both stages, two refreshes of pairs, several validations.
 SHORT = (
@@ -60,11 +61,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, default=Path("results/kills.json"), help="(%(default)s)")
     parser.add_argument("--config", default="world/human_dog", help="of the training (%(default)s)")
     options = parser.parse_args(words)
-    try:
-        report = attack(options.config, SHORT, options.out, options.kills, options.seed)
-    except DifeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return guarded(lambda: kills(options), "the same command starts again")
+
+
+def kills(options: argparse.Namespace) -> int:
+    """Attack trainings and report; returns 1 where one ended unequal."""
+    report = attack(options.config, SHORT, options.out, options.kills, options.seed)
     write_json(options.report, report)
     print(f"{report['kills']} kills in {len(report['runs'])} runs, {report['unequal']} ended unequal; {options.report}")
     return int(report["unequal"] > 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.errors import ConfigError, DataError, DifeError
+from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.files import atomic_write, write_json
 from experiments import runs
 from experiments._species_transfers import marked_face, transfers
 from experiments._world_parts import budget
 from experiments.cells import changes
-from experiments.runs import INTERRUPTED, Run
+from experiments.runs import Run, guarded
 
 if TYPE_CHECKING:
     from dife_lightning.data.folder_check import FolderReport
@@ -114,17 +113,8 @@ def is_finished(checkpoint: Path, wanted: int) -> bool:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do everything; returns the exit code."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     options = parse(words)
-    try:
-        build(options)
-    except DifeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return guarded(lambda: build(options), "the same command goes on")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:

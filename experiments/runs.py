@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,25 @@ INTERRUPTED = 130
 
 class CommandError(DifeError):
     """A command of the demo failed; its own message is above."""
+
+
+def guarded(work: Callable[[], object], interrupted: str) -> int:
+    """Do ``work`` and return the exit code of the command: what it returns, 1 after an error, 130 after Ctrl-C.
+
+    Args:
+        work: the command; where it returns no number, the code is 0.
+        interrupted: what to tell somebody who pressed Ctrl-C.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        code = work()
+        return code if isinstance(code, int) else 0
+    except DifeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"interrupted; {interrupted}", file=sys.stderr)
+        return INTERRUPTED
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dife_lightning.errors import DataError, DifeError
+from dife_lightning.errors import DataError
 from dife_lightning.files import write_json
 from dife_lightning.viz.sheet import FAINT, LINES, new_figure, save_figure, title
 from experiments import runs
-from experiments.runs import Run
+from experiments.runs import Run, guarded
 
 #: Growth from the second to the last quarter of a stage that is still none: a share, and in MB.
 TOLERANCE, SLACK_MB = 0.02, 10.0
@@ -43,6 +42,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs_root", type=Path, default=Path("runs"), help="(%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results"), help="(%(default)s)")
     options = parser.parse_args(words)
+    return guarded(lambda: soak(options), "the same command starts again")
+
+
+def soak(options: argparse.Namespace) -> int:
+    """Train, judge and draw; returns 1 where something grows."""
     run = Run(options.runs_root, "soak")
     half = options.steps // 2
     extra = [
@@ -50,16 +54,10 @@ def main(words: Sequence[str] | None = None) -> int:
         f"--trainer.callbacks.every_n_steps={max(1, options.steps // 200)}",
         f"--model.init_args.warmup_steps={half}",
         f"--trainer.max_steps={options.steps}",
-        f"--trainer.val_check_interval={max(1, half // 5)}",
+        f"--trainer.val_check_interval={max(1, half // 10)}",
     ]
-    try:
-        runs.call(
-            runs.fit_words(options.config, run, 0, [*extra, f"--trainer.val_check_interval={max(1, half // 10)}"])
-        )
-        rows = read_resources(run.folder / "metrics.csv")
-    except DifeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    runs.call(runs.fit_words(options.config, run, 0, extra))
+    rows = read_resources(run.folder / "metrics.csv")
     found = {"warm-up": growth(rows[rows[:, 0] < half]), "matching": growth(rows[rows[:, 0] >= half])}
     write_json(options.out / "soak.json", {"steps": options.steps, "stages": found})
     save_figure(picture(rows, half), options.out / "soak.png")

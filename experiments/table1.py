@@ -7,8 +7,6 @@ Trains what the plan asks for, tests everything on the same pairs, and writes th
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.errors import ConfigError, DifeError, did_you_mean
+from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.files import sha256
 from experiments import runs
 from experiments.cells import Cell, testing_key, training_key
 from experiments.plan import Plan, TableRow, read_plan
-from experiments.runs import INTERRUPTED, Run
+from experiments.runs import Run, guarded
 
 PLAN = Path(__file__).with_suffix(".yaml")
 LISTS = ("paper", "long")
@@ -35,17 +33,8 @@ MOST_SEEDS = 10
 
 def main(words: Sequence[str] | None = None) -> int:
     """Build the table; returns the exit code."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     options = parse(words)
-    try:
-        build(options)
-    except DifeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return guarded(lambda: build(options), "the same command goes on")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
