@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,10 +20,9 @@ from torch import Tensor
 
 from dife_lightning.augment import AugmentOptions
 from dife_lightning.batches import StreamBatch
-from dife_lightning.checkpoints import read_tensors
 from dife_lightning.distributed import gather_objects
 from dife_lightning.embedders import Embedder, load_embedder
-from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.errors import ConfigError
 from dife_lightning.exploration import ExplorationOptions
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry import channels_last, resize_maps, resize_mask, sampling_grid, warp
@@ -41,6 +39,7 @@ from dife_lightning.methods._dife_options import (
     check_settings,
     plain,
 )
+from dife_lightning.methods._dife_setup import feature_statistics, load_fitting_weights
 from dife_lightning.methods._gradient_share import gradient_shares
 from dife_lightning.methods._matching_step import matching_errors
 from dife_lightning.methods._schedule import make_optimizer, step_plateau
@@ -178,19 +177,8 @@ class DIFE(EmbedderModule):
             if self.teacher.dim != self.dim:
                 raise ConfigError(f"teacher {self.teacher_name} has {self.teacher.dim} channels, dim is {self.dim}")
         if self.init_from is not None:
-            self._load_weights(self.init_from)
+            load_fitting_weights(self, self.init_from)
         self._measure_features()
-
-    def _load_weights(self, path: str) -> None:
-        """Take the weights, and nothing else, from another run's checkpoint."""
-        if not Path(path).is_file():
-            raise CheckpointError(f"init_from: no file {path}; give the checkpoint of another run")
-        tensors, _ = read_tensors(path)
-        own = self.state_dict()
-        fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
-        if not any(k.startswith("encoder.") for k in fitting):
-            raise CheckpointError(f"init_from: {path} holds no encoder of this size; found {len(tensors)} tensors")
-        self.load_state_dict({**own, **fitting})
 
     @torch.no_grad()
     def _measure_features(self) -> None:
@@ -203,15 +191,9 @@ class DIFE(EmbedderModule):
                 deviation.fill_(1.0)
                 continue
             z = normal((self.distillation.statistics_samples, generator.z_dim), self.seed, "statistics", domain)
-            parts = [
-                generator.features(
-                    generator.map(part.to(self.device), truncation=self.pair_options.truncation), self.layer
-                )
-                for part in z.split(32)
-            ]
-            features = torch.cat(parts).float()
-            mean.copy_(features.mean(dim=(0, 2, 3)))
-            deviation.copy_(features.std(dim=(0, 2, 3)).clamp(min=1e-6))
+            found = feature_statistics(generator, z, self.layer, self.pair_options.truncation)
+            mean.copy_(found[0])
+            deviation.copy_(found[1])
 
     def _statistics(self, domain: str) -> tuple[Tensor, Tensor]:
         return self.get_buffer(f"mean_{domain}"), self.get_buffer(f"deviation_{domain}")

@@ -1,0 +1,39 @@
+"""What DIFE does once before it trains: weights of another run, statistics of the generators' features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dife_lightning.checkpoints import read_tensors
+from dife_lightning.errors import CheckpointError
+from dife_lightning.generators import Generator
+
+
+def load_fitting_weights(module: nn.Module, path: str) -> None:
+    """Take those weights, and nothing else, of another run's checkpoint that ``module`` has in the same shape.
+
+    Raises:
+        CheckpointError: there is no such file, or no weight of the encoder fits.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"init_from: no file {path}; give the checkpoint of another run")
+    tensors, _ = read_tensors(path)
+    own = module.state_dict()
+    fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    if not any(k.startswith("encoder.") for k in fitting):
+        raise CheckpointError(f"init_from: {path} holds no encoder of this size; found {len(tensors)} tensors")
+    module.load_state_dict({**own, **fitting})
+
+
+@torch.no_grad()
+def feature_statistics(generator: Generator, z: Tensor, layer: int, truncation: float) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (C,) of each channel of ``layer`` over the samples of ``z`` (N, z_dim)."""
+    parts = [
+        generator.features(generator.map(part.to(generator.device), truncation=truncation), layer)
+        for part in z.split(32)
+    ]
+    features = torch.cat(parts).float()
+    return features.mean(dim=(0, 2, 3)), features.std(dim=(0, 2, 3)).clamp(min=1e-6)
