@@ -6,6 +6,7 @@ Parameter names are those of NVlabs' stylegan2-ada-pytorch, so that its networks
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from dife_lightning.nn.stylegan2_architecture import Architecture, NoiseMode, layer_resolution
 from dife_lightning.nn.stylegan2_mapping import FullyConnected, Mapping, truncate
-from dife_lightning.nn.stylegan2_ops import GAIN, SLOPE, conv2d_up, demodulation, setup_filter, upsample2d
+from dife_lightning.nn.stylegan2_ops import GAIN, SLOPE, conv2d_up, demodulation, energy, setup_filter, upsample2d
 
 __all__ = [
     "Architecture",
@@ -46,19 +47,34 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("resample_filter", setup_filter())
         # Demodulation cancels a constant factor; this one keeps half-precision activations small.
         self.style_gain = 1 / math.sqrt(inputs * 9)
+        self._kept: tuple[Any, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor, w: Tensor, noise: NoiseMode = "const", rng: torch.Generator | None = None) -> Tensor:
         """Map ``x`` (B, I, h, w) with ``w`` (B, w_dim) to (B, O, resolution, resolution)."""
         styles = self.affine(w) * self.style_gain
-        factors = demodulation(self.weight, styles) * GAIN
+        weight, variance = self._weight()
+        factors = demodulation(self.weight, styles, variance=variance) * GAIN
         x = x * styles.to(x.dtype)[:, :, None, None]
-        x = conv2d_up(x, self.weight, self.resample_filter) if self.up else F.conv2d(x, self.weight, padding=1)
+        x = conv2d_up(x, weight, self.resample_filter) if self.up else F.conv2d(x, weight, padding=1)
         # The activation's gain is moved before it (leaky ReLU is homogeneous), which saves a pass over the map.
         bias = (self.bias * GAIN).to(x.dtype)[:, None, None]
         x = torch.addcmul(bias, x, factors.to(x.dtype)[:, :, None, None])
         if noise != "none":
             x = x + (self._noise(x, noise, rng) * (self.noise_strength * GAIN)).to(x.dtype)
         return F.leaky_relu_(x, SLOPE)
+
+    def _weight(self) -> tuple[Tensor, Tensor | None]:
+        """Return the weight in the precision of the convolution and its energy; of frozen weights both are kept."""
+        weight, device = self.weight, self.weight.device
+        if weight.requires_grad or weight.is_inference():  # the latter do not tell when they change
+            return weight, None
+        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else weight.dtype
+        stride = weight.stride()
+        key = (dtype, device, stride, weight.data_ptr(), weight._version)
+        if self._kept is None or self._kept[0] != key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = (key, weight.detach().to(dtype), energy(weight.detach()))
+        return self._kept[1], self._kept[2]
 
     def _noise(self, x: Tensor, mode: NoiseMode, rng: torch.Generator | None) -> Tensor:
         if mode == "const":

@@ -144,17 +144,24 @@ def conv2d_down(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(x, weight, stride=2)
 
 
-def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8) -> Tensor:
+def energy(weight: Tensor) -> Tensor:
+    """Return (O, I), fp32: what each input channel adds to the variance of each output channel of ``weight``."""
+    with torch.autocast(weight.device.type, enabled=False):
+        return weight.float().square().sum(dim=(2, 3))
+
+
+def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8, variance: Tensor | None = None) -> Tensor:
     """Return (B, O): the factors that give each output channel of the modulated convolution unit variance.
 
     Args:
         weight: (O, I, k, k), shared by the batch.
         styles: (B, I), the scale of each input channel.
         eps: added to the variance.
+        variance: :func:`energy` of the weight, where it is at hand.
     """
+    variance = energy(weight) if variance is None else variance
     with torch.autocast(weight.device.type, enabled=False):
-        energy = weight.float().square().sum(dim=(2, 3))
-        return (styles.float().square() @ energy.t() + eps).rsqrt()
+        return (styles.float().square() @ variance.t() + eps).rsqrt()
 
 
 def modulated_conv2d(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.methods._stylegan2_parts import average_into
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator, layer_resolution, truncate
 from tests.nn.public_stylegan2 import read_nvlabs, read_rosinality
 
@@ -160,6 +161,37 @@ def test_frozen_parameters_leave_no_graph_and_w_still_gets_its_gradient() -> Non
     assert (ws.grad[0, :3].abs().sum(1) > 0).all()  # b4.conv1, b8.conv0, b8.conv1
     assert (ws.grad[0, 3:] == 0).all()
     assert all(p.grad is None for p in network.parameters())
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_what_is_kept_of_frozen_weights_follows_every_change(precision: torch.dtype | None) -> None:
+    def image(network: StyleGAN2Generator) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision is not None):
+            return network(z)
+
+    kept, plain = (StyleGAN2Generator(TINY) for _ in range(2))
+    z = torch.randn(2, TINY.z_dim)
+    kept.requires_grad_(False)
+    for step in range(4):
+        other = StyleGAN2Generator(TINY)
+        if step == 1:
+            kept.load_state_dict(other.state_dict())
+        elif step == 2:
+            average_into(kept, other, 0.3)
+        elif step == 3:
+            kept.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        plain.load_state_dict(kept.state_dict())
+        with torch.no_grad():
+            torch.testing.assert_close(image(kept), image(plain), atol=1e-6, rtol=1e-6)
+            torch.testing.assert_close(image(kept), image(plain), atol=1e-6, rtol=1e-6)
+
+
+def test_weights_in_training_keep_nothing() -> None:
+    network = StyleGAN2Generator(TINY)
+    network(torch.randn(2, TINY.z_dim)).square().sum().backward()
+    weights = [p for name, p in network.named_parameters() if name.endswith("conv1.weight")]
+    assert weights
+    assert all(p.grad is not None and bool(p.grad.any()) for p in weights)
 
 
 def test_gradient_with_respect_to_w_agrees_with_finite_differences() -> None:
