@@ -1,4 +1,4 @@
-"""Group normalisation that is fast where torch's is slow: training in bf16 and channels_last on a CPU.
+"""Group normalisation that is fast where torch's is slow: few channels a group, channels_last, on a CPU.
 
 Same parameters, same values (to rounding) and same gradients as :class:`torch.nn.GroupNorm`. On other devices and
 layouts torch's own kernel runs. Statistics are fp32 in any precision.
@@ -12,13 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: Bytes of a pixel's group from which torch's own backward pass is the faster one (it then works in whole registers).
+_WIDE = 32
+
 
 class GroupNorm(nn.GroupNorm):
     """Drop-in for :class:`torch.nn.GroupNorm`, (B, C, H, W) to the same shape and dtype."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` (B, C, H, W) over each group of channels and all pixels."""
-        fast = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+        narrow = x.shape[1] // self.num_groups * x.element_size() < _WIDE
+        fast = narrow and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
         if not fast or x.dtype not in (torch.bfloat16, self.weight.dtype):
             return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
         with torch.autocast("cpu", enabled=False):
@@ -26,7 +30,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class _ChannelsLastGroupNorm(torch.autograd.Function):
-    """Torch's forward kernel with a backward pass of plain element-wise kernels (torch's own is 3 times slower)."""
+    """Torch's forward kernel with a backward pass of plain element-wise kernels (torch's own is 2 to 4 times slower)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
