@@ -10,7 +10,7 @@ from dife_lightning.nn.group_norm import GroupNorm
 
 
 def by_formula(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
-    batch, channels, height, width = x.shape
+    batch = len(x)
     grouped = x.reshape(batch, groups, -1)
     variance = grouped.var(dim=-1, keepdim=True, correction=0)
     normal = ((grouped - grouped.mean(dim=-1, keepdim=True)) / (variance + eps).sqrt()).reshape(x.shape)
