@@ -1,13 +1,15 @@
 """Frozen generators: loaded once per process, by name, file or run, and shared by all who ask.
 
 A file is safetensors with the tensor names of NVlabs' stylegan2-ada-pytorch and, in its metadata, ``kind``,
-``layout`` and the ``architecture`` as JSON; or a checkpoint of a training, whose averaged generator is taken.
+``layout`` and the ``architecture`` as JSON; a checkpoint of a training, whose averaged generator is taken; or a
+network of NVlabs (``.pkl``) or rosinality (``.pt``), see ``formats``.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ from torch import Tensor
 from dife_lightning.assets import find_asset, list_assets
 from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors, write_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.formats import nvlabs, rosinality
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
 from dife_lightning.randomness import normal
+from dife_lightning.unpickling import read_pickled
 
 KIND = "stylegan2-generator"
 _MEAN_SAMPLES = 4096
+_LAYOUTS = ((nvlabs.is_nvlabs, nvlabs.generator_of), (rosinality.is_rosinality, rosinality.generator_of))
 _cache: dict[tuple[str, int, int], Generator] = {}
 
 
@@ -143,8 +148,9 @@ def load_generator(name_or_path: str | Path) -> Generator:
     """Return a frozen generator on the CPU; the same object each time, unless the file has changed.
 
     Args:
-        name_or_path: a shipped name (``world/human``), a generator file, a checkpoint of a StyleGAN2 training of ours,
-            or a run's folder (its best, else its last checkpoint); of a training the averaged generator is taken.
+        name_or_path: a shipped name (``world/human``), a generator file, a network of NVlabs (``.pkl``) or rosinality
+            (``.pt``), a checkpoint of a StyleGAN2 training of ours, or a run's folder (its best, else its last
+            checkpoint); of a training the averaged generator is taken.
 
     Raises:
         AssetError: neither a known name nor a file or folder.
@@ -173,14 +179,47 @@ def find_generator(name_or_path: str | Path) -> Path:
 
 
 def read_generator(path: str | Path) -> StyleGAN2Generator:
-    """Read a generator file that :func:`save_generator` wrote, or a training's checkpoint, as fp32 on the CPU."""
-    if Path(path).suffix in TORCH_SUFFIXES:
+    """Read a generator of any known layout as fp32 on the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, of no known layout, or asking for more than data.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return _from_safetensors(path)
+    if path.suffix not in (*TORCH_SUFFIXES, ".pkl"):
+        known = ", ".join((".safetensors", ".pkl", *TORCH_SUFFIXES))
+        raise CheckpointError(f"{path}: unknown suffix '{path.suffix}', expected one of {known}.")
+    if path.suffix == ".ckpt":
         return _averaged_generator(path)
+    content = read_pickled(path)
+    for is_layout, generator_of in _LAYOUTS:
+        if is_layout(content):
+            return _network(*generator_of(content, path), path)
+    if isinstance(content, dict) and "hyper_parameters" in content:
+        return _averaged_generator(path)
+    raise CheckpointError(
+        f"{path} holds no generator of a known layout (NVlabs' G_ema, rosinality's g_ema, or ours); "
+        f"found {_contents(content)}."
+    )
+
+
+def _contents(content: Any) -> str:
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    return "the keys " + ", ".join(str(key) for key in list(content)[:5])
+
+
+def _from_safetensors(path: Path) -> StyleGAN2Generator:
     tensors, metadata = read_tensors(path)
     if metadata.get("kind") != KIND or "architecture" not in metadata:
         found = metadata.get("kind", "no kind")
         raise CheckpointError(f"{path} holds '{found}', expected '{KIND}'. Export one with StyleGAN2.export(path).")
-    network = StyleGAN2Generator(Architecture(**json.loads(metadata["architecture"])))
+    return _network(Architecture(**json.loads(metadata["architecture"])), tensors, path)
+
+
+def _network(architecture: Architecture, tensors: Mapping[str, Tensor], path: Path) -> StyleGAN2Generator:
+    network = StyleGAN2Generator(architecture)
     tensors = {name: value.float() for name, value in tensors.items()}
     has_mean = "mapping.w_avg" in tensors
     load_state(network, tensors if has_mean else {**tensors, "mapping.w_avg": network.mapping.w_avg}, source=path)

@@ -36,9 +36,11 @@ class SynthesisLayer(nn.Module):
     resample_filter: Tensor
     noise_const: Tensor
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, *, up: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, w_dim: int, resolution: int, *, up: bool = False, clamp: float | None = None
+    ) -> None:
         super().__init__()
-        self.resolution, self.up = resolution, up
+        self.resolution, self.up, self.clamp = resolution, up, clamp
         self.affine = FullyConnected(w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -61,7 +63,8 @@ class SynthesisLayer(nn.Module):
         x = torch.addcmul(bias, x, factors.to(x.dtype)[:, :, None, None])
         if noise != "none":
             x = x + (self._noise(x, noise, rng) * (self.noise_strength * GAIN)).to(x.dtype)
-        return F.leaky_relu_(x, SLOPE)
+        x = F.leaky_relu_(x, SLOPE)
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
     def _weight(self) -> tuple[Tensor, Tensor | None]:
         """Return the weight in the precision of the convolution and its energy; of frozen weights both are kept."""
@@ -85,8 +88,9 @@ class SynthesisLayer(nn.Module):
 class ToRGB(nn.Module):
     """Modulated 1x1 convolution to RGB, without demodulation."""
 
-    def __init__(self, inputs: int, w_dim: int) -> None:
+    def __init__(self, inputs: int, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
+        self.clamp = clamp
         self.affine = FullyConnected(w_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
@@ -99,7 +103,8 @@ class ToRGB(nn.Module):
         weight = self.weight[:, :, 0, 0] * (self.affine(w) * self.style_gain)[:, None]
         pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         rgb = torch.bmm(pixels, weight.to(x.dtype).transpose(1, 2)).float() + self.bias
-        return rgb.reshape(batch, height, width, 3).permute(0, 3, 1, 2)
+        rgb = rgb.reshape(batch, height, width, 3).permute(0, 3, 1, 2)
+        return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -107,15 +112,15 @@ class SynthesisBlock(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int) -> None:
+    def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, clamp: float | None = None) -> None:
         super().__init__()
         self.register_buffer("resample_filter", setup_filter())
         if inputs == 0:
             self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(inputs, outputs, w_dim, resolution, up=True)
-        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, resolution)
-        self.torgb = ToRGB(outputs, w_dim)
+            self.conv0 = SynthesisLayer(inputs, outputs, w_dim, resolution, up=True, clamp=clamp)
+        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, resolution, clamp=clamp)
+        self.torgb = ToRGB(outputs, w_dim, clamp)
         self.num_convs = 1 if inputs == 0 else 2
 
     def features(self, x: Tensor | None, ws: Tensor, noise: NoiseMode, rng: torch.Generator | None) -> Tensor:
@@ -137,7 +142,8 @@ class Synthesis(nn.Module):
         self.architecture = architecture
         inputs = 0
         for resolution, outputs in zip(architecture.resolutions, architecture.channels, strict=True):
-            self.add_module(f"b{resolution}", SynthesisBlock(inputs, outputs, architecture.w_dim, resolution))
+            block = SynthesisBlock(inputs, outputs, architecture.w_dim, resolution, architecture.conv_clamp)
+            self.add_module(f"b{resolution}", block)
             inputs = outputs
 
     def forward(

@@ -20,6 +20,7 @@ class Architecture:
         w_dim: length of the intermediate latent w.
         c_dim: number of classes, 0 for an unconditional network.
         mapping_layers: fully connected layers from z to w.
+        conv_clamp: bound of the convolutions' outputs, which NVlabs set for training in fp16; None for none.
     """
 
     channels: tuple[int, ...]
@@ -27,6 +28,7 @@ class Architecture:
     w_dim: int = 512
     c_dim: int = 0
     mapping_layers: int = 8
+    conv_clamp: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(int(count) for count in self.channels))

@@ -1,0 +1,265 @@
+"""What a pickle may ask for, and what it gets: builders of plain values that check their arguments.
+
+Nothing here comes from the module that a pickle names. Builders cannot be changed by a file: they refuse attributes and
+states (a pickle may try to set those of anything it can name).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: Elements that a tensor may have beyond its storage's (tensors that were expanded before they were saved).
+_EXPANDED = 1 << 20
+
+
+class Refused(Exception):
+    """A file asks for what is not given, or declares what it does not hold; the text goes on after the file's name."""
+
+
+class _Builder:
+    """A function that a pickle may call, and can do nothing else with."""
+
+    __slots__ = ("_function",)
+    _function: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise Refused("tries to change how it is read.")
+
+    def __setstate__(self, state: Any) -> None:
+        raise Refused("tries to change how it is read.")
+
+
+class Attributes(dict[Any, Any]):
+    """``collections.OrderedDict``, ``dnnlib.EasyDict`` and their like: a dict."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Attributes of such an object say nothing about tensors."""
+
+
+class Persistent:
+    """An object of NVlabs' ``persistence``: the name of its class and its state; its source code is not looked at.
+
+    Attributes:
+        class_name: e.g. ``Generator``.
+        state: the module's ``__dict__``.
+    """
+
+    __slots__ = ("class_name", "state")
+
+    def __init__(self, class_name: str, state: dict[str, Any]) -> None:
+        self.class_name, self.state = class_name, state
+
+    def __setstate__(self, state: Any) -> None:
+        raise Refused("tries to change how it is read.")
+
+
+def _persistent(meta: Any, *_: Any) -> Persistent:
+    name, state = (meta.get("class_name"), meta.get("state")) if isinstance(meta, dict) else (None, None)
+    if not isinstance(name, str) or not isinstance(state, dict):
+        raise Refused("holds a persistent object without class_name and state.")
+    return Persistent(name, state)
+
+
+class _Dtype:
+    """A numpy dtype of plain numbers."""
+
+    __slots__ = ("order", "spec")
+
+    def __init__(self, spec: str) -> None:
+        self.spec, self.order = spec, "<"
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
+            self.order = state[1]
+
+    def numpy(self) -> np.dtype[Any]:
+        if self.spec not in _NUMBERS:
+            raise Refused(f"holds an array of numpy's dtype {self.spec!r}; only numbers and truth values are read.")
+        return np.dtype(self.spec).newbyteorder(">" if self.order == ">" else "<")
+
+
+_NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+
+
+def _dtype(spec: Any, *_: Any) -> _Dtype:
+    if not isinstance(spec, str):
+        raise Refused("holds a dtype that is none.")
+    return _Dtype(spec)
+
+
+class Array:
+    """A numpy array on its way: its state comes after it."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self) -> None:
+        self._array: NDArray[Any] | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _Dtype):
+            raise Refused("holds a damaged numpy array.")
+        _, shape, dtype, fortran, content = state
+        self._array = _array(_bytes(content), dtype, shape, "F" if fortran else "C")
+
+    def value(self) -> Tensor:
+        """Return the array as a tensor."""
+        if self._array is None:
+            raise Refused("holds a numpy array without its content.")
+        return _tensor_of(self._array)
+
+
+def _array(content: bytes, dtype: _Dtype, shape: Any, order: Any) -> NDArray[Any]:
+    plain = dtype.numpy()
+    if not _are_sizes(shape) or math.prod(shape) * plain.itemsize != len(content):
+        raise Refused(f"declares an array {shape} of {plain}, but holds {len(content)} bytes for it.")
+    return np.frombuffer(content, plain).reshape(shape, order=order)
+
+
+def _tensor_of(array: NDArray[Any]) -> Tensor:
+    native = np.array(array.astype(array.dtype.newbyteorder("=")), order="C")
+    wider = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}  # torch has few unsigned numbers
+    return torch.from_numpy(native.astype(wider.get(native.dtype.name, native.dtype)))
+
+
+class Scalar:
+    """A numpy scalar."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, dtype: Any, content: Any) -> None:
+        if not isinstance(dtype, _Dtype):
+            raise Refused("holds a damaged numpy number.")
+        self._value = _array(_bytes(content), dtype, (1,), "C")[0].item()
+
+    def __setstate__(self, state: Any) -> None:
+        raise Refused("tries to change how it is read.")
+
+    def value(self) -> Any:
+        """Return the number."""
+        return self._value
+
+
+def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
+    if not isinstance(dtype, _Dtype) or order not in ("C", "F"):
+        raise Refused("holds a damaged numpy array.")
+    array = Array()
+    array._array = _array(_bytes(content), dtype, shape, order)
+    return array
+
+
+def _bytes(content: Any) -> bytes:
+    if isinstance(content, str):  # as Python 2 pickled bytes
+        return content.encode("latin1")
+    if not isinstance(content, bytes | bytearray):
+        raise Refused("holds an array whose content is not bytes.")
+    return bytes(content)
+
+
+def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
+    if not isinstance(text, str) or encoding != "latin1":
+        raise Refused("holds text where bytes are expected.")
+    return text.encode("latin1")
+
+
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, tuple | list) and all(type(v) is int and v >= 0 for v in values)
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    """A view of ``storage``; its places must lie in it, and it must not be much larger."""
+    if not isinstance(storage, Tensor) or storage.ndim != 1:
+        raise Refused("holds a tensor without its storage.")
+    if not (_are_sizes(size) and _are_sizes(stride) and len(size) == len(stride) and type(offset) is int):
+        raise Refused("holds a tensor of impossible shape.")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    count = math.prod(size)
+    if count and not (offset >= 0 and last < len(storage) and count <= max(len(storage), _EXPANDED)):
+        raise Refused(f"declares a tensor {tuple(size)}, but holds {len(storage)} numbers for it.")
+    return torch.as_strided(storage, size, stride, offset) if count else storage.new_empty(tuple(size))
+
+
+def _parameter(data: Any, *_: Any) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise Refused("holds a parameter that is no tensor.")
+    return data
+
+
+def _storage_bytes(content: Any) -> Tensor:
+    from dife_lightning.unpickling import load_storage_bytes  # which reads pickles by this table
+
+    return load_storage_bytes(content)
+
+
+def _sizes(values: Any = ()) -> tuple[int, ...]:
+    if not _are_sizes(values):
+        raise Refused("holds a size that is none.")
+    return tuple(values)
+
+
+def _no_bytes() -> bytes:
+    """``bytes()``, as older protocols write what is empty; with a number it would take memory."""
+    return b""
+
+
+def _set(values: Any = ()) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else []
+
+
+STORAGES: dict[Any, torch.dtype] = {
+    f"torch.{name}Storage": dtype
+    for name, dtype in {
+        "Float": torch.float32,
+        "Double": torch.float64,
+        "Half": torch.float16,
+        "BFloat16": torch.bfloat16,
+        "Long": torch.int64,
+        "Int": torch.int32,
+        "Short": torch.int16,
+        "Char": torch.int8,
+        "Byte": torch.uint8,
+        "Bool": torch.bool,
+    }.items()
+}
+
+_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+
+#: (module, name) as a pickle spells it -> what it gets.
+BUILDERS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): Attributes,
+    ("dnnlib.util", "EasyDict"): Attributes,
+    ("dnnlib", "EasyDict"): Attributes,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Builder(_persistent),
+    ("torch._utils", "_rebuild_tensor"): _Builder(_rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Builder(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Builder(_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Builder(_parameter),
+    ("torch.storage", "_load_from_bytes"): _Builder(_storage_bytes),
+    ("torch", "Size"): _Builder(_sizes),
+    ("numpy", "dtype"): _Builder(_dtype),
+    ("numpy", "ndarray"): "numpy.ndarray",
+    ("_codecs", "encode"): _Builder(_encoded),
+    **{(module, "bytes"): _Builder(_no_bytes) for module in ("builtins", "__builtin__")},
+    **{(module, set_): _Builder(_set) for module in ("builtins", "__builtin__") for set_ in ("set", "frozenset")},
+    **{(module, "_reconstruct"): _Builder(lambda *_: Array()) for module in _NUMPY},
+    **{(module, "scalar"): _Builder(Scalar) for module in _NUMPY},
+    **{(module, "_frombuffer"): _Builder(_frombuffer) for module in _NUMERIC},
+    # names of types are data: the builders that take them look them up by name
+    **{("torch", name.removeprefix("torch.")): name for name in STORAGES},
+    **{("torch", str(dtype).removeprefix("torch.")): str(dtype) for dtype in STORAGES.values()},
+}

@@ -1,0 +1,229 @@
+"""One reader for files that others pickled: tensors, arrays and plain values come out, and no code ever runs.
+
+A pickle may name any function and have it called. This reader knows a short table of names, each standing for a
+harmless builder of its own that checks its arguments; a file that asks for anything else is refused by that name. What
+is declared (shapes, storages, arrays) is compared with the bytes that are really there before memory is taken.
+
+Three containers are read: plain pickles (NVlabs' and detectron2's ``.pkl``), torch's ZIP archives and torch's older
+format of consecutive pickles (``.pt``, ``.pth``).
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from dife_lightning._pickled import BUILDERS, STORAGES, Array, Persistent, Refused, Scalar
+from dife_lightning.errors import CheckpointError
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older format
+_MOST_NODES = 5_000_000  # containers in one file; a real one has thousands
+
+
+def read_pickled(path: str | Path) -> Any:
+    """Read a plain pickle, or a file that ``torch.save`` wrote, on the CPU.
+
+    Returns:
+        Dicts, lists, numbers and strings as stored; tensors and arrays as tensors; objects pickled by NVlabs'
+        ``persistence`` as :class:`~dife_lightning._pickled.Persistent`.
+
+    Raises:
+        CheckpointError: missing, truncated, of no known container, asking for anything but data, or declaring more
+            data than there is.
+    """
+    path = Path(path)
+    with _explained(path), path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            return _plain(_read_zip(file, path.stat().st_size))
+        if path.stat().st_size == 0:
+            raise Refused("is empty (0 bytes). Copy it again.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _plain(_read_stream(content, len(content)))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in reading into one line about ``path``."""
+    try:
+        yield
+    except Refused as error:
+        raise CheckpointError(f"{path} {error}") from None
+    except FileNotFoundError:
+        raise CheckpointError(f"no file {path}. Check the path.") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path} is a folder, expected a file.") from None
+    except CheckpointError:
+        raise
+    # a hostile or damaged pickle can make the machine that reads it fail in about every way
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        raise CheckpointError(f"{path} is truncated or no checkpoint ({reason}). Copy it again.") from None
+
+
+class _Unpickler(pickle._Unpickler):
+    """Calls builders of our own table alone; ``storage`` answers torch's references to storages.
+
+    It is the loader that Python has in Python: the one in C takes memory for whatever index a file memorises a value
+    under. The content of tensors is read as fast by either.
+    """
+
+    def __init__(self, file: Any, storage: Callable[[Any], Tensor] | None = None) -> None:
+        super().__init__(file, encoding="latin1")
+        self.storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in BUILDERS:
+            raise Refused(
+                f"asks for {module}.{name}, which is no data and could run code; it was not run. {_hint(module)}"
+            )
+        return BUILDERS[module, name]
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        if self.storage is None:
+            raise Refused("holds references to data that is not in it.")
+        return self.storage(pid)
+
+
+def _hint(module: str) -> str:
+    if module.startswith("dnnlib.tflib"):
+        return "It is a TensorFlow network: convert it with legacy.py of stylegan2-ada-pytorch."
+    return "Use a file that holds tensors and plain values only."
+
+
+def _described(pid: Any) -> tuple[torch.dtype, str, int, Any]:
+    """Return dtype, key, number of elements and view of torch's reference to a storage."""
+    if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
+        raise Refused("holds a reference that is not torch's.")
+    _, kind, key, _, count, *view = pid
+    if kind not in STORAGES or not isinstance(key, str) or type(count) is not int or count < 0:
+        raise Refused("describes a storage that torch does not have.")
+    return STORAGES[kind], key, count, view[0] if view else None
+
+
+def _read_zip(file: BinaryIO, size: int) -> Any:
+    """Read the archive that ``torch.save`` writes since version 1.6."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {info.filename: info for info in archive.infolist()}
+        roots = [name[: -len("data.pkl")] for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(roots) != 1:
+            raise Refused("is a ZIP archive, but not one of torch (it has no data.pkl).")
+        if f"{roots[0]}byteorder" in entries and _entry(archive, entries, f"{roots[0]}byteorder", size) != b"little":
+            raise Refused("was written on a big-endian machine; write it again on a little-endian one.")
+        known: dict[str, Tensor] = {}
+
+        def storage(pid: Any) -> Tensor:
+            dtype, key, count, view = _described(pid)
+            if key not in known:
+                known[key] = _filled(_entry(archive, entries, f"{roots[0]}data/{key}", size), dtype)
+            if view is not None or known[key].dtype != dtype or len(known[key]) < count:
+                raise Refused(f"declares {count} elements of {dtype} for storage {key}, which holds {len(known[key])}.")
+            return known[key]
+
+        return _Unpickler(io.BytesIO(_entry(archive, entries, f"{roots[0]}data.pkl", size)), storage).load()
+
+
+def _entry(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str, size: int) -> bytes:
+    """Return an entry's bytes; torch stores them uncompressed, so none is larger than the file."""
+    if name not in entries:
+        raise Refused(f"is truncated or damaged (no entry {name}). Copy it again.")
+    info = entries[name]
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+        raise Refused(f"has a compressed or oversized entry {name}, which torch does not write.")
+    return archive.read(info)
+
+
+def _filled(content: bytes, dtype: torch.dtype) -> Tensor:
+    """Return ``content`` as a tensor of its own memory."""
+    whole = len(content) // dtype.itemsize * dtype.itemsize
+    return torch.frombuffer(bytearray(content[:whole]), dtype=dtype) if whole else torch.empty(0, dtype=dtype)
+
+
+def _read_stream(content: Any, size: int) -> Any:
+    """Read a plain pickle, or torch's older format if it starts with that format's number."""
+    first = _Unpickler(content).load()
+    return _read_legacy(content, size) if type(first) is int and first == _MAGIC else first
+
+
+def _read_legacy(content: Any, size: int) -> Any:
+    """Read on after the magic number: version, system, object, keys, then the bytes of each storage."""
+    version, _system = _Unpickler(content).load(), _Unpickler(content).load()
+    if version != 1001:
+        raise Refused(f"is of version {version} of torch's older format, expected 1001.")
+    bases: dict[str, Tensor] = {}
+
+    def storage(pid: Any) -> Tensor:
+        dtype, key, count, view = _described(pid)
+        if key not in bases:
+            if count * dtype.itemsize + sum(b.numel() * b.element_size() for b in bases.values()) > size:
+                raise Refused(f"declares {count} elements of {dtype} for storage {key}, more than the file holds.")
+            bases[key] = torch.empty(count, dtype=dtype)
+        if bases[key].dtype != dtype:
+            raise Refused(f"declares storage {key} twice, as {bases[key].dtype} and as {dtype}.")
+        return bases[key] if view is None else _view(bases[key], view)
+
+    found = _Unpickler(content, storage).load()
+    for key in _Unpickler(content).load():
+        base = bases.get(key)
+        count = int.from_bytes(content.read(8), "little")
+        if base is None or count != len(base):
+            raise Refused(f"is truncated or damaged (storage {key!r}). Copy it again.")
+        data = content.read(count * base.element_size())
+        if len(data) != count * base.element_size():
+            raise Refused("is truncated. Copy it again.")
+        base.copy_(_filled(data, base.dtype))
+        del bases[key]
+    if bases:
+        raise Refused("is truncated (storages without data). Copy it again.")
+    return found
+
+
+def _view(base: Tensor, view: Any) -> Tensor:
+    _, offset, count = view
+    if not (type(offset) is int and type(count) is int and 0 <= offset <= offset + count <= len(base)):
+        raise Refused("declares a view outside its storage.")
+    return base[offset : offset + count]
+
+
+def load_storage_bytes(content: bytes) -> Tensor:
+    """Read a storage that was pickled by itself, as NVlabs' networks have them (see ``_pickled.BUILDERS``)."""
+    if not isinstance(content, bytes):
+        raise Refused("holds a storage that is not bytes.")
+    found = _read_stream(io.BytesIO(content), len(content))
+    if not isinstance(found, Tensor):
+        raise Refused("holds a storage that is none.")
+    return found
+
+
+def _plain(root: Any) -> Any:
+    """Replace what stands for arrays and scalars by tensors and numbers, in place, each container once."""
+    holder = [root]
+    waiting: list[Any] = [holder]
+    seen = {id(holder)}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Array | Scalar):
+            return value.value()
+        if isinstance(value, tuple):
+            return tuple(plain(part) for part in value)
+        inner = value.state if isinstance(value, Persistent) else value
+        if isinstance(inner, dict | list) and id(inner) not in seen:
+            seen.add(id(inner))
+            waiting.append(inner)
+        return value
+
+    while waiting:
+        container = waiting.pop()
+        for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
+            container[key] = plain(value)
+        if len(seen) > _MOST_NODES:
+            raise Refused("holds more containers than any network has.")
+    return holder[0]

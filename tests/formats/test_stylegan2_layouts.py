@@ -1,0 +1,176 @@
+"""Generators in the layouts of NVlabs and rosinality: what is written by another hand is read to the same images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dife_lightning import load_generator
+from dife_lightning.errors import CheckpointError
+from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from tests.formats.writers import rosinality_state, write_nvlabs, write_rosinality
+
+Shared = Callable[[str], Path]
+SHAPES = {
+    "plain": Architecture((8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=2),
+    "other_widths": Architecture((6, 12, 4), z_dim=10, w_dim=8, mapping_layers=3),
+    "deep_mapping_1024": Architecture((4, 4, 4, 4, 4, 2, 2, 2, 2), z_dim=6, w_dim=6, mapping_layers=8),
+}
+
+
+def random_generator(architecture: Architecture) -> StyleGAN2Generator:
+    """A generator in which no parameter or buffer is at its special starting value."""
+    network = StyleGAN2Generator(architecture)
+    with torch.no_grad():
+        for name, value in [*network.named_parameters(), *network.named_buffers()]:
+            if not name.endswith("resample_filter"):
+                value.copy_(torch.randn(value.shape) * (0.3 if name.endswith("weight") else 1))
+    return network.requires_grad_(False)
+
+
+def images(network: StyleGAN2Generator, z: Tensor, c: Tensor | None = None) -> Tensor:
+    return network(z, c, truncation=0.7)
+
+
+@pytest.mark.parametrize("name", ["plain", "other_widths"])
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_networks_of_nvlabs_are_read_exactly(tmp_path: Path, name: str, protocol: int) -> None:
+    network = random_generator(SHAPES[name])
+    write_nvlabs(tmp_path / "n.pkl", network, protocol=protocol)
+    found = load_generator(tmp_path / "n.pkl")
+    assert found.architecture == network.architecture
+    z = torch.randn(2, network.architecture.z_dim)
+    torch.testing.assert_close(images(found.network, z), images(network, z), atol=1e-5, rtol=1e-5)
+    for key, value in network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[key], value), key
+
+
+def test_classes_of_a_conditional_network_are_read(tmp_path: Path) -> None:
+    network = random_generator(Architecture((8, 6, 4), z_dim=7, w_dim=8, c_dim=3, mapping_layers=2))
+    write_nvlabs(tmp_path / "n.pkl", network, protocol=3)
+    found = load_generator(tmp_path / "n.pkl")
+    assert (found.architecture.c_dim, found.architecture.z_dim) == (3, 7)
+    z = torch.randn(3, 7)
+    expected = images(network, z, torch.eye(3))
+    torch.testing.assert_close(found.image(found.map(z, torch.eye(3), truncation=0.7)), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_bounds_of_networks_for_half_precision_are_kept(tmp_path: Path) -> None:
+    network = random_generator(SHAPES["plain"])
+    write_nvlabs(tmp_path / "n.pkl", network, conv_clamp=0.5)
+    found = load_generator(tmp_path / "n.pkl")
+    assert found.architecture.conv_clamp == 0.5
+    w = found.map(torch.randn(2, 8))
+    assert float(found.features(w, 3).abs().max()) == 0.5
+    free = StyleGAN2Generator(SHAPES["plain"])
+    free.load_state_dict(network.state_dict())
+    features = free.requires_grad_(False).synthesis(w, 3)[1]
+    assert features is not None
+    assert float(features.abs().max()) > 0.5
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+@pytest.mark.parametrize("zipped", [True, False])
+def test_networks_of_rosinality_are_read_exactly(tmp_path: Path, name: str, zipped: bool) -> None:
+    network = random_generator(SHAPES[name])
+    write_rosinality(tmp_path / "r.pt", network, zipped=zipped)
+    found = load_generator(tmp_path / "r.pt")
+    assert found.architecture == network.architecture
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(found.network.state_dict()[key], value, atol=1e-6, rtol=1e-6)
+
+
+def test_training_snapshots_get_their_mean_w_from_the_network(tmp_path: Path) -> None:
+    network = random_generator(SHAPES["plain"])
+    write_rosinality(tmp_path / "r.pt", network, mean=False)
+    found = load_generator(tmp_path / "r.pt")
+    sample = found.network.mapping(torch.randn(4096, 8))
+    spread = sample.std(0) / 64  # standard error of a mean of 4096
+    assert bool(((found.mean_w - sample.mean(0)).abs() < 7 * spread).all())
+
+
+def test_files_without_noise_get_the_same_noise_each_time(tmp_path: Path) -> None:
+    network = random_generator(SHAPES["plain"])
+    state = {k: v for k, v in rosinality_state(network).items() if not k.startswith("noises")}
+    found = []
+    for name in ("a.pt", "b.pt"):
+        torch.save({"g_ema": state, "latent_avg": network.mapping.w_avg}, tmp_path / name)
+        found.append(load_generator(tmp_path / name).network.state_dict()["synthesis.b8.conv0.noise_const"])
+    assert torch.equal(found[0], found[1])
+    assert 0.7 < float(found[0].std()) < 1.4
+
+
+BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "missing": (lambda s: s.pop("convs.1.conv.weight"), "synthesis.b8.conv1.weight"),
+    "shape": (lambda s: s.update({"convs.0.activate.bias": torch.zeros(3)}), "synthesis.b8.conv0.bias"),
+    "unknown": (lambda s: s.update({"convs.0.extra": torch.zeros(3)}), "convs.0.extra"),
+    "index": (lambda s: s.update({"style.x.weight": torch.zeros(3, 3)}), "style.x.weight"),
+    "kernel": (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(4, 4)}), "blur.kernel"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_the_first_wrong_tensor_is_named(tmp_path: Path, name: str) -> None:
+    change, expected = BAD[name]
+    state = rosinality_state(random_generator(SHAPES["plain"]))
+    change(state)
+    torch.save({"g_ema": state}, tmp_path / "r.pt")
+    with pytest.raises(CheckpointError, match=expected) as error:
+        load_generator(tmp_path / "r.pt")
+    assert "\n" not in str(error.value)
+
+
+def test_other_kinds_are_told(tmp_path: Path) -> None:
+    network = random_generator(SHAPES["plain"])
+    write_nvlabs(tmp_path / "resnet.pkl", network, architecture="resnet")
+    with pytest.raises(CheckpointError, match="resnet"):
+        load_generator(tmp_path / "resnet.pkl")
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=r"no generator of a known layout.*weight"):
+        load_generator(tmp_path / "other.pt")
+
+
+def test_modules_without_an_end_are_refused(tmp_path: Path) -> None:
+    """A module that contains itself, and one whose every level names the next twenty times."""
+    start = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
+    inner = b"(dS'class_name'\nS'G'\nsS'state'\n(dp1\nS'_modules'\n(dp2\nss"
+    itself = b"(dS'G_ema'\n" + start + b"(" + inner + b"tRp3\ng2\nS'me'\ng3\ns0s."
+    (tmp_path / "itself.pkl").write_bytes(itself)
+    with pytest.raises(CheckpointError, match="without an end"):
+        load_generator(tmp_path / "itself.pkl")
+
+
+def golden(path: Path) -> dict[str, Tensor]:
+    with np.load(path) as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files}
+
+
+def test_the_public_nvlabs_file_is_read_bit_for_bit(shared: Shared) -> None:
+    folder = shared("golden/stylegan2_ada_nvlabs")
+    found = load_generator(folder / "network_uncond_128.pkl")
+    hashes = json.loads((folder / "tensor_sha256.json").read_text())["uncond_128.G_ema"]
+    state = found.network.state_dict()
+    assert state.keys() == hashes.keys()
+    for name, expected in hashes.items():
+        assert hashlib.sha256(state[name].contiguous().numpy().astype("<f4").tobytes()).hexdigest() == expected, name
+    io = golden(folder / "io_uncond_128.npz")
+    w = found.map(io["z"], truncation=0.5, cutoff=5)
+    torch.testing.assert_close(w, io["ws_psi05_cutoff5"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.image(found.map(io["z"])), io["image_psi1"], atol=1e-4, rtol=1e-4)
+
+
+def test_the_public_rosinality_file_gives_its_images(shared: Shared) -> None:
+    folder = shared("golden/stylegan2_rosinality")
+    found = load_generator(folder / "generator_128.pt")
+    io = golden(folder / "io_main.npz")
+    w = found.map(io["z"], truncation=0.7)
+    torch.testing.assert_close(w, io["latent_psi07"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.image(w), io["image_psi07"], atol=1e-4, rtol=1e-4)

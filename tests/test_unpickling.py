@@ -1,0 +1,222 @@
+"""Hostile, damaged and honest files through the one reader of what others pickled."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dife_lightning.errors import CheckpointError
+from dife_lightning.unpickling import read_pickled
+
+SHELL = b"touch ran"
+MAGIC = 0x1950A86A20F9469CFC6C
+
+
+def same(found: Any, expected: Any) -> bool:
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(same(found[k], v) for k, v in expected.items())
+    if isinstance(expected, list | tuple):
+        return len(found) == len(expected) and all(map(same, found, expected))
+    if isinstance(expected, Tensor | np.ndarray):
+        wanted = torch.as_tensor(expected)
+        return isinstance(found, Tensor) and found.dtype == wanted.dtype and torch.equal(found, wanted)
+    return bool(found == expected) and isinstance(found, type(expected))
+
+
+def content() -> dict[str, Any]:
+    base = torch.arange(12.0).reshape(3, 4)
+    return {
+        "state_dict": OrderedDict(a=base, row=base[1], t=base.t(), empty=torch.zeros(0, 3)),
+        "kinds": [base.half(), base.bfloat16(), base.double(), base.long(), base.int(), base.bool(), base.byte()],
+        "parameter": nn.Parameter(torch.ones(2)),
+        "plain": (1, 2.5, "text", None, True, [1, {"x": (torch.ones(1),)}]),
+        "number": torch.tensor(3),
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_torch_saved_is_read_as_torch_reads_it(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(content(), path, _use_new_zipfile_serialization=zipped)
+    assert same(read_pickled(path), torch.load(path, weights_only=True))
+
+
+def test_views_share_their_memory_as_they_did(tmp_path: Path) -> None:
+    torch.save(content(), tmp_path / "x.pth")
+    state = read_pickled(tmp_path / "x.pth")["state_dict"]
+    state["a"][1] = 7
+    assert bool((state["row"] == 7).all())
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_arrays_and_numbers_of_numpy_become_tensors_and_numbers(tmp_path: Path, protocol: int) -> None:
+    arrays = {
+        "c": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "fortran": np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3)),
+        "big_endian": np.arange(3, dtype=">f8"),
+        "truth": np.array([True, False]),
+        "scalar_array": np.array(2.0, dtype=np.float16),
+        "none": np.zeros((0, 2), dtype=np.float32),
+    }
+    numbers = {"f": np.float32(2.5), "i": np.int64(-7), "deep": [({"x": np.float64(0.5)}, np.ones(2))]}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"model": arrays, "rest": numbers}, protocol=protocol))
+    found = read_pickled(tmp_path / "x.pkl")
+    expected = {k: v.astype(v.dtype.newbyteorder("=")) for k, v in arrays.items()}
+    assert same(found["model"], expected)
+    assert same(found["rest"], {"f": 2.5, "i": -7, "deep": [({"x": 0.5}, np.ones(2))]})
+
+
+def test_names_of_either_numpy_and_of_python_2_are_known(tmp_path: Path) -> None:
+    array = np.arange(4, dtype=np.float32)
+    modern = pickle.dumps(array, protocol=2)
+    old = modern.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert old != modern
+    # Python 2 stored the bytes of an array as a string (S), here of a number array of 1 byte each
+    python_2 = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I3\ntcnumpy\ndtype\n(S'u1'\nI0\nI1\n"
+        b"tR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x01\\x80\\xff'\ntb."
+    )
+    for name, data, expected in (
+        ("m", modern, array),
+        ("o", old, array),
+        ("2", python_2, np.array([1, 128, 255], "u1")),
+    ):
+        (tmp_path / name).write_bytes(data)
+        assert same(read_pickled(tmp_path / name), expected)
+
+
+def archive(pickled: bytes, storages: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        file.writestr("archive/data.pkl", pickled)
+        for key, data in (storages or {}).items():
+            file.writestr(f"archive/data/{key}", data)
+    return buffer.getvalue()
+
+
+def tensor_pickle(size: bytes, stride: bytes, count: bytes = b"I4\n", key: bytes = b"S'0'\n") -> bytes:
+    """A tensor of 4 numbers by declaration, in opcodes of protocol 0 (sizes as opcodes, too)."""
+    storage = b"(S'storage'\nctorch\nFloatStorage\n" + key + b"S'cpu'\n" + count + b"tQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"I0\n(" + size + b"t(" + stride + b"tI00\n(dtR."
+
+
+def legacy(pickled: bytes, keys: bytes = b"(lp0\nS'0'\na.", data: bytes = b"") -> bytes:
+    head = b"".join(pickle.dumps(part, protocol=2) for part in (MAGIC, 1001, {"little_endian": True}))
+    return head + pickled + keys + data
+
+
+def persistent(inner: bytes) -> bytes:
+    return (
+        b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n((dS'class_name'\nS'Generator'\nsS'state'\n"
+        + inner
+        + b"stR."
+    )
+
+
+HOSTILE: dict[str, bytes] = {
+    "reduce": b"cos\nsystem\n(S'touch ran'\ntR.",
+    "posix": b"cposix\nsystem\n(S'touch ran'\ntR.",
+    "eval": b'c__builtin__\neval\n(S\'open("ran","w")\'\ntR.',
+    "getattr": b"cbuiltins\ngetattr\n(cos\nenviron\nS'clear'\ntR(tR.",
+    "instance": b"(S'touch ran'\nios\nsystem\n.",
+    "stack_global": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x09touch ran\x85R.",
+    "dotted": b"\x80\x04\x8c\x0bcollections\x8c\x20OrderedDict.__init__.__globals__\x93.",
+    "nested_build": persistent(b"(dS'_parameters'\ncsubprocess\ncheck_output\n((lS'touch'\naS'ran'\natRs"),
+    "torch_load": b"ctorch\nload\n(S'other.pt'\ntR.",
+    "inner_pickle": b"ctorch.storage\n_load_from_bytes\n(cos\nsystem\n(S'touch ran'\ntRtR.",
+    "storage_of_code": pickle.dumps(None)[:-1]
+    + b"0ctorch.storage\n_load_from_bytes\n(B"
+    + struct.pack("<I", len(legacy(b"cos\nsystem\n(S'touch ran'\ntR.")))
+    + legacy(b"cos\nsystem\n(S'touch ran'\ntR.")
+    + b"tR.",
+    "change_a_builder": b"ctorch._utils\n_rebuild_tensor_v2\n(N(dS'_function'\nNstb.",
+    "change_a_class": b"ccollections\nOrderedDict\n(N(dS'keys'\nNstb.",
+    "zip_with_code": archive(b"cos\nsystem\n(S'touch ran'\ntR."),
+    "zip_path": archive(tensor_pickle(b"I4\n", b"I1\n", key=b"S'../../../ran'\n"), {"0": bytes(16)}),
+    "zip_huge_shape": archive(tensor_pickle(b"L99999999999L\n", b"I1\n"), {"0": bytes(16)}),
+    "zip_huge_stride": archive(tensor_pickle(b"I4\n", b"L99999999999L\n"), {"0": bytes(16)}),
+    "zip_expanded": archive(tensor_pickle(b"L9999999999L\n", b"I0\n"), {"0": bytes(16)}),
+    "zip_negative": archive(tensor_pickle(b"I-4\n", b"I1\n"), {"0": bytes(16)}),
+    "zip_short_storage": archive(tensor_pickle(b"I4\n", b"I1\n"), {"0": bytes(8)}),
+    "zip_bomb": archive(tensor_pickle(b"I4\n", b"I1\n"), {"0": bytes(1 << 20)}, zipfile.ZIP_DEFLATED),
+    "zip_no_storage": archive(tensor_pickle(b"I4\n", b"I1\n")),
+    "zip_of_something": archive(b"N.").replace(b"archive/data.pkl", b"archive/data.txt"),
+    "legacy_huge": legacy(tensor_pickle(b"I4\n", b"I1\n", count=b"L999999999999L\n"), data=bytes(24)),
+    "legacy_truncated": legacy(tensor_pickle(b"I4\n", b"I1\n"), data=struct.pack("<q", 4) + bytes(8)),
+    "array_huge": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(L99999999999L\nt"
+    b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x00'\ntb.",
+    "array_of_objects": pickle.dumps(np.array([None, {}], dtype=object)),
+    "claims_length": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"x.",
+    "empty": b"",
+    "text": b"not a pickle at all\n",
+    "truncated_pickle": pickle.dumps({"a": np.ones(50)})[:120],
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_and_damaged_files_are_refused_in_one_line_and_run_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / f"{name}.pkl"
+    path.write_bytes(HOSTILE[name])
+    with pytest.raises(CheckpointError) as error:
+        read_pickled(path)
+    text = str(error.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_file_asked_for_is_named(tmp_path: Path) -> None:
+    for name, asked in (("reduce", "os.system"), ("stack_global", "os.system"), ("torch_load", "torch.load")):
+        (tmp_path / name).write_bytes(HOSTILE[name])
+        with pytest.raises(CheckpointError, match=f"asks for {asked}"):
+            read_pickled(tmp_path / name)
+    (tmp_path / "tf.pkl").write_bytes(b"cdnnlib.tflib.network\nNetwork\n(tR.")
+    with pytest.raises(CheckpointError, match="TensorFlow network"):
+        read_pickled(tmp_path / "tf.pkl")
+
+
+def test_reading_a_hostile_file_does_not_change_the_reading_of_the_next(tmp_path: Path) -> None:
+    torch.save(content(), tmp_path / "good.pth")
+    for name in sorted(HOSTILE):
+        (tmp_path / name).write_bytes(HOSTILE[name])
+        try:
+            read_pickled(tmp_path / name)
+        except CheckpointError:
+            continue
+    assert same(read_pickled(tmp_path / "good.pth"), torch.load(tmp_path / "good.pth", weights_only=True))
+
+
+def test_a_huge_memo_index_takes_no_memory(tmp_path: Path) -> None:
+    """The loader in C makes its memo as long as the largest index: here 34 GB."""
+    (tmp_path / "memo.pkl").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
+    resource = pytest.importorskip("resource", reason="POSIX only")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert read_pickled(tmp_path / "memo.pkl") == {}
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_torch_would_take_memory_for_the_shape_that_is_refused_here(tmp_path: Path) -> None:
+    """Why shapes are compared with storages: torch enlarges a storage to what a file declares."""
+    (tmp_path / "x.pth").write_bytes(archive(tensor_pickle(b"I400\n", b"I1\n"), {"0": bytes(16)}))
+    with pytest.raises(CheckpointError, match=r"declares a tensor \(400,\), but holds 4"):
+        read_pickled(tmp_path / "x.pth")
+
+
+def test_folders_and_missing_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="folder"):
+        read_pickled(tmp_path)
+    with pytest.raises(CheckpointError, match="no file"):
+        read_pickled(tmp_path / "missing.pkl")
