@@ -83,6 +83,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Path = "the checkpoint") -> None:
     """Copy ``state`` into ``module``; every tensor must be there, with its shape, and none be left over.
 
+    A module that was built on the device ``meta`` takes the tensors themselves.
+
     Raises:
         CheckpointError: naming the first tensor that is missing, unexpected or of another shape. The module is
             then as it was before.
@@ -97,7 +99,9 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Pat
     for key, value in state.items():
         if key not in own:
             raise CheckpointError(f"{source}: tensor '{key}' {_shape(value)} has no place in {type(module).__name__}.")
-    module.load_state_dict(dict(state))
+    module.load_state_dict(
+        dict(state), assign=any(value.is_meta for value in own.values() if isinstance(value, Tensor))
+    )
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.assets import find_asset, list_assets
-from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors
-from dife_lightning.errors import CheckpointError
+from dife_lightning.checkpoints import load_state, read_tensors
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.formats import hourglass
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.unpickling import read_pickled
 
 _CACHE: dict[str, Embedder] = {}
 
@@ -54,13 +56,29 @@ class Embedder:
         embed = getattr(self.module, "embed", self.module)
         return embed(images.to(self.device))
 
+    @torch.no_grad()
+    def convert(self, embedding: Tensor, domain: int | str) -> Tensor:
+        """Map an embedding (B, n, h, w) to the generator features (B, n_d, h, w) of a domain.
+
+        Args:
+            embedding: of :meth:`embed`.
+            domain: its number in an official DIFE, its name in one of ours.
+
+        Raises:
+            ConfigError: this embedder has no converters, or none for that domain.
+        """
+        convert: Any = getattr(self.module, "convert", None)
+        if convert is None:
+            raise ConfigError(f"{self.name} has no converters: only DIFE maps embeddings to generator features")
+        return convert(embedding.to(self.device), domain)
+
 
 def load_embedder(name_or_path: str | Path) -> Embedder:
     """Load a frozen embedder by name or file, once per process.
 
     Args:
-        name_or_path: a shipped name (``world/teacher``), a safetensors file of ours, or a checkpoint of a trained
-            method that embeds (DIFE, for example).
+        name_or_path: a shipped name (``world/teacher``), a safetensors file of ours, a checkpoint or run of a trained
+            method that embeds (DIFE, for example), an official DIFE (with converters or a bare hourglass) or a DVE.
 
     Raises:
         AssetError: neither a known name nor a file.
@@ -75,14 +93,31 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
 
 
 def _build(name_or_path: str) -> nn.Module:
-    if Path(name_or_path).expanduser().is_dir() or name_or_path.endswith(TORCH_SUFFIXES):
-        from dife_lightning.loading import load  # a trained method; the registry is only needed here
-
-        method = load(name_or_path)
-        if not hasattr(method, "embed"):
-            raise CheckpointError(f"{name_or_path} holds a {type(method).__name__}, which has no embed(images)")
-        return method
+    if Path(name_or_path).expanduser().is_dir() or name_or_path.endswith(".ckpt"):
+        return _trained(name_or_path)
     path = find_asset(name_or_path)
+    if path.suffix == ".safetensors":
+        return _surface_teacher(path)
+    content = read_pickled(path)
+    if isinstance(content, dict) and "hyper_parameters" in content:
+        return _trained(name_or_path)
+    state = hourglass.state_of(content)
+    if hourglass.is_hourglass(state):
+        return hourglass.build(state, path)
+    found = ", ".join(list(state)[:3]) or f"a {type(content).__name__} without tensors"
+    raise CheckpointError(f"{path} is no embedder of a known layout (official DIFE, DVE, or ours); found {found}.")
+
+
+def _trained(name_or_path: str) -> nn.Module:
+    from dife_lightning.loading import load  # a trained method; the registry is only needed here
+
+    method: nn.Module = load(name_or_path)
+    if not hasattr(method, "embed"):
+        raise CheckpointError(f"{name_or_path} holds a {type(method).__name__}, which has no embed(images)")
+    return method
+
+
+def _surface_teacher(path: Path) -> nn.Module:
     tensors, metadata = read_tensors(path)
     if metadata.get("kind") != "surface-teacher":
         found = metadata.get("kind", "no 'kind' in its metadata")

@@ -219,11 +219,12 @@ def _from_safetensors(path: Path) -> StyleGAN2Generator:
 
 
 def _network(architecture: Architecture, tensors: Mapping[str, Tensor], path: Path) -> StyleGAN2Generator:
-    network = StyleGAN2Generator(architecture)
+    with torch.device("meta"):  # no memory for what a file merely says
+        network = StyleGAN2Generator(architecture)
     tensors = {name: value.float() for name, value in tensors.items()}
-    has_mean = "mapping.w_avg" in tensors
-    load_state(network, tensors if has_mean else {**tensors, "mapping.w_avg": network.mapping.w_avg}, source=path)
-    if not has_mean:
+    mean = {"mapping.w_avg": torch.zeros(architecture.w_dim)}
+    load_state(network, {**mean, **tensors}, source=path)
+    if "mapping.w_avg" not in tensors:
         network.mapping.w_avg.copy_(estimate_mean_w(network))
     return network
 

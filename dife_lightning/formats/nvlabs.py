@@ -17,6 +17,7 @@ from dife_lightning.nn.stylegan2 import Architecture
 from dife_lightning.nn.stylegan2_ops import setup_filter
 
 _DEPTH, _COUNT = 12, 10_000  # modules in modules, and modules in all; a real network has 4 and about 100
+_BLOCKS, _LARGEST = 10, 2048  # px
 
 
 def is_nvlabs(content: Any) -> bool:
@@ -75,6 +76,8 @@ def architecture_of(tensors: Mapping[str, Tensor], source: object, clamp: float 
     blocks = {name.split(".")[1] for name in tensors if name.startswith("synthesis.b")}
     while not channels or f"b{4 << len(channels)}" in blocks:
         channels.append(shape(f"synthesis.b{4 << len(channels)}.conv1.weight")[0])
+    if len(channels) > _BLOCKS:
+        raise CheckpointError(f"{source} claims {4 << len(channels) - 1} px; no StyleGAN2 has more than {_LARGEST}.")
     layers = sum(1 for name in tensors if name.startswith("mapping.fc") and name.endswith(".weight"))
     w_dim = shape("synthesis.b4.conv1.affine.weight")[1]
     c_dim = shape("mapping.embed.weight")[1] if "mapping.embed.weight" in tensors else 0
