@@ -7,6 +7,7 @@ Holders are cached, so that one process loads a file once.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +98,29 @@ def _build(name_or_path: str) -> nn.Module:
         return _trained(name_or_path)
     path = find_asset(name_or_path)
     if path.suffix == ".safetensors":
-        return _surface_teacher(path)
+        return _from_safetensors(path)
     content = read_pickled(path)
     if isinstance(content, dict) and "hyper_parameters" in content:
         return _trained(name_or_path)
+    kind, state = public_state(content, path)
+    return PUBLIC_KINDS[kind](state, path)
+
+
+def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
+    """Return the kind (a key of ``PUBLIC_KINDS``) and the tensors of a public embedder's checkpoint.
+
+    Args:
+        content: what :func:`~dife_lightning.unpickling.read_pickled` gave.
+        source: its file, for messages.
+
+    Raises:
+        CheckpointError: no embedder of a known layout.
+    """
     state = hourglass.state_of(content)
     if hourglass.is_hourglass(state):
-        return hourglass.build(state, path)
+        return "hourglass", state
     found = ", ".join(list(state)[:3]) or f"a {type(content).__name__} without tensors"
-    raise CheckpointError(f"{path} is no embedder of a known layout (official DIFE, DVE, or ours); found {found}.")
+    raise CheckpointError(f"{source} is no embedder of a known layout (official DIFE, DVE, or ours); found {found}.")
 
 
 def _trained(name_or_path: str) -> nn.Module:
@@ -117,11 +132,22 @@ def _trained(name_or_path: str) -> nn.Module:
     return method
 
 
-def _surface_teacher(path: Path) -> nn.Module:
-    tensors, metadata = read_tensors(path)
-    if metadata.get("kind") != "surface-teacher":
-        found = metadata.get("kind", "no 'kind' in its metadata")
-        raise CheckpointError(f"{path} is no embedder (found {found}, expected surface-teacher or a trained method)")
-    network = SurfaceNet(**json.loads(metadata["architecture"]))
+def _surface_teacher(tensors: dict[str, Tensor], architecture: str, path: Path) -> nn.Module:
+    network = SurfaceNet(**json.loads(architecture))
     load_state(network, {k: v.float() for k, v in tensors.items()}, source=path)
     return network
+
+
+def _from_safetensors(path: Path) -> nn.Module:
+    tensors, metadata = read_tensors(path)
+    kind = metadata.get("kind", "no 'kind' in its metadata")
+    if kind in PUBLIC_KINDS:
+        return PUBLIC_KINDS[kind](tensors, path)
+    if kind != "surface-teacher":
+        known = ", ".join(("surface-teacher", *PUBLIC_KINDS))
+        raise CheckpointError(f"{path} is no embedder (found {kind}, expected {known} or a trained method)")
+    return _surface_teacher(tensors, metadata["architecture"], path)
+
+
+#: Kinds of public checkpoints -> what builds the network from their tensors (and names the file in errors).
+PUBLIC_KINDS: dict[str, Callable[[dict[str, Tensor], Path], nn.Module]] = {"hourglass": hourglass.build}

@@ -193,15 +193,23 @@ def read_generator(path: str | Path) -> StyleGAN2Generator:
     if path.suffix == ".ckpt":
         return _averaged_generator(path)
     content = read_pickled(path)
-    for is_layout, generator_of in _LAYOUTS:
-        if is_layout(content):
-            return _network(*generator_of(content, path), path)
+    network = from_public(content, path)
+    if network is not None:
+        return network
     if isinstance(content, dict) and "hyper_parameters" in content:
         return _averaged_generator(path)
     raise CheckpointError(
         f"{path} holds no generator of a known layout (NVlabs' G_ema, rosinality's g_ema, or ours); "
         f"found {_contents(content)}."
     )
+
+
+def from_public(content: Any, source: Path) -> StyleGAN2Generator | None:
+    """Build the generator in what :func:`~dife_lightning.unpickling.read_pickled` gave; None if there is none."""
+    for is_layout, generator_of in _LAYOUTS:
+        if is_layout(content):
+            return _network(*generator_of(content, source), source)
+    return None
 
 
 def _contents(content: Any) -> str:

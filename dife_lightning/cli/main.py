@@ -18,6 +18,10 @@ VERBS = {
     "test": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the test pairs"),
     "predict": ("dife_lightning.cli.lightning_cli:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
     "doctor": ("dife_lightning.cli.doctor:run", "look at what a configuration needs before a long run"),
+    "convert": (
+        "dife_lightning.cli.convert:run",
+        "write a public checkpoint as safetensors, or a DIFE as its authors",
+    ),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
     "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),
@@ -26,7 +30,7 @@ VERBS = {
 
 _USAGE = """usage: dife VERB [options]
 
-DIFE: domain-invariant facial embeddings, keypoint transfer between faces of different species.
+Dense Interspecies Face Embedding: dense correspondence between faces of different species.
 
 verbs:
 {verbs}

@@ -152,7 +152,13 @@ def to_official(
         encoder: Φ.
         converters: Ψ of each domain, in the order that the numbers of the official names shall have.
         statistics: domain -> mean (n_d,) and deviation (n_d,) that the features were normalised by.
+
+    Raises:
+        ConfigError: group normalisations of other than 16 groups, which their code has fixed.
     """
+    groups = {m.num_groups for part in (encoder, converters) for m in part.modules() if isinstance(m, nn.GroupNorm)}
+    if groups != {_GROUPS}:
+        raise ConfigError(f"the authors' layout has group normalisations of {_GROUPS} groups, this DIFE of {groups}")
     state = OrderedDict((f"hg.{name}", value.detach().clone()) for name, value in encoder.state_dict().items())
     for index, (domain, converter) in enumerate(converters.items()):
         mean, deviation = statistics[domain]

@@ -9,23 +9,38 @@ from torch import Tensor, nn
 
 from dife_lightning.checkpoints import read_tensors
 from dife_lightning.errors import CheckpointError
+from dife_lightning.formats import hourglass
 from dife_lightning.generators import Generator
+from dife_lightning.unpickling import read_pickled
 
 
 def load_fitting_weights(module: nn.Module, path: str) -> None:
-    """Take those weights, and nothing else, of another run's checkpoint that ``module`` has in the same shape.
+    """Take those weights, and nothing else, of another checkpoint that ``module`` has in the same shape.
+
+    Args:
+        module: a DIFE, with ``domains`` (domain -> n_d).
+        path: the checkpoint of another run, or one of the authors' layout, whose domains count in order.
 
     Raises:
         CheckpointError: there is no such file, or no weight of the encoder fits.
     """
     if not Path(path).is_file():
-        raise CheckpointError(f"init_from: no file {path}; give the checkpoint of another run")
-    tensors, _ = read_tensors(path)
+        raise CheckpointError(f"init_from: no file {path}; give the checkpoint of another run, or an official one")
+    tensors = _tensors(module, Path(path))
     own = module.state_dict()
     fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
     if not any(k.startswith("encoder.") for k in fitting):
         raise CheckpointError(f"init_from: {path} holds no encoder of this size; found {len(tensors)} tensors")
     module.load_state_dict({**own, **fitting})
+
+
+def _tensors(module: nn.Module, path: Path) -> dict[str, Tensor]:
+    if path.suffix in (".pth", ".pt"):
+        state = hourglass.state_of(read_pickled(path))
+        if hourglass.is_hourglass(state):
+            domains: dict[str, int] = module.domains  # type: ignore[assignment]
+            return hourglass.to_ours(hourglass.build(state, path), domains, path)
+    return read_tensors(path)[0]
 
 
 @torch.no_grad()

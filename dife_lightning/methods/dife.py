@@ -24,6 +24,7 @@ from dife_lightning.distributed import gather_objects
 from dife_lightning.embedders import Embedder, load_embedder
 from dife_lightning.errors import ConfigError
 from dife_lightning.exploration import ExplorationOptions
+from dife_lightning.formats.hourglass import to_official
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry import channels_last, resize_maps, resize_mask, sampling_grid, warp
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
@@ -157,6 +158,14 @@ class DIFE(EmbedderModule):
         if self.converter_side is not None:
             embedding = resize_maps(embedding, self.converter_side)
         return self.converters(embedding, domain)
+
+    def to_official(self) -> dict[str, Tensor]:
+        """Return the tensors in the authors' layout; domains are numbered in their order here.
+
+        ``unit_length`` has no place in it: the authors' network gives the vectors before that.
+        """
+        assert isinstance(self.converters, Converters)
+        return to_official(self.encoder, self.converters, {d: self._statistics(d) for d in self.domains})
 
     # Set-up
 
