@@ -13,6 +13,7 @@ from typing import Any
 
 from dife_lightning.errors import AssetError, did_you_mean
 from dife_lightning.files import atomic_write, sha256, write_json
+from dife_lightning.own_files import PREFIX, find_own_file
 
 #: Where the shipped files lie.
 FOLDER = Path(__file__).parent / "assets"
@@ -31,14 +32,17 @@ def list_assets() -> dict[str, dict[str, Any]]:
 
 
 def find_asset(name_or_path: str | Path) -> Path:
-    """Return the file of a shipped asset, or the given path if it is a file.
+    """Return the file of a shipped asset, of a name of the user's own, or the given path if it is a file.
 
     Args:
-        name_or_path: a name of :func:`list_assets`, such as ``world/human``, or the path of a file of one's own.
+        name_or_path: a name of :func:`list_assets`, such as ``world/human``; a name such as ``own/ffhq`` from the
+            user's file of paths (see ``own_files``); or the path of a file.
 
     Raises:
         AssetError: neither a known name nor a file, or a shipped file whose content is not the recorded one.
     """
+    if str(name_or_path).startswith(PREFIX):
+        return find_own_file(str(name_or_path))
     entries = list_assets()
     entry = entries.get(str(name_or_path))
     if entry is None:

@@ -19,6 +19,7 @@ from dife_lightning.checkpoints import load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import hourglass
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.unpickling import read_pickled
 
 _CACHE: dict[str, Embedder] = {}
@@ -86,6 +87,8 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
         CheckpointError: the file is damaged or holds something that cannot embed.
     """
     key = str(name_or_path)
+    if key.startswith(PREFIX):
+        name_or_path = key = str(find_own_file(key))
     if key not in list_assets():
         key = str(Path(key).expanduser().resolve())
     if key not in _CACHE:

@@ -21,6 +21,7 @@ from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors,
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import nvlabs, rosinality
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
+from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.randomness import normal
 from dife_lightning.unpickling import read_pickled
 
@@ -171,10 +172,12 @@ def find_generator(name_or_path: str | Path) -> Path:
         AssetError: neither a known name nor a file or folder.
         CheckpointError: a folder without checkpoints.
     """
-    if str(name_or_path) not in list_assets() and Path(name_or_path).expanduser().is_dir():
+    name = str(name_or_path)
+    path = find_own_file(name) if name.startswith(PREFIX) else Path(name).expanduser()
+    if name not in list_assets() and path.is_dir():
         from dife_lightning.loading import best_checkpoint  # runs are only known above this layer
 
-        return best_checkpoint(name_or_path)
+        return best_checkpoint(path)
     return find_asset(name_or_path)
 
 

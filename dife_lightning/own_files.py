@@ -1,0 +1,56 @@
+"""Names for a user's own files: one YAML file says where generators, teachers and data sets lie.
+
+Configurations then name ``own/ffhq`` instead of a path, and are the same on every machine. The file is ``paths.yaml``
+in the working directory, or the one that the environment's ``DIFE_PATHS`` names::
+
+    ffhq: /data/networks/ffhq.pkl     # asked for as own/ffhq
+    ap10k: ../datasets/ap-10k         # relative to this file
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from dife_lightning.errors import AssetError, did_you_mean
+
+PREFIX = "own/"
+_VARIABLE, _USUAL = "DIFE_PATHS", "paths.yaml"
+
+
+def list_own_files() -> dict[str, Path]:
+    """Return name -> path of all entries; empty where there is no such file.
+
+    Raises:
+        AssetError: the file that ``DIFE_PATHS`` names is missing, or one is no mapping of names to paths.
+    """
+    file = Path(os.environ.get(_VARIABLE) or _USUAL).expanduser()
+    if not file.is_file():
+        if os.environ.get(_VARIABLE):
+            raise AssetError(f"{_VARIABLE} names {file}, which is no file; write it, or unset {_VARIABLE}")
+        return {}
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AssetError(f"{file} is not valid YAML ({' '.join(str(error).split())[:120]})") from None
+    if not isinstance(entries, dict) or not all(isinstance(v, str) for kv in entries.items() for v in kv):
+        raise AssetError(f"{file}: expected lines like `ffhq: /data/ffhq.pkl`, a name and a path each")
+    return {f"{PREFIX}{name}": file.resolve().parent / Path(path).expanduser() for name, path in entries.items()}
+
+
+def find_own_file(name: str) -> Path:
+    """Return the path that ``own/<name>`` stands for.
+
+    Raises:
+        AssetError: no such entry, or nothing lies where it points.
+    """
+    entries = list_own_files()
+    if name not in entries:
+        file = os.environ.get(_VARIABLE) or _USUAL
+        line = f"add a line `{name.removeprefix(PREFIX)}: PATH` to {file} (docs/real_data.md)"
+        raise AssetError(f"no entry for '{name}'; {line}. {did_you_mean(name, entries)}")
+    if not entries[name].exists():
+        raise AssetError(f"'{name}' is {entries[name]}, which does not exist; mend the line in the file of paths")
+    return entries[name]

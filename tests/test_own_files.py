@@ -1,0 +1,51 @@
+"""Names of a user's own files, wherever a generator or embedder is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dife_lightning import load_embedder, load_generator
+from dife_lightning.assets import find_asset
+from dife_lightning.errors import AssetError
+from dife_lightning.own_files import list_own_files
+from tests.tiny import write_generator, write_teacher
+
+
+def test_names_stand_for_files_beside_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    write_generator(tmp_path / "data/g.safetensors")
+    write_teacher(tmp_path / "t.safetensors")
+    (tmp_path / "paths.yaml").write_text(f"dog: data/g.safetensors  # relative\ncse: {tmp_path}/t.safetensors\n")
+    monkeypatch.chdir(tmp_path)
+    assert find_asset("own/dog") == tmp_path / "data/g.safetensors"
+    assert load_generator("own/dog") is load_generator(tmp_path / "data/g.safetensors")
+    assert load_embedder("own/cse").dim == 8
+    monkeypatch.chdir(tmp_path / "data")
+    assert list_own_files() == {}
+    monkeypatch.setenv("DIFE_PATHS", str(tmp_path / "paths.yaml"))
+    assert load_generator("own/dog").resolution == 32
+
+
+def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssetError, match=r"no entry for 'own/ffhq'; add a line `ffhq: PATH` to paths.yaml"):
+        load_generator("own/ffhq")
+    (tmp_path / "paths.yaml").write_text("ffhq: /nowhere/ffhq.pkl\n")
+    with pytest.raises(AssetError, match=r"'own/ffhq' is /nowhere/ffhq.pkl, which does not exist"):
+        load_embedder("own/ffhq")
+    with pytest.raises(AssetError, match="Did you mean 'own/ffhq'"):
+        find_asset("own/fhq")
+    for text, reason in (
+        ("- a\n", "expected lines like"),
+        ("a: 3\n", "expected lines like"),
+        ("a: [\n", "not valid YAML"),
+    ):
+        (tmp_path / "paths.yaml").write_text(text)
+        with pytest.raises(AssetError, match=reason) as error:
+            list_own_files()
+        assert "\n" not in str(error.value)
+    monkeypatch.setenv("DIFE_PATHS", "elsewhere.yaml")
+    with pytest.raises(AssetError, match=r"DIFE_PATHS names elsewhere\.yaml"):
+        list_own_files()
