@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors
+from dife_lightning.checkpoints import load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError, DifeError
 from dife_lightning.generators import find_generator, read_generator
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
@@ -50,8 +50,9 @@ def load_networks(method: nn.Module, source: str | Path) -> None:
 
     Args:
         method: to be loaded into.
-        source: a shipped name (``world/dog``), a generator file, a checkpoint of stylegan2 or its run's folder. A
-            name or generator file gives both generators; the discriminator is then left as it is.
+        source: a shipped name (``world/dog``), a generator file, a network of NVlabs or rosinality, a checkpoint of
+            stylegan2 or its run's folder. All but the latter two give both generators; the discriminator is then left
+            as it is.
 
     Raises:
         CheckpointError: there is no such thing, or it is damaged, of another kind or of other sizes.
@@ -66,7 +67,7 @@ def load_networks(method: nn.Module, source: str | Path) -> None:
 
 def _states(path: Path) -> dict[str, dict[str, Tensor]]:
     """Return network -> tensors of a checkpoint or generator file."""
-    if path.suffix not in TORCH_SUFFIXES:
+    if path.suffix != ".ckpt":
         return dict.fromkeys(("generator", "generator_ema"), read_generator(path).state_dict())
     tensors, _ = read_tensors(path)
     found = {}

@@ -19,6 +19,8 @@ from dife_lightning.data.images import GeneratorImages
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.generators import load_generator
 from dife_lightning.methods.stylegan2 import StyleGAN2
+from dife_lightning.nn.stylegan2 import StyleGAN2Generator
+from tests.formats.writers import write_nvlabs, write_rosinality
 
 #: Folders of a few images, of one colour some of them, are what is wanted here.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
@@ -184,6 +186,16 @@ def test_weights_start_from_a_shipped_name_or_a_run(folder: Path, tmp_path: Path
     fit(other, folder, tmp_path)
     for name in ("generator.synthesis.b8.conv0.weight", "discriminator.b4.fc.weight"):
         torch.testing.assert_close(weights(other)[name], weights(source)[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["g.pkl", "g.pt"])
+def test_weights_start_from_a_public_network(tmp_path: Path, name: str) -> None:
+    module = small()
+    source = StyleGAN2Generator(module.generator.architecture)
+    (write_nvlabs if name == "g.pkl" else write_rosinality)(tmp_path / name, source)
+    module.load_weights(str(tmp_path / name))
+    for part in ("generator", "generator_ema"):
+        assert torch.equal(weights(module)[f"{part}.synthesis.b8.conv0.weight"], source.synthesis.b8.conv0.weight)
 
 
 @pytest.mark.parametrize(
