@@ -49,6 +49,8 @@ class DistillationOptions:
         reduction: ``mean`` per pixel, or ``sum`` as printed. With Adam only the ratio to the matching losses counts.
         teacher_view: what the surface teacher looks at: ``warped`` images (as the official code does), or
             ``original`` ones, its answer then being warped like the image.
+        teacher_norm: ``unit`` scales the surface teacher's vectors to length 1, as those of the mesh are with which
+            CSE compares them; ``none`` takes them as they come.
         mask: leave out pixels that the warp moved in.
         normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over generator samples;
             ``none`` leaves the scale of the generator.
@@ -59,6 +61,7 @@ class DistillationOptions:
 
     reduction: Literal["mean", "sum"] = "mean"
     teacher_view: Literal["warped", "original"] = "warped"
+    teacher_norm: Literal["none", "unit"] = "none"
     mask: bool = True
     normalize_features: Literal["channel", "none"] = "channel"
     statistics_samples: int = 256

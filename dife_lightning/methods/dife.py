@@ -256,10 +256,14 @@ class DIFE(EmbedderModule):
     def _surface(self, images: Tensor, originals: Tensor, affine: Tensor) -> Tensor:
         """The surface teacher's embedding (B, dim, S, S) of the warped images."""
         assert self.teacher is not None
-        if self.distillation.teacher_view == "warped":
-            return self.teacher.embed(images)
         side = images.shape[-1]
-        return warp(self.teacher.embed(originals), sampling_grid(affine, side, side, side, side), "border")
+        seen = images if self.distillation.teacher_view == "warped" else originals
+        surface = resize_maps(self.teacher.embed(seen), side)
+        if self.distillation.teacher_norm == "unit":
+            surface = F.normalize(surface.float(), dim=1)
+        if self.distillation.teacher_view == "warped":
+            return surface
+        return warp(surface, sampling_grid(affine, side, side, side, side), "border")
 
     def match(self) -> dict[str, Tensor]:
         """Equations 5 and 6 on pairs drawn from the bank: ``m1`` within, ``m2`` across species."""

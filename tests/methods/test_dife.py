@@ -189,6 +189,17 @@ def test_the_teacher_may_look_at_the_unwarped_image(arguments: dict[str, Any]) -
     torch.testing.assert_close(unmoved, model.teacher.embed(samples.originals), atol=1e-5, rtol=0)
 
 
+def test_a_teacher_of_another_resolution_and_length_is_brought_to_the_encoders(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = ready(arguments | {"distillation": {"teacher_norm": "unit", "statistics_samples": 8}})
+    samples, raw = batch.domains["human"], 5 * torch.randn(len(batch.domains["human"].images), 8, 8, 8)
+    monkeypatch.setattr(model.teacher, "embed", lambda images: raw)
+    surface = model._surface(samples.images, samples.originals, samples.affine)
+    enlarged = torch.nn.functional.interpolate(raw, (32, 32), mode="bilinear")
+    torch.testing.assert_close(surface, enlarged / enlarged.norm(dim=1, keepdim=True))
+
+
 def test_features_are_normalised_per_channel(arguments: dict[str, Any]) -> None:
     model, _ = ready(arguments | {"distillation": {"statistics_samples": 64}})
     generator = model.generators["dog"]
