@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,10 @@ import lightning as L
 
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.cli.quiet import quiet
+from dife_lightning.data.pairs import PairsDataModule
 from dife_lightning.data.world_pairs import WorldPairs
 from dife_lightning.registry import get_method
+from experiments.measure import processors
 from experiments.rows import FLOORS
 
 
@@ -37,11 +38,6 @@ def world_pairs(
     return data
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def baselines(teacher: str) -> dict[str, L.LightningModule]:
     """Return name -> method for everything that learns nothing.
 
@@ -52,7 +48,7 @@ def baselines(teacher: str) -> dict[str, L.LightningModule]:
     return {**floors, "surface-teacher": get_method("frozen-embedder")(embedder=teacher)}
 
 
-def score(name: str, module: L.LightningModule, data: WorldPairs, folder: Path) -> None:
+def score(name: str, module: L.LightningModule, data: PairsDataModule, folder: Path) -> None:
     """Test one method and write ``metrics.json`` and ``predictions.csv`` into ``folder``, as `dife test` does."""
     callback = KeypointTransfer(out_dir=str(folder), method=name, pictures=0, table=False)
     with quiet(), _no_notes():

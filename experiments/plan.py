@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from experiments.measure import Measure
 
 _KINDS = ("test", "fit", "control")
 
@@ -54,6 +55,7 @@ class Plan:
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     paper: dict[str, dict[str, dict[str, float]]]
+    measure: Measure = field(default_factory=Measure)
 
     def only(self, columns: Sequence[str] | None, rows: Sequence[str] | None) -> Plan:
         """Return the plan of some columns and rows; a control brings the row that it starts from.
@@ -68,6 +70,7 @@ class Plan:
             tuple(c for c in self.columns if c.name in chosen),
             tuple(r for r in self.rows if r.name in names),
             self.paper,
+            self.measure,
         )
 
     def row(self, name: str) -> TableRow:
@@ -106,7 +109,11 @@ def read_plan(path: str | Path) -> Plan:
             raise ConfigError(f"{path}, row '{row.name}': give exactly one of {', '.join(_KINDS)}")
         if row.control is not None and row.control not in names:
             raise ConfigError(f"{path}, row '{row.name}': control {did_you_mean(row.control, names)}")
-    return Plan(columns, rows, content.get("paper", {}))
+    try:
+        measure = Measure(**content.get("measure", {}))
+    except TypeError as error:
+        raise ConfigError(f"{path}, measure: {error}") from None
+    return Plan(columns, rows, content.get("paper", {}), measure)
 
 
 def _chosen(what: str, wanted: Sequence[str] | None, known: Sequence[str]) -> set[str]:

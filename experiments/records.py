@@ -11,19 +11,22 @@ import numpy as np
 from dife_lightning.cli.runs import ENVIRONMENT
 from dife_lightning.files import write_json
 from dife_lightning.metrics.predictions import read_predictions
-from experiments.rows import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 from experiments.runs import Run
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
 
 
-def write_records(table: dict[str, Any], folder: Path, name: str) -> None:
+#: List, framing and protocol.
+Claim = tuple[str, str, str]
+
+
+def write_records(table: dict[str, Any], claim: Claim, folder: Path, name: str) -> None:
     """Write ``<folder>/<name>.json`` and ``<folder>/runs/*.json``; each row's ``run`` then names those files."""
     links: dict[str, str] = {}
     for rows in (table["rows"], table["paper_rows"]):
         for path in (path for row in rows for path in row["run"]):
             if path not in links:
-                links[path] = _write_run(Path(path), folder)
+                links[path] = _write_run(Path(path), claim, folder)
     linked = {
         kind: [row | {"run": [links[path] for path in row["run"]]} for row in table[kind]]
         for kind in ("rows", "paper_rows")
@@ -31,13 +34,13 @@ def write_records(table: dict[str, Any], folder: Path, name: str) -> None:
     write_json(folder / f"{name}.json", table | linked)
 
 
-def _write_run(tested: Path, folder: Path) -> str:
+def _write_run(tested: Path, claim: Claim, folder: Path) -> str:
     """Write what a test and the training before it were; returns the file's place below ``folder``."""
     home = tested.parent.parent
     run = Run(home.parent, home.name)
     metrics = json.loads((tested / "metrics.json").read_text(encoding="utf-8"))
     content: dict[str, Any] = {"name": run.name, "test": metrics, "cell": _json(tested / "cell.json")}
-    content["errors"] = claim_errors(tested / "predictions.csv")
+    content["errors"] = claim_errors(tested / "predictions.csv", claim)
     if (run.folder / ENVIRONMENT).is_file():
         content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
         content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
@@ -47,14 +50,14 @@ def _write_run(tested: Path, folder: Path) -> str:
     return place
 
 
-def claim_errors(predictions: Path) -> dict[str, dict[str, str]]:
+def claim_errors(predictions: Path, claim: Claim) -> dict[str, dict[str, str]]:
     """Return each pair's summed error in px and its number of points, in the list's order, for the sets of the claims.
 
     Means, intervals and paired differences follow from these. They are strings of numbers, to keep the files small.
     """
     found = {}
     for (pair, name, framing, protocol), table in read_predictions(predictions).items():
-        if (name, framing, protocol) == (CLAIM_LIST, CLAIM_FRAMING, CLAIM_PROTOCOL):
+        if (name, framing, protocol) == claim:
             sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
             counts = table.visible.sum(axis=1)
             found[pair] = {"sums": " ".join(f"{v:.2f}" for v in sums), "points": " ".join(map(str, counts))}

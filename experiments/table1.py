@@ -1,4 +1,4 @@
-"""Table 1 on the embedded world: `make reproduce-table1`, or `python -m experiments.table1 --help`.
+"""Table 1: `make reproduce-table1` on the embedded world, or `python -m experiments.table1 --help`.
 
 Trains what the plan asks for, tests everything on the same pairs, and writes the table. What is finished is kept (see
 ``experiments/cells.py``), what was interrupted goes on, and seeds that were trained before count in any case.
@@ -18,13 +18,11 @@ from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.files import sha256
 from experiments import runs
 from experiments.cells import Cell, testing_key, training_key
+from experiments.measure import Measure
 from experiments.plan import Plan, TableRow, read_plan
 from experiments.runs import Run, guarded
 
 PLAN = Path(__file__).with_suffix(".yaml")
-LISTS = ("paper", "long")
-#: Side of the world's images.
-SIZE = 64
 #: (row, model, seed)
 Key = tuple[str, str, int]
 #: Seeds beyond this are never looked for.
@@ -69,13 +67,13 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
             for row in sorted((row for row in plan.rows if row.trained), key=lambda row: row.control is not None):
                 make(training_of(row, model, seed, plan, options))
     folders = test_all(plan, options)
-    table = assemble(plan, folders, LISTS)
+    table = assemble(plan, folders)
     table |= {"seconds": round(time.perf_counter() - start, 1)}
     write_table(table, plan, options.out)
     if options.record is not None:
         from experiments.records import write_records
 
-        write_records(table, options.record, options.out.name)
+        write_records(table, plan.measure.claim, options.record, options.out.name)
     print(f"\n{options.out}/table.json, .md, .csv, .png; {table['seconds'] / 60:.1f} minutes")
     return table
 
@@ -146,14 +144,14 @@ def test_all(plan: Plan, options: argparse.Namespace) -> dict[Key, Path]:
     folders: dict[Key, Path] = {}
     for row in plan.rows:
         if not row.trained:
-            folder = _test(row, None, plan.pairs(), options)
+            folder = _test(row, None, plan.pairs(), plan.measure, options)
             folders |= {(row.name, model, 0): folder for model in plan.models()}
             continue
         for model, pairs in plan.models().items():
             for seed in range(MOST_SEEDS):
                 run = run_of(row, model, seed, options)
                 if _is_current(row, model, seed, plan, options):
-                    folders[row.name, model, seed] = _test(row, run, pairs, options)
+                    folders[row.name, model, seed] = _test(row, run, pairs, plan.measure, options)
     return folders
 
 
@@ -164,22 +162,21 @@ def _is_current(row: TableRow, model: str, seed: int, plan: Plan, options: argpa
     return training_of(row, model, seed, plan, options).cell.state()[0] == "finished"
 
 
-def _test(row: TableRow, run: Run | None, pairs: Sequence[str], options: argparse.Namespace) -> Path:
+def _test(row: TableRow, run: Run | None, pairs: Sequence[str], measure: Measure, options: argparse.Namespace) -> Path:
     """Test a trained run, or a method that needs no training, on some kinds of pairs, unless that is done already."""
     from dife_lightning import load
-    from dife_lightning.data.world_pairs import WorldPairs
     from dife_lightning.loading import best_checkpoint
-    from experiments.baselines import score, world_pairs
+    from experiments.baselines import score
 
     folder = (options.runs_root / row.name if run is None else run.folder) / "eval" / "_".join(pairs)
-    hashes = WorldPairs(pairs=pairs, lists=LISTS, count=options.count, size=SIZE).list_hashes()["test"]
+    hashes = measure.pairs(pairs, options.count).list_hashes()["test"]
     module = load(run.folder) if run is not None else _untrained(row)
     checkpoint = None if run is None else best_checkpoint(run.folder)
     key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__))
     cell = Cell(folder / "cell.json", key)
     if cell.state()[0] != "finished":
         print(f"testing {row.name if run is None else run.name} on {', '.join(pairs)} ...", flush=True)
-        score(row.name, module, world_pairs({"size": SIZE}, pairs, LISTS, options.count), folder)
+        score(row.name, module, measure.prepared(pairs, options.count), folder)
         cell.write(finished=True)
     return folder
 

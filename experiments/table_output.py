@@ -15,9 +15,9 @@ from rich.text import Text
 
 from dife_lightning.files import atomic_write, write_json
 from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure, save_figure, title
+from experiments.measure import Measure
 from experiments.plan import Plan
-from experiments.rows import CLAIM_FRAMING, CLAIM_PROTOCOL, Row
-from experiments.table_rows import FRAMINGS, PROTOCOLS
+from experiments.rows import Row
 
 _FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")
 _MORE = ("seeds", "spread", "paper", "run")
@@ -27,15 +27,18 @@ def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Consol
     """Print the table and write ``table.json``, ``.md``, ``.csv`` and ``.png`` into ``folder``."""
     console = console or Console()
     console.print()
-    console.print(rich_table(table["rows"]))
+    console.print(rich_table(table["rows"], plan.measure))
     for text, holds in claims(table):
         mark, style = ("✓", "green") if holds else ("✗", "red")
         console.print(Text.assemble((f"  {mark} ", style), text), soft_wrap=True)
     write_json(folder / "table.json", table)
-    for name, text in (("table.md", markdown(table)), ("table.csv", comma_separated(table))):
+    for name, text in (
+        ("table.md", markdown(table, plan.measure)),
+        ("table.csv", comma_separated(table, plan.measure)),
+    ):
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    save_figure(picture(table["rows"]), folder / "table.png")
+    save_figure(picture(table["rows"], plan.measure), folder / "table.png")
 
 
 def grid(rows: Sequence[Row], protocol: str, framing: str) -> tuple[list[str], list[str], dict[tuple[str, str], Row]]:
@@ -52,8 +55,9 @@ def number(row: Row) -> str:
     return f"{row['pixel_error']:.2f}{spread}"
 
 
-def rich_table(rows: Sequence[Row], protocol: str = CLAIM_PROTOCOL, framing: str = CLAIM_FRAMING) -> Table:
-    """Return one protocol and framing for a terminal."""
+def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
+    """Return what the claims are about, for a terminal."""
+    _, framing, protocol = measure.claim
     methods, columns, cells = grid(rows, protocol, framing)
     heading = f"Keypoint transfer, {protocol}, {framing}: error in px of a 70-px crop (lower is better)"
     table = Table(title=heading, title_style="bold", title_justify="left")
@@ -88,17 +92,19 @@ def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
     return found
 
 
-def markdown(table: dict[str, Any]) -> str:
-    """Return all protocols and framings on the long list, then the paper's counts of pairs, and the claims."""
-    parts = ["# Keypoint transfer on the embedded world", ""]
+def markdown(table: dict[str, Any], measure: Measure) -> str:
+    """Return all protocols and framings on the list of the claims, then on the paper's counts, and the claims."""
+    parts = [f"# {measure.title}", ""]
     parts += [
         "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over pairs."
     ]
-    for name, rows in (("Long lists", table["rows"]), ("The paper's numbers of pairs", table["paper_rows"])):
-        for protocol in PROTOCOLS:
-            for framing in FRAMINGS:
+    lists = {f"List '{measure.lists[-1]}'": table["rows"], f"List '{measure.lists[0]}'": table["paper_rows"]}
+    for name, rows in lists.items():
+        for protocol in measure.protocols:
+            for framing in measure.framings:
                 parts += ["", f"## {name}: {protocol}, {framing}", "", *markdown_grid(rows, protocol, framing)]
-    parts += ["", "## Claims (9-point, jittered, long lists)", ""]
+    name, framing, protocol = measure.claim
+    parts += ["", f"## Claims ({protocol}, {framing}, list '{name}')", ""]
     parts += [f"- {'holds' if holds else 'does NOT hold'}: {text}" for text, holds in claims(table)]
     return "\n".join(parts) + "\n"
 
@@ -124,12 +130,12 @@ def _markdown_cell(row: Row, best: float) -> str:
     return f"{text} [{low:.2f}, {high:.2f}]"
 
 
-def comma_separated(table: dict[str, Any]) -> str:
+def comma_separated(table: dict[str, Any], measure: Measure) -> str:
     """Return all rows as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_FIELDS, *_MORE])
-    for name, rows in (("long", table["rows"]), ("paper", table["paper_rows"])):
+    for name, rows in {measure.lists[-1]: table["rows"], measure.lists[0]: table["paper_rows"]}.items():
         for row in rows:
             values = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]}
             joined = {key: " ".join(map(str, row[key])) for key in ("seeds", "run")}
@@ -137,8 +143,9 @@ def comma_separated(table: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def picture(rows: Sequence[Row], protocol: str = CLAIM_PROTOCOL, framing: str = CLAIM_FRAMING) -> Figure:
+def picture(rows: Sequence[Row], measure: Measure) -> Figure:
     """Draw one panel per column: each method's error with its interval."""
+    _, framing, protocol = measure.claim
     methods, columns, cells = grid(rows, protocol, framing)
     methods = [method for method in methods if method != "random"] or methods  # it would stretch every axis
     figure = new_figure(2.0 + 2.3 * len(columns), 1.5 + 0.34 * len(methods))
@@ -147,9 +154,7 @@ def picture(rows: Sequence[Row], protocol: str = CLAIM_PROTOCOL, framing: str = 
     figure.subplots_adjust(1.5 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
     for axes, column in zip(panels, columns, strict=True):
         _panel(axes, column, methods, [cells[method, column] for method in methods])
-    title(
-        figure, f"Keypoint transfer on the embedded world, {protocol}, {framing}", "px of a 70-px crop, lower is better"
-    )
+    title(figure, f"{measure.title}, {protocol}, {framing}", "px of a 70-px crop, lower is better")
     return figure
 
 

@@ -13,11 +13,9 @@ from dife_lightning.environment import collect_environment
 from dife_lightning.errors import DataError
 from dife_lightning.metrics.bootstrap import bootstrap_ci, paired_difference
 from dife_lightning.metrics.predictions import PredictionTable, align, read_predictions
+from experiments.measure import Measure
 from experiments.plan import Column, Plan
 from experiments.rows import (
-    CLAIM_FRAMING,
-    CLAIM_LIST,
-    CLAIM_PROTOCOL,
     COMPARISONS,
     RATIO_LIMITS,
     Comparison,
@@ -26,45 +24,47 @@ from experiments.rows import (
     plain,
 )
 
-PROTOCOLS, FRAMINGS = ("9-point", "3-point"), ("jittered", "plain")
 #: (row, model, seed) -> folder with the predictions of its test.
 Folders = Mapping[tuple[str, str, int], Path]
 _Tables = Mapping[tuple[str, str, str, str], PredictionTable]
 
 
-def assemble(plan: Plan, folders: Folders, lists: Sequence[str]) -> dict[str, Any]:
-    """Return rows (on the long list), rows on the paper's list, comparisons, and the circumstances.
+def assemble(plan: Plan, folders: Folders) -> dict[str, Any]:
+    """Return rows (on the list of the claims), rows on the paper's list, comparisons, and the circumstances.
 
     Args:
-        plan: columns and rows.
+        plan: columns, rows and measure.
         folders: where the tests are; every seed that is there counts.
-        lists: test lists, the first those of ``paper_rows``, the last those of ``rows``.
 
     Raises:
         DataError: a cell has no test.
     """
+    measure = plan.measure
     tables = {key: read_predictions(folder / "predictions.csv") for key, folder in folders.items()}
     found = {
         name: [
             cell(plan, column, row.name, folders, tables, name, protocol, framing)
-            for column, row, protocol, framing in itertools.product(plan.columns, plan.rows, PROTOCOLS, FRAMINGS)
+            for column, row, protocol, framing in itertools.product(
+                plan.columns, plan.rows, measure.protocols, measure.framings
+            )
         ]
-        for name in lists
+        for name in measure.lists
     }
     names = [row.name for row in plan.rows]
     pairs = [pair for pair in COMPARISONS if set(pair) <= set(names)]
     comparisons = [
-        {**entry, "by_seed": by_seed(column, *pair, tables)}
+        {**entry, "by_seed": by_seed(column, *pair, tables, measure)}
         for column in plan.columns
         for pair in pairs
-        for entry in plain([compare(column, *pair, tables)])
+        for entry in plain([compare(column, *pair, tables, measure)])
     ]
     facts = collect_environment()
     return {
-        "rows": found[lists[-1]],
-        "paper_rows": found[lists[0]],
+        "rows": found[measure.lists[-1]],
+        "paper_rows": found[measure.lists[0]],
         "comparisons": comparisons,
-        "ratios": plain(ratios(found[lists[-1]])),
+        "ratios": plain(ratios(found[measure.lists[-1]], measure)),
+        "claim": dict(zip(("list", "framing", "protocol"), measure.claim, strict=True)),
         "columns": {column.name: {"model": column.model, "pairs": list(column.pairs)} for column in plan.columns},
         **{key: facts[key] for key in ("commit", "dirty", "versions", "machine", "time")},
     }
@@ -136,6 +136,7 @@ def compare(
     worse: str,
     better: str,
     tables: Mapping[tuple[str, str, int], _Tables],
+    measure: Measure,
     seeds: Sequence[int] | None = None,
 ) -> Comparison:
     """Return the difference of two rows on the same pairs, the mean over ``seeds`` (None: all), and its interval."""
@@ -143,29 +144,29 @@ def compare(
     for row in (worse, better):
         own = seeds_of(tables, row, column)
         chosen = [seed for seed in own if seeds is None or len(own) == 1 or seed in seeds]
-        key = (column, CLAIM_LIST, CLAIM_FRAMING, CLAIM_PROTOCOL)
-        means.append(mean_table([pooled(tables[row, column.model, seed], *key) for seed in chosen]))
+        means.append(mean_table([pooled(tables[row, column.model, seed], column, *measure.claim) for seed in chosen]))
     difference, interval = paired_difference(*align(*means))
-    return Comparison(worse, better, column.name, difference, interval)
+    _, framing, protocol = measure.claim
+    return Comparison(worse, better, column.name, difference, interval, protocol, framing)
 
 
 def by_seed(
-    column: Column, worse: str, better: str, tables: Mapping[tuple[str, str, int], _Tables]
+    column: Column, worse: str, better: str, tables: Mapping[tuple[str, str, int], _Tables], measure: Measure
 ) -> dict[str, dict[str, Any]]:
     """Return the same comparison for each seed alone."""
     found = {}
     for seed in seeds_of(tables, better, column):
-        one = compare(column, worse, better, tables, [seed])
+        one = compare(column, worse, better, tables, measure, [seed])
         found[str(seed)] = {"difference": one.difference, "ci95": one.ci95, "holds": one.holds}
     return found
 
 
-def ratios(rows: Sequence[Row]) -> list[Ratio]:
+def ratios(rows: Sequence[Row], measure: Measure) -> list[Ratio]:
     """Return DIFE's error as a share of the teacher's and of each floor's, for each column."""
     error = {
         (row["pair"], row["method"]): row["pixel_error"]
         for row in rows
-        if (row["protocol"], row["framing"]) == (CLAIM_PROTOCOL, CLAIM_FRAMING)
+        if (row["framing"], row["protocol"]) == measure.claim[1:]
     }
     columns = list(dict.fromkeys(pair for pair, _ in error))
     return [

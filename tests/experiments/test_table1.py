@@ -45,6 +45,7 @@ class Bench:
                 "dife": {"fit": str(folder / "{model}.yaml")},
             },
             "paper": {"dife": {"9-point": {"human+dog": 12.01}}},
+            "measure": {"arguments": {"size": 32}},
         }
         (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
         patch.setattr(runs, "call", self.call)
@@ -70,8 +71,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
-        patch.setattr("experiments.baselines.processors", lambda: 1)
-        patch.setattr(table1, "SIZE", 32)
+        patch.setattr("experiments.measure.processors", lambda: 1)
         found = Bench(folder, patch)
         assert found.build("--seeds", "2", "--record", "records") == 0
         found.first = [words[:] for words in found.calls]

@@ -1,0 +1,83 @@
+"""On which pairs a table is measured, and which of its numbers its claims are about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dife_lightning.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairsDataModule
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The evaluation of a table; the defaults are the embedded world's.
+
+    Attributes:
+        title: heading of the table.
+        data: class of the pairs, ``WorldPairs`` or another data module of key-point pairs.
+        arguments: of that class.
+        lists: test lists; the first has the paper's numbers of pairs, on the last claims are made (there may be one).
+        protocols: landmark sets, that of the claims first.
+        framings: likewise.
+    """
+
+    title: str = "Keypoint transfer on the embedded world"
+    data: str = "WorldPairs"
+    arguments: Mapping[str, Any] = field(default_factory=lambda: {"size": 64})
+    lists: Sequence[str] = ("paper", "long")
+    protocols: Sequence[str] = ("9-point", "3-point")
+    framings: Sequence[str] = ("jittered", "plain")
+
+    @property
+    def claim(self) -> tuple[str, str, str]:
+        """List, framing and protocol that the claims are about."""
+        return self.lists[-1], self.framings[0], self.protocols[0]
+
+    def pairs(self, pairs: Sequence[str], count: int | None) -> PairsDataModule:
+        """Return the pairs, not yet prepared.
+
+        Args:
+            pairs: kinds of pair.
+            count: pairs in each test list in place of its own number.
+        """
+        cls = _data_modules().get(self.data)
+        if cls is None:
+            raise ConfigError(f"measure.data '{self.data}': {did_you_mean(self.data, _data_modules())}")
+        lists = {"lists": list(self.lists), "framings": list(self.framings)} if self.data == "WorldPairs" else {}
+        return _built(cls, {**self.arguments, **lists, "pairs": list(pairs), "count": count})
+
+    def prepared(self, pairs: Sequence[str], count: int | None) -> PairsDataModule:
+        """Return the test pairs, made (by two processes where there are two processors) or read from the cache."""
+        data = self.pairs(pairs, count)
+        data.num_workers = 2 if processors() > 1 else 0
+        data.setup("test")
+        data.num_workers = 0  # what is in memory needs no worker
+        return data
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _data_modules() -> dict[str, type[PairsDataModule]]:
+    from dife_lightning.data.world_pairs import WorldPairs
+
+    return {cls.__name__: cls for cls in (WorldPairs,)}
+
+
+def _built(cls: type[Any], arguments: Mapping[str, Any]) -> Any:
+    """Make an object whose arguments came from a file, options of options included."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls, "it")
+    try:
+        return parser.instantiate_classes(parser.parse_object({"it": dict(arguments)})).it
+    except ArgumentError as error:
+        raise ConfigError(f"{cls.__name__}: {' '.join(str(error).split())}") from None
