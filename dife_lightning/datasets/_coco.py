@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def coco_table(
         categories: only these; by default all.
 
     Returns:
-        Faces with at least one labelled point; v > 0 means labelled, whether hidden in the picture or not.
+        Faces; v > 0 means labelled, whether hidden in the picture or not.
 
     Raises:
         DataError: the file's number of points is not the scheme's.
@@ -135,8 +136,7 @@ def coco_table(
         kept.append(entry)
         values.append(entry["keypoints"])
         boxes.append(entry.get("bbox") or [np.nan] * 4)
-    table = _table(coco, folder, kept, np.array(values, np.float64).reshape(len(kept), count, 3), boxes)
-    return table.where(np.any(table.visible, axis=-1))
+    return _table(coco, folder, kept, np.array(values, np.float64).reshape(len(kept), count, 3), boxes)
 
 
 def _table(
@@ -192,6 +192,9 @@ def _fault_of(entry: Entry, coco: CocoFile, count: int) -> str | None:
     if not _numbers(keypoints) or len(keypoints) != 3 * count:
         found = len(keypoints) if isinstance(keypoints, list) else type(keypoints).__name__
         return f"keypoints: {found} values, expected {3 * count} numbers (x, y, v of {count} points)"
+    for point, flag in enumerate(keypoints[2::3]):
+        if not math.isfinite(flag):
+            return f"visibility of point {point} is {flag}, expected 0, 1 or 2"
     if box and (not _numbers(box) or len(box) != 4 or not np.isfinite(box).all()):
         return f"bbox is {box}, expected x, y, width, height"
     return None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dife_lightning.datasets._checks import drop_missing, drop_repeats, drop_unfinite
 from dife_lightning.datasets._faults import Faults, LeftOut
 from dife_lightning.datasets._pictures import check_inside, upright
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceAnnotation, FaceItem
+from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
 from dife_lightning.images import read_image
 
 
@@ -21,6 +23,8 @@ class FaceFiles:
 
     A reader parses its files into a :class:`FaceTable` and hands it over. Nothing changes afterwards: an item is a
     function of its index, and the dataset can be sent to worker processes.
+
+    Faces without a labelled point are passed over; ``facts`` has their number.
 
     Args:
         table: all faces that were chosen.
@@ -38,7 +42,8 @@ class FaceFiles:
     scheme: str = ""
 
     def __init__(self, table: FaceTable, faults: Faults, facts: Mapping[str, Any] | None = None) -> None:
-        chosen = len(table)
+        labelled = table.where(np.any(table.visible, axis=-1))
+        unlabelled, table, chosen = len(table) - len(labelled), labelled, len(labelled)
         for check in (drop_unfinite, drop_repeats, drop_missing):
             table = check(table, faults)
         self._table = table
@@ -54,7 +59,7 @@ class FaceFiles:
         self.left_out: tuple[LeftOut, ...] = tuple(faults.left_out)
         #: For the record of a result: options and counts, as plain values.
         self.facts: dict[str, Any] = {"dataset": self.name, **(facts or {}), "faces": len(self._table)}
-        self.facts["left_out"] = len(self.left_out)
+        self.facts |= {"left_out": len(self.left_out), "unlabelled": unlabelled}
         if self.left_out:
             self._warn()
 
@@ -134,7 +139,12 @@ class FaceFiles:
         from lightning.pytorch.utilities import rank_zero_warn
 
         source, reason = self.left_out[0]
-        rank_zero_warn(f"{self.name}: {len(self.left_out)} faces left out, the first: {source}: {reason}")
+        count = f"{len(self.left_out)} face{'' if len(self.left_out) == 1 else 's'}"
+        rank_zero_warn(f"{self.name}: {count} left out, the first: {source}: {reason}")
+
+
+if TYPE_CHECKING:
+    _KEEPS_THE_CONTRACT: type[FaceDataset] = FaceFiles
 
 
 def root_folder(root: str | Path) -> Path:

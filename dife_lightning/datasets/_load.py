@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dife_lightning.datasets._files import FaceFiles
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.faces import FaceDataset
 from dife_lightning.registry import get_dataset
 
 
-def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> FaceDataset:
+def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> FaceFiles:
     """Read a data set of annotated faces in the layout in which it is distributed.
 
     Example:
@@ -22,11 +22,12 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
     Args:
         name: one of ``list_datasets()``; ``docs/datasets.md`` describes each.
         root: its folder.
-        **options: of the reader: splits, species and the like. All take ``skip_broken``.
+        **options: of the reader: splits, species and the like. All take ``skip_broken=True``, which opens every
+            picture once and leaves out faces that cannot be used.
 
     Returns:
-        The faces, with ``scheme``, ``name``, ``annotations`` (no picture is opened for them), and whatever was left
-        out in ``left_out``.
+        A :class:`dife_lightning.faces.FaceDataset`: ``scheme``, ``name``, ``annotations`` (no picture is opened for
+        them) and the faces themselves; besides, what was left out (``left_out``) and what to record (``facts``).
 
     Raises:
         ConfigError: unknown data set, option or value; or the world, which is rendered and not read.
@@ -41,9 +42,8 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
     _check_options(name, cls, options)
     if root is None:
         raise ConfigError(f"{name}: no root given; expected the folder that holds the data set.")
-    reader: Any = cls
-    dataset: FaceDataset = reader(root, **options)
-    return dataset
+    reader: Callable[..., FaceFiles] = cls
+    return reader(root, **options)
 
 
 def _check_options(name: str, cls: type[FaceFiles], options: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets._faults import Faults
+from dife_lightning.datasets._faults import Fault, Faults
 from dife_lightning.datasets._files import FaceFiles, root_folder
 from dife_lightning.datasets._options import choose
 from dife_lightning.datasets._table import FaceTable
@@ -68,23 +68,33 @@ def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
     numbers, images, labels = [], [], []
     lines = read_lines(path)
     for number, text in zip(lines.numbers, lines.texts, strict=True):
-        source = f"{path}, row {number}"
-        found = _LINE.fullmatch(text)
-        if found is None:
-            faults.add(source, f"'{text}', expected a picture and a .npy file")
+        try:
+            image, file = _split(text)
+            labels.append(_read_labels(root / _below(root, file)))
+        except Fault as fault:
+            faults.add(f"{path}, row {number}", str(fault))
             continue
-        label = _read_labels(root / _below(root, found[2]), source, faults)
-        if label is not None:
-            numbers.append(number)
-            images.append(_below(root, found[1]))
-            labels.append(label)
-    values = np.array(labels, dtype=np.float64).reshape(-1, 5, 3)
+        numbers.append(number)
+        images.append(_below(root, image))
+    values = np.array(labels, dtype=np.float64).reshape(len(numbers), 5, 3)
     visible = values[..., 2] > 0
-    points = np.where(visible[..., None], values[..., :2], 0).astype(np.float32)
     return FaceTable(
-        file=path, label=", row ", keys=numbers, folder=root, images=images, names=images, points=points,
+        file=path,
+        label=", row ",
+        keys=numbers,
+        folder=root,
+        images=images,
+        names=images,
+        points=np.where(visible[..., None], values[..., :2], 0).astype(np.float32),
         visible=visible,
-    )  # fmt: skip
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    found = _LINE.fullmatch(text)
+    if found is None:
+        raise Fault(f"'{text}', expected a picture and a .npy file")
+    return found[1], found[2]
 
 
 def _below(root: Path, listed: str) -> str:
@@ -94,17 +104,17 @@ def _below(root: Path, listed: str) -> str:
     return next((tail for tail in tails if (root / tail).is_file()), tails[0])
 
 
-def _read_labels(path: Path, source: str, faults: Faults) -> NDArray[np.float64] | None:
-    """Return the (5, 3) labels x, y, flag of a file, or None after a fault was reported."""
+def _read_labels(path: Path) -> NDArray[np.float64]:
+    """Return the (5, 3) labels x, y, flag of a file; Fault says what is wrong with it."""
     try:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        faults.add(source, f"no file {path}; expected labels there")
-        return None
+        raise Fault(f"no file {path}; expected labels there") from None
     except (OSError, ValueError, EOFError) as error:
-        faults.add(source, f"{path} is no array of numbers ({str(error).splitlines()[0]})")
-        return None
+        raise Fault(f"{path} is no array of numbers ({str(error).splitlines()[0]})") from None
     if values.shape != (5, 3) or values.dtype.kind not in "iuf":
-        faults.add(source, f"{path} holds {values.dtype} of shape {values.shape}, expected numbers of shape (5, 3)")
-        return None
+        raise Fault(f"{path} holds {values.dtype} of shape {values.shape}, expected numbers of shape (5, 3)")
+    bad = np.flatnonzero(~np.isfinite(values[:, 2]))
+    if len(bad):
+        raise Fault(f"the flag of point {bad[0]} is {values[bad[0], 2]}, expected 1 or -1")
     return np.asarray(values, dtype=np.float64)
