@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from torch.utils.data import DataLoader
 import dife_lightning
 from dife_lightning import load_dataset
 from dife_lightning.datasets._faults import Faults
+from dife_lightning.datasets._pictures import check_inside
 from dife_lightning.datasets._text import parse_rows, read_lines
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces import FaceAnnotation
 from tests.datasets.layouts import draw_face, save_picture, write_animalweb, write_wflw
 
 
@@ -37,6 +41,14 @@ def test_points_of_layouts_without_sizes_are_of_the_turned_picture(tmp_path):
     x, y = item["points"].astype(int).T
     assert item["image"].shape == face.image.shape
     assert item["image"][y, x].min() > 200
+
+
+def test_a_point_that_is_not_labelled_may_lie_anywhere():
+    points = np.array([[5, 5], [900, 900]], np.float32)
+    face = FaceAnnotation("a", Path("a.png"), points, np.array([True, False]))
+    check_inside(face, 10, 10)
+    with pytest.raises(DataError, match="point 1 lies at"):
+        check_inside(replace(face, visible=np.array([True, True])), 10, 10)
 
 
 def test_unknown_data_sets_and_a_forgotten_root_are_one_line(tmp_path):
