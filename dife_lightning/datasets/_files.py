@@ -50,11 +50,7 @@ class FaceFiles:
         if faults.skip:
             self._table = self._without_unreadable(faults)
         if not len(self._table):
-            first = f"; the first: {faults.left_out[0].source}: {faults.left_out[0].reason}" if faults.left_out else ""
-            raise DataError(
-                f"{table.file}: no face is left ({chosen} chosen, {len(faults.left_out)} left out{first}). "
-                "Choose otherwise, or check the files."
-            )
+            raise DataError(_nothing_left(table, chosen, faults.left_out))
         #: Faces that were left out with ``skip_broken``, and why.
         self.left_out: tuple[LeftOut, ...] = tuple(faults.left_out)
         #: For the record of a result: options and counts, as plain values.
@@ -141,6 +137,14 @@ class FaceFiles:
         source, reason = self.left_out[0]
         count = f"{len(self.left_out)} face{'' if len(self.left_out) == 1 else 's'}"
         rank_zero_warn(f"{self.name}: {count} left out, the first: {source}: {reason}")
+
+
+def _nothing_left(table: FaceTable, chosen: int, left_out: Sequence[LeftOut]) -> str:
+    first = f"; the first: {left_out[0].source}: {left_out[0].reason}" if left_out else ""
+    return (
+        f"{table.file}: no face is left ({chosen} chosen, {len(left_out)} left out{first}). Choose otherwise, or check "
+        "the files."
+    )
 
 
 if TYPE_CHECKING:

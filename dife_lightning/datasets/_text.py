@@ -68,8 +68,8 @@ def parse_rows(
     """
     values = _parse_all(texts, count, name_first)
     if values is not None:
-        return Rows([text.split(None, 1)[0] if name_first else text.rsplit(None, 1)[1] for text in texts], values,
-                    list(range(len(texts))))  # fmt: skip
+        alone = [text.split(None, 1)[0] if name_first else text.rsplit(None, 1)[1] for text in texts]
+        return Rows(alone, values, list(range(len(texts))))
     names, rows, kept = [], [], []
     for i, text in enumerate(texts):
         fields = text.rsplit(None, count) if name_first else text.split(None, count)
