@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dife_lightning.datasets._load import load_dataset as load_dataset
     from dife_lightning.embedders import load_embedder as load_embedder
     from dife_lightning.generators import load_generator as load_generator
     from dife_lightning.loading import load as load
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 #: Public name -> the module that defines it.
 _HOMES = {
     "load": "dife_lightning.loading",
+    "load_dataset": "dife_lightning.datasets._load",
     "load_generator": "dife_lightning.generators",
     "load_embedder": "dife_lightning.embedders",
     "transfer": "dife_lightning.matching",
@@ -31,6 +33,7 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022 (in the order a reader meets them)
     "load",
+    "load_dataset",
     "load_generator",
     "load_embedder",
     "transfer",

@@ -42,6 +42,30 @@ def flip_points(points: Tensor, width: int) -> Tensor:
     return torch.stack((width - 1 - points[..., 0], points[..., 1]), dim=-1)
 
 
+def turn_points(points: Tensor, width: int, height: int, orientation: int) -> Tensor:
+    """Carry ``points`` (..., 2) from a stored image of ``width`` x ``height`` to the one that viewers show.
+
+    Args:
+        points: pixels of the image as it is stored.
+        width: of the stored image.
+        height: of the stored image.
+        orientation: of the EXIF header, 1 (as stored) to 8; from 5 on, width and height change places.
+    """
+    x, y = points.unbind(-1)
+    mirrored_x, mirrored_y = width - 1 - x, height - 1 - y
+    turned = {
+        1: (x, y),
+        2: (mirrored_x, y),
+        3: (mirrored_x, mirrored_y),
+        4: (x, mirrored_y),
+        5: (y, x),
+        6: (mirrored_y, x),
+        7: (mirrored_y, mirrored_x),
+        8: (y, mirrored_x),
+    }
+    return torch.stack(turned[orientation], dim=-1)
+
+
 def pixel_grid(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """Return the pixel centres of an image as (height, width, 2), x then y."""
     y, x = torch.meshgrid(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dife_lightning.errors import DataError
-from dife_lightning.images import center_square, list_images, read_image
+from dife_lightning.images import center_square, list_images, read_frame, read_image
 
 
 @pytest.fixture
@@ -62,6 +62,25 @@ def test_exif_orientation_is_applied(tmp_path: Path, picture: np.ndarray) -> Non
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(picture, -1))
+
+
+@pytest.mark.parametrize(("orientation", "expected"), [(6, 6), (1, 1), (None, 1), (0, 1), (9, 1)])
+def test_the_frame_is_that_of_the_stored_picture(
+    tmp_path: Path, picture: np.ndarray, orientation: int | None, expected: int
+) -> None:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif)
+    assert read_frame(tmp_path / "a.jpg") == (9, 6, expected)
+
+
+def test_a_frame_of_what_is_no_image_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("not an image")
+    for name, words in (("a.png", "not an image"), ("missing.png", "no image")):
+        with pytest.raises(DataError, match=words) as caught:
+            read_frame(tmp_path / name)
+        assert "\n" not in str(caught.value)
 
 
 def test_missing_empty_truncated_and_foreign_files_are_one_line(tmp_path: Path, picture: np.ndarray) -> None:

@@ -3,16 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dife_lightning.registry import get_dataset, list_datasets
+from dife_lightning import load_dataset
+from dife_lightning.errors import ConfigError
+from dife_lightning.registry import get_dataset
 from dife_lightning.schemes import get_scheme
 
-#: How a small instance of each registered reader is made.
-SMALL = {"world": {"species": "dog", "split": "val", "count": 3, "framing": "jittered"}}
+SMALL = {"species": "dog", "split": "val", "count": 3, "framing": "jittered"}
 
 
-@pytest.mark.parametrize("name", list_datasets())
-def test_every_dataset_hands_out_faces_of_its_scheme(name: str) -> None:
-    dataset = get_dataset(name)(**SMALL[name])
+def test_the_world_hands_out_faces_of_its_scheme():
+    dataset = get_dataset("world")(**SMALL)
     names = set()
     for i in range(len(dataset)):
         face = dataset[i]
@@ -29,8 +29,12 @@ def test_every_dataset_hands_out_faces_of_its_scheme(name: str) -> None:
     assert len(names) == len(dataset)
 
 
-@pytest.mark.parametrize("name", list_datasets())
-def test_an_item_is_a_function_of_its_number(name: str) -> None:
-    first, second = (get_dataset(name)(**SMALL[name])[2] for _ in range(2))
+def test_a_render_is_a_function_of_its_number():
+    first, second = (get_dataset("world")(**SMALL)[2] for _ in range(2))
     assert np.array_equal(first["image"], second["image"])
     assert np.array_equal(first["points"], second["points"])
+
+
+def test_who_loads_the_world_from_a_folder_is_told_how_it_is_made(tmp_path):
+    with pytest.raises(ConfigError, match=r"rendered, not read.*get_dataset\('world'\)\(species"):
+        load_dataset("world", tmp_path, species="dog")

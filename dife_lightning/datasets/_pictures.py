@@ -1,0 +1,131 @@
+"""Where the pictures of a dataset are, which way up they are stored, and whether the points fit them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dife_lightning.errors import DataError
+from dife_lightning.faces import FaceAnnotation
+from dife_lightning.geometry import turn_points
+from dife_lightning.images import SUFFIXES, read_frame
+
+#: How far a labelled point may lie outside its picture, as a part of the longer side: faces that the border cuts have
+#: points beyond it, coordinates of another picture or of another size lie farther.
+OUTSIDE = 0.25
+
+
+def list_names(folder: Path) -> list[str]:
+    """Return the names of the files of a folder, sorted, without hidden ones.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"no folder {folder}. Check the root folder against the tree in docs/datasets.md.") from None
+
+
+def by_stem(names: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, str]:
+    """Map stems to file names for the files that end in one of ``suffixes``, in capitals or not."""
+    pairs = (os.path.splitext(name) for name in names)
+    return {stem: stem + suffix for stem, suffix in pairs if suffix.lower() in suffixes}
+
+
+def find_pictures(folder: Path, images: Iterable[str]) -> dict[str, str | None]:
+    """Find listed pictures on disk without opening them.
+
+    A picture whose suffix differs from the listed one (``.JPG`` for ``.jpg``, or ``.png`` in a copy without losses)
+    is found all the same.
+
+    Args:
+        folder: in which they are.
+        images: as listed, relative to ``folder``, with forward slashes.
+
+    Returns:
+        For each its true relative path, or None.
+    """
+    folders: dict[str, list[str]] = {}
+    for image in dict.fromkeys(images):
+        folders.setdefault(image.rpartition("/")[0], []).append(image)
+    found: dict[str, str | None] = {}
+    for parent, listed in folders.items():
+        try:
+            there = set(os.listdir(folder / parent))
+        except OSError:
+            there = set()
+        missing = [image for image in listed if image.rpartition("/")[2] not in there]
+        found.update((image, image) for image in listed)
+        found.update(_with_other_suffix(missing, there))
+    return found
+
+
+def _with_other_suffix(missing: Iterable[str], there: Iterable[str]) -> dict[str, str | None]:
+    stems: Mapping[str, str] | None = None
+    found: dict[str, str | None] = {}
+    for image in missing:
+        stems = by_stem(sorted(there)) if stems is None else stems
+        parent, slash, name = image.rpartition("/")
+        other = stems.get(os.path.splitext(name)[0])
+        found[image] = None if other is None else f"{parent}{slash}{other}"
+    return found
+
+
+def upright(face: FaceAnnotation, width: int, height: int) -> FaceAnnotation:
+    """Carry an annotation into the picture as :func:`dife_lightning.images.read_image` gives it.
+
+    Cameras store pictures lying and say in the EXIF header how to turn them. The size that the annotation file states
+    tells whether its author looked at the stored or at the turned picture. Where it does not tell (a half turn, a
+    mirrored or a square picture), the turned one is assumed.
+
+    Args:
+        face: whose picture's header is read.
+        width: of the picture as the annotation file states it.
+        height: likewise.
+
+    Raises:
+        DataError: the picture cannot be opened or has another size.
+    """
+    stored_width, stored_height, orientation = read_frame(face.image)
+    stored = (stored_width, stored_height)
+    shown = stored[::-1] if orientation >= 5 else stored
+    if shown == (width, height):
+        return face
+    if stored != (width, height):
+        raise DataError(f"{face.image} is {shown[0]} x {shown[1]}, the annotation is of {width} x {height} pixels")
+    points = _turn(face.points, stored, orientation)
+    points[~face.visible] = 0
+    return replace(face, points=points, box=None if face.box is None else _turn_box(face.box, stored, orientation))
+
+
+def _turn(points: NDArray[np.float32], stored: tuple[int, int], orientation: int) -> NDArray[np.float32]:
+    turned: NDArray[np.float32] = turn_points(torch.from_numpy(points), *stored, orientation).numpy()
+    return turned
+
+
+def _turn_box(box: NDArray[np.float32], stored: tuple[int, int], orientation: int) -> NDArray[np.float32]:
+    corners = _turn(box.reshape(2, 2), stored, orientation)
+    return np.concatenate((corners.min(0), corners.max(0)))
+
+
+def check_inside(face: FaceAnnotation, width: int, height: int) -> None:
+    """Refuse labelled points that are farther outside a picture of ``width`` x ``height`` than ``OUTSIDE``.
+
+    Raises:
+        DataError: there is one.
+    """
+    slack = OUTSIDE * max(width, height)
+    far = (face.points < -0.5 - slack) | (face.points > np.array([width, height]) - 0.5 + slack)
+    rows = np.flatnonzero(far.any(1) & face.visible)
+    if len(rows):
+        x, y = face.points[rows[0]]
+        raise DataError(
+            f"point {rows[0]} lies at ({x:g}, {y:g}), far outside {face.image.name}, which is {width} x {height}"
+        )

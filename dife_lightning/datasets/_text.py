@@ -1,0 +1,158 @@
+"""Lines of text files, and the numbers in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.datasets._faults import Faults
+from dife_lightning.errors import DataError
+
+
+class Lines(NamedTuple):
+    """The lines of a file that are not blank: their numbers, counted from 1, and their text without outer blanks."""
+
+    numbers: Sequence[int]
+    texts: Sequence[str]
+
+
+class Rows(NamedTuple):
+    """What was read from lines of one name and M numbers: names (N), values (N, M), and which lines they were (N)."""
+
+    names: list[str]
+    values: NDArray[np.float64]
+    kept: list[int]
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a text file, without a byte order mark.
+
+    Raises:
+        DataError: there is no such file, or it is not text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"no file {path}. Check the root folder against the tree in docs/datasets.md.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text ({error}).") from None
+
+
+def read_lines(path: Path) -> Lines:
+    """Return the lines of a file; ends of line may be those of Windows, and blank lines are passed over.
+
+    Raises:
+        DataError: there is no such file, or it is not text.
+    """
+    texts = [line.strip() for line in read_text(path).split("\n")]
+    numbers = [number for number, text in enumerate(texts, 1) if text]
+    return Lines(numbers, [texts[number - 1] for number in numbers])
+
+
+def parse_rows(
+    texts: Sequence[str], count: int, name_first: bool, source: Callable[[int], str], faults: Faults
+) -> Rows:
+    """Read lines that hold a name, which may contain blanks, and ``count`` numbers.
+
+    Args:
+        texts: the lines.
+        count: of numbers in a line.
+        name_first: the name stands before the numbers, else behind them.
+        source: gives file and row of a line.
+        faults: is told of lines of another form, or whose numbers are not finite.
+    """
+    values = _parse_all(texts, count, name_first)
+    if values is not None:
+        alone = [text.split(None, 1)[0] if name_first else text.rsplit(None, 1)[1] for text in texts]
+        return Rows(alone, values, list(range(len(texts))))
+    names, rows, kept = [], [], []
+    for i, text in enumerate(texts):
+        fields = text.rsplit(None, count) if name_first else text.split(None, count)
+        name, cells = (fields[0], fields[1:]) if name_first else (fields[-1], fields[:-1])
+        sound = len(fields) == count + 1 and not _has_number(name, name_first)
+        reason = _fault_in(cells, count) if sound else _wrong_count(text, count, name_first)
+        if reason is not None:
+            faults.add(source(i), reason)
+            continue
+        names.append(name)
+        rows.append([float(cell) for cell in cells])
+        kept.append(i)
+    return Rows(names, np.array(rows, dtype=np.float64).reshape(-1, count), kept)
+
+
+def _parse_all(texts: Sequence[str], count: int, name_first: bool) -> NDArray[np.float64] | None:
+    """Return the numbers of all lines in one go, or None if any line needs a closer look."""
+    # With `usecols`, NumPy passes over fields too many; as too few are an error, the sum tells that no line has them.
+    if not texts or len(" ".join(texts).split()) != len(texts) * (count + 1):
+        return None
+    columns = range(1, count + 1) if name_first else range(count)
+    try:
+        values = np.loadtxt(texts, usecols=columns, comments=None, ndmin=2)
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def _has_number(name: str, name_first: bool) -> bool:
+    """Return whether a name that contains blanks holds, next to the numbers, one number too many."""
+    parts = name.split()
+    if len(parts) < 2:
+        return False
+    try:
+        float(parts[-1 if name_first else 0])
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong_count(text: str, count: int, name_first: bool) -> str:
+    form = f"a name and {count} numbers" if name_first else f"{count} numbers and a name"
+    return f"{len(text.split())} fields, expected {form}"
+
+
+def _fault_in(cells: Sequence[str], count: int) -> str | None:
+    """Return what is wrong with the text of ``count`` finite numbers, or None."""
+    if len(cells) != count:
+        return f"{len(cells)} numbers, expected {count}"
+    for place, cell in enumerate(cells, 1):
+        try:
+            number = float(cell)
+        except ValueError:
+            return f"'{cell}' stands where number {place} of {count} is expected"
+        if not math.isfinite(number):
+            return f"number {place} of {count} is {cell}, expected a finite number"
+    return None
+
+
+def parse_numbers(cells: Sequence[str], count: int) -> tuple[list[float], str | None]:
+    """Return ``count`` finite numbers from their text and None, or nothing and what is wrong."""
+    reason = _fault_in(cells, count)
+    return ([float(cell) for cell in cells], None) if reason is None else ([], reason)
+
+
+def read_names(path: Path, faults: Faults) -> dict[str, int]:
+    """Read a list of names, one a line.
+
+    Args:
+        path: of the list.
+        faults: is told of names that are there twice.
+
+    Returns:
+        The row of each name, in the list's order.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    rows: dict[str, int] = {}
+    lines = read_lines(path)
+    for number, name in zip(lines.numbers, lines.texts, strict=True):
+        if rows.setdefault(name, number) != number:
+            faults.add(
+                f"{path}, row {number}", f"'{name}' has been there before (row {rows[name]}); expected each once"
+            )
+    return rows

@@ -1,0 +1,112 @@
+"""AnimalWeb: faces of 350 species, 9 points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dife_lightning.datasets._csv import read_csv
+from dife_lightning.datasets._faults import Faults
+from dife_lightning.datasets._files import FaceFiles, root_folder
+from dife_lightning.datasets._options import as_list, choose
+from dife_lightning.datasets._pictures import by_stem, list_names
+from dife_lightning.datasets._pts import PtsFace, list_faces, read_faces
+from dife_lightning.datasets._table import FaceTable
+from dife_lightning.datasets._text import parse_numbers, read_names
+from dife_lightning.errors import DataError
+
+DATASET = "AnimalWeb"
+
+#: Where the flat folder is in the archive.
+_FOLDERS = ("", "animal_dataset_v1_clean_check", "animal_dataset_v1_c/animal_dataset_v1_clean_check")
+_BOX = ("img", "x", "y", "w", "h")
+
+
+class AnimalWeb(FaceFiles):
+    """Faces of animals with 9 points; the group is the species.
+
+    Args:
+        root: the flat folder of ``<species>_<n>.jpg`` and ``.pts`` files, or the folder of the unpacked archive.
+        species: only these, for example ``domesticdog``, or a list of them; by default all.
+        names: text file of picture names, one a line, with or without suffix: only these faces, in its order. A
+            relative path is looked for in ``root`` first.
+        boxes: CSV file with the columns img, x, y, w, h (found like ``names``); by default ``bbox.csv`` in ``root``,
+            if it is there. The data set itself has no boxes.
+        skip_broken: leave out faces that cannot be used; see ``left_out``.
+
+    Raises:
+        ConfigError: unknown species.
+        DataError: a file is missing or has another form.
+    """
+
+    name = "animalweb"
+    scheme = "animalweb-9"
+
+    def __init__(
+        self,
+        root: str | Path,
+        species: str | Sequence[str] | None = None,
+        names: str | Path | None = None,
+        boxes: str | Path | None = None,
+        skip_broken: bool = False,
+    ) -> None:
+        base, faults = root_folder(root), Faults(skip_broken)
+        folder = _flat_folder(base)
+        faces = list_faces(folder, group=lambda stem: stem.rpartition("_")[0])
+        known, wanted = sorted({face.group for face in faces}), as_list(species)
+        for one in wanted:
+            choose(self.name, "species", one, known)
+        if names is not None:
+            faces = _listed(faces, _find(base, names), faults)
+        faces = [face for face in faces if not wanted or face.group in wanted]
+        table = read_faces(folder, faces, 9, 0, faults)
+        if boxes is not None or (base / "bbox.csv").is_file():
+            table = _with_boxes(table, _find(base, boxes or "bbox.csv"), faults)
+        super().__init__(table, faults, {"species": wanted, "names": None if names is None else str(names)})
+
+
+def _flat_folder(root: Path) -> Path:
+    for below in _FOLDERS:
+        if (root / below).is_dir() and by_stem(list_names(root / below), (".pts",)):
+            return root / below
+    raise DataError(
+        f"no .pts files in {root}, nor in {root / _FOLDERS[1]}. Give the folder of the .jpg and .pts files."
+    )
+
+
+def _find(root: Path, file: str | Path) -> Path:
+    """Return a file that is given from the root, or from where the user is."""
+    path = Path(file).expanduser()
+    return root / path if (root / path).is_file() or not path.is_file() else path
+
+
+def _listed(faces: Sequence[PtsFace], path: Path, faults: Faults) -> list[PtsFace]:
+    """Return the faces that a list names, in its order."""
+    by_name = {face.points.rpartition(".")[0]: face for face in faces}
+    by_name |= {face.image: face for face in faces}
+    chosen = []
+    for name, row in read_names(path, faults).items():
+        if name in by_name:
+            chosen.append(by_name[name])
+        else:
+            faults.add(f"{path}, row {row}", f"no points for '{name}'; expected a .pts file of that name")
+    return chosen
+
+
+def _with_boxes(table: FaceTable, path: Path, faults: Faults) -> FaceTable:
+    columns, rows = read_csv(path, _BOX)
+    places = [columns.index(name) for name in _BOX]
+    boxes: dict[str, list[float]] = {}
+    for number, cells in rows:
+        picked = [cells[place] for place in places if place < len(cells)]
+        values, reason = parse_numbers(picked[1:], 4)
+        if reason is None:
+            x, y, width, height = values
+            boxes[picked[0]] = [x, y, x + width, y + height]
+        else:
+            faults.add(f"{path}, row {number}", f"{reason}, after the name of the picture")
+    missing = [np.nan] * 4
+    return replace(table, boxes=np.array([boxes.get(n, missing) for n in table.names], np.float32).reshape(-1, 4))

@@ -1,0 +1,59 @@
+"""AP-10K: animals of 54 species, 17 points of the whole body, three of them of the face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dife_lightning.datasets._coco import category_ids, coco_table, point_numbers, read_coco
+from dife_lightning.datasets._faults import Faults
+from dife_lightning.datasets._files import FaceFiles, root_folder
+from dife_lightning.datasets._options import as_list, choose
+from dife_lightning.errors import ConfigError
+
+DATASET = "AP10K"
+
+
+class AP10K(FaceFiles):
+    """Animals with 17 points of the body; left and right are the animal's own. The group is the species.
+
+    Args:
+        root: folder with ``annotations`` and ``data``.
+        split: ``train``, ``val`` or ``test``.
+        fold: which of the three random splits: 1, 2 or 3.
+        species: only these, by name (``dog``) or category id (8), one or a list; by default all.
+        needed: points that must be labelled, by name or number: ``["left_eye", "right_eye", "nose"]`` for faces that
+            show both eyes.
+        skip_broken: leave out animals that cannot be used; see ``left_out``.
+
+    Raises:
+        ConfigError: unknown split, fold, species or point.
+        DataError: a file is missing or has another form.
+    """
+
+    name = "ap10k"
+    scheme = "ap10k-17"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "val", "test"] = "test",
+        fold: int = 1,
+        species: str | int | Sequence[str | int] | None = None,
+        needed: Sequence[str | int] = (),
+        skip_broken: bool = False,
+    ) -> None:
+        choose(self.name, "split", split, ("train", "val", "test"))
+        if fold not in (1, 2, 3):
+            raise ConfigError(f"ap10k: unknown fold {fold}. Known: 1, 2, 3.")
+        folder, faults = root_folder(root), Faults(skip_broken)
+        coco = read_coco(folder / "annotations" / f"ap10k-{split}-split{fold}.json")
+        wanted = category_ids(coco, self.name, as_list(species))
+        table = coco_table(coco, folder / "data", self.scheme, faults, wanted)
+        points = point_numbers(coco, self.name, needed, 17)
+        labelled = np.all(table.visible[:, points], axis=-1)
+        facts = {"split": split, "fold": fold, "species": as_list(species), "needed": list(needed)}
+        super().__init__(table.where(labelled), faults, facts)

@@ -1,0 +1,120 @@
+"""Horse Facial Keypoint: cropped faces of horses, 5 points."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.datasets._faults import Fault, Faults
+from dife_lightning.datasets._files import FaceFiles, root_folder
+from dife_lightning.datasets._options import choose
+from dife_lightning.datasets._table import FaceTable
+from dife_lightning.datasets._text import read_lines
+from dife_lightning.errors import DataError
+
+DATASET = "HorseFaces"
+
+#: Lists of the authors.
+LISTS = {"train": "train_horse.txt", "test": "test_minLoss_horse.txt"}
+#: ``picture labels`` in a list; both may contain blanks.
+_LINE = re.compile(r"(.+\.(?:jpe?g|png|bmp))\s+(.+\.npy)", re.IGNORECASE)
+
+
+class HorseFaces(FaceFiles):
+    """Crops of horses' faces, mostly 224 x 224, with up to five points each: eyes, nose, corners of the mouth.
+
+    Args:
+        root: the unpacked folder ``release_data``, or its folder ``horse``.
+        split: ``train`` or ``test``, for the authors' lists in ``root`` or in ``root/horse``.
+        names: another list, of lines ``picture labels`` as the authors' are; a relative path is looked for in
+            ``root`` first.
+        skip_broken: leave out faces that cannot be used; see ``left_out``.
+
+    Raises:
+        ConfigError: unknown split.
+        DataError: a file is missing or has another form.
+    """
+
+    name = "horse"
+    scheme = "horse-5"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "test"] = "test",
+        names: str | Path | None = None,
+        skip_broken: bool = False,
+    ) -> None:
+        choose(self.name, "split", split, LISTS)
+        folder, faults = root_folder(root), Faults(skip_broken)
+        path = _find(folder, LISTS[split] if names is None else names)
+        chosen = {"split": split} if names is None else {"names": str(names)}
+        super().__init__(_read(folder, path, faults), faults, chosen)
+
+
+def _find(root: Path, file: str | Path) -> Path:
+    places = (root / file, root / "horse" / file, root.parent / file, Path(file).expanduser())
+    for path in places:
+        if path.is_file():
+            return path
+    raise DataError(f"no list {places[0]}, nor {places[1]}. Give one with names=, of lines 'picture labels'.")
+
+
+def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
+    numbers, images, labels = [], [], []
+    lines = read_lines(path)
+    for number, text in zip(lines.numbers, lines.texts, strict=True):
+        try:
+            image, file = _split(text)
+            labels.append(_read_labels(root / _below(root, file)))
+        except Fault as fault:
+            faults.add(f"{path}, row {number}", str(fault))
+            continue
+        numbers.append(number)
+        images.append(_below(root, image))
+    values = np.array(labels, dtype=np.float64).reshape(len(numbers), 5, 3)
+    visible = values[..., 2] > 0
+    return FaceTable(
+        file=path,
+        label=", row ",
+        keys=numbers,
+        folder=root,
+        images=images,
+        names=images,
+        points=np.where(visible[..., None], values[..., :2], 0).astype(np.float32),
+        visible=visible,
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    found = _LINE.fullmatch(text)
+    if found is None:
+        raise Fault(f"'{text}', expected a picture and a .npy file")
+    return found[1], found[2]
+
+
+def _below(root: Path, listed: str) -> str:
+    """Return a listed path relative to ``root``: lists hold paths of the machine that they were made on."""
+    parts = [part for part in re.split(r"[\\/]", listed) if part not in ("", ".", "..")]
+    tails = ["/".join(parts[start:]) for start in range(len(parts))]
+    return next((tail for tail in tails if (root / tail).is_file()), tails[0])
+
+
+def _read_labels(path: Path) -> NDArray[np.float64]:
+    """Return the (5, 3) labels x, y, flag of a file; Fault says what is wrong with it."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise Fault(f"no file {path}; expected labels there") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise Fault(f"{path} is no array of numbers ({str(error).splitlines()[0]})") from None
+    if values.shape != (5, 3) or values.dtype.kind not in "iuf":
+        raise Fault(f"{path} holds {values.dtype} of shape {values.shape}, expected numbers of shape (5, 3)")
+    bad = np.flatnonzero(~np.isfinite(values[:, 2]))
+    if len(bad):
+        raise Fault(f"the flag of point {bad[0]} is {values[bad[0], 2]}, expected 1 or -1")
+    return np.asarray(values, dtype=np.float64)

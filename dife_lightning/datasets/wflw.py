@@ -1,0 +1,90 @@
+"""WFLW: Wider Facial Landmarks in the Wild, 98 points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dife_lightning.datasets._faults import Faults
+from dife_lightning.datasets._files import FaceFiles, root_folder
+from dife_lightning.datasets._options import choose
+from dife_lightning.datasets._table import FaceTable
+from dife_lightning.datasets._text import parse_rows, read_lines
+
+DATASET = "WFLW"
+
+LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test"
+#: In the order of the columns; the names are those of the official test subsets.
+ATTRIBUTES = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
+_POINTS = 98
+#: Numbers in a line: coordinates, box and attributes.
+_NUMBERS = 2 * _POINTS + 4 + len(ATTRIBUTES)
+
+
+class WFLW(FaceFiles):
+    """Faces of people in crowds, with 98 points, a box and six attributes each.
+
+    A picture may have several faces; a face's name is its picture's path, ``#`` and its number among the picture's
+    faces, counted from 0 in the order of the list. The group is the names of its attributes, joined by ``+``.
+
+    Args:
+        root: folder with ``WFLW_images`` and ``WFLW_annotations``.
+        split: ``train`` or ``test``.
+        attribute: only faces that have this attribute: ``largepose``, ``expression``, ``illumination``, ``makeup``,
+            ``occlusion`` or ``blur``.
+        skip_broken: leave out faces that cannot be used; see ``left_out``.
+
+    Raises:
+        ConfigError: unknown split or attribute.
+        DataError: a file is missing or has another form.
+    """
+
+    name = "wflw"
+    scheme = "wflw-98"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "test"] = "test",
+        attribute: str | None = None,
+        skip_broken: bool = False,
+    ) -> None:
+        choose(self.name, "split", split, ("train", "test"))
+        if attribute is not None:
+            choose(self.name, "attribute", attribute, ATTRIBUTES)
+        folder, faults = root_folder(root), Faults(skip_broken)
+        table = _read(folder, folder / LISTS / f"list_98pt_rect_attr_{split}.txt", faults)
+        if attribute is not None:
+            table = table.where([attribute in group.split("+") for group in table.groups or []])
+        super().__init__(table, faults, {"split": split, "attribute": attribute})
+
+
+def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
+    lines = read_lines(path)
+    rows = parse_rows(lines.texts, _NUMBERS, False, lambda i: f"{path}, row {lines.numbers[i]}", faults)
+    points = rows.values[:, : 2 * _POINTS].reshape(len(rows.names), _POINTS, 2).astype(np.float32)
+    attributes = rows.values[:, 2 * _POINTS + 4 :] > 0
+    return FaceTable(
+        file=path,
+        label=", row ",
+        keys=[lines.numbers[i] for i in rows.kept],
+        folder=root / "WFLW_images",
+        images=rows.names,
+        names=_numbered(rows.names),
+        points=points,
+        visible=np.ones(points.shape[:2], dtype=bool),
+        boxes=rows.values[:, 2 * _POINTS : 2 * _POINTS + 4].astype(np.float32),
+        groups=["+".join(name for name, has in zip(ATTRIBUTES, row, strict=True) if has) for row in attributes],
+    )
+
+
+def _numbered(images: list[str]) -> list[str]:
+    """Name the faces of each picture by number, so that a name does not depend on how faces are chosen."""
+    counts: dict[str, int] = {}
+    names = []
+    for image in images:
+        counts[image] = counts.get(image, -1) + 1
+        names.append(f"{image}#{counts[image]}")
+    return names

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dife_lightning import load_dataset
+from dife_lightning.errors import ConfigError, DataError
+from tests.datasets.layouts import draw_face, pts_text, write_animalweb
+
+SPECIES = ("koala", "koala", "lion", "arcticfox")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_animalweb(tmp_path, [draw_face("animalweb-9", i, group=group) for i, group in enumerate(SPECIES)])
+    return tmp_path
+
+
+def names(root: Path, **options) -> list[str]:
+    return [face.name for face in load_dataset("animalweb", root, **options).annotations]
+
+
+def test_faces_come_in_the_order_of_their_names_with_their_species(root):
+    dataset = load_dataset("animalweb", root)
+    assert [face.name for face in dataset.annotations] == [
+        "arcticfox_3.jpg",
+        "koala_0.jpg",
+        "koala_1.jpg",
+        "lion_2.jpg",
+    ]
+    assert [face.group for face in dataset.annotations] == ["arcticfox", "koala", "koala", "lion"]
+    assert dataset.annotations[0].source == f"{root}/arcticfox_3.pts"
+
+
+def test_species_are_chosen_one_or_several(root):
+    assert names(root, species="koala") == ["koala_0.jpg", "koala_1.jpg"]
+    assert names(root, species=["lion", "arcticfox"]) == ["arcticfox_3.jpg", "lion_2.jpg"]
+    with pytest.raises(
+        ConfigError, match=r"unknown species 'koal'. Did you mean 'koala'.*Known: arcticfox, koala, lion"
+    ):
+        load_dataset("animalweb", root, species=["lion", "koal"])
+
+
+def test_other_species_are_not_even_parsed(root):
+    (root / "lion_2.pts").write_text("broken")
+    assert len(names(root, species="koala")) == 2
+
+
+def test_a_list_of_names_gives_its_order(root, tmp_path):
+    (root / "test.txt").write_text("lion_2.jpg\r\nkoala_1\r\n\r\n")
+    assert names(root, names="test.txt") == ["lion_2.jpg", "koala_1.jpg"]
+    assert names(root, names=root / "test.txt", species="koala") == ["koala_1.jpg"]
+    with pytest.raises(DataError, match=r"no file .*other\.txt"):
+        load_dataset("animalweb", root, names="other.txt")
+
+
+def test_a_list_with_a_name_twice_or_unknown_is_refused(root):
+    (root / "test.txt").write_text("koala_1.jpg\nlion_2.jpg\nkoala_1.jpg\n")
+    with pytest.raises(DataError, match=r"test\.txt, row 3: 'koala_1\.jpg' has been there before \(row 1\)"):
+        load_dataset("animalweb", root, names="test.txt")
+    with pytest.warns(UserWarning, match="1 face left out"):
+        assert names(root, names="test.txt", skip_broken=True) == ["koala_1.jpg", "lion_2.jpg"]
+    (root / "test.txt").write_text("koala_1.jpg\nkoala_7.jpg\n")
+    with pytest.raises(DataError, match=r"test\.txt, row 2: no points for 'koala_7\.jpg'"):
+        load_dataset("animalweb", root, names="test.txt")
+
+
+@pytest.mark.parametrize(
+    "below", ["animal_dataset_v1_clean_check", "animal_dataset_v1_c/animal_dataset_v1_clean_check"]
+)
+def test_the_unpacked_archive_may_be_given(tmp_path, below):
+    write_animalweb(tmp_path / below, [draw_face("animalweb-9")], boxes=False)
+    (face,) = load_dataset("animalweb", tmp_path).annotations
+    assert face.image == tmp_path / below / "koala_0.jpg"
+
+
+def test_boxes_are_optional_and_may_lie_elsewhere(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "boxes.csv"
+    other.write_text("img,x,y,w,h\nkoala_0.jpg,1,2,30,40\n")
+    faces = load_dataset("animalweb", root, boxes=other).annotations
+    assert faces[1].box.tolist() == [1, 2, 31, 42]
+    assert faces[0].box is None
+    (root / "bbox.csv").unlink()
+    assert load_dataset("animalweb", root).annotations[1].box is None
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("img,x,y,w\na.jpg,1,2,3\n", "row 1: no column 'h'. .*Known: img, w, x, y"),
+    ("img,x,y,w,h,x\n", "row 1: column 'x' is there twice"),
+    ("img,x,y,w,h\nkoala_0.jpg,1,2,x,4\n", "row 2: 'x' stands where number 3 of 4 is expected"),
+    ("img,x,y,w,h\nkoala_0.jpg,1,2\n", "row 2: 2 numbers, expected 4"),
+    ("", "is empty; expected a first line"),
+])  # fmt: skip
+def test_a_bad_file_of_boxes_is_named(root, text, words):
+    (root / "bbox.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"bbox\.csv.*{words}"):
+        load_dataset("animalweb", root)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    (pts_text(np.ones((8, 2))), "n_points is 8, expected 9"),
+    (pts_text(np.ones((9, 2))).replace("1.000000 1.000000\n", "", 1), "8 points, expected 9"),
+    (pts_text(np.ones((9, 2))).replace("1.000000 1.000000\n", "1.0\n", 1), "row 4: 1 numbers, expected 2"),
+    (pts_text(np.ones((9, 2))).replace("1.000000", "nan", 1), "row 4: number 1 of 2 is nan"),
+    (pts_text(np.ones((9, 2))).replace("1.000000", "one", 1), "row 4: 'one' stands where"),
+    (pts_text(np.ones((9, 2))).replace("}", ""), r"no \{ and \} around the points"),
+    ("", r"no \{ and \} around the points"),
+    ("\udcff\udcfe{", "cannot be read as text"),
+])  # fmt: skip
+def test_a_bad_file_of_points_is_named_and_can_be_left_out(root, text, words):
+    (root / "koala_1.pts").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match=rf"koala_1\.pts: .*{words}"):
+        load_dataset("animalweb", root)
+    with pytest.warns(UserWarning, match="1 face left out"):
+        assert len(names(root, skip_broken=True)) == 3
+
+
+def test_points_without_a_picture_are_named(root):
+    (root / "koala_1.jpg").unlink()
+    with pytest.raises(DataError, match=r"koala_1\.pts: no picture .*koala_1\.jpg"):
+        load_dataset("animalweb", root)
+
+
+def test_hidden_files_and_other_pictures_are_passed_over(root):
+    (root / "._koala_1.pts").write_bytes(b"\x00\x05\x16\x07")
+    (root / "cover.jpg").write_bytes(b"")
+    (root / "lion_2.pts").rename(root / "lion_2.PTS")
+    assert len(names(root)) == 4
