@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dife_lightning import load_embedder, load_generator
+from dife_lightning import load_dataset, load_embedder, load_generator
 from dife_lightning.assets import find_asset
 from dife_lightning.errors import AssetError
 from dife_lightning.own_files import list_own_files
+from tests.datasets.layouts import draw_face, write_animalweb
 from tests.tiny import write_generator, write_teacher
 
 
@@ -26,6 +27,13 @@ def test_names_stand_for_files_beside_the_list(tmp_path: Path, monkeypatch: pyte
     assert list_own_files() == {}
     monkeypatch.setenv("DIFE_PATHS", str(tmp_path / "paths.yaml"))
     assert load_generator("own/dog").resolution == 32
+
+
+def test_a_data_set_is_found_by_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_animalweb(tmp_path / "elsewhere", [draw_face("animalweb-9", seed) for seed in range(3)])
+    (tmp_path / "paths.yaml").write_text("animalweb: elsewhere\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_dataset("animalweb", "own/animalweb")) == 3
 
 
 def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from dife_lightning.datasets._files import FaceFiles
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.registry import get_dataset
 
 
@@ -21,7 +22,7 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
 
     Args:
         name: one of ``list_datasets()``; ``docs/datasets.md`` describes each.
-        root: its folder.
+        root: its folder, or a name such as ``own/ap10k`` from the user's file of paths (see ``own_files``).
         **options: of the reader: splits, species and the like. All take ``skip_broken=True``, which opens every
             picture once and leaves out faces that cannot be used.
 
@@ -42,8 +43,9 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
     _check_options(name, cls, options)
     if root is None:
         raise ConfigError(f"{name}: no root given; expected the folder that holds the data set.")
+    folder = find_own_file(str(root)) if str(root).startswith(PREFIX) else root
     reader: Callable[..., FaceFiles] = cls
-    return reader(root, **options)
+    return reader(folder, **options)
 
 
 def _check_options(name: str, cls: type[FaceFiles], options: dict[str, Any]) -> None:
