@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,8 @@ from dife_lightning.errors import DataError
 
 #: Suffixes taken for images when a folder is listed.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+#: EXIF tag that tells how a stored image is to be turned.
+_ORIENTATION = 0x0112
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -24,10 +28,28 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, empty, truncated or not an image.
     """
+    with _opened(path) as image:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def read_frame(path: str | Path) -> tuple[int, int, int]:
+    """Return width and height of an image as it is stored, and its EXIF orientation (1 to 8); reads the header only.
+
+    Raises:
+        DataError: the file is missing, empty or not an image.
+    """
+    with _opened(path) as image:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        return image.width, image.height, orientation if orientation in range(1, 9) else 1
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image, and turn what Pillow raises meanwhile into one line."""
     try:
         with Image.open(path) as image:
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            yield image
     except FileNotFoundError:
         raise DataError(f"no image {path}. Check the path.") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
