@@ -1,0 +1,124 @@
+"""`dife test` and `dife predict` on photographs, from a configuration file."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import lightning  # noqa: F401  (before a test captures the streams that its loggers keep)
+import numpy as np
+import pytest
+import yaml
+
+import dife_lightning
+from dife_lightning.cli.main import main
+from tests.fake_faces import make_faces
+
+DOMAINS = {
+    "human": {"dataset": "celeba", "root": "data/celeba", "options": {"split": "test"}},
+    "dog": {"dataset": "ap10k", "root": "data", "crop": {"rule": "box", "factor": 1.5, "padding": "reflect"}},
+}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    faces = {
+        "celeba": make_faces(tmp_path, 9, name="celeba", scheme="mafl-5"),
+        "ap10k": make_faces(tmp_path, 8, name="ap10k", scheme="ap10k-17", seed=1),
+    }
+
+    def load(name, root=None, **options):
+        assert (name, root, options) in [(d["dataset"], d["root"], d.get("options", {})) for d in DOMAINS.values()]
+        return faces[name]
+
+    monkeypatch.setattr(dife_lightning, "load_dataset", load, raising=False)
+
+    def run(**changes):
+        arguments = {"domains": DOMAINS, "pairs": ["human+dog"], "count": 4, "val_count": 2, "size": 48, **changes}
+        content = {
+            "model": {"class_path": "CopyXY"},
+            "data": {"class_path": "FacePairs", "init_args": arguments},
+            "trainer": {"accelerator": "cpu", "callbacks": [{"class_path": "KeypointTransfer"}], "logger": False},
+        }
+        (tmp_path / "faces.yaml").write_text(yaml.safe_dump(content))
+        return tmp_path
+
+    return run
+
+
+def test_a_test_records_crops_eyes_lists_and_counts(write, capsys):
+    folder = write(eye_order="stored")
+    assert main(["test", "--config", "faces.yaml", "--out", "out"]) == 0
+    result = json.loads((folder / "out" / "metrics.json").read_text())
+    (row,) = result["rows"]
+    assert (row["pair"], row["protocol"], row["framing"], row["pairs"]) == ("human+dog", "3-point", "plain", 4)
+    assert row["list_hash"] == result["lists"]["test"]["human+dog/test"]
+    assert set(result["lists"]["val"]) == {"human+dog/val"}
+    assert result["switches"]["eye_order"] == "stored"
+    assert result["switches"]["schemes"] == ["ap10k-17", "mafl-5"]
+    dog = result["data"]["domains"]["dog"]
+    assert (dog["dataset"], dog["crop"]["rule"], dog["crop"]["factor"], dog["crop"]["padding"]) == (
+        "ap10k",
+        "box",
+        1.5,
+        "reflect",
+    )
+    assert dog["faces"]["test"]["faces"] == 8
+    assert result["data"]["domains"]["human"]["crop"]["factor"] == 2.8
+    assert "human+dog, test list: 4 pairs (the paper has 100)" in capsys.readouterr().err
+    stored = json.loads((folder / "out" / "lists" / "test_human+dog.json").read_text())
+    with open(folder / "out" / "predictions.csv", newline="") as file:
+        tested = {line["pair_id"] for line in csv.DictReader(file)}
+    assert {">".join(names) for names in stored["pairs"]} == tested
+
+
+def test_the_stored_list_repeats_the_test(write):
+    folder = write()
+    errors = []
+    for out, lists in (("a", None), ("b", {"human+dog": "a/lists/test_human+dog.json"})):
+        write(test_lists=lists, seed=0 if lists is None else 5)
+        assert main(["test", "--config", "faces.yaml", "--out", out]) == 0
+        errors.append(json.loads((folder / out / "metrics.json").read_text())["rows"][0])
+    assert errors[0]["pixel_error"] == errors[1]["pixel_error"]
+    assert errors[0]["list_hash"] == errors[1]["list_hash"]
+    assert [row["list"] for row in errors] == ["test", "given"]
+
+
+def test_swapped_eyes_cost_what_the_distance_of_the_eyes_says(write):
+    """CopyXY keeps the source's places: in stored order the animal's eyes stand on the wrong sides."""
+    folder, errors = write(), {}
+    for order in ("viewer", "stored"):
+        write(eye_order=order)
+        assert main(["test", "--config", "faces.yaml", "--out", order]) == 0
+        with open(folder / order / "predictions.csv", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["landmark"] != "nose"]
+        errors[order] = np.mean([float(row["error"]) for row in rows])
+    assert errors["stored"] > errors["viewer"] + 15
+
+
+def test_predict_writes_the_three_points(write):
+    folder = write()
+    assert main(["predict", "--config", "faces.yaml", "--out", "out"]) == 0
+    document = json.loads((folder / "out" / "keypoints.json").read_text())
+    assert document["categories"][0]["keypoints"] == ["left_eye", "right_eye", "nose"]
+    assert len(document["annotations"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pairs": ["human+cat"]}, "no domain 'cat' is given"),
+        ({"crop": {"rule": "celeba"}}, "not an aligned CelebA picture of 178 x 218 px"),
+        ({"crop": {"factor": -1}}, "factor > 0"),
+        ({"protocol": "9-point"}, "has no 9-point map"),
+        ({"test_lists": {"human+dog": "nowhere.json"}}, "no pair list nowhere.json"),
+    ],
+)
+def test_mistakes_become_one_line(write, capsys, changes, words):
+    write(**changes)
+    assert main(["test", "--config", "faces.yaml", "--out", "out"]) in (1, 2)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: ")
+    assert words in said[-1]
