@@ -18,6 +18,7 @@ VERBS = {
     "test": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the test pairs"),
     "predict": ("dife_lightning.cli.lightning_cli:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
     "doctor": ("dife_lightning.cli.doctor:run", "look at what a configuration needs before a long run"),
+    "data": ("dife_lightning.cli.data:run", "draw faces of a data set as they are cut out (dife data preview)"),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
     "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),

@@ -85,7 +85,7 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     """Return why a face cannot stand in a pair, in words that are the same for all faces of that kind; empty if it can.
 
     A face can if all points of the protocol ``landmarks`` are labelled and lie inside the picture and inside the crop,
-    and the crop is no smaller than allowed.
+    and the crop is no smaller than allowed. With ``all``, this is asked of those points that are labelled.
 
     Raises:
         DataError: the picture's header cannot be read.
@@ -95,15 +95,15 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     if missing:
         return f"{missing} not labelled"
     annotation = annotation_of(faces, index)
-    points, visible = to_protocol(annotation.points, annotation.visible, faces.scheme, landmarks)
+    points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
     size = shown_size(annotation)
-    if not inside(points, *size).all():
+    if not inside(points[visible], *size).all():
         return "a point outside the picture"
     try:
         square = face_square(points, visible, size, options, landmarks=landmarks, box=annotation.box)
     except CropError as error:
         return error.reason
-    return "" if _shows(square, points) else "a point outside the crop"
+    return "" if _shows(square, points[visible]) else "a point outside the crop"
 
 
 def shown_size(annotation: FaceAnnotation) -> tuple[int, int]:
@@ -113,6 +113,8 @@ def shown_size(annotation: FaceAnnotation) -> tuple[int, int]:
 
 
 def _first_missing(annotation: FaceAnnotation, scheme: str, landmarks: str) -> str:
+    if landmarks == ALL_POINTS:
+        return ""
     _, visible = to_protocol(annotation.points, annotation.visible, scheme, landmarks)
     return "" if visible.all() else get_protocol(landmarks).landmarks[int(np.argmin(visible))]
 

@@ -79,10 +79,11 @@ def usable_faces(faces: FaceDataset, protocol: str, options: CropOptions, seed: 
     reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
     usable = [index for index, reason in enumerate(reasons) if not reason]
     refused = dict(Counter(reason for reason in reasons if reason).most_common())
-    return UsableFaces(faces, tuple(_drawing_order(faces, usable, seed)), refused)
+    return UsableFaces(faces, tuple(drawing_order(faces, usable, seed)), refused)
 
 
-def _drawing_order(faces: FaceDataset, usable: Sequence[int], seed: int) -> list[int]:
+def drawing_order(faces: FaceDataset, usable: Sequence[int], seed: int = 0) -> list[int]:
+    """Return ``usable`` in the order in which lists take faces: one of every picture first; see the module's text."""
     names = [annotation.name for annotation in faces.annotations]
     pictures: dict[str, list[int]] = {}
     for index, annotation in enumerate(faces.annotations):
