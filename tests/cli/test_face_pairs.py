@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import lightning  # noqa: F401  (before a test captures the streams that its loggers keep)
 import numpy as np
@@ -11,7 +12,11 @@ import pytest
 import yaml
 
 import dife_lightning
+from dife_lightning.cli.data import split_options
 from dife_lightning.cli.main import main
+from dife_lightning.crops import FACTORS, CropOptions
+from dife_lightning.data.face_pairs import FacePairs
+from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count
 from tests.fake_faces import make_faces
 
 DOMAINS = {
@@ -104,6 +109,20 @@ def test_predict_writes_the_three_points(write):
     document = json.loads((folder / "out" / "keypoints.json").read_text())
     assert document["categories"][0]["keypoints"] == ["left_eye", "right_eye", "nose"]
     assert len(document["annotations"]) == 4
+
+
+def test_the_documented_configuration_is_understood():
+    text = (Path(__file__).parents[2] / "docs" / "photographs.md").read_text(encoding="utf-8")
+    settings = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    data = FacePairs(**settings["data"]["init_args"])
+    assert [data.faces.crop(name).rule for name in ("human", "dog")] == ["celeba", "landmarks"]
+    for number in (*FACTORS.values(), *(default_count(pair) for pair in PAPER_PAIRS)):
+        assert number == FACTORS["all"] or f" {number}" in text
+    for line in text.splitlines():
+        if line.startswith("dife data preview "):
+            own, options = split_options(line.split()[5:])
+            CropOptions(**{key: own[key] for key in own if key == "rule"})
+            assert set(options) <= {"split", "species"}
 
 
 @pytest.mark.parametrize(
