@@ -18,6 +18,7 @@ from dife_lightning.crops import FACTORS, CropOptions
 from dife_lightning.data.face_pairs import FacePairs
 from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count
 from tests.fake_faces import make_faces
+from tests.tiny import dife_arguments
 
 DOMAINS = {
     "human": {"dataset": "celeba", "root": "data/celeba", "options": {"split": "test"}},
@@ -109,6 +110,34 @@ def test_predict_writes_the_three_points(write):
     document = json.loads((folder / "out" / "keypoints.json").read_text())
     assert document["categories"][0]["keypoints"] == ["left_eye", "right_eye", "nose"]
     assert len(document["annotations"]) == 4
+
+
+def test_a_method_is_trained_with_photographs_for_validation_and_tested_on_others(write):
+    folder = write(size=32)
+    faces = yaml.safe_load((folder / "faces.yaml").read_text())
+    dife = dife_arguments(folder)
+    stream = {"generators": dife["generators"], "layer": 3, "size": 32, "batch_size": 4, "evaluation": faces["data"]}
+    steps = {"max_steps": 2, "max_epochs": -1, "val_check_interval": 2, "check_val_every_n_epoch": None}
+    settings = {
+        "model": {"class_path": "DIFE", "init_args": dife},
+        "data": {"class_path": "StyleGAN2Stream", "init_args": stream},
+        "trainer": {**faces["trainer"], **steps, "log_every_n_steps": 1, "num_sanity_val_steps": 0, "logger": True},
+    }
+    (folder / "fit.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", "fit.yaml", "--run", "a"]) == 0
+    with open(folder / "runs" / "a" / "metrics.csv", newline="") as file:
+        logged = [row["val/human+dog/plain/3-point/pixel_error"] for row in csv.DictReader(file)]
+    assert any(logged)
+    assert (folder / "runs" / "a" / "checkpoints" / "best.ckpt").exists()
+    assert main(["test", "--ckpt_path", "runs/a"]) == 0
+    result = json.loads((folder / "runs" / "a" / "eval" / "test" / "metrics.json").read_text())
+    assert result["data"]["kind"] == "FacePairs"
+    assert (folder / "runs" / "a" / "eval" / "test" / "lists" / "test_human+dog.json").exists()
+    (folder / "only.yaml").write_text(yaml.safe_dump({"data": faces["data"]}))
+    configs = ["--config", "runs/a/resolved.yaml", "--config", "only.yaml", "--trainer.precision", "auto"]
+    assert main(["test", "--ckpt_path", "runs/a", *configs, "--out", "again"]) == 0
+    again = json.loads((folder / "again" / "metrics.json").read_text())
+    assert again["rows"] == result["rows"]
 
 
 def test_the_documented_configuration_is_understood():
