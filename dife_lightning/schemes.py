@@ -1,80 +1,32 @@
-"""Landmark schemes as data: names, flip pairs, eye convention, and the map onto the shared protocols.
+"""Landmark schemes: what the points of each data set stand for, and how they become the shared protocols.
 
 A scheme is how one data set numbers its points. A protocol is what we report: the ``9-point`` set (eye corners,
 nose, mouth) and the ``3-point`` set (eyes, nose). Protocols always name sides as the **viewer** sees them, and each
 scheme's map says which of its points stand for which; a scheme that names the animal's own left eye is therefore
-remapped here and nowhere else. A further data set adds one :class:`Scheme` to ``SCHEMES``.
+remapped here and nowhere else. The schemes themselves are data, in ``scheme_tables.py``; a further data set adds one
+there.
+
+Published numbers may have been made without that remapping (point k of one data set against point k of the other).
+``eye_order="stored"`` does so, too, to compare with them; results that use it say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.scheme_tables import PROTOCOLS as PROTOCOLS
+from dife_lightning.scheme_tables import SCHEMES as SCHEMES
+from dife_lightning.scheme_tables import Group, Members, Pairs, mirrored
+from dife_lightning.scheme_tables import Protocol as Protocol
+from dife_lightning.scheme_tables import Scheme as Scheme
 
-Pairs = tuple[tuple[int, int], ...]
-#: For each landmark of a protocol, the scheme's points whose mean it is.
-Members = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A set of landmarks on which errors are reported; left and right are the viewer's."""
-
-    name: str
-    landmarks: tuple[str, ...]
-    flip_pairs: Pairs
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """One data set's landmarks.
-
-    ``eye_convention`` records whose left the names mean: the viewer's (``image``) or the face's own (``subject``).
-    ``maps`` gives, for each protocol that the scheme can serve, the member points of each landmark.
-    """
-
-    name: str
-    landmarks: tuple[str, ...]
-    flip_pairs: Pairs
-    eye_convention: Literal["image", "subject"]
-    maps: Mapping[str, Members]
-
-
-_NINE = (
-    "left_eye_outer",
-    "left_eye_inner",
-    "right_eye_inner",
-    "right_eye_outer",
-    "nose",
-    "mouth_left",
-    "mouth_right",
-    "lip_upper",
-    "lip_lower",
-)
-
-PROTOCOLS: Mapping[str, Protocol] = {
-    "9-point": Protocol("9-point", _NINE, ((0, 3), (1, 2), (5, 6))),
-    "3-point": Protocol("3-point", ("left_eye", "right_eye", "nose"), ((0, 1),)),
-}
-
-SCHEMES: Mapping[str, Scheme] = {
-    "animalweb-9": Scheme(
-        name="animalweb-9",
-        landmarks=_NINE,
-        flip_pairs=((0, 3), (1, 2), (5, 6)),
-        eye_convention="image",
-        maps={
-            "9-point": tuple((k,) for k in range(9)),
-            "3-point": ((0, 1), (2, 3), (4,)),
-        },
-    ),
-}
+#: ``viewer``: a scheme that names the face's own left is remapped. ``stored``: it is taken as it is.
+EyeOrder = Literal["viewer", "stored"]
 
 
 def _layout() -> dict[str, slice]:
@@ -105,6 +57,12 @@ def get_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def check_eye_order(eye_order: str) -> None:
+    """Raise ConfigError unless ``eye_order`` is one of the two."""
+    if eye_order not in get_args(EyeOrder):
+        raise ConfigError(f"unknown eye order '{eye_order}'. {did_you_mean(eye_order, get_args(EyeOrder))}")
+
+
 def flip_permutation(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Return the order (count,) in which a mirrored face lists its points: each pair exchanged."""
     order = np.arange(count)
@@ -113,8 +71,34 @@ def flip_permutation(count: int, pairs: Pairs) -> NDArray[np.int64]:
     return order
 
 
+def protocol_members(scheme: str | Scheme, protocol: str, eye_order: EyeOrder = "viewer") -> Members:
+    """Return, for each landmark of ``protocol``, the scheme's points whose mean it is.
+
+    Raises:
+        ConfigError: unknown scheme, protocol or eye order, or a scheme that cannot serve the protocol.
+    """
+    known, wanted = _resolved(scheme), get_protocol(protocol)
+    check_eye_order(eye_order)
+    if not known.maps:
+        raise ConfigError(
+            f"scheme '{known.name}' is a raw set: it is not known what its points stand for, so that it serves no "
+            f"protocol, neither {protocol}. Use it for its own points alone"
+        )
+    if protocol not in known.maps:
+        raise ConfigError(f"scheme '{known.name}' has no {protocol} map; it serves {', '.join(known.maps)}")
+    members = known.maps[protocol]
+    if eye_order == "stored" and known.eye_convention == "subject":
+        order = flip_permutation(len(members), wanted.flip_pairs)
+        members = tuple(members[k] for k in order)
+    return members
+
+
 def to_protocol(
-    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str | Scheme, protocol: str
+    points: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    scheme: str | Scheme,
+    protocol: str,
+    eye_order: EyeOrder = "viewer",
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Turn a scheme's points into a protocol's.
 
@@ -123,6 +107,7 @@ def to_protocol(
         visible: (..., K).
         scheme: name of the scheme, or the scheme.
         protocol: ``9-point`` or ``3-point``.
+        eye_order: ``viewer``, or ``stored`` to take a scheme's left for the viewer's, whosever it is.
 
     Returns:
         Points (..., P, 2) float32 in the same pixels, and visibility (..., P): a mean is visible if all its
@@ -131,29 +116,113 @@ def to_protocol(
     Raises:
         ConfigError: unknown scheme or protocol, a scheme that cannot serve it, or another number of points.
     """
-    known = get_scheme(scheme) if isinstance(scheme, str) else scheme
-    get_protocol(protocol)
-    if protocol not in known.maps:
-        raise ConfigError(f"scheme '{known.name}' has no {protocol} map; it serves {', '.join(known.maps)}")
-    if points.shape[-2] != len(known.landmarks):
-        raise ConfigError(f"{points.shape[-2]} points found: scheme '{known.name}' has {len(known.landmarks)}")
-    members = known.maps[protocol]
+    known = _resolved(scheme)
+    members = protocol_members(known, protocol, eye_order)
+    _check_count(points, known)
     mapped = [points[..., list(group), :].mean(axis=-2) for group in members]
     seen = [visible[..., list(group)].all(axis=-1) for group in members]
     return np.stack(mapped, axis=-2).astype(np.float32), np.stack(seen, axis=-1)
 
 
 def to_layout(
-    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str | Scheme
+    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str | Scheme, eye_order: EyeOrder = "viewer"
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return all protocols' points (..., P, 2) and visibility (..., P) in ``LAYOUT``.
 
     A protocol that the scheme cannot serve is filled with zeros and is not visible.
     """
-    known = get_scheme(scheme) if isinstance(scheme, str) else scheme
+    known = _resolved(scheme)
     all_points = np.zeros((*points.shape[:-2], LAYOUT_POINTS, 2), dtype=np.float32)
     all_visible = np.zeros((*points.shape[:-2], LAYOUT_POINTS), dtype=bool)
     for protocol in known.maps:
         where = LAYOUT[protocol]
-        all_points[..., where, :], all_visible[..., where] = to_protocol(points, visible, known, protocol)
+        mapped = to_protocol(points, visible, known, protocol, eye_order)
+        all_points[..., where, :], all_visible[..., where] = mapped
     return all_points, all_visible
+
+
+def meanings(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> dict[str, Group]:
+    """Return what a scheme's points (and means of them) stand for, by name as the viewer says left and right."""
+    known = _resolved(scheme)
+    swap = known.eye_convention == "subject" and eye_order == "viewer"
+    say = mirrored if swap else str
+    found: dict[str, Group] = {say(name): (k,) for k, name in enumerate(known.landmarks)}
+    for protocol in known.maps:
+        for name, group in zip(
+            PROTOCOLS[protocol].landmarks, protocol_members(known, protocol, eye_order), strict=True
+        ):
+            found.setdefault(name, group)
+    for name, group in known.aliases.items():
+        found.setdefault(say(name), group)
+    return found
+
+
+def convert(
+    points: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    source: str | Scheme,
+    target: str | Scheme,
+    eye_order: EyeOrder = "viewer",
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Carry points from one scheme to another, wherever the two name the same place of the face.
+
+    Args:
+        points: (..., K, 2), x then y, pixels of any image.
+        visible: (..., K).
+        source: scheme of ``points``.
+        target: wanted scheme, with L points.
+        eye_order: see :func:`to_protocol`.
+
+    Returns:
+        Points (..., L, 2) float32 and visibility (..., L). A place that the source does not have is zero and not
+        visible; one that is the mean of several source points is visible if all of them are.
+
+    Raises:
+        ConfigError: unknown scheme or eye order, another number of points, or two schemes without a common place.
+    """
+    known, wanted = _resolved(source), _resolved(target)
+    check_eye_order(eye_order)
+    _check_count(points, known)
+    groups = _counterparts(known, wanted, eye_order)
+    if not any(groups):
+        raise ConfigError(f"no point of '{wanted.name}' is known to have a counterpart in '{known.name}'")
+    moved = np.zeros((*points.shape[:-2], len(groups), 2), dtype=np.float32)
+    seen = np.zeros((*points.shape[:-2], len(groups)), dtype=bool)
+    for k, group in enumerate(groups):
+        if group:
+            moved[..., k, :] = points[..., list(group), :].mean(axis=-2)
+            seen[..., k] = visible[..., list(group)].all(axis=-1)
+    return moved, seen
+
+
+def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[Group]:
+    """Return the source points of each target point, an empty group where there are none."""
+    if source.name == target.name:
+        return [(k,) for k in range(len(source.landmarks))]
+    have, want = meanings(source, eye_order), meanings(target, eye_order)
+    names: list[list[str]] = [[] for _ in target.landmarks]
+    for name, group in want.items():
+        if len(group) == 1:
+            names[group[0]].append(name)
+    return [next((have[name] for name in those if name in have), ()) for those in names]
+
+
+def eye_sides(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> list[Literal["left", "right", ""]]:
+    """Return, for each point of a scheme, which eye of the viewer's it belongs to; empty for all other points."""
+    known = _resolved(scheme)
+    sides: list[Literal["left", "right", ""]] = [""] * len(known.landmarks)
+    for name, group in meanings(known, eye_order).items():
+        for side in ("left", "right"):
+            if name == f"{side}_eye" or name.startswith(f"{side}_eye_"):
+                for k in group:
+                    sides[k] = "left" if side == "left" else "right"
+    return sides
+
+
+def _resolved(scheme: str | Scheme) -> Scheme:
+    return get_scheme(scheme) if isinstance(scheme, str) else scheme
+
+
+def _check_count(points: NDArray[np.float32], scheme: Scheme) -> None:
+    if points.shape[-2] != len(scheme.landmarks):
+        raise ConfigError(f"{points.shape[-2]} points found: scheme '{scheme.name}' has {len(scheme.landmarks)}")

@@ -4,9 +4,31 @@ import numpy as np
 import pytest
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.schemes import LAYOUT, PROTOCOLS, SCHEMES, flip_permutation, get_scheme, to_layout, to_protocol
+from dife_lightning.schemes import (
+    LAYOUT,
+    PROTOCOLS,
+    SCHEMES,
+    convert,
+    eye_sides,
+    flip_permutation,
+    get_scheme,
+    meanings,
+    to_layout,
+    to_protocol,
+)
 
 POINTS = np.arange(18, dtype=np.float32).reshape(9, 2) ** 1.5
+RAW = ("catflw-48", "dogflw-46")
+SUBJECT = ("ap10k-17", "animalpose-20")
+
+
+def numbered(scheme: str) -> np.ndarray:
+    """Return points (K, 2) that say their own number."""
+    return np.repeat(np.arange(len(get_scheme(scheme).landmarks), dtype=np.float32)[:, None], 2, axis=1)
+
+
+def all_seen(scheme: str) -> np.ndarray:
+    return np.ones(len(get_scheme(scheme).landmarks), dtype=bool)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda scheme: scheme.name)
@@ -77,3 +99,97 @@ def test_wrong_names_and_counts_are_refused_with_a_hint():
         to_protocol(POINTS[:8], np.ones(8, dtype=bool), "animalweb-9", "3-point")
     with pytest.raises(ConfigError, match="5-point"):
         to_protocol(POINTS, np.ones(9, dtype=bool), "animalweb-9", "5-point")
+
+
+@pytest.mark.parametrize("name", sorted(set(SCHEMES) - set(RAW)))
+def test_stored_eye_order_exchanges_eyes_of_schemes_that_name_the_faces_own_side(name):
+    points, visible = numbered(name), all_seen(name)
+    viewer, _ = to_protocol(points, visible, name, "3-point")
+    stored, _ = to_protocol(points, visible, name, "3-point", "stored")
+    order = [1, 0, 2] if name in SUBJECT else [0, 1, 2]
+    np.testing.assert_array_equal(stored, viewer[order])
+    np.testing.assert_array_equal(to_layout(points, visible, name, "stored")[0][LAYOUT["3-point"]], stored)
+
+
+def test_an_unknown_eye_order_is_refused():
+    with pytest.raises(ConfigError, match="Did you mean 'stored'"):
+        to_protocol(numbered("mafl-5"), all_seen("mafl-5"), "mafl-5", "3-point", "storde")
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_name_means_one_place_however_it_was_found(name):
+    scheme = SCHEMES[name]
+    found = meanings(scheme)
+    for protocol, members in scheme.maps.items():
+        assert [found[landmark] for landmark in PROTOCOLS[protocol].landmarks] == list(members)
+    assert all(group and set(group) <= set(range(len(scheme.landmarks))) for group in found.values())
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_scheme_is_converted_to_itself_unchanged(name):
+    visible = np.arange(len(SCHEMES[name].landmarks)) % 3 > 0
+    points, seen = convert(numbered(name), visible, name, name)
+    np.testing.assert_array_equal(points, numbered(name))
+    np.testing.assert_array_equal(seen, visible)
+
+
+def test_conversion_from_98_to_68_points_takes_the_shared_places_and_leaves_the_lids():
+    points, visible = convert(numbered("wflw-98"), all_seen("wflw-98"), "wflw-98", "300w-68")
+    expected = [*range(0, 33, 2), *range(33, 38), *range(42, 47), *range(51, 60)]
+    expected += [60, None, None, 64, None, None, 68, None, None, 72, None, None, *range(76, 96)]
+    assert [int(x) if seen else None for x, seen in zip(points[:, 0], visible, strict=True)] == expected
+
+
+def test_conversion_back_fills_every_second_contour_point():
+    points, visible = convert(numbered("300w-68"), all_seen("300w-68"), "300w-68", "wflw-98")
+    assert visible[:33].tolist() == [i % 2 == 0 for i in range(33)]
+    assert points[:33:2, 0].tolist() == list(range(17))
+    assert points[96:].tolist() == [[38.5, 38.5], [44.5, 44.5]]  # the pupils are the means of the eyes' rings
+    assert not points[~visible].any()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("ap10k-17", "mafl-5", [1, 0, 2, None, None]),
+        ("mafl-5", "ap10k-17", [1, 0, 2, *[None] * 14]),
+        ("animalweb-9", "horse-5", [0.5, 2.5, 4, 5, 6]),
+        ("mafl-5", "animalweb-9", [None, None, None, None, 2, 3, 4, None, None]),
+        ("300w-68", "aflw-19", [17, 19, 21, 22, 24, 26, 36, 38.5, 39, 42, 44.5, 45, None, 30, None, 48, None, 54, 8]),
+        (
+            "ap10k-17",
+            "animalpose-20",
+            [0, 1, None, None, 2, None, 4, None, 6, 9, None, None, None, None, None, None, 7, 10, 13, 16],
+        ),
+    ],
+)
+def test_conversions_match_points_by_meaning(source, target, expected):
+    points, visible = convert(numbered(source), all_seen(source), source, target)
+    assert [float(x) if seen else None for x, seen in zip(points[:, 1], visible, strict=True)] == expected
+
+
+def test_a_converted_mean_is_visible_only_if_its_points_are():
+    visible = all_seen("animalweb-9")
+    visible[1] = False
+    assert convert(POINTS, visible, "animalweb-9", "mafl-5")[1].tolist() == [False, True, True, True, True]
+
+
+def test_conversion_in_stored_order_pairs_left_with_left():
+    points, _ = convert(numbered("ap10k-17"), all_seen("ap10k-17"), "ap10k-17", "mafl-5", "stored")
+    assert points[:3, 0].tolist() == [0, 1, 2]
+
+
+def test_schemes_without_a_common_place_are_not_converted():
+    for pair in (("catflw-48", "animalweb-9"), ("mafl-5", "dogflw-46"), RAW):
+        with pytest.raises(ConfigError, match="known to have a counterpart"):
+            convert(numbered(pair[0]), all_seen(pair[0]), *pair)
+
+
+def test_eye_points_are_known_by_the_side_on_which_the_viewer_sees_them():
+    assert eye_sides("animalweb-9") == ["left", "left", "right", "right", "", "", "", "", ""]
+    assert eye_sides("ap10k-17")[:3] == ["right", "left", ""]
+    assert eye_sides("ap10k-17", "stored")[:3] == ["left", "right", ""]
+    sides = eye_sides("wflw-98")
+    assert [k for k, side in enumerate(sides) if side == "left"] == [*range(60, 68), 96]
+    assert [k for k, side in enumerate(sides) if side == "right"] == [*range(68, 76), 97]
+    assert set(eye_sides("catflw-48")) == {""}

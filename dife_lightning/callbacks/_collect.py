@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from dife_lightning.data.pairs import KeypointPairs, PairBatch, pairs_of
+from dife_lightning.data.pairs import KeypointPairs, PairBatch, PairsDataModule, pairs_of
+from dife_lightning.errors import ConfigError
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.methods._base import MatcherModule
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
@@ -76,7 +77,21 @@ class TransferCollector:
 def collectors(loaders: Any, protocols: Sequence[str], pictures: int, device: torch.device) -> list[TransferCollector]:
     """Return an empty collector for each of a trainer's loaders."""
     several = loaders if isinstance(loaders, list | tuple) else [loaders]
-    return [TransferCollector(pairs_of(loader), protocols, pictures, device) for loader in several]
+    sets = [pairs_of(loader) for loader in several]
+    for pairs in sets:
+        if not set(protocols) & set(pairs.protocols):
+            raise ConfigError(
+                f"the pairs of '{pairs.name}' have {', '.join(pairs.protocols)} landmarks, not {', '.join(protocols)}; "
+                "set the protocols of the callback accordingly"
+            )
+    return [TransferCollector(pairs, protocols, pictures, device) for pairs in sets]
+
+
+def evaluation_data(trainer: L.Trainer) -> PairsDataModule | None:
+    """Return the data module of pairs: the trainer's own, or the one that a training stream carries along."""
+    module = trainer.datamodule  # type: ignore[attr-defined]
+    candidates = (module, getattr(module, "evaluation", None))
+    return next((found for found in candidates if isinstance(found, PairsDataModule)), None)
 
 
 def match_with(pl_module: L.LightningModule, options: MatchingOptions) -> None:

@@ -11,7 +11,13 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
+from dife_lightning.callbacks._collect import (
+    TransferCollector,
+    collectors,
+    evaluation_data,
+    evaluation_folder,
+    match_with,
+)
 from dife_lightning.callbacks._score_table import print_scores
 from dife_lightning.data.pairs import PairBatch
 from dife_lightning.errors import ConfigError
@@ -163,6 +169,9 @@ class KeypointTransfer(L.Callback):
         )
         write_predictions(folder / "predictions.csv", table)
         write_json(folder / "metrics.json", {"rows": rows, **self._circumstances(trainer)})
+        data = evaluation_data(trainer)
+        if data is not None:
+            data.save_lists(folder / "lists")
         if self.table:
             print_scores(rows, folder)
 
@@ -193,17 +202,20 @@ class KeypointTransfer(L.Callback):
     def _circumstances(self, trainer: L.Trainer) -> dict[str, Any]:
         """Return what a reader must know to compare the numbers with others."""
         hashes = getattr(trainer.datamodule, "list_hashes", None)  # type: ignore[attr-defined]
+        data, stored = evaluation_data(trainer), any(c.pairs.eye_order == "stored" for c in self._sets)
         return {
             "lists": hashes() if callable(hashes) else {"test": {c.pairs.name: c.pairs.list_hash for c in self._sets}},
             "switches": {
                 **asdict(self.options),
                 "error_unit": f"pixels of a crop scaled to {ERROR_SIDE} px",
                 "image_size": self._sets[0].pairs.size,
-                "eye_convention": "left is the viewer's left",
+                "eye_convention": "left as each data set stores it" if stored else "left is the viewer's left",
+                "eye_order": "stored" if stored else "viewer",
                 "schemes": sorted({scheme.name for c in self._sets for scheme in c.pairs.schemes}),
                 "pck": "share of visible points within 0.05 or 0.10 of the image side",
                 "bootstrap": {"over": "pairs", "resamples": self.resamples, "seed": self.seed},
             },
+            "data": {} if data is None else data.describe(),
             "checkpoint": trainer.ckpt_path,
             "world_size": trainer.world_size,
         }
@@ -233,6 +245,7 @@ class KeypointTransfer(L.Callback):
     def _note(self, collector: TransferCollector, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
         at = f" after {trainer.global_step} steps" if trainer.global_step else ""
         matching = self.options.similarity + (", sub-pixel" if self.options.subpixel else "")
+        matching += ", eyes in stored order" if collector.pairs.eye_order == "stored" else ""
         which = f"first pairs of list '{collector.pairs.list_name}'"
         return f"{self._method(pl_module)}{at}, {matching}, {which}; errors in px of a 70-px crop"
 

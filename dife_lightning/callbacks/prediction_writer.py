@@ -15,7 +15,7 @@ from dife_lightning.data.pairs import PairBatch
 from dife_lightning.files import atomic_write, write_json
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.metrics.keypoint_transfer import Records
-from dife_lightning.schemes import LAYOUT, get_protocol
+from dife_lightning.schemes import LAYOUT, PROTOCOLS, get_protocol
 
 COLUMNS = ("pair_id", "pair", "list", "framing", "source", "target", "landmark", "x", "y", "visible")
 #: COCO's visibility flags: 2 is visible; 1 is predicted for a point that the annotations do not show.
@@ -32,7 +32,7 @@ class PredictionWriter(L.Callback):
     Args:
         similarity: ``dot`` or ``cosine``.
         subpixel: refine below a cell.
-        protocol: landmark set to write.
+        protocol: landmark set to write; None for the 9-point one, or the 3-point one where pairs have no other.
         out_dir: where to write; the command's folder if None.
     """
 
@@ -40,12 +40,13 @@ class PredictionWriter(L.Callback):
         self,
         similarity: Similarity = "dot",
         subpixel: bool = False,
-        protocol: str = "9-point",
+        protocol: str | None = None,
         out_dir: str | None = None,
     ) -> None:
         super().__init__()
         self.options = MatchingOptions(similarity, subpixel)
-        self.protocol, self.out_dir = get_protocol(protocol), out_dir
+        self._asked, self.out_dir = None if protocol is None else get_protocol(protocol), out_dir
+        self.protocol = self._asked or get_protocol("9-point")
         self._sets: list[TransferCollector] = []
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -55,7 +56,11 @@ class PredictionWriter(L.Callback):
 
     def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start collecting anew."""
-        self._sets = collectors(trainer.predict_dataloaders, [self.protocol.name], 0, pl_module.device)
+        wanted = [self._asked.name] if self._asked else list(PROTOCOLS)
+        self._sets = collectors(trainer.predict_dataloaders, wanted, 0, pl_module.device)
+        if self._asked is None:
+            shared = [name for name in PROTOCOLS if all(name in c.pairs.protocols for c in self._sets)]
+            self.protocol = get_protocol((shared or ["3-point"])[0])
 
     def on_predict_batch_end(
         self,
@@ -101,7 +106,13 @@ class PredictionWriter(L.Callback):
                         "set": collector.pairs.name,
                     }
                 )
-        return {"info": _INFO, "images": images, "annotations": annotations, "categories": [self._category()]}
+        stored = any(c.pairs.eye_order == "stored" for c, _, _ in gathered)
+        return {
+            "info": _INFO | (_STORED if stored else {}),
+            "images": images,
+            "annotations": annotations,
+            "categories": [self._category()],
+        }
 
     def _category(self) -> dict[str, Any]:
         return {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(self.protocol.landmarks)}
@@ -126,3 +137,4 @@ _INFO = {
     "coordinates": "x, y in pixels of the image, pixel centres at integers; left is the viewer's left",
     "visibility": "2: visible in source and target annotations; 1: predicted all the same",
 }
+_STORED = {"coordinates": "x, y in pixels of the image, pixel centres at integers; left as each data set stores it"}

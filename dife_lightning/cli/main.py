@@ -22,6 +22,7 @@ VERBS = {
         "dife_lightning.cli.convert:run",
         "write a public checkpoint as safetensors, or a DIFE as its authors",
     ),
+    "data": ("dife_lightning.cli.data:run", "draw faces of a data set as they are cut out (dife data preview)"),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
     "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import lightning as L
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces import FaceItem
-from dife_lightning.schemes import get_scheme, to_layout
+from dife_lightning.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
 from dife_lightning.transforms import resize
 
 
@@ -100,6 +101,12 @@ class KeypointPairs(Dataset[PairArrays]):
         list_hash: SHA-256 of the list, recorded with the results.
         size: side in pixels to which both images are brought.
         scheme: landmark scheme of both readers (or of each: source, target).
+        eye_order: ``stored`` pairs points by number where a scheme names the face's own left (see ``schemes.py``).
+        protocols: which of the protocols that both schemes serve are to be scored; all if None.
+
+    Raises:
+        DataError: no pair.
+        ConfigError: an unknown scheme or eye order, or no protocol that both schemes serve.
     """
 
     def __init__(
@@ -114,11 +121,17 @@ class KeypointPairs(Dataset[PairArrays]):
         list_hash: str = "",
         size: int = 64,
         scheme: str | tuple[str, str] = "animalweb-9",
+        eye_order: EyeOrder = "viewer",
+        protocols: Sequence[str] | None = None,
     ) -> None:
         if not pairs:
             raise DataError(f"the {list_name} list of {pair} is empty: expected at least one pair")
         schemes = (scheme, scheme) if isinstance(scheme, str) else scheme
+        check_eye_order(eye_order)
         self.schemes = get_scheme(schemes[0]), get_scheme(schemes[1])
+        self.eye_order: EyeOrder = eye_order
+        #: Protocols that are scored: both schemes serve them.
+        self.protocols = _common_protocols(self.schemes, protocols)
         self.source, self.target, self.pairs, self.size = source, target, pairs, size
         self.pair, self.list_name, self.framing, self.list_hash = pair, list_name, framing, list_hash
         #: All items, where they have been rendered before (see data/cache.py).
@@ -128,11 +141,6 @@ class KeypointPairs(Dataset[PairArrays]):
     def name(self) -> str:
         """Name of the set: ``human+dog/long/jittered``."""
         return f"{self.pair}/{self.list_name}/{self.framing}"
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """Protocols that both schemes can serve."""
-        return tuple(name for name in self.schemes[0].maps if name in self.schemes[1].maps)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -153,7 +161,7 @@ class KeypointPairs(Dataset[PairArrays]):
 
     def _face(self, item: FaceItem, side: int) -> FaceItem:
         image, points = resize(item["image"], item["points"], self.size)
-        points, visible = to_layout(points, item["visible"], self.schemes[side])
+        points, visible = to_layout(points, item["visible"], self.schemes[side], self.eye_order)
         return FaceItem(image=image, points=points, visible=visible, name=item["name"])
 
     def collate(self, items: Sequence[tuple[int, PairArrays]]) -> PairBatch:
@@ -182,6 +190,17 @@ class KeypointPairs(Dataset[PairArrays]):
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
         )
+
+
+def _common_protocols(schemes: tuple[Scheme, Scheme], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    common = [name for name in schemes[0].maps if name in schemes[1].maps]
+    names = " and ".join(f"'{scheme.name}'" for scheme in schemes)
+    if not common:
+        raise ConfigError(f"schemes {names} serve no common protocol: their faces cannot be scored against each other")
+    for name in wanted or ():
+        if name not in common:
+            raise ConfigError(f"schemes {names} do not both serve {name}; they share {', '.join(common)}")
+    return tuple(name for name in common if wanted is None or name in wanted)
 
 
 class _Numbered(Dataset[tuple[int, PairArrays]]):
@@ -231,6 +250,13 @@ class PairsDataModule(L.LightningDataModule):
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Return ``{"val": {set name: hash}, "test": {...}}``, known without rendering or reading an image."""
         raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """Return, as plain values, what a result must say of these pairs besides their lists."""
+        return {}
+
+    def save_lists(self, folder: str | Path) -> None:
+        """Write the test lists below ``folder``, where they are not a function of the settings alone."""
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """One loader per validation set."""

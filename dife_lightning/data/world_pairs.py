@@ -110,7 +110,7 @@ class WorldPairs(PairsDataModule):
             WorldFaces(name, plan.split, count, framing=plan.framing, size=self.size, seed=seed)
             for name, count, seed in zip(species, counts, seeds, strict=True)
         )
-        names = {"pair": plan.pair, "list_name": plan.list_name, "framing": plan.framing}
+        names: dict[str, Any] = {"pair": plan.pair, "list_name": plan.list_name, "framing": plan.framing}
         return KeypointPairs(source, target, indices, **names, list_hash=plan.pair_list.hash, size=self.size)
 
     def _framing_seeds(self, split: Split) -> tuple[int, int]:

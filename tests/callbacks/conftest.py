@@ -33,9 +33,9 @@ class BlobFaces:
 class BlobPairs(PairsDataModule):
     """Two kinds of pair, jittered and plain."""
 
-    def __init__(self, batch_size=4, visible=True):
+    def __init__(self, batch_size=4, visible=True, **options):
         super().__init__(batch_size)
-        self.visible = visible
+        self.visible, self.options = visible, options
 
     def setup(self, stage):
         self.val_sets = [self._set("human+dog", "val", "jittered", 7), self._set("dog+cat", "val", "jittered", 5)]
@@ -44,9 +44,8 @@ class BlobPairs(PairsDataModule):
     def _set(self, pair, list_name, framing, count):
         source, target = (BlobFaces(name) for name in pair.split("+"))
         indices = [(i, (i * 3 + 1) % 20) for i in range(count)]
-        return KeypointPairs(
-            source, target, indices, pair=pair, list_name=list_name, framing=framing, list_hash="abc", size=32
-        )
+        fixed = {"pair": pair, "list_name": list_name, "framing": framing, "list_hash": "abc", "size": 32}
+        return KeypointPairs(source, target, indices, **fixed, **self.options)
 
     def list_hashes(self):
         return {"val": {"human+dog/val": "v"}, "test": {"human+dog/long": "abc"}}

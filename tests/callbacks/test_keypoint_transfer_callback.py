@@ -101,6 +101,57 @@ def test_results_record_both_lists_and_all_switches(trainer, blobs, offset_match
     assert result["switches"]["bootstrap"]["over"] == "pairs"
 
 
+def test_the_order_of_eyes_is_recorded(trainer, blobs, offset_matcher, tmp_path):
+    found = []
+    for order in ("viewer", "stored"):
+        callback = KeypointTransfer(pictures=0, resamples=100)
+        trainer(callback).test(offset_matcher(), datamodule=blobs(eye_order=order), verbose=False)
+        switches = json.loads((tmp_path / "metrics.json").read_text())["switches"]
+        assert switches["eye_order"] == order
+        found.append(switches["eye_convention"])
+    assert found == ["left is the viewer's left", "left as each data set stores it"]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_the_data_module_says_of_itself_and_its_lists_lie_beside_the_numbers(
+    trainer, blobs, offset_matcher, tmp_path, wrapped
+):
+    class Told(blobs):
+        def describe(self):
+            return {"crop": {"factor": 2.8}}
+
+        def save_lists(self, folder):
+            folder.mkdir()
+            (folder / "test.json").write_text("[]")
+
+    class Stream(L.LightningDataModule):
+        def __init__(self):
+            super().__init__()
+            self.evaluation = Told()
+            self.setup, self.test_dataloader = self.evaluation.setup, self.evaluation.test_dataloader
+
+    data = Stream() if wrapped else Told()
+    trainer(KeypointTransfer(pictures=0, resamples=100)).test(offset_matcher(), datamodule=data, verbose=False)
+    assert json.loads((tmp_path / "metrics.json").read_text())["data"] == {"crop": {"factor": 2.8}}
+    assert (tmp_path / "lists" / "test.json").exists()
+
+
+def test_only_the_protocols_of_the_pairs_are_reported(trainer, blobs, offset_matcher, tmp_path):
+    callback = KeypointTransfer(pictures=1, resamples=100)
+    trainer(callback).test(offset_matcher(), datamodule=blobs(protocols=["3-point"]), verbose=False)
+    rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
+    assert {row["protocol"] for row in rows} == {"3-point"}
+    runner = trainer(KeypointTransfer(val_pictures=0))
+    runner.validate(offset_matcher(), datamodule=blobs(protocols=["3-point"]), verbose=False)
+    assert float(runner.callback_metrics["val/pixel_error"]) == pytest.approx(SHIFT, rel=1e-5)
+
+
+def test_pairs_without_a_protocol_of_the_callback_are_refused(trainer, blobs, offset_matcher):
+    runner = trainer(KeypointTransfer(protocols=["9-point"]))
+    with pytest.raises(ConfigError, match="'human\\+dog/val/jittered' have 3-point landmarks, not 9-point"):
+        runner.validate(offset_matcher(), datamodule=blobs(protocols=["3-point"]), verbose=False)
+
+
 def test_matching_options_reach_the_method_without_being_hyper_parameters(trainer, blobs, offset_matcher):
     method = offset_matcher()
     trainer(KeypointTransfer(similarity="cosine", val_pictures=0)).validate(method, datamodule=blobs(), verbose=False)

@@ -7,15 +7,16 @@ import pytest
 
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
+from dife_lightning.errors import ConfigError
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.schemes import PROTOCOLS
 
 
 @pytest.fixture
 def written(trainer, blobs, offset_matcher, tmp_path):
-    def run(**options):
+    def run(pairs=None, **options):
         method = offset_matcher()
-        trainer(PredictionWriter(**options), KeypointTransfer()).predict(method, datamodule=blobs())
+        trainer(PredictionWriter(**options), KeypointTransfer()).predict(method, datamodule=blobs(**(pairs or {})))
         with open(tmp_path / "keypoints.csv", newline="") as file:
             return method, json.loads((tmp_path / "keypoints.json").read_text()), list(csv.DictReader(file))
 
@@ -54,6 +55,19 @@ def test_three_points_can_be_written_instead(written):
     _, document, rows = written(protocol="3-point")
     assert document["categories"][0]["keypoints"] == ["left_eye", "right_eye", "nose"]
     assert len(rows) == 14 * 3
+
+
+def test_three_points_are_written_where_pairs_have_no_others(written):
+    _, document, rows = written({"protocols": ["3-point"]})
+    assert document["categories"][0]["keypoints"] == ["left_eye", "right_eye", "nose"]
+    assert len(rows) == 14 * 3
+    with pytest.raises(ConfigError, match="have 3-point landmarks, not 9-point"):
+        written({"protocols": ["3-point"]}, protocol="9-point")
+
+
+def test_the_document_says_whose_left_is_meant(written):
+    assert "the viewer's left" in written()[1]["info"]["coordinates"]
+    assert "as each data set stores it" in written({"eye_order": "stored"})[1]["info"]["coordinates"]
 
 
 def test_its_own_matching_options_hold_for_predict(written):

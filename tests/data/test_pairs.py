@@ -111,6 +111,49 @@ def test_an_empty_list_and_a_foreign_loader_are_refused():
     assert pairs_of(make().loader(1)).name == "human+dog/long/jittered"
 
 
+class Animals(Faces):
+    """Faces numbered as AP-10K does."""
+
+    def __getitem__(self, index):
+        face = super().__getitem__(index)
+        return {**face, "points": np.repeat(face["points"], 2, 0)[:17], "visible": np.ones(17, bool)}
+
+
+def mixed(**options):
+    names = {"pair": "human+dog", "list_name": "long"}
+    schemes = ("animalweb-9", "ap10k-17")
+    return KeypointPairs(
+        Faces("human", "test", 9), Animals("dog", "test", 9), [(1, 2)], scheme=schemes, **names, **options
+    )
+
+
+def test_schemes_that_share_one_protocol_are_scored_on_that():
+    assert mixed().protocols == ("3-point",)
+    assert make().protocols == ("9-point", "3-point")
+    with pytest.raises(ConfigError, match="'animalweb-9' and 'ap10k-17' do not both serve 9-point; they share 3-point"):
+        mixed(protocols=["9-point"])
+
+
+def test_the_order_of_eyes_is_that_which_was_asked_for():
+    animal = Animals("dog", "test", 9)[2]["points"]
+    for options, rows in (({}, [1, 0, 2]), ({"eye_order": "stored"}, [0, 1, 2])):
+        np.testing.assert_array_equal(mixed(**options)[0].target_points[9:], animal[rows])
+    with pytest.raises(ConfigError, match="unknown eye order 'lft'"):
+        mixed(eye_order="lft")
+
+
+def test_raw_sets_cannot_be_scored():
+    with pytest.raises(ConfigError, match="'catflw-48' and 'animalweb-9' serve no common protocol"):
+        KeypointPairs(
+            Faces("a", "val", 1),
+            Faces("b", "val", 1),
+            [(0, 0)],
+            pair="cat+dog",
+            list_name="val",
+            scheme=("catflw-48", "animalweb-9"),
+        )
+
+
 class Lists(list):
     hash = ""
 

@@ -1,0 +1,204 @@
+"""``dife data preview``: faces of a data set as an evaluation cuts them out, looked at before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from dife_lightning.crops import CropOptions
+    from dife_lightning.faces import FaceDataset, FaceItem
+    from dife_lightning.schemes import EyeOrder
+
+_USAGE = """usage: dife data preview NAME ROOT [--key value ...]
+
+Draws faces of the data set NAME below the folder ROOT as they are cut out, with numbered landmarks. The eye at the
+viewer's left is orange, the one at the right is blue: if they are the other way round in faces that look at the
+camera, the scheme does not fit the files.
+
+  --out FILE        picture to write, PNG (preview.png)
+  --count N         faces to draw (24)
+  --columns N       faces in a row (6)
+  --size N          side of a face in pixels (192)
+  --seed N          another choice of faces (0)
+  --landmarks SET   3-point, 9-point or all: the points that the crop is laid around (3-point where there is one)
+  --rule RULE       landmarks, box, celeba, animalweb or whole (landmarks)
+  --factor F        side of the crop in units of the landmarks' extent or of the box's longer side
+  --shift S         part of the side by which the crop moves down (0)
+  --padding P       zero, reflect or border (zero)
+  --min-side N      faces below this side in pixels are passed over (32)
+  --eye-order O     viewer, or stored to colour eyes as the files number them (viewer)
+
+Every other --key value is an option of the data set's reader, for example --split test --species dog; lists are
+written [dog, cat]. `dife datasets` shows the names.
+
+example: dife data preview ap10k data/ap-10k --split test --species dog --out dogs.png
+"""
+#: Own options and how their text is read; defaults are in :func:`preview`.
+_OWN: dict[str, type[Any]] = {
+    **dict.fromkeys(("out", "landmarks", "rule", "padding", "eye_order"), str),
+    **dict.fromkeys(("count", "columns", "size", "seed"), int),
+    **dict.fromkeys(("factor", "shift", "min_side"), float),
+}
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Run ``dife data preview`` and return the exit code."""
+    if not args or set(args) & {"-h", "--help"}:
+        print(_USAGE, end="")
+        return 0 if args else 2
+    if args[0] != "preview":
+        raise UsageError(f"`dife {verb}` has no '{args[0]}'. {did_you_mean(args[0], ['preview'])}")
+    if len(args) < 3 or args[1].startswith("-") or args[2].startswith("-"):
+        raise UsageError("name a data set and its folder first, for example `dife data preview celeba data/celeba`.")
+    own, options = split_options(args[3:])
+    for line in preview(args[1], args[2], options, **own):
+        print(line)
+    return 0
+
+
+def split_options(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return our own options and those of the reader, from ``--key value`` and ``--key=value``.
+
+    Raises:
+        UsageError: a word that belongs to no key, a key without a value, or a value of another type.
+    """
+    own: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) < 3:
+            raise UsageError(f"expected --key value, found '{word}'; write lists as [a, b].")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key} needs a value.")
+            text = rest.pop(0)
+        name = key.replace("-", "_")
+        (own if name in _OWN else others)[name] = _value(key, text, _OWN.get(name))
+    return own, others
+
+
+def _value(key: str, text: str, kind: type[Any] | None) -> Any:
+    try:
+        return yaml.safe_load(text) if kind is None else kind(text)
+    except (ValueError, yaml.YAMLError):
+        expected = "a YAML value" if kind is None else {int: "a whole number", float: "a number"}[kind]
+        raise UsageError(f"--{key} {text}: expected {expected}.") from None
+
+
+def preview(
+    name: str,
+    root: str,
+    options: dict[str, Any],
+    *,
+    out: str = "preview.png",
+    count: int = 24,
+    columns: int = 6,
+    size: int = 192,
+    seed: int = 0,
+    landmarks: str | None = None,
+    eye_order: EyeOrder = "viewer",
+    **crop: Any,
+) -> list[str]:
+    """Draw a sheet of faces and return lines that tell what it shows; arguments as in ``dife data --help``.
+
+    Raises:
+        ConfigError: an option that makes no sense, or an unknown data set.
+        DataError: files are missing or damaged, or no face can be drawn.
+    """
+    import dife_lightning
+    from dife_lightning.crops import CropOptions
+    from dife_lightning.schemes import check_eye_order, eye_sides, get_scheme
+    from dife_lightning.viz.landmarks import landmark_sheet
+
+    if min(count, columns) < 1 or not 32 <= size <= 2048:
+        raise ConfigError(f"count {count}, columns {columns}, size {size}: expected 1 or more and a size of 32 to 2048")
+    check_eye_order(eye_order)
+    chosen = CropOptions(**crop)
+    faces = dife_lightning.load_dataset(name, root, **options)
+    scheme = get_scheme(faces.scheme)
+    landmarks = _checked_landmarks(landmarks or ("3-point" if "3-point" in scheme.maps else "all"))
+    items, passed = _crops(faces, count, size, chosen, landmarks, seed)
+    if not items:
+        raise DataError(f"none of the {len(faces)} faces of {name} can be drawn ({_reasons(passed)})")
+    rule = _rule(chosen, landmarks)
+    heading = f"{name}, {scheme.name}, {len(items)} of {len(faces)} faces; {rule}"
+    _save(out, landmark_sheet(items, eye_sides(scheme, eye_order), columns=columns, heading=heading))
+    lines = [f"wrote {out}: {len(items)} of {len(faces)} faces of {name}, scheme {scheme.name}; {rule}"]
+    if passed:
+        lines.append(f"passed over {sum(passed.values())} on the way: {_reasons(passed)}")
+    return lines + _swapped(items, faces.scheme, eye_order)
+
+
+def _checked_landmarks(landmarks: str) -> str:
+    from dife_lightning.data.cropped_faces import ALL_POINTS
+    from dife_lightning.schemes import PROTOCOLS
+
+    if landmarks not in (*PROTOCOLS, ALL_POINTS):
+        raise ConfigError(f"unknown landmarks '{landmarks}'. {did_you_mean(landmarks, (*PROTOCOLS, ALL_POINTS))}")
+    return landmarks
+
+
+def _crops(
+    faces: FaceDataset, count: int, size: int, options: CropOptions, landmarks: str, seed: int
+) -> tuple[list[FaceItem], Counter[str]]:
+    """Return the first ``count`` faces in drawing order that can be cropped, and why others before them cannot."""
+    from dife_lightning.data.cropped_faces import CroppedFaces, why_unusable
+    from dife_lightning.data.pair_draws import drawing_order
+
+    crops = CroppedFaces(faces, size, options, landmarks)
+    items: list[FaceItem] = []
+    passed: Counter[str] = Counter()
+    for index in drawing_order(faces, range(len(faces)), seed):
+        if len(items) == count:
+            break
+        reason = why_unusable(faces, index, landmarks, options)
+        if reason:
+            passed[reason] += 1
+        else:
+            items.append(crops[index])
+    return items, passed
+
+
+def _reasons(passed: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in passed.most_common())
+
+
+def _rule(options: CropOptions, landmarks: str) -> str:
+    told = options.published(landmarks)
+    factor = f" x {told['factor']:g}" if told["factor"] is not None else ""
+    around = f" ({told['landmarks']})" if told["landmarks"] else ""
+    return f"crop: {options.rule}{around}{factor}, padding {options.padding}"
+
+
+def _swapped(items: list[FaceItem], scheme: str, eye_order: EyeOrder) -> list[str]:
+    """Return a line if the left eye lies to the right of the right one in many faces."""
+    from dife_lightning.schemes import get_scheme, to_protocol
+
+    if "3-point" not in get_scheme(scheme).maps:
+        return []
+    eyes = [to_protocol(item["points"], item["visible"], scheme, "3-point", eye_order) for item in items]
+    both = [points for points, visible in eyes if visible[:2].all()]
+    count = sum(bool(points[0, 0] > points[1, 0]) for points in both)
+    hint = ": eyes are swapped, or heads are turned; look at the picture" if count else ""
+    return [f"left eye to the right of the right eye: {count} of {len(both)} faces that show both{hint}"]
+
+
+def _save(out: str, sheet: Any) -> None:
+    from PIL import Image
+
+    from dife_lightning.files import atomic_write
+
+    path = Path(out).expanduser()
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: expected a file that ends in .png")
+    with atomic_write(path) as temporary:
+        Image.fromarray(sheet).save(temporary, format="PNG")

@@ -1,0 +1,216 @@
+"""Square crops around faces: which square, the pixels in it, and where points come to lie.
+
+Errors of key-point transfer are counted in parts of the crop's side, so that the rule and its factor change every
+number; :meth:`CropOptions.published` is what a result must say of them.
+
+A square is given by its centre and side in pixels of the picture, pixel centres at integers; it may leave the picture.
+Pixels are read bilinearly, and averaged over a triangle of the right width where the crop shrinks them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
+
+Rule = Literal["landmarks", "box", "celeba", "animalweb", "whole"]
+Padding = Literal["zero", "reflect", "border"]
+
+#: Raise it when equal options come to give other pixels: prepared crops are made anew then.
+CROP_VERSION = 1
+#: Side of a ``landmarks`` crop in units of the greatest extent of the points, by landmark set. The paper states none.
+#: With these eyes and nose fill about a third of the side, and eyes to mouth about a half; ``all`` is for the whole of
+#: a data set's own points, contours included.
+FACTORS = {"3-point": 2.8, "9-point": 1.8, "all": 1.3}
+#: Size of aligned CelebA pictures, and the rows that DVE keeps of them (its columns are all).
+CELEBA_SIZE, CELEBA_ROWS = (178, 218), (30, 208)
+
+
+class CropError(DataError):
+    """A face that cannot be cropped; ``reason`` is the same for all faces of that kind."""
+
+    def __init__(self, reason: str, found: str = "") -> None:
+        super().__init__(f"no crop: {reason}{f' ({found})' if found else ''}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How faces are cut out.
+
+    Attributes:
+        rule: what the square is laid around.
+            ``landmarks``: centre = mean of the points, side = factor times their greatest extent in x or y.
+            ``box``: centre of the annotated box, side = factor times its longer side.
+            ``celeba``: DVE's crop of aligned CelebA pictures, rows 30 to 208 at full width.
+            ``animalweb``: Meta-CSKT's, the box without a margin.
+            ``whole``: the picture, padded to a square.
+        factor: see ``rule``; the default of the landmark set (``FACTORS``), or 1 for a box.
+        shift: part of the side by which the centre moves down, for more of the muzzle; ``landmarks`` and ``box`` only.
+        padding: what lies outside the picture: black, the picture mirrored at its edge, or its edge drawn out.
+        min_side: squares below this side in pixels are refused.
+    """
+
+    rule: Rule = "landmarks"
+    factor: float | None = None
+    shift: float = 0.0
+    padding: Padding = "zero"
+    min_side: float = 32.0
+
+    def __post_init__(self) -> None:
+        choices = (("rule", self.rule, get_args(Rule)), ("padding", self.padding, get_args(Padding)))
+        for name, found, known in choices:
+            if found not in known:
+                raise ConfigError(f"crop: unknown {name} '{found}'. {did_you_mean(str(found), known)}")
+        if not self.min_side > 0 or not abs(self.shift) <= 1 or not (self.factor is None or 0 < self.factor < math.inf):
+            numbers = f"factor {self.factor}, shift {self.shift}, min_side {self.min_side}"
+            raise ConfigError(f"crop: {numbers}: expected factor > 0, -1 <= shift <= 1, min_side > 0")
+        if self.rule not in ("landmarks", "box") and (self.factor is not None or self.shift):
+            raise ConfigError(f"crop: rule '{self.rule}' is fixed: leave factor and shift out, or use landmarks or box")
+
+    def side_factor(self, landmarks: str) -> float | None:
+        """Return the factor for a landmark set (a protocol, or ``all``); None where the rule has none."""
+        if self.rule not in ("landmarks", "box", "animalweb"):
+            return None
+        default = FACTORS[landmarks] if self.rule == "landmarks" else 1.0
+        return default if self.factor is None else self.factor
+
+    def published(self, landmarks: str) -> dict[str, Any]:
+        """Return what a result says of its crops, with the factor that was used."""
+        return {
+            "rule": self.rule,
+            "landmarks": landmarks if self.rule == "landmarks" else None,
+            "factor": self.side_factor(landmarks),
+            "shift": self.shift,
+            "padding": self.padding,
+            "min_side": self.min_side,
+            "resampling": "bilinear, anti-aliased",
+        }
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of a picture: its centre (x, y) and side, in pixels with pixel centres at integers."""
+
+    x: float
+    y: float
+    side: float
+
+    def to_crop(self, points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        """Carry ``points`` (..., 2) of the picture into the crop of ``size`` x ``size`` pixels."""
+        moved = (np.asarray(points, np.float64) - self._corner()) * (size / self.side) - 0.5
+        return moved.astype(np.float32)
+
+    def to_image(self, points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        """Carry ``points`` (..., 2) of the crop back into the picture."""
+        moved = (np.asarray(points, np.float64) + 0.5) * (self.side / size) + self._corner()
+        return moved.astype(np.float32)
+
+    def _corner(self) -> NDArray[np.float64]:
+        return np.array([self.x, self.y]) - self.side / 2
+
+
+def face_square(
+    points: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    image_size: tuple[int, int],
+    options: CropOptions,
+    *,
+    landmarks: str,
+    box: NDArray[np.float32] | None = None,
+) -> Square:
+    """Lay the square of one face.
+
+    Args:
+        points: (K, 2) of the landmark set that decides, pixels of the picture.
+        visible: (K,); other points are not looked at.
+        image_size: width and height of the picture.
+        options: rule and factor.
+        landmarks: name of the landmark set, for the rule's default factor.
+        box: (4,) x0, y0, x1, y1 in pixels.
+
+    Raises:
+        CropError: no visible point, all of them in one place, no box, not an aligned CelebA picture, a side below
+            ``min_side``, or a square that does not meet the picture.
+    """
+    factor = options.side_factor(landmarks) or 1.0
+    if options.rule == "landmarks":
+        square = _around_points(points[visible], factor)
+    elif options.rule in ("box", "animalweb"):
+        square = _around_box(box, factor)
+    elif options.rule == "celeba":
+        square = _celeba(image_size)
+    else:
+        width, height = image_size
+        square = Square((width - 1) / 2, (height - 1) / 2, float(max(width, height)))
+    square = Square(square.x, square.y + options.shift * square.side, square.side)
+    _check_square(square, image_size, options)
+    return square
+
+
+def _around_points(points: NDArray[np.float32], factor: float) -> Square:
+    if not len(points):
+        raise CropError("no visible point")
+    exact = points.astype(np.float64)
+    extent = float(np.ptp(exact, axis=0).max())
+    if not extent > 0:
+        raise CropError("all points in one place", f"{len(points)} at x {exact[0, 0]:g}, y {exact[0, 1]:g}")
+    x, y = exact.mean(axis=0).tolist()
+    return Square(x, y, factor * extent)
+
+
+def _around_box(box: NDArray[np.float32] | None, factor: float) -> Square:
+    if box is None:
+        raise CropError("no box in the annotation")
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return Square((x0 + x1) / 2, (y0 + y1) / 2, factor * max(x1 - x0, y1 - y0))
+
+
+def _celeba(image_size: tuple[int, int]) -> Square:
+    if tuple(image_size) != CELEBA_SIZE:
+        expected = " x ".join(str(side) for side in CELEBA_SIZE)
+        raise CropError(f"not an aligned CelebA picture of {expected} px", f"{image_size[0]} x {image_size[1]}")
+    top, bottom = CELEBA_ROWS
+    return Square((CELEBA_SIZE[0] - 1) / 2, (top + bottom - 1) / 2, float(bottom - top))
+
+
+def _check_square(square: Square, image_size: tuple[int, int], options: CropOptions) -> None:
+    if not square.side >= options.min_side:
+        raise CropError(f"smaller than {options.min_side:g} px", f"side {square.side:.1f}")
+    half = square.side / 2
+    for centre, length in zip((square.x, square.y), image_size, strict=True):
+        if centre + half <= -0.5 or centre - half >= length - 0.5:
+            raise CropError("outside the picture", f"x {square.x:g}, y {square.y:g} of {image_size}")
+
+
+def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Padding = "zero") -> NDArray[np.uint8]:
+    """Return the pixels of ``square`` in ``image`` (H, W, 3) as (size, size, 3)."""
+    # A crop's pixel looks one source pixel around itself, or as far as it shrinks.
+    reach = math.ceil(max(1.0, square.side / size)) + 1
+    patches, box = [], []
+    for centre, length in ((square.y, image.shape[0]), (square.x, image.shape[1])):
+        start = centre - square.side / 2 + 0.5  # from the picture's edge, as Pillow counts
+        first = math.floor(start) - reach
+        patches.append(_padded(np.arange(first, math.ceil(start + square.side) + reach), length, padding))
+        box.append(start - first)
+    (rows, row_inside), (columns, column_inside) = patches
+    patch = image[rows[:, None], columns[None, :]]
+    if padding == "zero":
+        patch[~(row_inside[:, None] & column_inside[None, :])] = 0
+    corners = (box[1], box[0], box[1] + square.side, box[0] + square.side)
+    return np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.BILINEAR, box=corners))
+
+
+def _padded(indices: NDArray[np.int64], length: int, padding: Padding) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return which pixel of a row of ``length`` stands at each of ``indices``, and which of them are inside."""
+    inside = (indices >= 0) & (indices < length)
+    if padding == "reflect":
+        folded = np.mod(indices, 2 * length)
+        return np.minimum(folded, 2 * length - 1 - folded), inside
+    return np.clip(indices, 0, length - 1), inside

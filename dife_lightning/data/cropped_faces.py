@@ -1,0 +1,127 @@
+"""Faces of a reader as square crops, and which of them an evaluation may use."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.crops import CropError, CropOptions, Square, crop_image, face_square
+from dife_lightning.errors import DataError
+from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
+from dife_lightning.images import read_frame
+from dife_lightning.schemes import get_protocol, to_protocol
+
+#: Landmark set of all of a scheme's own points, for those that serve no protocol.
+ALL_POINTS = "all"
+
+
+class CroppedFaces:
+    """Square crops of a reader's faces, all of one size, with the scheme's points in their pixels.
+
+    Args:
+        faces: the reader.
+        size: side of the crops in pixels.
+        options: what is cut out.
+        landmarks: the landmark set that decides where: a protocol, or ``all`` of the scheme's own points.
+
+    Raises:
+        ConfigError: unknown scheme or protocol, or a scheme that does not serve it.
+    """
+
+    def __init__(
+        self, faces: FaceDataset, size: int, options: CropOptions | None = None, landmarks: str = ALL_POINTS
+    ) -> None:
+        self.faces, self.size, self.landmarks = faces, size, landmarks
+        self.options = options or CropOptions()
+        self.scheme, self.name = faces.scheme, faces.name
+        if landmarks != ALL_POINTS:
+            count = len(faces.annotations[0].points) if len(faces) else 0
+            to_protocol(np.zeros((count, 2), np.float32), np.zeros(count, bool), faces.scheme, landmarks)
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: int) -> FaceItem:
+        """Read and crop face ``index``; a point that the crop does not show is not visible.
+
+        Raises:
+            DataError: the face cannot be cropped, or its picture cannot be read.
+        """
+        item, box = self.faces[index], annotation_of(self.faces, index).box
+        points, visible, image = item["points"], item["visible"], item["image"]
+        used = deciding_points(points, visible, self.scheme, self.landmarks)
+        try:
+            square = face_square(
+                *used, (image.shape[1], image.shape[0]), self.options, landmarks=self.landmarks, box=box
+            )
+        except CropError as error:
+            raise DataError(f"{_place(self.faces.annotations[index])}: {error}") from None
+        moved = square.to_crop(points, self.size)
+        crop = crop_image(image, square, self.size, self.options.padding)
+        return FaceItem(image=crop, points=moved, visible=visible & inside(moved, self.size), name=item["name"])
+
+
+def annotation_of(faces: FaceDataset, index: int) -> FaceAnnotation:
+    """Return an annotation in pixels of the picture as it is read, which a reader may have to turn upright first."""
+    upright = getattr(faces, "upright", None)
+    annotation: FaceAnnotation = faces.annotations[index] if upright is None else upright(index)
+    return annotation
+
+
+def deciding_points(
+    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str, landmarks: str
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the points (P, 2) and visibility (P,) of the landmark set that a crop is laid around."""
+    return (points, visible) if landmarks == ALL_POINTS else to_protocol(points, visible, scheme, landmarks)
+
+
+def inside(points: NDArray[np.float32], width: int, height: int | None = None) -> NDArray[np.bool_]:
+    """Return (K,) which of ``points`` (K, 2) lie in a picture of ``width`` x ``height`` (a square without it)."""
+    limits = np.array([width, width if height is None else height]) - 0.5
+    return np.asarray(((points >= -0.5) & (points <= limits)).all(axis=-1))
+
+
+def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOptions) -> str:
+    """Return why a face cannot stand in a pair, in words that are the same for all faces of that kind; empty if it can.
+
+    A face can if all points of the protocol ``landmarks`` are labelled and lie inside the picture and inside the crop,
+    and the crop is no smaller than allowed. With ``all``, this is asked of those points that are labelled.
+
+    Raises:
+        DataError: the picture's header cannot be read.
+    """
+    stored = faces.annotations[index]
+    missing = _first_missing(stored, faces.scheme, landmarks)
+    if missing:
+        return f"{missing} not labelled"
+    annotation = annotation_of(faces, index)
+    points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
+    size = shown_size(annotation)
+    if not inside(points[visible], *size).all():
+        return "a point outside the picture"
+    try:
+        square = face_square(points, visible, size, options, landmarks=landmarks, box=annotation.box)
+    except CropError as error:
+        return error.reason
+    return "" if _shows(square, points[visible]) else "a point outside the crop"
+
+
+def shown_size(annotation: FaceAnnotation) -> tuple[int, int]:
+    """Return width and height of a face's picture as it is read, from the file's header."""
+    width, height, orientation = read_frame(annotation.image)
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def _first_missing(annotation: FaceAnnotation, scheme: str, landmarks: str) -> str:
+    if landmarks == ALL_POINTS:
+        return ""
+    _, visible = to_protocol(annotation.points, annotation.visible, scheme, landmarks)
+    return "" if visible.all() else get_protocol(landmarks).landmarks[int(np.argmin(visible))]
+
+
+def _shows(square: Square, points: NDArray[np.float32]) -> bool:
+    return bool(inside(square.to_crop(points, 1), 1).all())
+
+
+def _place(annotation: FaceAnnotation) -> str:
+    return f"{annotation.name} ({annotation.source})" if annotation.source else annotation.name

@@ -1,0 +1,141 @@
+"""Domains of an evaluation on photographs: which data set each one is, and which of its faces can be used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dife_lightning.crops import CropOptions
+from dife_lightning.data.cropped_faces import annotation_of
+from dife_lightning.data.pair_draws import UsableFaces, usable_faces
+from dife_lightning.data.pair_lists import Split
+from dife_lightning.errors import ConfigError
+from dife_lightning.faces import FaceDataset
+from dife_lightning.schemes import EyeOrder, protocol_members
+
+
+@dataclass(frozen=True)
+class FaceDomain:
+    """Where the faces of a domain come from.
+
+    Attributes:
+        dataset: name of the data set, one of ``dife datasets``.
+        root: its folder.
+        options: of its reader, for example ``{split: test, species: dog}``.
+        val_options: those that differ for validation, for example ``{split: val}``; None to draw validation pairs from
+            the same faces, where the test lists leave some.
+        crop: how these faces are cut out; None for the options of the whole evaluation.
+    """
+
+    dataset: str
+    root: str
+    options: dict[str, Any] = field(default_factory=dict)
+    val_options: dict[str, Any] | None = None
+    crop: CropOptions | None = None
+
+
+def to_domain(name: str, given: FaceDomain | Mapping[str, Any]) -> FaceDomain:
+    """Return a domain that was given as such or as a mapping of its fields; ConfigError if it is neither."""
+    if isinstance(given, FaceDomain):
+        return given
+    try:
+        fields = dict(given)
+        if isinstance(fields.get("crop"), Mapping):
+            fields["crop"] = CropOptions(**fields["crop"])
+        return FaceDomain(**fields)
+    except TypeError as error:
+        raise ConfigError(f"domain '{name}': {error}. Give dataset and root, and options, val_options, crop.") from None
+
+
+class DomainFaces:
+    """Readers and usable faces of all domains; each is made when it is first asked for.
+
+    Args:
+        domains: by name.
+        protocol: landmarks that a usable face shows, and that a crop is laid around.
+        crop: for domains without options of their own.
+        seed: of the drawing order.
+        eye_order: of the evaluation, to find out early whether the schemes fit.
+    """
+
+    def __init__(
+        self, domains: Mapping[str, FaceDomain], protocol: str, crop: CropOptions, seed: int, eye_order: EyeOrder
+    ) -> None:
+        self.domains, self.protocol, self.seed, self.eye_order = dict(domains), protocol, seed, eye_order
+        self._crop = crop
+        self._readers: dict[tuple[str, Split], FaceDataset] = {}
+        self._usable: dict[tuple[str, Split], UsableFaces] = {}
+
+    def crop(self, name: str) -> CropOptions:
+        """Return how faces of a domain are cut out."""
+        return self.domains[name].crop or self._crop
+
+    def reader(self, name: str, split: Split) -> FaceDataset:
+        """Return the reader of a domain, for validation that of ``val_options`` where there are any.
+
+        Raises:
+            ConfigError: unknown data set or option, or a scheme that does not serve the protocol.
+            DataError: files are missing or damaged.
+        """
+        key = self._key(name, split)
+        if key not in self._readers:
+            import dife_lightning
+
+            domain = self.domains[name]
+            options = domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
+            faces: FaceDataset = dife_lightning.load_dataset(domain.dataset, domain.root, **options)
+            protocol_members(faces.scheme, self.protocol, self.eye_order)
+            self._readers[key] = faces
+        return self._readers[key]
+
+    def usable(self, name: str, split: Split) -> UsableFaces:
+        """Return the faces of a domain that pairs may hold, in drawing order; raises what ``reader`` does."""
+        key = self._key(name, split)
+        if key not in self._usable:
+            self._usable[key] = usable_faces(self.reader(name, split), self.protocol, self.crop(name), self.seed)
+        return self._usable[key]
+
+    def describe(self) -> dict[str, Any]:
+        """Return data sets, options, crops and counts of all domains; the counts of those that were read."""
+        return {name: self._describe(name) for name in self.domains}
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        domain = self.domains[name]
+        return {
+            "dataset": domain.dataset,
+            "options": domain.options,
+            "val_options": domain.val_options,
+            "crop": self.crop(name).published(self.protocol),
+            "faces": {split: self._counts(name, split) for read, split in self._readers if read == name},
+        }
+
+    def _counts(self, name: str, split: Split) -> dict[str, Any]:
+        faces, usable = self._readers[name, split], self._usable.get((name, split))
+        counts: dict[str, Any] = {
+            "faces": len(faces),
+            "annotations_hash": fingerprint(faces, range(len(faces)), pictures=False),
+        }
+        counts["reader"] = getattr(faces, "facts", {})
+        return counts if usable is None else counts | {"usable": len(usable.order), "refused": dict(usable.refused)}
+
+    def _key(self, name: str, split: Split) -> tuple[str, Split]:
+        return (name, split if self.domains[name].val_options is not None else "test")
+
+
+def fingerprint(faces: FaceDataset, indices: Iterable[int], *, pictures: bool) -> str:
+    """Return a SHA-256 over names, points and boxes; with ``pictures`` also over the files' sizes and times."""
+    digest = hashlib.sha256(faces.scheme.encode())
+    for index in indices:
+        annotation = annotation_of(faces, index) if pictures else faces.annotations[index]
+        digest.update(f"\n{annotation.name}\n".encode())
+        digest.update(np.ascontiguousarray(annotation.points, "<f4").tobytes())
+        digest.update(np.ascontiguousarray(annotation.visible, np.uint8).tobytes())
+        digest.update(b"" if annotation.box is None else np.ascontiguousarray(annotation.box, "<f4").tobytes())
+        if pictures:
+            state = annotation.image.stat()
+            digest.update(f"{state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""All lists of an evaluation on photographs: given or drawn, validation apart from test, and what to say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dife_lightning.data.face_domains import DomainFaces
+from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests
+from dife_lightning.data.pair_lists import FacePairList, Split, find_pairs, read_pair_list
+from dife_lightning.errors import DataError
+from dife_lightning.faces import FaceDataset
+
+
+def paper_count(pair: str) -> int | None:
+    """Return the paper's number of test pairs; None for a pair that it does not have."""
+    return default_count(pair) if pair in PAPER_PAIRS else None
+
+
+class FaceLists:
+    """The validation and test lists of some kinds of pair, each made when it is first asked for.
+
+    Args:
+        faces: the domains.
+        pairs: kinds of pair.
+        given: split -> kind of pair -> file, in place of drawing a list.
+        count: pairs in a drawn test list; None for the paper's numbers.
+        val_count: pairs in a drawn validation list.
+    """
+
+    def __init__(
+        self,
+        faces: DomainFaces,
+        pairs: Sequence[str],
+        given: Mapping[Split, Mapping[str, str]],
+        count: int | None,
+        val_count: int,
+    ) -> None:
+        self.faces, self.pairs, self.given = faces, list(pairs), given
+        self.count, self.val_count = count, val_count
+        self._lists: dict[Split, dict[str, FacePairList]] = {}
+
+    def of(self, split: Split) -> dict[str, FacePairList]:
+        """Return the lists of a split by kind of pair.
+
+        Raises:
+            DataError: a file of a list or of a data set is missing or wrong, no face is left, or a validation list
+                shares a picture with a test list.
+        """
+        if split not in self._lists:
+            kept = self._test_pictures() if split == "val" else frozenset()
+            lists = {pair: self._list(pair, split, kept) for pair in self.pairs}
+            if split == "val":
+                self._check_disjoint(lists)
+            self._lists[split] = lists
+        return self._lists[split]
+
+    def hashes(self, split: Split) -> dict[str, str]:
+        """Return the SHA-256 of each list of a split, by ``pair/list``.
+
+        No validation lists are no error here: a test must not fail because no face is left for them.
+        """
+        try:
+            lists = self.of(split)
+        except DataError:
+            if split == "test" or self.given["val"]:
+                raise
+            return {}
+        return {f"{pair}/{self.name(found)}": found.hash for pair, found in lists.items()}
+
+    def name(self, found: FacePairList) -> str:
+        """Return ``val``, ``given``, ``paper`` for a drawn list as long as the paper's, or ``test`` for another."""
+        if found.split == "val":
+            return "val"
+        if found.pair in self.given["test"]:
+            return "given"
+        return "paper" if len(found) == paper_count(found.pair) else "test"
+
+    def readers(self, found: FacePairList) -> tuple[FaceDataset, FaceDataset]:
+        """Return the readers of a list's source and target faces."""
+        source, target = found.pair.split("+")
+        return self.faces.reader(source, found.split), self.faces.reader(target, found.split)
+
+    def indices(self, found: FacePairList) -> list[tuple[int, int]]:
+        """Return the indices of a list's faces in its readers; DataError for a name that one of them lacks."""
+        return find_pairs(found, *self.readers(found))
+
+    def told(self, found: FacePairList) -> str:
+        """Return one line on a list: how long it is, how long the paper's is, and what it was drawn from."""
+        text = f"{found.pair}, {found.split} list: {len(found)} pairs"
+        paper = paper_count(found.pair)
+        if found.split == "test" and paper != len(found):
+            text += " (not a pair of the paper)" if paper is None else f" (the paper has {paper})"
+        if found.pair in self.given[found.split]:
+            return f"{text}, from {self.given[found.split][found.pair]}"
+        names = dict.fromkeys(found.pair.split("+"))
+        return f"{text}; " + "; ".join(f"{name}: {self.faces.usable(name, found.split).told()}" for name in names)
+
+    def _list(self, pair: str, split: Split, kept: frozenset[str]) -> FacePairList:
+        if pair in self.given[split]:
+            return read_pair_list(self.given[split][pair], pair, split)
+        source, target = pair.split("+")
+        count = self.val_count if split == "val" else self.count or default_count(pair)
+        crops = {name: self.faces.crop(name).published(self.faces.protocol) for name in (source, target)}
+        drawn = {"seed": self.faces.seed, "protocol": self.faces.protocol, "crop": crops}
+        sides = self.faces.usable(source, split), self.faces.usable(target, split)
+        return draw_pair_list(pair, split, *sides, count, drawn=drawn, without=kept)
+
+    def _test_pictures(self) -> frozenset[str]:
+        """Return the pictures that the test lists hold, and those that drawn lists of other evaluations hold."""
+        kept = self._pictures(self.of("test"))
+        drawn = {name for pair in self.pairs if pair not in self.given["test"] for name in pair.split("+")}
+        for name in drawn:
+            usable = self.faces.usable(name, "test")
+            first = usable.order[: self.count or faces_in_tests(name)]
+            kept |= {usable.image(index) for index in first}
+        return frozenset(kept)
+
+    def _pictures(self, lists: Mapping[str, FacePairList]) -> set[str]:
+        found: set[str] = set()
+        for listed in lists.values():
+            for reader, indices in zip(self.readers(listed), zip(*self.indices(listed), strict=True), strict=True):
+                found |= {str(reader.annotations[index].image) for index in indices}
+        return found
+
+    def _check_disjoint(self, val: Mapping[str, FacePairList]) -> None:
+        shared = sorted(self._pictures(val) & self._pictures(self.of("test")))
+        if shared:
+            raise DataError(
+                f"validation and test lists share {len(shared)} pictures, for example {Path(shared[0]).name}: what is "
+                "chosen on the one must not be judged on the other. Give other lists."
+            )

@@ -1,0 +1,168 @@
+"""Key-point pairs of photographed faces, for validation, test and prediction."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from dife_lightning.crops import CROP_VERSION, CropOptions
+from dife_lightning.data.cache import prepare
+from dife_lightning.data.cropped_faces import CroppedFaces
+from dife_lightning.data.face_domains import DomainFaces, FaceDomain, fingerprint, to_domain
+from dife_lightning.data.face_lists import FaceLists, paper_count
+from dife_lightning.data.pair_lists import FacePairList, Split
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule
+from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.schemes import EyeOrder, check_eye_order, get_protocol
+
+
+class FacePairs(PairsDataModule):
+    """Pairs of photographed faces, cut out around their landmarks.
+
+    Validation and test lists share no picture: test lists take the first faces in drawing order, ``count`` or as many
+    as the paper has of that domain, and validation lists keep away from the pictures of all of these, whether this
+    evaluation tests them or not. So evaluations of one seed and count choose on other pictures than any of them tests.
+
+    Args:
+        domains: name (``human``, ``dog``, ...) -> data set, folder and options of its reader.
+        pairs: kinds of pair, source domain first.
+        protocol: landmarks that are scored, that every face must show, and that crops are laid around.
+        crop: how faces are cut out; a domain may have options of its own.
+        size: side of the crops in pixels.
+        eye_order: ``viewer``, or ``stored`` to pair eyes as the data sets number them (see ``schemes.py``).
+        test_lists: kind of pair -> file, in place of drawing a list.
+        val_lists: likewise, for validation.
+        seed: of the lists that are drawn.
+        count: pairs in each test list; None for the paper's numbers.
+        val_count: pairs in each validation list, where there are so many.
+        batch_size: pairs in a batch.
+        num_workers: processes that read, crop and load.
+        cache: keep the crops in the cache folder (``DIFE_CACHE``).
+
+    Raises:
+        ConfigError: unknown names, or counts and sizes that make no sense.
+    """
+
+    def __init__(
+        self,
+        domains: dict[str, FaceDomain],
+        pairs: Sequence[str] = ("human+dog",),
+        protocol: Literal["3-point", "9-point"] = "3-point",
+        crop: CropOptions = CropOptions(),  # noqa: B008 - frozen
+        size: int = 96,
+        eye_order: EyeOrder = "viewer",
+        test_lists: dict[str, str] | None = None,
+        val_lists: dict[str, str] | None = None,
+        seed: int = 0,
+        count: int | None = None,
+        val_count: int = 50,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        cache: bool = True,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        get_protocol(protocol)
+        check_eye_order(eye_order)
+        if not pairs or val_count < 1 or size < 8 or (count is not None and count < 1):
+            found = f"pairs {list(pairs)}, val_count {val_count}, size {size}, count {count}"
+            raise ConfigError(f"{found}: expected at least one kind of pair, counts >= 1 and size >= 8")
+        given: dict[Split, dict[str, str]] = {"test": test_lists or {}, "val": val_lists or {}}
+        for name in pairs:
+            _check_pair(name, domains)
+        for name in (*given["test"], *given["val"]):
+            if name not in pairs:
+                raise ConfigError(f"a list is given for '{name}', which is not evaluated. {did_you_mean(name, pairs)}")
+        self.protocol, self.size, self.seed, self.cache = protocol, size, seed, cache
+        self.eye_order: EyeOrder = eye_order
+        known = {name: to_domain(name, domain) for name, domain in domains.items()}
+        self.faces = DomainFaces(known, protocol, crop, seed, eye_order)
+        self.lists = FaceLists(self.faces, pairs, given, count, val_count)
+
+    def prepare_data(self) -> None:
+        """Crop into the cache once, before several processes ask for the same pairs."""
+        if self.cache and self.trainer is not None and self.trainer.world_size > 1:
+            self.setup(str(getattr(self.trainer.state.fn, "value", "")))
+
+    def setup(self, stage: str) -> None:
+        """Crop (or read from the cache) the sets that ``stage`` needs, and tell of what they consist."""
+        if stage in ("fit", "validate") and not self.val_sets:
+            self.val_sets = self._sets("val")
+        if stage in ("test", "predict") and not self.test_sets:
+            self.test_sets = self._sets("test")
+
+    def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the SHA-256 of every validation and test list, by ``pair/list``; no crop is made."""
+        return {split: self.lists.hashes(split) for split in ("val", "test")}
+
+    def describe(self) -> dict[str, Any]:
+        """Return domains with their crops and face counts, and how many pairs each test list has."""
+        return {
+            "kind": type(self).__name__,
+            "protocol": self.protocol,
+            "eye_order": self.eye_order,
+            "size": self.size,
+            "seed": self.seed,
+            "domains": self.faces.describe(),
+            "test_pairs": {
+                found.pair: {"pairs": len(found), "paper": paper_count(found.pair), "hash": found.hash}
+                for found in self.lists.of("test").values()
+            },
+        }
+
+    def save_lists(self, folder: str | Path) -> None:
+        """Write the test lists below ``folder``, in the form that ``test_lists`` takes."""
+        for pair, found in self.lists.of("test").items():
+            found.write(Path(folder) / f"test_{pair}.json")
+
+    def _sets(self, split: Split) -> list[KeypointPairs]:
+        sets = []
+        for found in self.lists.of(split).values():
+            _tell(self.lists.told(found))
+            sets.append(self._prepared(found))
+        return sets
+
+    def _prepared(self, found: FacePairList) -> KeypointPairs:
+        names = found.pair.split("+")
+        readers, indices = self.lists.readers(found), self.lists.indices(found)
+        crops = [self.faces.crop(name) for name in names]
+        source, target = (
+            CroppedFaces(reader, self.size, crop, self.protocol) for reader, crop in zip(readers, crops, strict=True)
+        )
+        pairs = KeypointPairs(
+            source,
+            target,
+            indices,
+            pair=found.pair,
+            list_name=self.lists.name(found),
+            framing="plain",  # photographs are not jittered
+            list_hash=found.hash,
+            size=self.size,
+            scheme=(source.scheme, target.scheme),
+            eye_order=self.eye_order,
+            protocols=[self.protocol],
+        )
+        sides = zip(readers, zip(*indices, strict=True), strict=True)
+        state = [fingerprint(reader, chosen, pictures=True) for reader, chosen in sides]
+        options = [crop.published(self.protocol) for crop in crops]
+        maps = [dict(scheme.maps) for scheme in pairs.schemes]
+        key = ("faces", CROP_VERSION, found.hash, self.protocol, self.eye_order, self.size, *options, *maps, *state)
+        prepare(pairs, key, self.num_workers, disk=self.cache)
+        return pairs
+
+
+def _check_pair(pair: str, domains: Mapping[str, Any]) -> None:
+    parts = pair.split("+")
+    if len(parts) != 2:
+        raise ConfigError(f"pair '{pair}': expected two domains, source first, such as human+dog")
+    for name in parts:
+        if name not in domains:
+            raise ConfigError(f"pair '{pair}': no domain '{name}' is given. {did_you_mean(name, domains)}")
+
+
+@rank_zero_only
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)

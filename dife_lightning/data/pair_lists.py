@@ -1,0 +1,137 @@
+"""Lists of pairs of photographed faces: stored by name, and checked when they are read back.
+
+A list holds names, not numbers, so that it means the same faces wherever and in whatever order the data set lies.
+Lists are drawn by ``pair_draws.py``, or given.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dife_lightning.errors import DataError
+from dife_lightning.faces import FaceDataset
+from dife_lightning.files import write_json
+
+Split = Literal["val", "test"]
+
+
+@dataclass(frozen=True)
+class FacePairList:
+    """An immutable list of pairs of faces.
+
+    Attributes:
+        pair: kind of pair, source domain first: ``human+dog``.
+        split: ``val`` for choices, ``test`` for results.
+        pairs: (name of the source face, name of the target face).
+        datasets: names of the readers, source first; empty in a list that somebody wrote by hand.
+        drawn: how it was drawn (seed, protocol, crop), for the record.
+    """
+
+    pair: str
+    split: Split
+    pairs: tuple[tuple[str, str], ...]
+    datasets: tuple[str, ...] = ()
+    drawn: Mapping[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of kind, split, data sets and pairs, whatever options led to them."""
+        content = [self.pair, self.split, list(self.datasets), [list(names) for names in self.pairs]]
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def write(self, path: str | Path) -> None:
+        """Write the list as JSON, its hash included."""
+        fields = {"pair": self.pair, "split": self.split, "datasets": self.datasets, "drawn": self.drawn}
+        write_json(path, {**fields, "hash": self.hash, "pairs": self.pairs})
+
+
+def read_pair_list(path: str | Path, pair: str, split: Split) -> FacePairList:
+    """Read a list that was written here or by hand (``{"pairs": [["source", "target"], ...]}`` is enough).
+
+    Raises:
+        DataError: no such file, not of that form, of another kind or split, a face twice, or a hash that is not that
+            of its content.
+    """
+    path = Path(path).expanduser()
+    content = _read_object(path)
+    for key, expected in (("pair", pair), ("split", split)):
+        if content.get(key, expected) != expected:
+            raise DataError(f"{path} is a list of {key} '{content[key]}', expected '{expected}'. Give another file.")
+    pairs = content.get("pairs")
+    if not isinstance(pairs, list) or not pairs or not all(_is_pair(entry) for entry in pairs):
+        raise DataError(f"{path} has no 'pairs': expected a list of [source name, target name], one pair or more.")
+    _check_once(path, pair, pairs)
+    found = FacePairList(
+        pair, split, tuple((a, b) for a, b in pairs), tuple(content.get("datasets") or ()), content.get("drawn")
+    )
+    if content.get("hash", found.hash) != found.hash:
+        raise DataError(
+            f"{path} was changed after it was written: its hash is {found.hash[:12]}..., it says "
+            f"{str(content['hash'])[:12]}.... Take the file as it was, or remove 'hash' to accept the change."
+        )
+    return found
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"no pair list {path}. Check the path, or leave it out to have one drawn.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no pair list: {error}. Expected a JSON file with 'pairs'.") from None
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path} is no pair list: expected a JSON object with 'pairs', found a {type(content).__name__}."
+        )
+    return content
+
+
+def _check_once(path: Path, pair: str, pairs: list[list[str]]) -> None:
+    """Raise if a face stands in two pairs; faces of different domains may have one name."""
+    source, target = pair.split("+")
+    faces = [(domain, name) for names in pairs for domain, name in zip((source, target), names, strict=True)]
+    (domain, name), times = Counter(faces).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"{path} has {domain} face '{name}' {times} times; a face stands in a list once at most.")
+
+
+def _is_pair(entry: object) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
+
+
+def find_pairs(pairs: FacePairList, source: FaceDataset, target: FaceDataset) -> list[tuple[int, int]]:
+    """Return the indices of a list's faces in both readers.
+
+    Raises:
+        DataError: the list is about other data sets, or one of them lacks a name.
+    """
+    readers = (source, target)
+    found = tuple(reader.name for reader in readers)
+    if pairs.datasets and pairs.datasets != found:
+        raise DataError(
+            f"the {pairs.split} list of {pairs.pair} is about {' and '.join(pairs.datasets)}, the data sets are "
+            f"{' and '.join(found)}. Give the list or the data sets that belong together."
+        )
+    where = [{annotation.name: i for i, annotation in enumerate(reader.annotations)} for reader in readers]
+    for names in pairs.pairs:
+        for name, known, reader in zip(names, where, readers, strict=True):
+            if name not in known:
+                raise DataError(f"the {pairs.split} list of {pairs.pair}: {_lacking(reader, name, known)}")
+    return [(where[0][a], where[1][b]) for a, b in pairs.pairs]
+
+
+def _lacking(faces: FaceDataset, name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{faces.name} has no face '{name}' among its {len(known)}.{hint} Check options such as the split."

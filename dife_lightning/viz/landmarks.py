@@ -1,0 +1,93 @@
+"""Contact sheet of cropped faces with numbered landmarks: a swapped eye or a wrong crop is seen at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import DataError
+from dife_lightning.faces import FaceItem
+
+#: Colours (RGB) of the eye that the viewer calls left, of the right one, and of all other points.
+LEFT, RIGHT, OTHER = (255, 140, 0), (40, 130, 255), (255, 255, 255)
+_PAPER, _INK, _FAINT, _SHADOW = (255, 255, 255), (31, 36, 48), (110, 116, 130), (0, 0, 0)
+#: Height in pixels of the head of a sheet and of the line below each face; space between cells.
+HEAD, LINE, GAP = 44, 16, 6
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+Color = tuple[int, int, int]
+
+
+def landmark_sheet(
+    faces: Sequence[FaceItem], sides: Sequence[str], *, columns: int = 6, heading: str = ""
+) -> NDArray[np.uint8]:
+    """Lay faces out in rows, each with its visible points, their numbers and its name.
+
+    Args:
+        faces: square crops of one size.
+        sides: for each landmark ``left``, ``right`` or nothing: the viewer's eye that it belongs to.
+        columns: faces in a row.
+        heading: one line at the top; the colours are explained below it.
+
+    Returns:
+        (H, W, 3) uint8 RGB; the pixel at a visible point has its colour.
+
+    Raises:
+        DataError: no face.
+    """
+    if not faces:
+        raise DataError("no face to draw: a sheet of landmarks needs one or more")
+    size, columns = len(faces[0]["image"]), min(columns, len(faces))
+    rows = -(-len(faces) // columns)
+    width = max(GAP + columns * (size + GAP), 480)
+    sheet = np.full((HEAD + rows * (size + LINE + GAP), width, 3), _PAPER, np.uint8)
+    _head(sheet, heading)
+    for number, face in enumerate(faces):
+        top, left = cell_corner(number, columns, size)
+        sheet[top : top + size, left : left + size] = draw_landmarks(face, sides)
+        _write(sheet, face["name"][-max(4, size // 6) :], (left + 1, top + size + LINE - 4), _FAINT, 0.36)
+    return sheet
+
+
+def cell_corner(number: int, columns: int, size: int) -> tuple[int, int]:
+    """Return row and column of the first pixel of face ``number`` in a sheet."""
+    row, column = divmod(number, columns)
+    return HEAD + row * (size + LINE + GAP), GAP + column * (size + GAP)
+
+
+def draw_landmarks(face: FaceItem, sides: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the picture of a face with its visible points, the numbers beside them."""
+    picture = np.ascontiguousarray(face["image"]).copy()
+    shown = [(k, *np.rint(face["points"][k]).astype(int).tolist()) for k in np.flatnonzero(face["visible"]).tolist()]
+    scale = 0.42 if len(shown) <= 30 else 0.27
+    for k, x, y in shown:
+        where = (x + 4, y - 3)
+        _write(picture, str(k), where, _SHADOW, scale, thickness=3)
+        _write(picture, str(k), where, _color(sides[k]), scale)
+    for k, x, y in shown:  # after all numbers, so that none hides a point
+        cv2.circle(picture, (x, y), 3, _SHADOW, -1)
+        cv2.circle(picture, (x, y), 2, _color(sides[k]), -1)
+    return picture
+
+
+def _color(side: str) -> Color:
+    return {"left": LEFT, "right": RIGHT}.get(side, OTHER)
+
+
+def _head(sheet: NDArray[np.uint8], heading: str) -> None:
+    (length, _), _ = cv2.getTextSize(heading, _FONT, 0.45, 1)
+    _write(sheet, heading, (GAP, 16), _INK, min(0.45, 0.45 * (sheet.shape[1] - 2 * GAP) / max(length, 1)))
+    x = GAP + 4
+    for color, text in ((LEFT, "viewer's left eye"), (RIGHT, "viewer's right eye"), (OTHER, "other points")):
+        cv2.circle(sheet, (x, 31), 5, _SHADOW, -1)
+        cv2.circle(sheet, (x, 31), 4, color, -1)
+        _write(sheet, text, (x + 10, 35), _FAINT, 0.4)
+        x += 150
+
+
+def _write(image: Any, text: str, where: tuple[int, int], color: Color, scale: float, thickness: int = 1) -> None:
+    plain = text.encode("ascii", "replace").decode()  # the font has no other letters
+    cv2.putText(image, plain, where, _FONT, scale, color, thickness, cv2.LINE_AA)

@@ -1,0 +1,172 @@
+"""`dife test` and `dife predict` on photographs, from a configuration file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import lightning  # noqa: F401  (before a test captures the streams that its loggers keep)
+import numpy as np
+import pytest
+import yaml
+
+import dife_lightning
+from dife_lightning.cli.data import split_options
+from dife_lightning.cli.main import main
+from dife_lightning.crops import FACTORS, CropOptions
+from dife_lightning.data.face_pairs import FacePairs
+from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count
+from tests.fake_faces import make_faces
+from tests.tiny import dife_arguments
+
+DOMAINS = {
+    "human": {"dataset": "celeba", "root": "data/celeba", "options": {"split": "test"}},
+    "dog": {"dataset": "ap10k", "root": "data", "crop": {"rule": "box", "factor": 1.5, "padding": "reflect"}},
+}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    faces = {
+        "celeba": make_faces(tmp_path, 9, name="celeba", scheme="mafl-5"),
+        "ap10k": make_faces(tmp_path, 8, name="ap10k", scheme="ap10k-17", seed=1),
+    }
+
+    def load(name, root=None, **options):
+        assert (name, root, options) in [(d["dataset"], d["root"], d.get("options", {})) for d in DOMAINS.values()]
+        return faces[name]
+
+    monkeypatch.setattr(dife_lightning, "load_dataset", load, raising=False)
+
+    def run(**changes):
+        arguments = {"domains": DOMAINS, "pairs": ["human+dog"], "count": 4, "val_count": 2, "size": 48, **changes}
+        content = {
+            "model": {"class_path": "CopyXY"},
+            "data": {"class_path": "FacePairs", "init_args": arguments},
+            "trainer": {"accelerator": "cpu", "callbacks": [{"class_path": "KeypointTransfer"}], "logger": False},
+        }
+        (tmp_path / "faces.yaml").write_text(yaml.safe_dump(content))
+        return tmp_path
+
+    return run
+
+
+def test_a_test_records_crops_eyes_lists_and_counts(write, capsys):
+    folder = write(eye_order="stored")
+    assert main(["test", "--config", "faces.yaml", "--out", "out"]) == 0
+    result = json.loads((folder / "out" / "metrics.json").read_text())
+    (row,) = result["rows"]
+    assert (row["pair"], row["protocol"], row["framing"], row["pairs"]) == ("human+dog", "3-point", "plain", 4)
+    assert row["list_hash"] == result["lists"]["test"]["human+dog/test"]
+    assert set(result["lists"]["val"]) == {"human+dog/val"}
+    assert result["switches"]["eye_order"] == "stored"
+    assert result["switches"]["schemes"] == ["ap10k-17", "mafl-5"]
+    dog = result["data"]["domains"]["dog"]
+    assert (dog["dataset"], dog["crop"]["rule"], dog["crop"]["factor"], dog["crop"]["padding"]) == (
+        "ap10k",
+        "box",
+        1.5,
+        "reflect",
+    )
+    assert dog["faces"]["test"]["faces"] == 8
+    assert result["data"]["domains"]["human"]["crop"]["factor"] == 2.8
+    assert "human+dog, test list: 4 pairs (the paper has 100)" in capsys.readouterr().err
+    stored = json.loads((folder / "out" / "lists" / "test_human+dog.json").read_text())
+    with open(folder / "out" / "predictions.csv", newline="") as file:
+        tested = {line["pair_id"] for line in csv.DictReader(file)}
+    assert {">".join(names) for names in stored["pairs"]} == tested
+
+
+def test_the_stored_list_repeats_the_test(write):
+    folder = write()
+    errors = []
+    for out, lists in (("a", None), ("b", {"human+dog": "a/lists/test_human+dog.json"})):
+        write(test_lists=lists, seed=0 if lists is None else 5)
+        assert main(["test", "--config", "faces.yaml", "--out", out]) == 0
+        errors.append(json.loads((folder / out / "metrics.json").read_text())["rows"][0])
+    assert errors[0]["pixel_error"] == errors[1]["pixel_error"]
+    assert errors[0]["list_hash"] == errors[1]["list_hash"]
+    assert [row["list"] for row in errors] == ["test", "given"]
+
+
+def test_swapped_eyes_cost_what_the_distance_of_the_eyes_says(write):
+    """CopyXY keeps the source's places: in stored order the animal's eyes stand on the wrong sides."""
+    folder, errors = write(), {}
+    for order in ("viewer", "stored"):
+        write(eye_order=order)
+        assert main(["test", "--config", "faces.yaml", "--out", order]) == 0
+        with open(folder / order / "predictions.csv", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["landmark"] != "nose"]
+        errors[order] = np.mean([float(row["error"]) for row in rows])
+    assert errors["stored"] > errors["viewer"] + 15
+
+
+def test_predict_writes_the_three_points(write):
+    folder = write()
+    assert main(["predict", "--config", "faces.yaml", "--out", "out"]) == 0
+    document = json.loads((folder / "out" / "keypoints.json").read_text())
+    assert document["categories"][0]["keypoints"] == ["left_eye", "right_eye", "nose"]
+    assert len(document["annotations"]) == 4
+
+
+def test_a_method_is_trained_with_photographs_for_validation_and_tested_on_others(write):
+    folder = write(size=32)
+    faces = yaml.safe_load((folder / "faces.yaml").read_text())
+    dife = dife_arguments(folder)
+    stream = {"generators": dife["generators"], "layer": 3, "size": 32, "batch_size": 4, "evaluation": faces["data"]}
+    steps = {"max_steps": 2, "max_epochs": -1, "val_check_interval": 2, "check_val_every_n_epoch": None}
+    settings = {
+        "model": {"class_path": "DIFE", "init_args": dife},
+        "data": {"class_path": "StyleGAN2Stream", "init_args": stream},
+        "trainer": {**faces["trainer"], **steps, "log_every_n_steps": 1, "num_sanity_val_steps": 0, "logger": True},
+    }
+    (folder / "fit.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", "fit.yaml", "--run", "a"]) == 0
+    with open(folder / "runs" / "a" / "metrics.csv", newline="") as file:
+        logged = [row["val/human+dog/plain/3-point/pixel_error"] for row in csv.DictReader(file)]
+    assert any(logged)
+    assert (folder / "runs" / "a" / "checkpoints" / "best.ckpt").exists()
+    assert main(["test", "--ckpt_path", "runs/a"]) == 0
+    result = json.loads((folder / "runs" / "a" / "eval" / "test" / "metrics.json").read_text())
+    assert result["data"]["kind"] == "FacePairs"
+    assert (folder / "runs" / "a" / "eval" / "test" / "lists" / "test_human+dog.json").exists()
+    (folder / "only.yaml").write_text(yaml.safe_dump({"data": faces["data"]}))
+    configs = ["--config", "runs/a/resolved.yaml", "--config", "only.yaml", "--trainer.precision", "auto"]
+    assert main(["test", "--ckpt_path", "runs/a", *configs, "--out", "again"]) == 0
+    again = json.loads((folder / "again" / "metrics.json").read_text())
+    assert again["rows"] == result["rows"]
+
+
+def test_the_documented_configuration_is_understood():
+    text = (Path(__file__).parents[2] / "docs" / "photographs.md").read_text(encoding="utf-8")
+    settings = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    data = FacePairs(**settings["data"]["init_args"])
+    assert [data.faces.crop(name).rule for name in ("human", "dog")] == ["celeba", "landmarks"]
+    for number in (*FACTORS.values(), *(default_count(pair) for pair in PAPER_PAIRS)):
+        assert number == FACTORS["all"] or f" {number}" in text
+    for line in text.splitlines():
+        if line.startswith("dife data preview "):
+            own, options = split_options(line.split()[5:])
+            CropOptions(**{key: own[key] for key in own if key == "rule"})
+            assert set(options) <= {"split", "species"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pairs": ["human+cat"]}, "no domain 'cat' is given"),
+        ({"crop": {"rule": "celeba"}}, "not an aligned CelebA picture of 178 x 218 px"),
+        ({"crop": {"factor": -1}}, "factor > 0"),
+        ({"protocol": "9-point"}, "has no 9-point map"),
+        ({"test_lists": {"human+dog": "nowhere.json"}}, "no pair list nowhere.json"),
+    ],
+)
+def test_mistakes_become_one_line(write, capsys, changes, words):
+    write(**changes)
+    assert main(["test", "--config", "faces.yaml", "--out", "out"]) in (1, 2)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("error: ")
+    assert words in said[-1]
