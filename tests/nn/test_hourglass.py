@@ -1,42 +1,21 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.nn.converter import Converter
 from dife_lightning.nn.hourglass import HourglassEncoder
+from tests.nn.filled import load_filled
 
 Shared = Callable[[str], Path]
 GOLDEN = "golden/hourglass_dve_dife"
-
-
-def fill(key: str, shape: tuple[int, ...]) -> Tensor:
-    """The rule by which the reference weights follow from their names."""
-    noise = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF).standard_normal(shape)
-    if key.endswith("num_batches_tracked"):
-        return torch.tensor(0)
-    if key.endswith("running_var"):
-        value = 1 + 0.2 * np.abs(noise)
-    elif key.endswith("running_mean"):
-        value = 0.1 * noise
-    elif len(shape) >= 2:
-        value = noise / np.sqrt(np.prod(shape[1:]))
-    else:
-        value = 1 + 0.1 * noise if len(shape) == 1 and key.endswith("weight") else 0.1 * noise
-    return torch.from_numpy(np.asarray(value, dtype=np.float32))
-
-
-def load_filled(module: nn.Module, prefix: str = "") -> nn.Module:
-    module.load_state_dict({k: fill(prefix + k, tuple(v.shape)) for k, v in module.state_dict().items()})
-    return module.eval()
 
 
 def official_converter(state: dict[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -1,0 +1,50 @@
+"""ROIAlign as CSE was trained with it: the older variant, which is half a cell off, written as two matrix products.
+
+Averaging bilinear samples of a box is linear in the map and separable in x and y, so that a box is pooled by one
+matrix for its rows and one for its columns. This needs no kernel of its own, runs on any device, and its backward
+pass is deterministic.
+
+Reference: Mask R-CNN, ICCV 2017, section 3; ``aligned=False`` in torchvision and ``ROIAlign`` (not ``ROIAlignV2``) in
+detectron2's configuration.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def roi_align_legacy(features: Tensor, boxes: Tensor, size: int, scale: float, samples: int = 2) -> Tensor:
+    """Pool one box of each map to ``size`` x ``size`` cells, without the half-cell correction.
+
+    A box edge at pixel x lies at ``x * scale`` **in cells whose centres are at integers**; aligned variants subtract
+    0.5. Each bin is the mean of ``samples`` x ``samples`` bilinear samples on a regular grid. A box is at least one
+    cell wide and high. A sample within one cell outside the map takes the border's value, one beyond that is 0.
+
+    Args:
+        features: (B, C, h, w), any float dtype.
+        boxes: (B, 4), x1, y1, x2, y2 in pixels of the image.
+        size: side of the result (official: 28).
+        scale: cells per pixel (official: 1 / 4).
+        samples: samples per bin along each side (official: 2).
+
+    Returns:
+        (B, C, size, size) float32.
+    """
+    height, width = features.shape[-2:]
+    with torch.autocast(features.device.type, enabled=False):
+        x1, y1, x2, y2 = (boxes.float() * scale).unbind(-1)
+        rows = _pooling_matrix(y1, y2, height, size, samples)
+        columns = _pooling_matrix(x1, x2, width, size, samples)
+        return torch.einsum("bph,bchw,bqw->bcpq", rows, features.float(), columns)
+
+
+def _pooling_matrix(start: Tensor, end: Tensor, length: int, size: int, samples: int) -> Tensor:
+    """Weights (B, size, length) that pool ``length`` cells between ``start`` and ``end`` (B,), in cells, to bins."""
+    steps = (torch.arange(size * samples, device=start.device) + 0.5) / (size * samples)
+    position = start[:, None] + (end - start).clamp(min=1.0)[:, None] * steps
+    inside = (position >= -1) & (position <= length)
+    position = position.clamp(0, length - 1)
+    distance = (position[..., None] - torch.arange(length, device=start.device)).abs()
+    weights = (1 - distance).clamp(min=0) * inside[..., None]
+    return weights.unflatten(1, (size, samples)).mean(dim=2)
