@@ -18,6 +18,7 @@ from dife_lightning.assets import find_asset, list_assets
 from dife_lightning.checkpoints import load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import hourglass
+from dife_lightning.nn.cse import CSENetwork, is_cse
 from dife_lightning.nn.surface import SurfaceNet
 from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.unpickling import read_pickled
@@ -80,7 +81,8 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
 
     Args:
         name_or_path: a shipped name (``world/teacher``), a safetensors file of ours, a checkpoint or run of a trained
-            method that embeds (DIFE, for example), an official DIFE (with converters or a bare hourglass) or a DVE.
+            method that embeds (DIFE, for example), an official DIFE (with converters or a bare hourglass), a DVE or a
+            DensePose CSE of detectron2 (``.pkl`` or ``.pth``).
 
     Raises:
         AssetError: neither a known name nor a file.
@@ -122,8 +124,13 @@ def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
     state = hourglass.state_of(content)
     if hourglass.is_hourglass(state):
         return "hourglass", state
+    model = hourglass.state_of(content["model"]) if isinstance(content, dict) and "model" in content else state
+    if is_cse(model):
+        return "cse", model
     found = ", ".join(list(state)[:3]) or f"a {type(content).__name__} without tensors"
-    raise CheckpointError(f"{source} is no embedder of a known layout (official DIFE, DVE, or ours); found {found}.")
+    raise CheckpointError(
+        f"{source} is no embedder of a known layout (official DIFE, DVE, DensePose CSE, or ours); found {found}."
+    )
 
 
 def _trained(name_or_path: str) -> nn.Module:
@@ -153,4 +160,7 @@ def _from_safetensors(path: Path) -> nn.Module:
 
 
 #: Kinds of public checkpoints -> what builds the network from their tensors (and names the file in errors).
-PUBLIC_KINDS: dict[str, Callable[[dict[str, Tensor], Path], nn.Module]] = {"hourglass": hourglass.build}
+PUBLIC_KINDS: dict[str, Callable[[dict[str, Tensor], Path], nn.Module]] = {
+    "hourglass": hourglass.build,
+    "cse": lambda tensors, path: CSENetwork.from_tensors(tensors, source=path),
+}

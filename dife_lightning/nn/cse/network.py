@@ -82,10 +82,9 @@ class CSENetwork(nn.Module):
         """
         own = {key: value for key, value in tensors.items() if not key.startswith(IGNORED_PREFIXES)}
         architecture = read_architecture(own, source)
-        with torch.device("meta"):  # no time is spent on weights that are about to be replaced
+        with torch.device("meta"):  # no memory for what a file merely says
             network = cls(architecture, side, normalize)
-        network.to_empty(device=next(iter(own.values())).device)
-        load_state(network, own, source)
+        load_state(network, {k: v.float() if v.is_floating_point() else v for k, v in own.items()}, source)
         network._load_pixel_statistics(tensors, source)
         return network
 
@@ -94,7 +93,8 @@ class CSENetwork(nn.Module):
             found = tensors.get(name, torch.tensor(values))
             if found.numel() != 3:
                 raise CheckpointError(f"{source}: '{name}' is {tuple(found.shape)}, CSENetwork expects (3, 1, 1).")
-            self.get_buffer(name).copy_(found.reshape(3, 1, 1))
+            device = next(self.parameters()).device
+            self.register_buffer(name, found.float().reshape(3, 1, 1).to(device, copy=True), persistent=False)
 
     def forward(self, images: Tensor) -> CSEMaps:
         """Return the raw maps of whole images, whatever their size: 112 x 112 in all public checkpoints.
