@@ -11,6 +11,8 @@ DEMO ?=
 # Seeds of each training of a table, and further options, for example TABLE="--columns human+dog".
 SEEDS ?= 1
 TABLE ?=
+# mafl_ap10k or wflw_animalweb: the table on your own photographs instead of the embedded world.
+BENCHMARK ?=
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
@@ -34,7 +36,7 @@ world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resum
 	$(BIN)/python -m experiments.world
 
 reproduce-table1: $(STAMP) ## the paper's table 1 on the embedded world; SEEDS=3 for mean and spread (resumable)
-	$(BIN)/python -m experiments.table1 --seeds $(SEEDS) $(TABLE)
+	$(BIN)/python -m experiments.table1 --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABLE)
 
 bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
 	$(BIN)/python -m experiments.bench

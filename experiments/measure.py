@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from dife_lightning.cli.configs import find_config
 from dife_lightning.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ class Measure:
         title: heading of the table.
         data: class of the pairs, ``WorldPairs`` or another data module of key-point pairs.
         arguments: of that class.
+        config: configuration whose evaluation's arguments come before these.
         lists: test lists; the first has the paper's numbers of pairs, on the last claims are made (there may be one).
         protocols: landmark sets, that of the claims first.
         framings: likewise.
@@ -28,7 +32,8 @@ class Measure:
 
     title: str = "Keypoint transfer on the embedded world"
     data: str = "WorldPairs"
-    arguments: Mapping[str, Any] = field(default_factory=lambda: {"size": 64})
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    config: str | None = None
     lists: Sequence[str] = ("paper", "long")
     protocols: Sequence[str] = ("9-point", "3-point")
     framings: Sequence[str] = ("jittered", "plain")
@@ -49,7 +54,13 @@ class Measure:
         if cls is None:
             raise ConfigError(f"measure.data '{self.data}': {did_you_mean(self.data, _data_modules())}")
         lists = {"lists": list(self.lists), "framings": list(self.framings)} if self.data == "WorldPairs" else {}
-        return _built(cls, {**self.arguments, **lists, "pairs": list(pairs), "count": count})
+        return _built(cls, {**self._configured(), **self.arguments, **lists, "pairs": list(pairs), "count": count})
+
+    def _configured(self) -> dict[str, Any]:
+        if self.config is None:
+            return {}
+        content = yaml.safe_load(find_config(self.config).read_text(encoding="utf-8"))
+        return dict(content["data"]["init_args"]["evaluation"]["init_args"])
 
     def prepared(self, pairs: Sequence[str], count: int | None) -> PairsDataModule:
         """Return the test pairs, made (by two processes where there are two processors) or read from the cache."""
@@ -66,9 +77,10 @@ def processors() -> int:
 
 
 def _data_modules() -> dict[str, type[PairsDataModule]]:
+    from dife_lightning.data.face_pairs import FacePairs
     from dife_lightning.data.world_pairs import WorldPairs
 
-    return {cls.__name__: cls for cls in (WorldPairs,)}
+    return {cls.__name__: cls for cls in (WorldPairs, FacePairs)}
 
 
 def _built(cls: type[Any], arguments: Mapping[str, Any]) -> Any:

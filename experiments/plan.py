@@ -32,14 +32,14 @@ class TableRow:
         name: of the method in the results.
         test: class of a method that needs no training.
         arguments: of that class.
-        fit: configuration of a training; ``{model}`` stands for the column's model.
+        fit: configuration of a training, or several; ``{model}`` stands for the column's model.
         control: the row whose warm-up is trained on in equal time.
     """
 
     name: str
     test: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    fit: str | None = None
+    fit: str | list[str] | None = None
     control: str | None = None
 
     @property
@@ -50,12 +50,13 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole table; ``paper`` maps row, protocol and column to the paper's figure."""
+    """A whole table; ``paper`` maps row, protocol and column to the paper's figure, ``trainer`` is a preset."""
 
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     paper: dict[str, dict[str, dict[str, float]]]
     measure: Measure = field(default_factory=Measure)
+    trainer: str = "trainer/cpu"
 
     def only(self, columns: Sequence[str] | None, rows: Sequence[str] | None) -> Plan:
         """Return the plan of some columns and rows; a control brings the row that it starts from.
@@ -71,6 +72,7 @@ class Plan:
             tuple(r for r in self.rows if r.name in names),
             self.paper,
             self.measure,
+            self.trainer,
         )
 
     def row(self, name: str) -> TableRow:
@@ -113,7 +115,7 @@ def read_plan(path: str | Path) -> Plan:
         measure = Measure(**content.get("measure", {}))
     except TypeError as error:
         raise ConfigError(f"{path}, measure: {error}") from None
-    return Plan(columns, rows, content.get("paper", {}), measure)
+    return Plan(columns, rows, content.get("paper", {}), measure, content.get("trainer", "trainer/cpu"))
 
 
 def _chosen(what: str, wanted: Sequence[str] | None, known: Sequence[str]) -> set[str]:

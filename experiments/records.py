@@ -10,23 +10,20 @@ import numpy as np
 
 from dife_lightning.cli.runs import ENVIRONMENT
 from dife_lightning.files import write_json
-from dife_lightning.metrics.predictions import read_predictions
+from experiments.measure import Measure
 from experiments.runs import Run
+from experiments.table_rows import read_tables
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
 
 
-#: List, framing and protocol.
-Claim = tuple[str, str, str]
-
-
-def write_records(table: dict[str, Any], claim: Claim, folder: Path, name: str) -> None:
+def write_records(table: dict[str, Any], measure: Measure, folder: Path, name: str) -> None:
     """Write ``<folder>/<name>.json`` and ``<folder>/runs/*.json``; each row's ``run`` then names those files."""
     links: dict[str, str] = {}
     for rows in (table["rows"], table["paper_rows"]):
         for path in (path for row in rows for path in row["run"]):
             if path not in links:
-                links[path] = _write_run(Path(path), claim, folder)
+                links[path] = _write_run(Path(path), measure, folder)
     linked = {
         kind: [row | {"run": [links[path] for path in row["run"]]} for row in table[kind]]
         for kind in ("rows", "paper_rows")
@@ -34,13 +31,13 @@ def write_records(table: dict[str, Any], claim: Claim, folder: Path, name: str) 
     write_json(folder / f"{name}.json", table | linked)
 
 
-def _write_run(tested: Path, claim: Claim, folder: Path) -> str:
+def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
     """Write what a test and the training before it were; returns the file's place below ``folder``."""
     home = tested.parent.parent
     run = Run(home.parent, home.name)
     metrics = json.loads((tested / "metrics.json").read_text(encoding="utf-8"))
     content: dict[str, Any] = {"name": run.name, "test": metrics, "cell": _json(tested / "cell.json")}
-    content["errors"] = claim_errors(tested / "predictions.csv", claim)
+    content["errors"] = claim_errors(tested, measure)
     if (run.folder / ENVIRONMENT).is_file():
         content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
         content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
@@ -50,14 +47,14 @@ def _write_run(tested: Path, claim: Claim, folder: Path) -> str:
     return place
 
 
-def claim_errors(predictions: Path, claim: Claim) -> dict[str, dict[str, str]]:
+def claim_errors(tested: Path, measure: Measure) -> dict[str, dict[str, str]]:
     """Return each pair's summed error in px and its number of points, in the list's order, for the sets of the claims.
 
     Means, intervals and paired differences follow from these. They are strings of numbers, to keep the files small.
     """
     found = {}
-    for (pair, name, framing, protocol), table in read_predictions(predictions).items():
-        if (name, framing, protocol) == claim:
+    for (pair, name, framing, protocol), table in read_tables(tested, measure).items():
+        if (name, framing, protocol) == measure.claim:
             sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
             counts = table.visible.sum(axis=1)
             found[pair] = {"sums": " ".join(f"{v:.2f}" for v in sums), "points": " ".join(map(str, counts))}

@@ -86,10 +86,14 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def fit_words(config: str, run: Run, seed: int, extra: Sequence[str] = (), trainer: str = "trainer/cpu") -> list[str]:
-    """Return the words of `dife fit` for both stages of DIFE."""
+def fit_words(
+    config: str | Sequence[str], run: Run, seed: int, extra: Sequence[str] = (), trainer: str = "trainer/cpu"
+) -> list[str]:
+    """Return the words of `dife fit` for both stages of DIFE, with one configuration or several."""
     seeds = [f"--{key}={seed}" for key in ("seed_everything", "model.init_args.seed", "data.init_args.seed")]
-    return ["fit", "--config", config, "--config", trainer, *_place(run), *seeds, *extra]
+    configs = [config] if isinstance(config, str) else list(config)
+    given = [word for name in (*configs, trainer) for word in ("--config", name)]
+    return ["fit", *given, *_place(run), *seeds, *extra]
 
 
 def resume_words(run: Run) -> list[str]:

@@ -42,13 +42,18 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=int, default=1, help="seeds 0, 1, ... of each training (%(default)s)")
     add("--columns", type=_names, help="columns to build, with commas; all by default")
     add("--rows", type=_names, help="rows to build, with commas; all by default")
-    add("--plan", type=Path, default=PLAN, help="what the table consists of")
-    add("--runs_root", type=Path, default=Path("runs/table1"), help="folder of the runs (%(default)s)")
-    add("--out", type=Path, default=Path("results/table1"), help="folder of the table (%(default)s)")
-    add("--trainer", default="trainer/cpu", help="trainer preset (%(default)s)")
+    add("--benchmark", help="mafl_ap10k or wflw_animalweb: on your own photographs (docs/real_data.md)")
+    add("--plan", type=Path, help="what the table consists of; experiments/table1.yaml, or that of the benchmark")
+    add("--runs_root", type=Path, help="folder of the runs (runs/table1, with the benchmark's name)")
+    add("--out", type=Path, help="folder of the table (results/table1, with the benchmark's name)")
+    add("--trainer", help="trainer preset; the plan's")
     add("--record", type=Path, help="also write the table and a small file per run here, to be committed")
     add("--count", type=int, help="test pairs in each list instead of its own number; to try things out")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    name = f"table1_{options.benchmark}" if options.benchmark else "table1"
+    options.plan = options.plan or PLAN.with_name(f"{name}.yaml")
+    options.runs_root, options.out = options.runs_root or Path("runs") / name, options.out or Path("results") / name
+    return options
 
 
 def _names(text: str) -> list[str]:
@@ -61,7 +66,8 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     from experiments.table_rows import assemble
 
     start = time.perf_counter()
-    plan = read_plan(options.plan).only(options.columns, options.rows)
+    plan = _read(options)
+    options.trainer = options.trainer or plan.trainer
     for model in plan.models():
         for seed in range(options.seeds):
             for row in sorted((row for row in plan.rows if row.trained), key=lambda row: row.control is not None):
@@ -73,9 +79,16 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     if options.record is not None:
         from experiments.records import write_records
 
-        write_records(table, plan.measure.claim, options.record, options.out.name)
+        write_records(table, plan.measure, options.record, options.out.name)
     print(f"\n{options.out}/table.json, .md, .csv, .png; {table['seconds'] / 60:.1f} minutes")
     return table
+
+
+def _read(options: argparse.Namespace) -> Plan:
+    if not options.plan.is_file():
+        known = sorted(p.stem.removeprefix("table1_") for p in PLAN.parent.glob("table1_*.yaml"))
+        raise ConfigError(f"no plan {options.plan}; benchmarks: {', '.join(known)}")
+    return read_plan(options.plan).only(options.columns, options.rows)
 
 
 # Training
@@ -104,7 +117,8 @@ def training_of(row: TableRow, model: str, seed: int, plan: Plan, options: argpa
     """Return the run of a row, model and seed, what decides it, and the words of its command."""
     run = run_of(row, model, seed, options)
     if row.fit is not None:
-        words = runs.fit_words(row.fit.format(model=model), run, seed, trainer=options.trainer)
+        configs = [name.format(model=model) for name in ([row.fit] if isinstance(row.fit, str) else row.fit)]
+        words = runs.fit_words(configs, run, seed, trainer=options.trainer)
         settings = resolved_settings(words)
         return Training(run, training_key(settings, versions_of(settings["model"]["class_path"])), words)
     source = run_of(plan.row(str(row.control)), model, seed, options)

@@ -40,7 +40,7 @@ def assemble(plan: Plan, folders: Folders) -> dict[str, Any]:
         DataError: a cell has no test.
     """
     measure = plan.measure
-    tables = {key: read_predictions(folder / "predictions.csv") for key, folder in folders.items()}
+    tables = {key: read_tables(folder, measure) for key, folder in folders.items()}
     found = {
         name: [
             cell(plan, column, row.name, folders, tables, name, protocol, framing)
@@ -68,6 +68,14 @@ def assemble(plan: Plan, folders: Folders) -> dict[str, Any]:
         "columns": {column.name: {"model": column.model, "pairs": list(column.pairs)} for column in plan.columns},
         **{key: facts[key] for key in ("commit", "dirty", "versions", "machine", "time")},
     }
+
+
+def read_tables(folder: Path, measure: Measure) -> _Tables:
+    """Read the predictions of a test; where there is one list, it goes by the measure's name whatever it is called."""
+    found = read_predictions(folder / "predictions.csv")
+    if len(measure.lists) > 1:
+        return found
+    return {(pair, measure.lists[0], framing, protocol): t for (pair, _, framing, protocol), t in found.items()}
 
 
 def cell(

@@ -48,7 +48,7 @@ class FaceLists:
                 shares a picture with a test list.
         """
         if split not in self._lists:
-            kept = self._test_pictures() if split == "val" else frozenset()
+            kept = self.test_pictures() if split == "val" else frozenset()
             lists = {pair: self._list(pair, split, kept) for pair in self.pairs}
             if split == "val":
                 self._check_disjoint(lists)
@@ -106,7 +106,7 @@ class FaceLists:
         sides = self.faces.usable(source, split), self.faces.usable(target, split)
         return draw_pair_list(pair, split, *sides, count, drawn=drawn, without=kept)
 
-    def _test_pictures(self) -> frozenset[str]:
+    def test_pictures(self) -> frozenset[str]:
         """Return the pictures that the test lists hold, and those that drawn lists of other evaluations hold."""
         kept = self._pictures(self.of("test"))
         drawn = {name for pair in self.pairs if pair not in self.given["test"] for name in pair.split("+")}

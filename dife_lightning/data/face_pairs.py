@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 
 from dife_lightning.crops import CROP_VERSION, CropOptions
 from dife_lightning.data.cache import prepare
@@ -16,8 +18,11 @@ from dife_lightning.data.face_domains import DomainFaces, FaceDomain, fingerprin
 from dife_lightning.data.face_lists import FaceLists, paper_count
 from dife_lightning.data.pair_lists import FacePairList, Split
 from dife_lightning.data.pairs import KeypointPairs, PairsDataModule
-from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.schemes import EyeOrder, check_eye_order, get_protocol
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
+
+#: Faces behind a mean shape.
+MEAN_FACES = 200
 
 
 class FacePairs(PairsDataModule):
@@ -112,6 +117,28 @@ class FacePairs(PairsDataModule):
                 for found in self.lists.of("test").values()
             },
         }
+
+    def mean_points(self, domain: str) -> NDArray[np.float32]:
+        """Return the mean landmarks (P, 2) of a domain's crops, in ``LAYOUT``, pixels of the crops.
+
+        The mean is that of up to 200 faces that may stand in validation lists; no picture of a test list is among them.
+
+        Raises:
+            DataError: no face is left apart from the test lists; ``val_options`` names another split.
+        """
+        usable = self.faces.usable(domain, "val")
+        kept = self.lists.test_pictures()
+        chosen = [index for index in usable.order if usable.image(index) not in kept][:MEAN_FACES]
+        if not chosen:
+            raise DataError(
+                f"domain '{domain}': no face is left for a mean shape apart from the test lists; give val_options"
+            )
+        crops = CroppedFaces(usable.faces, self.size, self.faces.crop(domain), self.protocol)
+        items = [crops[index] for index in chosen]
+        layouts = [to_layout(item["points"], item["visible"], crops.scheme, self.eye_order) for item in items]
+        points, visible = (np.stack(part) for part in zip(*layouts, strict=True))
+        weights = visible[..., None].astype(np.float64)
+        return ((points * weights).sum(axis=0) / weights.sum(axis=0).clip(min=1)).astype(np.float32)
 
     def save_lists(self, folder: str | Path) -> None:
         """Write the test lists below ``folder``, in the form that ``test_lists`` takes."""

@@ -19,16 +19,30 @@ METHOD = "MeanShape"
 
 
 class MeanShape(FloorModule):
-    """Mean **train** landmarks of the target species under the framing of the pairs; it never looks at an image.
+    """Mean landmarks of the target species under the framing of the pairs; it never looks at a test image.
 
-    Only for the embedded world, whose train split gives the mean of any species, also of one never trained on.
+    On the embedded world it is the mean of the **train** split, which has any species, also one never trained on. On
+    photographs it is the mean that the data module gives (``mean_points``), of faces apart from the test lists.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shapes: dict[str, np.ndarray] = {}
 
     def transfer_batch(self, batch: PairBatch) -> Tensor:
         """Return the same (P, 2) points for each of the B pairs."""
-        shape = _mean_layout(batch.species[1], batch.framing, batch.target_image.shape[-1])
-        points = torch.from_numpy(shape).to(batch.target_image.device)
+        points = torch.from_numpy(self._shape(batch)).to(batch.target_image.device)
         return points.expand(len(batch), -1, -1).clone()
+
+    def _shape(self, batch: PairBatch) -> np.ndarray:
+        data = getattr(self._trainer, "datamodule", None)
+        mean_points = getattr(getattr(data, "evaluation", data), "mean_points", None)
+        if mean_points is None:
+            return _mean_layout(batch.species[1], batch.framing, batch.target_image.shape[-1])
+        domain = batch.species[1]
+        if domain not in self._shapes:
+            self._shapes[domain] = mean_points(domain)
+        return self._shapes[domain]
 
 
 @cache

@@ -23,7 +23,10 @@ COUNTS = {
 }  # fmt: skip
 WFLW_ATTRIBUTES = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
 #: Some of AP-10K's categories, under their ids.
-AP10K_SPECIES = {"antelope": 1, "dog": 8, "fox": 9, "cat": 24, "jaguar": 26, "lion": 29}
+AP10K_SPECIES = {
+    "antelope": 1, "dog": 8, "fox": 9, "wolf": 10, "cat": 24, "cheetah": 25, "jaguar": 26, "leopard": 28, "lion": 29,
+    "tiger": 32,
+}  # fmt: skip
 AP10K_POINTS = [
     "left_eye", "right_eye", "nose", "neck", "root_of_tail", "left_shoulder", "left_elbow", "left_front_paw",
     "right_shoulder", "right_elbow", "right_front_paw", "left_hip", "left_knee", "left_back_paw", "right_hip",
