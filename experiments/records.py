@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from dife_lightning.cli.runs import ENVIRONMENT
-from dife_lightning.files import write_json
+from dife_lightning.files import atomic_write, write_json
 from experiments.measure import Measure
 from experiments.runs import Run
+from experiments.table_output import markdown
 from experiments.table_rows import read_tables
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
 
 
 def write_records(table: dict[str, Any], measure: Measure, folder: Path, name: str) -> None:
-    """Write ``<folder>/<name>.json`` and ``<folder>/runs/*.json``; each row's ``run`` then names those files."""
+    """Write ``<folder>/<name>.json``, ``.md`` and ``<folder>/runs/*.json``; each row's ``run`` names one of those."""
     links: dict[str, str] = {}
     for rows in (table["rows"], table["paper_rows"]):
         for path in (path for row in rows for path in row["run"]):
@@ -29,6 +30,8 @@ def write_records(table: dict[str, Any], measure: Measure, folder: Path, name: s
         for kind in ("rows", "paper_rows")
     }
     write_json(folder / f"{name}.json", table | linked)
+    with atomic_write(folder / f"{name}.md") as temporary:
+        temporary.write_text(markdown(table, measure), encoding="utf-8")
 
 
 def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
