@@ -9,16 +9,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from dife_lightning.cli.errors import UsageError, one_line
+from dife_lightning.cli.findings import Finding, Level
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DifeError
 
-Level = Literal["ok", "warning", "error"]
 Settings = Mapping[str, Any]
 
 _USAGE = """usage: dife doctor CONFIG [CONFIG ...] [--key value ...]
@@ -29,14 +29,6 @@ memory. Says per finding what to type; the exit code is 1 if something stands in
   --no-steps   do not train the few steps that time and memory are estimated from
 """
 _MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
-
-
-class Finding(NamedTuple):
-    """One line: how bad it is, what it is about, and what was found (and what to type)."""
-
-    level: Level
-    about: str
-    text: str
 
 
 Check = Callable[[Settings], Iterator[Finding]]
@@ -100,25 +92,21 @@ def _blocked(findings: Iterable[Finding]) -> bool:
 
 
 def check_assets(settings: Settings) -> Iterator[Finding]:
-    """Find every generator and teacher by name, with its hash, or as a file."""
-    from dife_lightning.assets import list_assets
-    from dife_lightning.generators import find_generator
+    """Find every generator and teacher by name, with its hash, or say where to get it."""
+    from dife_lightning.cli.doctor_assets import GENERATOR, TEACHER, look_at_weights
 
     model, data = _arguments(settings, "model"), _arguments(settings, "data")
-    names: dict[str, None] = dict.fromkeys(_generators(model).values())
-    names |= dict.fromkeys(_generators(data).values())
-    for key in ("teacher", "init_from"):
-        if isinstance(model.get(key), str):
-            names[model[key]] = None
-    for name in names:
-        path = find_generator(name)
-        what = f"sha256 {list_assets()[name]['sha256'][:12]} as recorded" if name in list_assets() else "a file"
-        yield Finding("ok", "assets", f"{name}: {path.name}, {path.stat().st_size / 1e6:.1f} MB, {what}")
+    given = list(_generators(model).values())
+    for name in sorted({name for name in given if given.count(name) > 1}):
+        yield Finding("error", "assets", f"{name} is the generator of two domains; each domain needs its own")
+    names = dict.fromkeys((*_generators(model).values(), *_generators(data).values()), GENERATOR)
+    names |= {model[key]: TEACHER for key in ("teacher", "init_from") if isinstance(model.get(key), str)}
+    yield from look_at_weights(names)
 
 
 def check_domains(settings: Settings) -> Iterator[Finding]:
     """See that domains, generators, tapped layer, channels and sizes fit each other."""
-    from dife_lightning.generators import load_generator
+    from dife_lightning.generators import find_generator, load_generator
 
     model, data = _arguments(settings, "model"), _arguments(settings, "data")
     domains, layer = model.get("domains"), model.get("layer")
@@ -129,6 +117,10 @@ def check_domains(settings: Settings) -> Iterator[Finding]:
         if name is None:
             yield Finding("error", "domains", f"'{domain}' has no generator; add model.init_args.generators.{domain}")
             continue
+        try:
+            find_generator(name)
+        except DifeError:
+            continue  # it is among the assets
         generator = load_generator(name)
         try:
             found, side = generator.layer_shape(int(layer))
@@ -180,7 +172,11 @@ def check_data(settings: Settings) -> Iterator[Finding]:
         for level, text in advice(check_folder(data["folder"], int(data.get("size", 64)))):
             yield Finding(level, "data", text)  # type: ignore[arg-type]
     evaluation = data.get("evaluation")
-    if isinstance(evaluation, Mapping):
+    if isinstance(evaluation, Mapping) and "domains" in (evaluation.get("init_args") or {}):
+        from dife_lightning.cli.doctor_assets import look_at_faces
+
+        yield from look_at_faces(evaluation["init_args"])
+    elif isinstance(evaluation, Mapping):
         pairs = evaluation.get("init_args", {}).get("pairs", [])
         count = evaluation.get("init_args", {}).get("val_count", "?")
         yield Finding("ok", "data", f"validation: {count} pairs of each of {', '.join(pairs)}")

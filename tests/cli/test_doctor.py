@@ -14,6 +14,7 @@ from PIL import Image
 from dife_lightning import assets, generators
 from dife_lightning.cli import doctor
 from dife_lightning.cli.main import main
+from tests.datasets.layouts import draw_face, write_animalweb
 from tests.experiments.tiny_config import write_config
 
 Diagnose = Callable[..., tuple[int, str]]
@@ -133,3 +134,48 @@ def test_without_a_configuration_the_usage_is_shown(capsys):
     assert main(["doctor"]) == 2
     assert "usage: dife doctor CONFIG" in capsys.readouterr().out
     assert main(["doctor", "--help"]) == 0
+
+
+def test_one_network_for_two_species_is_found(diagnose, config):
+    dog = yaml.safe_load(config.read_text())["model"]["init_args"]["generators"]["dog"]
+    code, text = diagnose(config, *(f"--{part}.init_args.generators.human={dog}" for part in ("model", "data")))
+    assert code == 1
+    assert "is the generator of two domains; each domain needs its own" in text
+    copied = Path(dog).with_name("copy.safetensors")
+    copied.write_bytes(Path(dog).read_bytes())
+    code, text = diagnose(config, *(f"--{part}.init_args.generators.human={copied}" for part in ("model", "data")))
+    assert code == 1
+    assert "are the same network; each domain needs its own" in text
+
+
+def faces_config(folder: Path, config: Path) -> Path:
+    """The configuration with photographs for its evaluation, and their names in a file of paths."""
+    write_animalweb(folder / "faces", [draw_face("animalweb-9", seed) for seed in range(6)])
+    (folder / "paths.yaml").write_text("mine: faces\n")
+    domain = {"dataset": "animalweb", "root": "own/mine"}
+    evaluation = {"domains": {"human": domain, "dog": domain}, "pairs": ["human+dog"], "protocol": "9-point"}
+    evaluation["count"] = 2
+    content = yaml.safe_load(config.read_text())
+    content["data"]["init_args"]["evaluation"] = {"class_path": "FacePairs", "init_args": evaluation}
+    (folder / "faces.yaml").write_text(yaml.safe_dump(content))
+    return folder / "faces.yaml"
+
+
+def test_photographs_are_counted_and_opened(diagnose, config, tmp_path):
+    faces = faces_config(tmp_path, config)
+    code, text = diagnose(faces)
+    assert code == 0, text
+    assert "✓ data: dog, test: 6 faces of animalweb, 6 usable" in text
+    (tmp_path / "faces/koala_3.jpg").write_bytes(b"no picture")
+    code, text = diagnose(faces)
+    assert code == 1
+    assert re.search(r"✗ data: human: .*koala_3", text)
+
+
+def test_what_is_missing_comes_with_where_to_get_it(diagnose, config, tmp_path):
+    faces = faces_config(tmp_path, config)
+    (tmp_path / "paths.yaml").write_text("other: faces\n")
+    code, text = diagnose(faces, "--model.init_args.teacher", "own/cse")
+    assert code == 1
+    assert re.search(r"✗ assets: no entry for 'own/cse'; add a line `cse: PATH` .* Get it from detectron2", text)
+    assert re.search(r"✗ data: human: no entry for 'own/mine'; .* Get it from the AnimalWeb authors .*terms", text)
