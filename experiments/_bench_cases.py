@@ -17,6 +17,7 @@ from dife_lightning.nn.converter import Converter
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.randomness import uniform
+from dife_lightning.world.pairs import PAPER_COUNTS
 from experiments._bench_measure import (
     ALWAYS_FREE,
     EXPLORATION_STEPS,
@@ -146,6 +147,30 @@ def evaluation_case(setting: Setting) -> list[Record]:
     return [record("evaluation", setting, seconds, repeats, pairs, what="pairs/s")]
 
 
+def lists_case(setting: Setting) -> list[Record]:
+    """Time the transfer of 3 points of the pairs of the paper's four lists at 96 px: ours, and point by point."""
+    pairs, side = (4, 12) if setting.small else (sum(PAPER_COUNTS.values()), 96)
+    source, target = setting.normal(2, pairs, 16, side, side)
+    points = uniform((pairs, 3, 2), 0, "bench").to(setting.device) * (side - 1)
+    records = []
+    for suffix, function in (("plain", plain_transfer), ("ours", transfer)):
+        with torch.no_grad(), setting.autocast():
+            seconds, repeats = timed(lambda function=function: function(source, target, points), setting)  # type: ignore[misc]
+        records.append(record(f"lists-{suffix}", setting, seconds, repeats, pairs, what="pairs/s"))
+    return records
+
+
+def plain_transfer(source: Tensor, target: Tensor, points: Tensor) -> Tensor:
+    """Transfer one point after the other, as the public evaluation scripts do."""
+    found = torch.empty_like(points)
+    side = source.shape[-1]
+    for i, several in enumerate(points):
+        for k, (x, y) in enumerate(several.round().long().tolist()):
+            best = int((source[i, :, y, x, None, None] * target[i]).sum(0).argmax())
+            found[i, k] = points.new_tensor([best % side, best // side])
+    return found
+
+
 Case = Callable[[Setting], list[Record]]
 
 
@@ -158,7 +183,7 @@ def _cases() -> dict[str, Case]:
     cases["encoder-forward"] = functools.partial(encoder_case, step=False)
     cases["encoder-step"] = functools.partial(encoder_case, step=True)
     cases |= {f"matching-{side}": functools.partial(matching_case, side=side) for side in (48, 96)}
-    cases["evaluation"] = evaluation_case
+    cases |= {"evaluation": evaluation_case, "lists": lists_case}
     cases |= {f"step-{stage}": functools.partial(step_case, stage=stage) for stage in ("warmup", "matching")}
     return cases
 
