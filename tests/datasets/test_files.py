@@ -21,6 +21,7 @@ from dife_lightning.faces import FaceAnnotation
 from tests.datasets.layouts import draw_face, save_picture, write_animalweb, write_wflw
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on a machine with one core
 def test_two_workers_hand_out_the_same_items(tmp_path):
     write_wflw(tmp_path, [draw_face("wflw-98", seed) for seed in range(3)])
     dataset = load_dataset("wflw", tmp_path)

@@ -44,7 +44,7 @@ def find(result: dict[str, Any], name: str, precision: str = "32-true") -> dict[
 
 
 def test_every_case_has_its_records_in_each_precision(result: dict[str, Any]) -> None:
-    split = [f"{c}{s}" for c in CASES for s in (("-plain", "-ours") if c.startswith("matching") else ("",))]
+    split = [f"{c}{s}" for c in CASES for s in (("-plain", "-ours") if c.startswith(("matching", "lists")) else ("",))]
     expected = [(name, precision) for name in split for precision in PRECISIONS]
     assert sorted((r["name"], r["precision"]) for r in result["records"]) == sorted(expected)
     assert list(result["precisions"]) == list(PRECISIONS)

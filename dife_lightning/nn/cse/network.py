@@ -84,7 +84,8 @@ class CSENetwork(nn.Module):
         architecture = read_architecture(own, source)
         with torch.device("meta"):  # no memory for what a file merely says
             network = cls(architecture, side, normalize)
-        load_state(network, {k: v.float() if v.is_floating_point() else v for k, v in own.items()}, source)
+        copies = {k: v.to(torch.float32 if v.is_floating_point() else v.dtype, copy=True) for k, v in own.items()}
+        load_state(network, copies, source)
         network._load_pixel_statistics(tensors, source)
         return network
 
