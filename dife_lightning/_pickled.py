@@ -15,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Elements that a tensor may have beyond its storage's (tensors that were expanded before they were saved).
-_EXPANDED = 1 << 20
+_MOST_AXES, _LARGEST = 64, 1 << 40
 
 
 class Refused(Exception):
     """A file asks for what is not given, or declares what it does not hold; the text goes on after the file's name."""
 
 
-class _Builder:
+class Builder:
     """A function that a pickle may call, and can do nothing else with."""
 
     __slots__ = ("_function",)
@@ -75,7 +74,7 @@ def _persistent(meta: Any, *_: Any) -> Persistent:
     return Persistent(name, state)
 
 
-class _Dtype:
+class Dtype:
     """A numpy dtype of plain numbers."""
 
     __slots__ = ("order", "spec")
@@ -96,22 +95,23 @@ class _Dtype:
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
-def _dtype(spec: Any, *_: Any) -> _Dtype:
+def _dtype(spec: Any, *_: Any) -> Dtype:
     if not isinstance(spec, str):
         raise Refused("holds a dtype that is none.")
-    return _Dtype(spec)
+    return Dtype(spec)
 
 
 class Array:
     """A numpy array on its way: its state comes after it."""
 
-    __slots__ = ("_array",)
+    __slots__ = ("_array", "_tensor")
 
     def __init__(self) -> None:
         self._array: NDArray[Any] | None = None
+        self._tensor: Tensor | None = None
 
     def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _Dtype):
+        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], Dtype):
             raise Refused("holds a damaged numpy array.")
         _, shape, dtype, fortran, content = state
         self._array = _array(_bytes(content), dtype, shape, "F" if fortran else "C")
@@ -120,13 +120,17 @@ class Array:
         """Return the array as a tensor."""
         if self._array is None:
             raise Refused("holds a numpy array without its content.")
-        return _tensor_of(self._array)
+        if self._tensor is None:
+            self._tensor = _tensor_of(self._array)
+        return self._tensor
 
 
-def _array(content: bytes, dtype: _Dtype, shape: Any, order: Any) -> NDArray[Any]:
+def _array(content: bytes, dtype: Dtype, shape: Any, order: Any) -> NDArray[Any]:
     plain = dtype.numpy()
     if not _are_sizes(shape) or math.prod(shape) * plain.itemsize != len(content):
-        raise Refused(f"declares an array {shape} of {plain}, but holds {len(content)} bytes for it.")
+        raise Refused(
+            f"declares an array of {plain} of another size than the {len(content)} bytes that it holds for it."
+        )
     return np.frombuffer(content, plain).reshape(shape, order=order)
 
 
@@ -142,7 +146,7 @@ class Scalar:
     __slots__ = ("_value",)
 
     def __init__(self, dtype: Any, content: Any) -> None:
-        if not isinstance(dtype, _Dtype):
+        if not isinstance(dtype, Dtype):
             raise Refused("holds a damaged numpy number.")
         self._value = _array(_bytes(content), dtype, (1,), "C")[0].item()
 
@@ -155,7 +159,7 @@ class Scalar:
 
 
 def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
-    if not isinstance(dtype, _Dtype) or order not in ("C", "F"):
+    if not isinstance(dtype, Dtype) or order not in ("C", "F"):
         raise Refused("holds a damaged numpy array.")
     array = Array()
     array._array = _array(_bytes(content), dtype, shape, order)
@@ -177,18 +181,20 @@ def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
 
 
 def _are_sizes(values: Any) -> bool:
-    return isinstance(values, tuple | list) and all(type(v) is int and v >= 0 for v in values)
+    if type(values) not in (tuple, list) or len(values) > _MOST_AXES:
+        return False
+    return all(type(v) is int and 0 <= v < _LARGEST for v in values)
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A view of ``storage``; its places must lie in it, and it must not be much larger."""
+    """A view of ``storage``; its places must lie in it, and it must not be larger."""
     if not isinstance(storage, Tensor) or storage.ndim != 1:
         raise Refused("holds a tensor without its storage.")
     if not (_are_sizes(size) and _are_sizes(stride) and len(size) == len(stride) and type(offset) is int):
         raise Refused("holds a tensor of impossible shape.")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
-    if count and not (offset >= 0 and last < len(storage) and count <= max(len(storage), _EXPANDED)):
+    if count and not (offset >= 0 and last < len(storage) and count <= len(storage)):
         raise Refused(f"declares a tensor {tuple(size)}, but holds {len(storage)} numbers for it.")
     return torch.as_strided(storage, size, stride, offset) if count else storage.new_empty(tuple(size))
 
@@ -244,21 +250,21 @@ BUILDERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Attributes,
     ("dnnlib.util", "EasyDict"): Attributes,
     ("dnnlib", "EasyDict"): Attributes,
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Builder(_persistent),
-    ("torch._utils", "_rebuild_tensor"): _Builder(_rebuild_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Builder(_rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Builder(_parameter),
-    ("torch._utils", "_rebuild_parameter_with_state"): _Builder(_parameter),
-    ("torch.storage", "_load_from_bytes"): _Builder(_storage_bytes),
-    ("torch", "Size"): _Builder(_sizes),
-    ("numpy", "dtype"): _Builder(_dtype),
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): Builder(_persistent),
+    ("torch._utils", "_rebuild_tensor"): Builder(_rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): Builder(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): Builder(_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): Builder(_parameter),
+    ("torch.storage", "_load_from_bytes"): Builder(_storage_bytes),
+    ("torch", "Size"): Builder(_sizes),
+    ("numpy", "dtype"): Builder(_dtype),
     ("numpy", "ndarray"): "numpy.ndarray",
-    ("_codecs", "encode"): _Builder(_encoded),
-    **{(module, "bytes"): _Builder(_no_bytes) for module in ("builtins", "__builtin__")},
-    **{(module, set_): _Builder(_set) for module in ("builtins", "__builtin__") for set_ in ("set", "frozenset")},
-    **{(module, "_reconstruct"): _Builder(lambda *_: Array()) for module in _NUMPY},
-    **{(module, "scalar"): _Builder(Scalar) for module in _NUMPY},
-    **{(module, "_frombuffer"): _Builder(_frombuffer) for module in _NUMERIC},
+    ("_codecs", "encode"): Builder(_encoded),
+    **{(module, "bytes"): Builder(_no_bytes) for module in ("builtins", "__builtin__")},
+    **{(module, set_): Builder(_set) for module in ("builtins", "__builtin__") for set_ in ("set", "frozenset")},
+    **{(module, "_reconstruct"): Builder(lambda *_: Array()) for module in _NUMPY},
+    **{(module, "scalar"): Builder(Scalar) for module in _NUMPY},
+    **{(module, "_frombuffer"): Builder(_frombuffer) for module in _NUMERIC},
     # names of types are data: the builders that take them look them up by name
     **{("torch", name.removeprefix("torch.")): name for name in STORAGES},
     **{("torch", str(dtype).removeprefix("torch.")): str(dtype) for dtype in STORAGES.values()},

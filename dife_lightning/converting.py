@@ -20,7 +20,7 @@ from dife_lightning.embedders import PUBLIC_KINDS, public_state
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.files import atomic_write, sha256, write_json
 from dife_lightning.generators import from_public, save_generator
-from dife_lightning.unpickling import read_pickled
+from dife_lightning.unpickling import explained, read_pickled
 
 Card = dict[str, Any]
 
@@ -69,9 +69,10 @@ def _safetensors(source: Path, destination: Path) -> tuple[str, dict[str, Tensor
         save_generator(network, destination, torch.float32)
         architecture = network.architecture.to_dict()
         return "stylegan2-generator", dict(network.state_dict()), {"architecture": architecture}
-    kind, state = public_state(content, source)
-    PUBLIC_KINDS[kind](state, source)  # so that what does not fit is refused now
-    write_tensors(destination, state, {"kind": kind})
+    with explained(source):
+        kind, state = public_state(content, source)
+        PUBLIC_KINDS[kind](state, source)  # so that what does not fit is refused now
+        write_tensors(destination, state, {"kind": kind})
     return kind, state, {}
 
 

@@ -21,7 +21,7 @@ from dife_lightning.formats import hourglass
 from dife_lightning.nn.cse import CSENetwork, is_cse
 from dife_lightning.nn.surface import SurfaceNet
 from dife_lightning.own_files import PREFIX, find_own_file
-from dife_lightning.unpickling import read_pickled
+from dife_lightning.unpickling import explained, read_pickled
 
 _CACHE: dict[str, Embedder] = {}
 
@@ -92,7 +92,10 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
     if key.startswith(PREFIX):
         name_or_path = key = str(find_own_file(key))
     if key not in list_assets():
-        key = str(Path(key).expanduser().resolve())
+        path = Path(key).expanduser().resolve()
+        key = str(path)
+        if path.is_file():  # another content under the same name is another embedder
+            key += f" {path.stat().st_mtime_ns} {path.stat().st_size}"
     if key not in _CACHE:
         _CACHE[key] = Embedder(_build(str(name_or_path)), str(name_or_path))
     return _CACHE[key]
@@ -107,8 +110,9 @@ def _build(name_or_path: str) -> nn.Module:
     content = read_pickled(path)
     if isinstance(content, dict) and "hyper_parameters" in content:
         return _trained(name_or_path)
-    kind, state = public_state(content, path)
-    return PUBLIC_KINDS[kind](state, path)
+    with explained(path):
+        kind, state = public_state(content, path)
+        return PUBLIC_KINDS[kind](state, path)
 
 
 def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
@@ -152,11 +156,13 @@ def _from_safetensors(path: Path) -> nn.Module:
     tensors, metadata = read_tensors(path)
     kind = metadata.get("kind", "no 'kind' in its metadata")
     if kind in PUBLIC_KINDS:
-        return PUBLIC_KINDS[kind](tensors, path)
+        with explained(path):
+            return PUBLIC_KINDS[kind](tensors, path)
     if kind != "surface-teacher":
         known = ", ".join(("surface-teacher", *PUBLIC_KINDS))
         raise CheckpointError(f"{path} is no embedder (found {kind}, expected {known} or a trained method)")
-    return _surface_teacher(tensors, metadata["architecture"], path)
+    with explained(path):
+        return _surface_teacher(tensors, metadata["architecture"], path)
 
 
 #: Kinds of public checkpoints -> what builds the network from their tensors (and names the file in errors).

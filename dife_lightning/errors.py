@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Characters of the longest error about a checkpoint.
+_LONGEST = 1000
+
 
 class DifeError(Exception):
     """Base of all errors that a user can cause and mend."""
@@ -19,7 +22,14 @@ class AssetError(DifeError):
 
 
 class CheckpointError(DifeError):
-    """A checkpoint is missing, truncated, of another kind, or does not fit the module."""
+    """A checkpoint is missing, truncated, of another kind, or does not fit the module.
+
+    Its text may quote names from a file that nobody trusts: it is one line of printable characters, and no novel.
+    """
+
+    def __init__(self, text: str) -> None:
+        printable = "".join(c if c.isprintable() else "?" for c in text)
+        super().__init__(printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]} ...")
 
 
 class ConfigError(DifeError):

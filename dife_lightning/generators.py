@@ -23,7 +23,7 @@ from dife_lightning.formats import nvlabs, rosinality
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
 from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.randomness import normal
-from dife_lightning.unpickling import read_pickled
+from dife_lightning.unpickling import explained, read_pickled
 
 KIND = "stylegan2-generator"
 _MEAN_SAMPLES = 4096
@@ -209,9 +209,10 @@ def read_generator(path: str | Path) -> StyleGAN2Generator:
 
 def from_public(content: Any, source: Path) -> StyleGAN2Generator | None:
     """Build the generator in what :func:`~dife_lightning.unpickling.read_pickled` gave; None if there is none."""
-    for is_layout, generator_of in _LAYOUTS:
-        if is_layout(content):
-            return _network(*generator_of(content, source), source)
+    with explained(source):
+        for is_layout, generator_of in _LAYOUTS:
+            if is_layout(content):
+                return _network(*generator_of(content, source), source)
     return None
 
 
@@ -226,7 +227,8 @@ def _from_safetensors(path: Path) -> StyleGAN2Generator:
     if metadata.get("kind") != KIND or "architecture" not in metadata:
         found = metadata.get("kind", "no kind")
         raise CheckpointError(f"{path} holds '{found}', expected '{KIND}'. Export one with StyleGAN2.export(path).")
-    return _network(Architecture(**json.loads(metadata["architecture"])), tensors, path)
+    with explained(path):
+        return _network(Architecture(**json.loads(metadata["architecture"])), tensors, path)
 
 
 def _network(architecture: Architecture, tensors: Mapping[str, Tensor], path: Path) -> StyleGAN2Generator:

@@ -78,6 +78,10 @@ def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
     hyper_parameters = checkpoint["hyper_parameters"]
     class_path = hyper_parameters.get("_class_path", "")
     name = checkpoint.get("method") or hyper_parameters.get("method")
+    if not isinstance(class_path, str) or not isinstance(name, str | None):
+        raise CheckpointError(
+            f"{path} does not say which method wrote it, so it is not a checkpoint of dife-lightning."
+        )
     if name is None and class_path.startswith("dife_lightning.methods."):
         name = class_path.split(".")[2].replace("_", "-")
     known = list_methods()

@@ -30,6 +30,7 @@ from experiments._bench_measure import (
     record,
     timed,
 )
+from experiments._bench_readers import readers_case
 from experiments._bench_steps import step_case
 
 # Networks
@@ -183,10 +184,12 @@ def _cases() -> dict[str, Case]:
     cases["encoder-forward"] = functools.partial(encoder_case, step=False)
     cases["encoder-step"] = functools.partial(encoder_case, step=True)
     cases |= {f"matching-{side}": functools.partial(matching_case, side=side) for side in (48, 96)}
-    cases |= {"evaluation": evaluation_case, "lists": lists_case}
+    cases |= {"evaluation": evaluation_case, "lists": lists_case, "readers": readers_case}
     cases |= {f"step-{stage}": functools.partial(step_case, stage=stage) for stage in ("warmup", "matching")}
     return cases
 
 
+#: Cases without networks, which are measured in one precision alone.
+ONCE = ("readers",)
 #: Name -> what measures it, in the order of the table.
 CASES = _cases()

@@ -115,7 +115,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Record]]:
     import torch
 
     from dife_lightning.cli.precision import probe_precision
-    from experiments._bench_cases import CASES
+    from experiments._bench_cases import CASES, ONCE
     from experiments._bench_measure import FP32, Setting
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -123,7 +123,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Record]]:
     precisions = {FP32: "the reference's precision"} | {chosen.name: chosen.reason}
     records: list[Record] = []
     for name in [name for name in CASES if options.only is None or name in options.only]:
-        for precision in precisions:
+        for precision in [FP32] if name in ONCE else precisions:
             print(f"{name}, {precision} ...", flush=True)
             records += CASES[name](Setting(device, precision, options.small, options.repeats, options.seconds))
     return precisions, records

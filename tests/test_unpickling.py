@@ -157,6 +157,40 @@ HOSTILE: dict[str, bytes] = {
     b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x00'\ntb.",
     "array_of_objects": pickle.dumps(np.array([None, {}], dtype=object)),
     "claims_length": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"x.",
+    # what takes time, memory or the process, in few bytes
+    "hash_of_deep_tuple": b"})" + b"\x85" * 300_000 + b"Ns.",
+    "hash_of_doubled_tuple": b"}N" + b"2\x86" * 40 + b"Ns.",
+    "shape_of_doubled_tuple": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\nN"
+    + b"2\x86" * 32
+    + b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntRI00\nS''\ntb.",
+    "bytearray_claims_length": b"\x80\x05\x96" + struct.pack("<Q", 2 << 30) + b".",
+    "storage_in_storage": b"ctorch.storage\n_load_from_bytes\n(B"
+    + struct.pack("<I", 42)
+    + b"ctorch.storage\n_load_from_bytes\n(B\x00\x00\x00\x00tR."
+    + b"tR.",
+    "product_of_sizes": b"L4611686018427387904L\np0\n0ctorch._utils\n_rebuild_tensor_v2\n(N"
+    + b"I0\n("
+    + b"g0\n" * 99_999
+    + b"t("
+    + b"g0\n" * 99_999
+    + b"ttR.",
+    "tensor_is_set": archive(
+        b"ctorch._utils\n_rebuild_tensor_v2\n((S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI4\ntQI0\n(I4\nt(I1\ntI00\n"
+        b"(dtR(NI0\n(I4\nt(I1\nttb.",
+        {"0": bytes(16)},
+    ),
+    "tensor_is_filled": archive(tensor_pickle(b"I4\n", b"I1\n")[:-1] + b"I0\nI1\ns.", {"0": bytes(16)}),
+    "dict_of_a_tensor": archive(
+        b"ccollections\nOrderedDict\n(" + tensor_pickle(b"I4\n", b"I1\n")[:-1] + b"tR.", {"0": bytes(16)}
+    ),
+    "copies_of_a_dict": b"("
+    + b"".join(b"I%d\nN" % i for i in range(5000))
+    + b"dp0\n0("
+    + b"ccollections\nOrderedDict\n(g0\ntR" * 1500
+    + b"l.",
+    "colliding_keys": b"(L2305843009213693951L\nNd.",
+    "extension": b"\x80\x02\x82\x01.",
+    "newline_in_a_name": b"\x80\x04\x8c\x0eos\nline2\x1b[31mxx\x8c\x06system\x93.",
     "empty": b"",
     "text": b"not a pickle at all\n",
     "truncated_pickle": pickle.dumps({"a": np.ones(50)})[:120],
@@ -174,8 +208,29 @@ def test_hostile_and_damaged_files_are_refused_in_one_line_and_run_nothing(
         read_pickled(path)
     text = str(error.value)
     assert text.startswith(str(path))
-    assert "\n" not in text
+    assert text.isprintable()
+    assert len(text) < 2000
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("in_a_set", [False, True])
+def test_nested_tuples_are_walked_once(tmp_path: Path, in_a_set: bool) -> None:
+    tuples = b"N" + b"2\x86" * 40
+    (tmp_path / "x.pkl").write_bytes(b"\x8f(" + tuples + b"\x90." if in_a_set else tuples + b".")
+    found, depth = read_pickled(tmp_path / "x.pkl"), 0
+    found = found[0] if in_a_set else found
+    while found is not None:
+        found, depth = found[0], depth + 1
+    assert depth == 40
+
+
+def test_views_that_add_up_to_far_more_than_the_file_are_refused(tmp_path: Path) -> None:
+    base = torch.zeros(1 << 16)
+    torch.save([base[i:] for i in range(4)], tmp_path / "few.pth")
+    assert len(read_pickled(tmp_path / "few.pth")) == 4
+    torch.save([base[i:] for i in range(100)], tmp_path / "many.pth")
+    with pytest.raises(CheckpointError, match="far more numbers"):
+        read_pickled(tmp_path / "many.pth")
 
 
 def test_what_a_file_asked_for_is_named(tmp_path: Path) -> None:

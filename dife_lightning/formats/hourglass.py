@@ -102,11 +102,14 @@ def _encoder(tensors: Mapping[str, Tensor], source: str | Path) -> HourglassEnco
 
     stacks = 1 + _largest(r"hg\.(\d+)\..*", tensors)
     last = 5 if f"output_layers.{stacks - 1}.5.weight" in tensors else 4
+    blocks, depth = 1 + _largest(r"hg\.0\.layer1_1\.(\d+)\..*", tensors), _largest(r"hg\.0\.layer(\d+)_1\..*", tensors)
+    if 12 * stacks * blocks * (3 * depth + 2) > len(tensors):  # each block has 12 tensors or more
+        raise CheckpointError(f"{source} names more blocks than it holds; it is damaged or no hourglass.")
     return HourglassEncoder(
         dim=first(f"output_layers.{stacks - 1}.{last}.weight"),
         planes=(first("conv1.weight"), first("layer2.0.conv1.weight"), first("layer3.0.conv1.weight")),
-        blocks=1 + _largest(r"hg\.0\.layer1_1\.(\d+)\..*", tensors),
-        depth=_largest(r"hg\.0\.layer(\d+)_1\..*", tensors),
+        blocks=blocks,
+        depth=depth,
         stacks=stacks,
         norm="batch" if "bn1.running_mean" in tensors else "group",
         groups=_GROUPS,

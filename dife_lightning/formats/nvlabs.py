@@ -18,6 +18,7 @@ from dife_lightning.nn.stylegan2_ops import setup_filter
 
 _DEPTH, _COUNT = 12, 10_000  # modules in modules, and modules in all; a real network has 4 and about 100
 _BLOCKS, _LARGEST = 10, 2048  # px
+_WIDEST = 16384
 
 
 def is_nvlabs(content: Any) -> bool:
@@ -41,11 +42,14 @@ def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
 
 
 def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent]]:
-    waiting, count = [("", root)], 0
+    waiting, count, seen = [("", root)], 0, set()
     while waiting:
         prefix, module = waiting.pop()
         yield prefix, module
         count += 1
+        if id(module) in seen:
+            raise CheckpointError(f"{source}: modules in modules without an end; this is no network.")
+        seen.add(id(module))
         if prefix.count(".") > _DEPTH or count > _COUNT:
             raise CheckpointError(f"{source}: modules in modules without an end; this is no network.")
         for name, child in (module.state.get("_modules") or {}).items():
@@ -82,6 +86,8 @@ def architecture_of(tensors: Mapping[str, Tensor], source: object, clamp: float 
     w_dim = shape("synthesis.b4.conv1.affine.weight")[1]
     c_dim = shape("mapping.embed.weight")[1] if "mapping.embed.weight" in tensors else 0
     z_dim = shape("mapping.fc0.weight")[1] - (w_dim if c_dim else 0)
+    if not 0 < max(*channels, z_dim, w_dim, c_dim) <= _WIDEST:
+        raise CheckpointError(f"{source} declares layers wider than {_WIDEST}, so it is no StyleGAN2 generator.")
     return Architecture(tuple(channels), z_dim, w_dim, c_dim, layers, clamp)
 
 

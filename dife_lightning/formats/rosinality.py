@@ -87,7 +87,12 @@ def _add_layer(tensors: dict[str, Tensor], key: str, value: Tensor, source: obje
     number = "0"
     if first in ("convs", "to_rgbs"):
         number, _, rest = rest.partition(".")
-    if rest not in _NAMES or not number.isdigit() or first not in ("conv1", "to_rgb1", "convs", "to_rgbs"):
+    if (
+        rest not in _NAMES
+        or not number.isdigit()
+        or len(number) > 2
+        or first not in ("conv1", "to_rgb1", "convs", "to_rgbs")
+    ):
         raise CheckpointError(f"{source}: tensor '{key}' has no place in a StyleGAN2 generator.")
     places = {
         "conv1": "b4.conv1",

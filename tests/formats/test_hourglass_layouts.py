@@ -90,6 +90,11 @@ BAD: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
         lambda s: [s.pop(k) for k in list(s) if "2d0_" in k],
         "domain 0 is not complete",
     ),
+    "more_blocks_than_tensors": (
+        lambda s: s.update({"hg.hg.0.layer1_1.63.x": torch.zeros(1), "hg.hg.0.layer64_1.x": torch.zeros(1)}),
+        "more blocks than it holds",
+    ),
+    "numbers": (lambda s: s.update({"hg.conv1.weight": torch.zeros(16, 3, 7, 7).long()}), "x.pth"),
     "huge": (lambda s: s.update({"hg.layer3.0.conv1.weight": torch.zeros(100_000, 1, 1, 1)}), "no tensor|expects"),
 }
 

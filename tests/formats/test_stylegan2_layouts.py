@@ -113,6 +113,10 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "shape": (lambda s: s.update({"convs.0.activate.bias": torch.zeros(3)}), "synthesis.b8.conv0.bias"),
     "unknown": (lambda s: s.update({"convs.0.extra": torch.zeros(3)}), "convs.0.extra"),
     "index": (lambda s: s.update({"style.x.weight": torch.zeros(3, 3)}), "style.x.weight"),
+    "wide": (lambda s: s.update({"conv1.conv.modulation.weight": torch.empty(0, 2_000_000)}), "wider than"),
+    "number": (lambda s: s.update({"convs.30000000000.conv.weight": torch.zeros(1, 3, 3)}), "convs.30000000000"),
+    "key_of_a_number": (lambda s: s.update({"style.1.weight": torch.zeros(3)}), "mapping.fc0.weight"),
+    "kernel_side": (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(3, 3)}), "no checkpoint of a known"),
     "kernel": (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(4, 4)}), "blur.kernel"),
 }
 
