@@ -38,7 +38,7 @@ def test_embedding_has_the_images_size_and_unit_length(deeplab: bool, size: tupl
 def test_a_batch_equals_its_images_one_by_one(deeplab: bool) -> None:
     network, images = tiny(deeplab), pictures(2, 64, 96)
     for together, first, second in zip(network(images), network(images[:1]), network(images[1:]), strict=True):
-        torch.testing.assert_close(together, torch.cat((first, second)), atol=2e-4, rtol=1e-4)
+        torch.testing.assert_close(together, torch.cat((first, second)), atol=1e-3, rtol=1e-3)
         assert float((first - second).abs().max()) > 1e-2
 
 
