@@ -72,7 +72,7 @@ def _safetensors(source: Path, destination: Path) -> tuple[str, dict[str, Tensor
     with explained(source):
         kind, state = public_state(content, source)
         PUBLIC_KINDS[kind](state, source)  # so that what does not fit is refused now
-        write_tensors(destination, state, {"kind": kind})
+    write_tensors(destination, state, {"kind": kind})
     return kind, state, {}
 
 
