@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -94,3 +95,41 @@ class ClickBatch:
         return ClickBatch(
             *(t.to(device, non_blocking=non_blocking) for t in (self.images, self.points, self.uv, self.inside))
         )
+
+
+@dataclass
+class RenderBatch:
+    """B annotated faces of the embedded world with their dense truth, for methods that learn with labels.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1].
+        uv: (B, S, S, 2) canonical surface coordinate that each pixel shows, common to all species; 0 where not
+            ``inside``.
+        inside: (B, S, S) bool, True where ``uv`` is known.
+        points: (B, K, 2) landmarks, x then y, in pixels of ``images``.
+        visible: (B, K) bool, False for landmarks that are hidden or outside the image.
+        domain: (B,) int64, number of the face's species in ``domains``.
+        index: (B,) int64, position in the stream.
+        domains: names of the species.
+    """
+
+    images: Tensor
+    uv: Tensor
+    inside: Tensor
+    points: Tensor
+    visible: Tensor
+    domain: Tensor
+    index: Tensor
+    domains: tuple[str, ...]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> RenderBatch:
+        """Move to ``device``."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> RenderBatch:
+        """Pin, for a faster copy to a GPU."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> RenderBatch:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return RenderBatch(**{k: function(v) if isinstance(v, Tensor) else v for k, v in values.items()})
