@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,5 +131,5 @@ class RenderBatch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> RenderBatch:
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return RenderBatch(**{k: function(v) if isinstance(v, Tensor) else v for k, v in values.items()})
+        tensors = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "domains"}
+        return RenderBatch(**tensors, domains=self.domains)
