@@ -21,6 +21,8 @@ Size = int | tuple[int, int]
 
 #: Most similarities held at once: 2^25 float32 are 128 MiB.
 MAX_SIMILARITIES = 2**25
+#: Most of them held at once on a CPU, where they are to stay in its cache: 1 MiB.
+MAX_CACHED = 2**18
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def _gather(embedding: Tensor, cells: Tensor) -> Tensor:
 
 def _search(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: bool) -> Tensor:
     """Find the best cell (B, K, 2) for ``queries`` (B, n, K) among ``targets`` (B, n, h*w), in bounded memory."""
+    if queries.device.type == "cpu" and not subpixel:
+        return _cells(_nearest_on_cpu(queries.detach(), targets.detach()), shape).float()
     cells = targets.shape[-1]
     points = max(1, min(queries.shape[-1], MAX_SIMILARITIES // cells))
     pairs = max(1, MAX_SIMILARITIES // (cells * points))
@@ -124,20 +128,30 @@ def _search(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: 
     return torch.cat(rows) if rows else queries.new_zeros(0, queries.shape[-1], 2)
 
 
+def _nearest_on_cpu(queries: Tensor, targets: Tensor) -> Tensor:
+    """Return the numbers (B, K) of the first maxima; the similarities of a few points at a time stay in the cache.
+
+    NumPy's argmax is the vectorised one of the two; both take the first maximum, and NaN before any number.
+    """
+    found = torch.empty(queries.shape[0], queries.shape[2], dtype=torch.int64)
+    points = max(1, MAX_CACHED // targets.shape[-1])
+    similarities = queries.new_empty(points, targets.shape[-1])
+    for query, target, row in zip(queries.transpose(1, 2).contiguous(), targets, found, strict=True):
+        for part, place in zip(query.split(points), row.split(points), strict=True):
+            scores = torch.mm(part, target, out=similarities[: len(part)])
+            scores.numpy().argmax(axis=1, out=place.numpy())
+    return found
+
+
 def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: bool) -> Tensor:
-    scores = _products(queries, targets)
-    index = scores.argmax(dim=-1)  # the first maximum
-    best = torch.stack((index % shape[1], index // shape[1]), dim=-1)
+    scores = torch.bmm(queries.transpose(1, 2), targets)
+    best = _cells(scores.argmax(dim=-1), shape)  # the first maximum
     return best + _parabola_shift(scores.unflatten(-1, shape), best) if subpixel else best.float()
 
 
-def _products(queries: Tensor, targets: Tensor) -> Tensor:
-    """Return the dot products (B, K, h*w) of (B, n, K) and (B, n, h*w)."""
-    if queries.device.type == "cpu" and len(
-        queries
-    ):  # few rows by many columns: one product after the other takes half the time
-        return torch.stack([query.t() @ target for query, target in zip(queries, targets, strict=True)])
-    return torch.bmm(queries.transpose(1, 2), targets)
+def _cells(index: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return cell numbers as (x, y)."""
+    return torch.stack((index % shape[1], index // shape[1]), dim=-1)
 
 
 def _parabola_shift(scores: Tensor, best: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
             torch.testing.assert_close(transfer(source, target, points, subpixel=subpixel), whole, atol=1e-5, rtol=0)
 
 
-def test_search_never_holds_more_similarities_than_allowed(monkeypatch):
+def test_sub_pixel_search_never_holds_more_similarities_than_allowed(monkeypatch):
     held = []
     inner = matching._best_cells
 
@@ -81,9 +81,18 @@ def test_search_never_holds_more_similarities_than_allowed(monkeypatch):
 
     monkeypatch.setattr(matching, "_best_cells", watch)
     monkeypatch.setattr(matching, "MAX_SIMILARITIES", 300)
-    transfer(random_maps(1, 3, 4, 8, 8), random_maps(2, 3, 4, 8, 8), torch.zeros(3, 9, 2))
+    transfer(random_maps(1, 3, 4, 8, 8), random_maps(2, 3, 4, 8, 8), torch.zeros(3, 9, 2), subpixel=True)
     assert max(held) <= 300
     assert sum(held) == 3 * 9 * 64
+
+
+@pytest.mark.parametrize("most", [1, 64 * 4, 2**18])
+def test_search_on_a_cpu_finds_what_one_product_of_all_finds(monkeypatch, most):
+    monkeypatch.setattr(matching, "MAX_CACHED", most)
+    queries, targets = random_maps(3, 3, 5, 9, 1)[..., 0], random_maps(4, 3, 5, 64, 1)[..., 0]
+    targets[1, :, 40] = float("nan")  # comes before any number, as in torch
+    expected = torch.einsum("bnk,bnc->bkc", queries, targets).argmax(dim=-1)
+    assert torch.equal(matching._nearest_on_cpu(queries, targets), expected)
 
 
 def test_first_maximum_wins_a_tie():
