@@ -55,6 +55,8 @@ class DistillationOptions:
         normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over generator samples;
             ``none`` leaves the scale of the generator.
         statistics_samples: generator samples behind the channel statistics.
+        detach_features: equation 2 trains the converters alone, no gradient of it reaches Φ: the ablation without K2,
+            whose pseudo-pairs need converters all the same.
         matching_images: images per domain that are distilled in a step of the matching stage (official code: 1, so that
             a step has 12 images in all); None distils the whole batch.
     """
@@ -65,6 +67,7 @@ class DistillationOptions:
     mask: bool = True
     normalize_features: Literal["channel", "none"] = "channel"
     statistics_samples: int = 256
+    detach_features: bool = False
     matching_images: int | None = None
 
     def __post_init__(self) -> None:

@@ -11,11 +11,15 @@ from torch import Tensor
 def gradient_shares(losses: Mapping[str, Tensor], weight: Tensor) -> dict[str, float]:
     """Return each weighted loss's share of the gradient's length at ``weight``; the graphs are kept.
 
-    Shares add up to 1. A loss that needs no gradient has 0.
+    Shares add up to 1. A loss that does not depend on ``weight`` has 0.
     """
-    norms = {
-        name: torch.autograd.grad(loss, weight, retain_graph=True)[0].norm() if loss.requires_grad else loss * 0
-        for name, loss in losses.items()
-    }
+    norms = {name: _norm(loss, weight) for name, loss in losses.items()}
     total = torch.stack(list(norms.values())).sum().clamp(min=1e-12)
     return {name: float(norm / total) for name, norm in norms.items()}
+
+
+def _norm(loss: Tensor, weight: Tensor) -> Tensor:
+    found = None
+    if loss.requires_grad:
+        (found,) = torch.autograd.grad(loss, weight, retain_graph=True, allow_unused=True)
+    return loss.detach() * 0 if found is None else found.norm()

@@ -247,7 +247,7 @@ class DIFE(EmbedderModule):
                 surface = self._surface(samples.images, samples.originals, samples.affine)
                 losses["k1"].append(surface_distillation_loss(embedding, surface, valid, options.reduction))
             if self.weights["k2"]:
-                converted = self.convert(embedding, domain)
+                converted = self.convert(embedding.detach() if options.detach_features else embedding, domain)
                 features = resize_maps(self.normalize(samples.features, domain), converted.shape[-1], "nearest")
                 small = None if valid is None else resize_mask(valid, converted.shape[-1])
                 losses["k2"].append(feature_distillation_loss(converted, features, small, options.reduction))
@@ -388,7 +388,7 @@ class DIFE(EmbedderModule):
         shares = gradient_shares(weighted, self.encoder.last_weight)
         self._log_once({f"train/share_{name}": share for name, share in shares.items()})
         for name, share in shares.items():
-            if share < 0.01:
+            if share < 0.01 and not (name == "k2" and self.distillation.detach_features):
                 rank_zero_warn(
                     f"loss {name} gives {share:.2%} of the gradient at step {self.global_step}; "
                     f"raise lambda_{name} (now {self.weights[name]:g}) or set it to 0"

@@ -179,6 +179,17 @@ def test_distillation_losses_equal_the_equations(arguments: dict[str, Any]) -> N
     assert losses["k2"].item() == pytest.approx(k2, rel=1e-4)
 
 
+def test_features_may_train_the_converters_alone(arguments: dict[str, Any]) -> None:
+    model, batch = ready(arguments | {"distillation": {"detach_features": True, "statistics_samples": 8}})
+    losses = model.distill(batch)
+    losses["k2"].backward()
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in model.converters.parameters())
+    shared, _ = ready(arguments | {"distillation": {"statistics_samples": 8}})
+    shared.load_state_dict(model.state_dict())
+    assert shared.distill(batch)["k2"].item() == losses["k2"].item()
+
+
 def test_the_teacher_may_look_at_the_unwarped_image(arguments: dict[str, Any]) -> None:
     model, batch = ready(arguments | {"distillation": {"teacher_view": "original", "statistics_samples": 8}})
     samples = batch.domains["human"]
