@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import yaml
 
 from dife_lightning.errors import ConfigError, did_you_mean
 from experiments.measure import Measure
+from experiments.rows import COMPARISONS, RATIO_LIMITS
 
-_KINDS = ("test", "fit", "control")
+_KINDS = ("test", "fit", "control", "start")
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,19 @@ class Column:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: exactly one of ``test``, ``fit`` and ``control`` is given.
+    """A row: exactly one of ``test``, ``fit``, ``control`` and ``start`` is given.
 
     Attributes:
-        name: of the method in the results.
+        name: of the method in the results, and of its runs: rows of the same name in two tables share their runs.
         test: class of a method that needs no training.
         arguments: of that class.
         fit: configuration of a training, or several; ``{model}`` stands for the column's model.
-        control: the row whose warm-up is trained on in equal time.
+        control: the row whose warm-up is trained on, without matching, for as long as its matching took.
+        start: the row whose warm-up is gone on from, with ``set``, for as many steps as that row has.
+        set: settings in place of those of the configuration, dotted as in the command line.
+        steps: the row whose number of steps a ``fit`` takes.
+        supervision: what a person had to mark for it, and what chose its checkpoint.
+        note: what the row is, for readers of the table.
     """
 
     name: str
@@ -41,43 +47,83 @@ class TableRow:
     arguments: dict[str, Any] = field(default_factory=dict)
     fit: str | list[str] | None = None
     control: str | None = None
+    start: str | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+    steps: str | None = None
+    supervision: str = ""
+    note: str = ""
 
     @property
     def trained(self) -> bool:
         """Whether there is one run for each model and seed."""
         return self.test is None
 
+    @property
+    def needs(self) -> list[str]:
+        """Rows that must have been trained before."""
+        return [name for name in (self.control, self.start, self.steps) if name is not None]
+
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole table; ``paper`` maps row, protocol and column to the paper's figure, ``trainer`` is a preset."""
+    """A whole table.
+
+    Attributes:
+        columns: of the table.
+        rows: of the table.
+        paper: row -> protocol -> column -> the paper's figure.
+        measure: the pairs.
+        trainer: preset of the trainings.
+        comparisons: (worse, better) pairs of rows that the table makes a claim about.
+        ratios: row -> the share of its error that DIFE's may be at most.
+        reference: the row with which each other one is compared.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     paper: dict[str, dict[str, dict[str, float]]]
     measure: Measure = field(default_factory=Measure)
     trainer: str = "trainer/cpu"
+    comparisons: tuple[tuple[str, str], ...] = COMPARISONS
+    ratios: dict[str, float] = field(default_factory=lambda: dict(RATIO_LIMITS))
+    reference: str = "dife"
 
     def only(self, columns: Sequence[str] | None, rows: Sequence[str] | None) -> Plan:
-        """Return the plan of some columns and rows; a control brings the row that it starts from.
+        """Return the plan of some columns and rows; a row brings those that must be trained before it.
 
         Raises:
             ConfigError: a name is not in the plan.
         """
         chosen = _chosen("column", columns, [c.name for c in self.columns])
         names = _chosen("row", rows, [r.name for r in self.rows])
-        names |= {r.control for r in self.rows if r.name in names and r.control is not None}
-        return Plan(
-            tuple(c for c in self.columns if c.name in chosen),
-            tuple(r for r in self.rows if r.name in names),
-            self.paper,
-            self.measure,
-            self.trainer,
+        for row in reversed(self.in_order()):
+            if row.name in names:
+                names |= set(row.needs)
+        return replace(
+            self,
+            columns=tuple(c for c in self.columns if c.name in chosen),
+            rows=tuple(r for r in self.rows if r.name in names),
         )
 
     def row(self, name: str) -> TableRow:
         """Return the row of a name."""
         return next(row for row in self.rows if row.name == name)
+
+    def in_order(self) -> list[TableRow]:
+        """Return the rows, each after those that it needs.
+
+        Raises:
+            ConfigError: rows that wait for each other.
+        """
+        found: list[TableRow] = []
+        left = list(self.rows)
+        while left:
+            ready = [row for row in left if not set(row.needs) & {other.name for other in left}]
+            if not ready:
+                raise ConfigError(f"rows {', '.join(row.name for row in left)} of the plan wait for each other")
+            found += ready
+            left = [row for row in left if row not in ready]
+        return found
 
     def models(self) -> dict[str, list[str]]:
         """Return model -> the kinds of pairs on which it is tested, in order."""
@@ -97,25 +143,38 @@ class Plan:
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Read a plan.
+    """Read a plan; its ``base`` names another file, whose top-level parts count where it has none of its own.
 
     Raises:
         ConfigError: a column or row without its parts.
     """
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    content = _content(Path(path))
     columns = tuple(Column(name, c["model"], tuple(c["pairs"])) for name, c in content["columns"].items())
-    rows = tuple(TableRow(name, **entry) for name, entry in content["rows"].items())
-    names = [row.name for row in rows]
-    for row in rows:
-        if sum(getattr(row, kind) is not None for kind in _KINDS) != 1:
-            raise ConfigError(f"{path}, row '{row.name}': give exactly one of {', '.join(_KINDS)}")
-        if row.control is not None and row.control not in names:
-            raise ConfigError(f"{path}, row '{row.name}': control {did_you_mean(row.control, names)}")
     try:
+        rows = tuple(TableRow(name, **entry) for name, entry in content["rows"].items())
         measure = Measure(**content.get("measure", {}))
     except TypeError as error:
-        raise ConfigError(f"{path}, measure: {error}") from None
-    return Plan(columns, rows, content.get("paper", {}), measure, content.get("trainer", "trainer/cpu"))
+        raise ConfigError(f"{path}: {str(error).partition('() ')[2] or error}") from None
+    for row in rows:
+        _check(row, [row.name for row in rows], path)
+    more = {key: content[key] for key in ("trainer", "ratios", "reference") if key in content}
+    if "comparisons" in content:
+        more["comparisons"] = tuple(tuple(both) for both in content["comparisons"])
+    return Plan(columns, rows, content.get("paper", {}), measure, **more)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    base = content.pop("base", None)
+    return content if base is None else _content(path.with_name(base)) | content
+
+
+def _check(row: TableRow, names: Sequence[str], path: str | Path) -> None:
+    if sum(getattr(row, kind) is not None for kind in _KINDS) != 1:
+        raise ConfigError(f"{path}, row '{row.name}': give exactly one of {', '.join(_KINDS)}")
+    for name in row.needs:
+        if name not in names:
+            raise ConfigError(f"{path}, row '{row.name}': no row '{name}'. {did_you_mean(name, names)}")
 
 
 def _chosen(what: str, wanted: Sequence[str] | None, known: Sequence[str]) -> set[str]:

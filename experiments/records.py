@@ -1,67 +1,134 @@
-"""The committed records behind the README's tables: the table, and one small file per run."""
+"""The committed records behind the README's tables: the table, and one small file per run and its test.
+
+A record is enough to build the table again without the run: errors pair by pair, and what decided training and test.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dife_lightning.cli.runs import ENVIRONMENT
+from dife_lightning.errors import DataError
 from dife_lightning.files import atomic_write, write_json
 from experiments.measure import Measure
+from experiments.pair_errors import Key, PairErrors, decoded, read_errors
+from experiments.plan import Plan
 from experiments.runs import Run
 from experiments.table_output import markdown
-from experiments.table_rows import read_tables
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
 
 
-def write_records(table: dict[str, Any], measure: Measure, folder: Path, name: str) -> None:
+@dataclass(frozen=True)
+class Record:
+    """One committed record; ``content`` is its file."""
+
+    path: Path
+    content: Mapping[str, Any]
+
+    @property
+    def training_key(self) -> dict[str, Any] | None:
+        """What decided the training; None for a method that needs none."""
+        return self.content.get("training_key")
+
+    @property
+    def test_key(self) -> dict[str, Any]:
+        """What decided the test."""
+        return dict(self.content["cell"]["key"])
+
+    @property
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Stage -> steps and seconds."""
+        return dict(self.content["stages"])
+
+    def errors(self) -> dict[Key, PairErrors]:
+        """Return the errors of all its sets."""
+        return {_key(name): decoded(entry) for name, entry in self.content["errors"].items()}
+
+
+def _key(name: str) -> Key:
+    pair, list_name, framing, protocol = name.split("/")
+    return pair, list_name, framing, protocol
+
+
+def find_record(folder: Path | None, name: str) -> Record | None:
+    """Return the record of a run, or of a method that needs none, by its name.
+
+    Args:
+        folder: with ``runs/<name>.json``; None has none.
+        name: of the run.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = None if folder is None else folder / "runs" / f"{name}.json"
+    return None if path is None or not path.is_file() else Record(path, _content(path, path.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=256)
+def _content(path: Path, changed: int) -> dict[str, Any]:
+    try:
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        return content if content["errors"] and content["cell"]["key"] else {}
+    except (ValueError, KeyError, TypeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{path} is no record of a run ({found}): take it from version control again") from None
+
+
+def write_records(table: dict[str, Any], plan: Plan, folder: Path, name: str) -> None:
     """Write ``<folder>/<name>.json``, ``.md`` and ``<folder>/runs/*.json``; each row's ``run`` names one of those."""
     links: dict[str, str] = {}
     for rows in (table["rows"], table["paper_rows"]):
         for path in (path for row in rows for path in row["run"]):
             if path not in links:
-                links[path] = _write_run(Path(path), measure, folder)
+                links[path] = _write_run(Path(path), plan.measure, folder)
     linked = {
         kind: [row | {"run": [links[path] for path in row["run"]]} for row in table[kind]]
         for kind in ("rows", "paper_rows")
     }
     write_json(folder / f"{name}.json", table | linked)
     with atomic_write(folder / f"{name}.md") as temporary:
-        temporary.write_text(markdown(table, measure), encoding="utf-8")
+        temporary.write_text(markdown(table, plan), encoding="utf-8")
 
 
 def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
     """Write what a test and the training before it were; returns the file's place below ``folder``."""
+    if tested.suffix == ".json":  # a record already, perhaps of another folder
+        place = f"runs/{tested.name}"
+        if (folder / place).resolve() != tested.resolve():
+            write_json(folder / place, _json(tested))
+        return place
     home = tested.parent.parent
     run = Run(home.parent, home.name)
-    metrics = json.loads((tested / "metrics.json").read_text(encoding="utf-8"))
-    content: dict[str, Any] = {"name": run.name, "test": metrics, "cell": _json(tested / "cell.json")}
-    content["errors"] = claim_errors(tested, measure)
-    if (run.folder / ENVIRONMENT).is_file():
-        content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
-        content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
-        content["stages"] = run.stages()
-    place = f"runs/{run.name}-{tested.name}.json"
-    write_json(folder / place, content)
+    place, described = f"runs/{run.name}.json", _described(run, tested, measure)
+    there = find_record(folder, run.name)
+    if there is None or not covers(there, described["cell"]["key"]):
+        write_json(folder / place, described)
     return place
 
 
-def claim_errors(tested: Path, measure: Measure) -> dict[str, dict[str, str]]:
-    """Return each pair's summed error in px and its number of points, in the list's order, for the sets of the claims.
+def covers(record: Record, key: Mapping[str, Any]) -> bool:
+    """Return whether a record's test is what ``key`` decides, on its pair lists and perhaps further ones."""
+    found = record.test_key
+    lists = key["lists"].items() <= found["lists"].items()
+    return lists and all(found[part] == key[part] for part in ("checkpoint", "arguments", "assets", "versions"))
 
-    Means, intervals and paired differences follow from these. They are strings of numbers, to keep the files small.
-    """
-    found = {}
-    for (pair, name, framing, protocol), table in read_tables(tested, measure).items():
-        if (name, framing, protocol) == measure.claim:
-            sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
-            counts = table.visible.sum(axis=1)
-            found[pair] = {"sums": " ".join(f"{v:.2f}" for v in sums), "points": " ".join(map(str, counts))}
-    return found
+
+def _described(run: Run, tested: Path, measure: Measure) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": run.name, "test": _json(tested / "metrics.json")}
+    content["cell"] = _json(tested / "cell.json")
+    content["errors"] = {"/".join(key): errors.encoded() for key, errors in read_errors(tested, measure).items()}
+    if (run.folder / ENVIRONMENT).is_file():
+        content["training_key"] = _json(run.root / "cells" / f"{run.name}.json")["key"]
+        content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
+        content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
+        content["stages"] = run.stages()
+    return content
 
 
 def _json(path: Path) -> dict[str, Any]:

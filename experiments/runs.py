@@ -108,6 +108,11 @@ def control_words(run: Run, control: Run, max_steps: int) -> list[str]:
     return [*start, *off, f"--trainer.max_steps={max_steps}"]
 
 
+def start_words(run: Run, other: Run, extra: Sequence[str]) -> list[str]:
+    """Return the words that go on from the warm-up of ``run`` with other settings, to the same last step."""
+    return ["fit", "--ckpt_path", str(run.warmup_checkpoint), *_place(other), *extra]
+
+
 def evaluation_words(run: Run, pairs: Sequence[str], lists: Sequence[str], count: int | None = None) -> list[str]:
     """Return the words of `dife test` on the test lists, in full precision whatever the training had."""
     prefix = "--data.init_args.evaluation.init_args"

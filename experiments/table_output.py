@@ -1,4 +1,4 @@
-"""A table of results as rich text, Markdown, CSV, JSON and a picture."""
+"""A table of results as rich text, Markdown, CSV, LaTeX, JSON and a picture."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure, save_figure,
 from experiments.measure import Measure
 from experiments.plan import Plan
 from experiments.rows import Row
+from experiments.table_latex import latex
 
 _FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")
-_MORE = ("seeds", "spread", "paper", "run")
+_MORE = ("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run")
+LEGEND = "=: no difference to the row of reference on the same pairs (its interval has 0); <: better than it."
+#: Verdict -> mark behind a number, of a paired comparison with the row of reference.
+MARKS = {"better": "", "tie": " =", "worse": " <"}
 
 
 def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Console | None = None) -> None:
-    """Print the table and write ``table.json``, ``.md``, ``.csv`` and ``.png`` into ``folder``."""
+    """Print the table and write ``table.json``, ``.md``, ``.csv``, ``.tex`` and ``.png`` into ``folder``."""
     console = console or Console()
     console.print()
     console.print(rich_table(table["rows"], plan.measure))
@@ -33,8 +37,9 @@ def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Consol
         console.print(Text.assemble((f"  {mark} ", style), text), soft_wrap=True)
     write_json(folder / "table.json", table)
     for name, text in (
-        ("table.md", markdown(table, plan.measure)),
+        ("table.md", markdown(table, plan)),
         ("table.csv", comma_separated(table, plan.measure)),
+        ("table.tex", latex(table, plan)),
     ):
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -55,6 +60,11 @@ def number(row: Row) -> str:
     return f"{row['pixel_error']:.2f}{spread}"
 
 
+def mark(row: Row) -> str:
+    """Return what stands behind a number that is not worse than that of the row of reference."""
+    return "" if row["against"] is None else MARKS[row["against"]["verdict"]]
+
+
 def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
     """Return what the claims are about, for a terminal."""
     _, framing, protocol = measure.claim
@@ -66,9 +76,11 @@ def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
         table.add_column(column, justify="right")
     best = {column: min(cells[method, column]["pixel_error"] for method in methods) for column in columns}
     for method in methods:
-        table.add_row(method, *(_rich_cell(cells[method, c], best[c]) for c in columns))
+        supervision = cells[method, columns[0]]["supervision"]
+        label = Text.assemble(method, (f"\n{supervision}", "dim"))
+        table.add_row(label, *(_rich_cell(cells[method, c], best[c]) for c in columns))
     counts = ", ".join(f"{column} {cells[methods[0], column]['pairs']}" for column in columns)
-    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over pairs). Pairs: {counts}"
+    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over pairs). {LEGEND} Pairs: {counts}"
     return table
 
 
@@ -76,7 +88,7 @@ def _rich_cell(row: Row, best: float) -> Text:
     low, high = row["ci95"]
     style = "bold green" if row["pixel_error"] == best else ""
     paper = f"\npaper {row['paper']:.2f}" if row["paper"] is not None else ""
-    return Text.assemble((number(row), style), (f"\n{low:.2f}–{high:.2f}{paper}", "dim"))
+    return Text.assemble((number(row), style), mark(row), (f"\n{low:.2f}–{high:.2f}{paper}", "dim"))
 
 
 def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
@@ -84,7 +96,8 @@ def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
     found = []
     for entry in table["comparisons"]:
         low, high = entry["ci95"]
-        numbers = f"{entry['difference']:+.2f} px [{low:+.2f}, {high:+.2f}]"
+        said = {"better": "held", "tie": "tied", "worse": "reversed"}[entry["verdict"]]
+        numbers = f"{entry['difference']:+.2f} px [{low:+.2f}, {high:+.2f}]: {said}"
         found.append((f"{entry['pair']}: {entry['worse']} − {entry['better']} = {numbers}", entry["holds"]))
     for entry in table["ratios"]:
         text = f"{entry['pair']}: dife / {entry['other']} = {entry['value']:.2f} (limit {entry['limit']:.2f})"
@@ -92,12 +105,15 @@ def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
     return found
 
 
-def markdown(table: dict[str, Any], measure: Measure) -> str:
+def markdown(table: dict[str, Any], plan: Plan) -> str:
     """Return all protocols and framings on the list of the claims, then on the paper's counts, and the claims."""
+    measure = plan.measure
     parts = [f"# {measure.title}", ""]
     parts += [
-        "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over pairs."
+        "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over pairs. "
+        + LEGEND
     ]
+    parts += ["", *(f"- `{name}`: {note}" for name, note in table["notes"].items())]
     lists = {f"List '{measure.lists[-1]}'": table["rows"], f"List '{measure.lists[0]}'": table["paper_rows"]}
     for name, rows in lists.items():
         for protocol in measure.protocols:
@@ -113,21 +129,21 @@ def markdown_grid(rows: Sequence[Row], protocol: str, framing: str) -> list[str]
     """Return the lines of one Markdown table; the paper's figures, on its own photographs, are rows of their own."""
     methods, columns, cells = grid(rows, protocol, framing)
     best = {column: min(cells[method, column]["pixel_error"] for method in methods) for column in columns}
-    lines = [f"| method | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    lines = [f"| method | supervision | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
     for method in methods:
         found = [_markdown_cell(cells[method, column], best[column]) for column in columns]
-        lines.append(f"| {method} | {' | '.join(found)} |")
+        lines.append(f"| {method} | {cells[method, columns[0]]['supervision']} | {' | '.join(found)} |")
         paper = [cells[method, column]["paper"] for column in columns]
         if any(value is not None for value in paper):
             shown = " | ".join("" if value is None else f"*{value:.2f}*" for value in paper)
-            lines.append(f"| *{method}'s role in the paper, on other data* | {shown} |")
+            lines.append(f"| *{method}'s role in the paper, on other data* | | {shown} |")
     return lines
 
 
 def _markdown_cell(row: Row, best: float) -> str:
     low, high = row["ci95"]
     text = f"**{number(row)}**" if row["pixel_error"] == best else number(row)
-    return f"{text} [{low:.2f}, {high:.2f}]"
+    return f"{text}{mark(row)} [{low:.2f}, {high:.2f}]"
 
 
 def comma_separated(table: dict[str, Any], measure: Measure) -> str:
@@ -137,10 +153,17 @@ def comma_separated(table: dict[str, Any], measure: Measure) -> str:
     writer.writerow([*_FIELDS, *_MORE])
     for name, rows in {measure.lists[-1]: table["rows"], measure.lists[0]: table["paper_rows"]}.items():
         for row in rows:
-            values = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]}
+            values = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]} | _difference(row)
             joined = {key: " ".join(map(str, row[key])) for key in ("seeds", "run")}
             writer.writerow(["" if v is None else v for v in ((values | joined)[k] for k in (*_FIELDS, *_MORE))])
     return text.getvalue()
+
+
+def _difference(row: Row) -> dict[str, Any]:
+    against = row["against"] or {"difference": None, "ci95": (None, None), "verdict": None}
+    low, high = against["ci95"]
+    numbers = {"difference": against["difference"], "difference_low": low, "difference_high": high}
+    return {**numbers, "verdict": against["verdict"]}
 
 
 def picture(rows: Sequence[Row], measure: Measure) -> Figure:

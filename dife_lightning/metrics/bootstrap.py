@@ -32,9 +32,28 @@ def bootstrap_ci(
     Returns:
         Lower and upper end. Each resample's value is a ratio of sums, as is the mean it is about.
     """
-    sums, counts = _per_pair(errors, visible)
+    return ratio_interval(*_per_pair(errors, visible), resamples=resamples, level=level, seed=seed)
+
+
+def ratio_interval(
+    sums: NDArray[np.floating],
+    counts: NDArray[np.number],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of sum / count when **pairs** are drawn anew.
+
+    Args:
+        sums: (N,) summed error, or summed difference of two errors, of each pair.
+        counts: (N,) number of points of each pair.
+        resamples: how many sets of N pairs are drawn.
+        level: mass inside the interval.
+        seed: of the draw.
+    """
     weights = _draws(len(sums), resamples, seed)
-    return _interval(_ratio(weights @ sums, weights @ counts), level)
+    return _interval(_ratio(weights @ sums, weights @ counts.astype(np.float64)), level)
 
 
 def paired_difference(
@@ -50,8 +69,8 @@ def paired_difference(
     if errors_a.shape != errors_b.shape:
         raise DataError(f"errors of shapes {errors_a.shape} and {errors_b.shape}: a paired test needs the same points")
     (a, counts), (b, _) = _per_pair(errors_a, visible), _per_pair(errors_b, visible)
-    weights = _draws(len(a), resamples, seed)
-    return float((a - b).sum() / counts.sum()), _interval(_ratio(weights @ (a - b), weights @ counts), level)
+    interval = ratio_interval(a - b, counts, resamples=resamples, level=level, seed=seed)
+    return float((a - b).sum() / counts.sum()), interval
 
 
 def _per_pair(errors: NDArray[Any], visible: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
