@@ -13,10 +13,11 @@ SEEDS ?= 1
 TABLE ?=
 # mafl_ap10k or wflw_animalweb: the table on your own photographs instead of the embedded world.
 BENCHMARK ?=
+TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABLE)
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 bench test lint format types wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables bench test lint format types wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +37,19 @@ world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resum
 	$(BIN)/python -m experiments.world
 
 reproduce-table1: $(STAMP) ## the paper's table 1 on the embedded world; SEEDS=3 for mean and spread (resumable)
-	$(BIN)/python -m experiments.table1 --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABLE)
+	$(BIN)/python -m experiments.tables table1 $(TABLE_ARGS)
+
+reproduce-table2: $(STAMP) ## table 2: nine points
+	$(BIN)/python -m experiments.tables table2 $(TABLE_ARGS)
+
+reproduce-table3: $(STAMP) ## table 3: what each loss is good for
+	$(BIN)/python -m experiments.tables table3 $(TABLE_ARGS)
+
+reproduce-table4: $(STAMP) ## table 4: which layer of the generator is tapped
+	$(BIN)/python -m experiments.tables table4 $(TABLE_ARGS)
+
+tables: $(STAMP) ## tables 1 to 4 from the committed records, without any training
+	$(BIN)/python -m experiments.tables table1 table2 table3 table4 --records experiments/records/world --no_training
 
 bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
 	$(BIN)/python -m experiments.bench

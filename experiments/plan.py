@@ -148,7 +148,7 @@ def read_plan(path: str | Path) -> Plan:
     Raises:
         ConfigError: a column or row without its parts.
     """
-    content = _content(Path(path))
+    content = plan_content(Path(path))
     columns = tuple(Column(name, c["model"], tuple(c["pairs"])) for name, c in content["columns"].items())
     try:
         rows = tuple(TableRow(name, **entry) for name, entry in content["rows"].items())
@@ -163,10 +163,11 @@ def read_plan(path: str | Path) -> Plan:
     return Plan(columns, rows, content.get("paper", {}), measure, **more)
 
 
-def _content(path: Path) -> dict[str, Any]:
+def plan_content(path: Path) -> dict[str, Any]:
+    """Return what a plan's file and its bases say."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = content.pop("base", None)
-    return content if base is None else _content(path.with_name(base)) | content
+    return content if base is None else plan_content(path.with_name(base)) | content
 
 
 def _check(row: TableRow, names: Sequence[str], path: str | Path) -> None:

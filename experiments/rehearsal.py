@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from dife_lightning.cli.configs import find_config
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.world import WorldFaces
-from experiments import runs, table1
+from experiments import runs, tables
+from experiments.plan import plan_content
 from experiments.runs import Run, guarded
 from tests.datasets.layouts import Face, write_animalweb, write_ap10k, write_celeba, write_wflw
 from tests.formats.writers import write_detectron2, write_nvlabs, write_rosinality
@@ -66,7 +67,7 @@ def rehearse(out: Path, faces: int) -> None:
 
 def _table(benchmark: str, small: Path, out: Path, count: int) -> None:
     """Build the benchmark's table by its own plan, with the reduction laid over every training."""
-    plan = yaml.safe_load(table1.PLAN.with_name(f"table1_{benchmark}.yaml").read_text(encoding="utf-8"))
+    plan = plan_content(tables.HERE / f"table1_{benchmark}.yaml")
     plan["rows"]["dife"]["fit"].append(str(small))
     plan["columns"] = {name: plan["columns"][name] for name in ("human+dog", "human+wild")}
     for column in plan["columns"].values():
@@ -74,7 +75,7 @@ def _table(benchmark: str, small: Path, out: Path, count: int) -> None:
     path = out / f"plan_{benchmark}.yaml"
     path.write_text(yaml.safe_dump(plan, sort_keys=False))
     words = ["--plan", str(path), "--runs_root", str(out / "runs" / benchmark), "--out", str(out / benchmark)]
-    code = table1.main([*words, "--trainer", "trainer/cpu", "--count", str(count)])
+    code = tables.main([*words, "--trainer", "trainer/cpu", "--count", str(count)])
     if code:
         raise SystemExit(code)
 

@@ -14,15 +14,18 @@ import yaml
 
 from dife_lightning.cli.main import main as dife
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.errors import ConfigError
-from dife_lightning.metrics.predictions import PredictionTable, read_predictions
-from experiments import runs, table1
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.metrics.bootstrap import bootstrap_ci, paired_difference
+from dife_lightning.metrics.predictions import read_predictions
+from experiments import runs, tables
 from experiments.cells import Cell, changes, training_key
+from experiments.pair_errors import PairErrors, decoded, difference, mean_of
 from experiments.plan import Column, read_plan
-from experiments.table_rows import mean_table, pooled
+from experiments.table_latex import escaped
+from experiments.table_rows import pooled, verdict
 from tests.experiments.tiny_config import write_config
 
-COLUMNS, ROWS = ("human+dog", "both"), ("copy-xy", "surface-teacher", "dife-warmup", "dife")
+COLUMNS, ROWS = ("human+dog", "both"), ("copy-xy", "surface-teacher", "dife-warmup", "dife", "no-m1")
 KEYS = {"method", "pair", "protocol", "framing", "pixel_error", "ci95", "pairs", "points"}
 
 
@@ -42,7 +45,8 @@ class Bench:
                 "copy-xy": {"test": "CopyXY"},
                 "surface-teacher": {"test": "FrozenEmbedder", "arguments": {"embedder": teacher}},
                 "dife-warmup": {"control": "dife"},
-                "dife": {"fit": str(folder / "{model}.yaml")},
+                "dife": {"fit": str(folder / "{model}.yaml"), "supervision": "clicks & more"},
+                "no-m1": {"start": "dife", "set": {"model.init_args.lambda_m1": 0}, "note": "no matching within"},
             },
             "paper": {"dife": {"9-point": {"human+dog": 12.01}}},
             "measure": {"arguments": {"size": 32}},
@@ -59,10 +63,10 @@ class Bench:
 
     def build(self, *words: str) -> int:
         self.calls.clear()
-        return table1.main(["--plan", "plan.yaml", "--count", "4", *words])
+        return tables.main(["table1", "--plan", "plan.yaml", "--count", "4", *words])
 
-    def table(self) -> dict:
-        return json.loads((self.folder / "results/table1/table.json").read_text())
+    def table(self, out: str = "results/table1") -> dict:
+        return json.loads((self.folder / out / "table.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +83,16 @@ def bench(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_each_training_runs_once_per_model_and_seed(bench):
-    assert [words[0] for words in bench.first] == ["fit"] * 4
-    assert sum("--ckpt_path" in words for words in bench.first) == 2  # the controls
+    assert [words[0] for words in bench.first] == ["fit"] * 6
+    assert sum("--ckpt_path" in words for words in bench.first) == 4  # the controls, and what starts from a warm-up
+
+
+def test_a_row_may_start_from_anothers_warmup_with_other_settings(bench):
+    (words,) = (w for w in bench.first if "no-m1-tiny-seed1" in w)
+    assert words[words.index("--ckpt_path") + 1].endswith("dife-tiny-seed1/checkpoints/warmup.ckpt")
+    full, without = (runs.Run(bench.folder / "runs/tables", f"{name}-tiny-seed1") for name in ("dife", "no-m1"))
+    assert without.settings()["model"]["init_args"]["lambda_m1"] == 0
+    assert without.settings()["trainer"]["max_steps"] == full.settings()["trainer"]["max_steps"]
 
 
 def test_there_is_one_row_per_method_column_protocol_and_framing(bench):
@@ -88,7 +100,7 @@ def test_there_is_one_row_per_method_column_protocol_and_framing(bench):
     wanted = sorted(itertools.product(ROWS, COLUMNS, ["9-point", "3-point"], ["jittered", "plain"]))
     for rows in (table["rows"], table["paper_rows"]):
         assert sorted((r["method"], r["pair"], r["protocol"], r["framing"]) for r in rows) == wanted
-        assert all(set(r) == KEYS | {"seeds", "spread", "paper", "run"} for r in rows)
+        assert all(set(r) == KEYS | {"seeds", "spread", "against", "supervision", "paper", "run"} for r in rows)
 
 
 def test_every_number_follows_from_the_predictions(bench):
@@ -102,7 +114,7 @@ def test_every_number_follows_from_the_predictions(bench):
             assert len(errors) == row["points"]
             means.append(errors.mean())
         assert row["pixel_error"] == pytest.approx(np.mean(means), abs=1e-6)
-        if row["method"] in ("dife", "dife-warmup"):
+        if row["method"] in ("dife", "dife-warmup", "no-m1"):
             assert row["seeds"] == [0, 1]
             assert row["spread"] == pytest.approx(np.std(means, ddof=1), abs=1e-6)
         else:
@@ -125,14 +137,31 @@ def test_a_comparison_is_given_for_all_seeds_and_for_each(bench):
 
 def test_all_forms_of_the_table_are_written(bench):
     folder = bench.folder / "results/table1"
-    assert {path.name for path in folder.iterdir()} == {"table.json", "table.md", "table.csv", "table.png"}
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".md", ".csv", ".tex", ".png"}
     text = (folder / "table.md").read_text()
     assert "*12.01*" in text
     assert text.count("| surface-teacher |") == 8
+    assert "- `no-m1`: no matching within" in text
+    lines = (folder / "table.tex").read_text().splitlines()
+    assert [line.count(" & ") for line in lines if line.endswith(r"\\")] == [3] * (1 + len(ROWS))
+    assert any(line.startswith(r"dife & clicks \& more & ") for line in lines)
     with (folder / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * len(bench.table()["rows"])
     assert {row["list"] for row in rows} == {"long", "paper"}
+
+
+def test_each_row_is_compared_with_the_row_of_reference_on_the_same_pairs(bench):
+    found = {r["method"]: r for r in bench.table()["rows"] if (r["pair"], r["framing"]) == ("human+dog", "jittered")}
+    assert found["dife"]["against"] is None
+    gap = found["copy-xy"]["against"]
+    assert gap["difference"] == pytest.approx(found["copy-xy"]["pixel_error"] - found["dife"]["pixel_error"])
+    assert gap["verdict"] == verdict(gap["ci95"])
+
+
+@pytest.mark.parametrize(("interval", "said"), [((0.1, 2), "better"), ((-0.1, 2), "tie"), ((-2, -0.1), "worse")])
+def test_a_verdict_says_on_which_side_of_zero_the_interval_lies(interval, said):
+    assert verdict(interval) == said
 
 
 def test_records_link_each_row_to_its_run(bench):
@@ -142,13 +171,58 @@ def test_records_link_each_row_to_its_run(bench):
         for place in row["run"]:
             run = json.loads((bench.folder / "records" / place).read_text())
             assert run["test"]["rows"]
+            assert ("training" in run) == (row["method"] in ("dife", "dife-warmup", "no-m1"))
             if (row["pair"], row["protocol"], row["framing"]) == ("human+dog", "9-point", "jittered"):
-                errors = run["errors"]["human+dog"]
-                sums, points = (np.array(errors[key].split(), dtype=float) for key in ("sums", "points"))
-                each.setdefault(row["method"], []).append(sums.sum() / points.sum())
-            assert ("training" in run) == (row["method"] in ("dife", "dife-warmup"))
+                errors = run["errors"]["human+dog/long/jittered/9-point"]
+                total, points = sum(map(float, errors["sums"].split())), sum(map(int, errors["points"]))
+                each.setdefault(row["method"], []).append(total / points)
         if (row["pair"], row["protocol"], row["framing"]) == ("human+dog", "9-point", "jittered"):
             assert np.mean(each[row["method"]]) == pytest.approx(row["pixel_error"], abs=0.01)
+
+
+def test_a_table_is_built_from_records_alone(bench, capsys):
+    before = bench.table()["rows"]
+    words = ["--records", "records", "--runs_root", "nowhere", "--out", "recorded"]
+    assert bench.build(*words, "--no_training", "--record", "again") == 0
+    assert bench.calls == []
+    assert not (bench.folder / "nowhere").exists()
+    after = bench.table("recorded")["rows"]
+    for old, new in zip(before, after, strict=True):
+        assert new["seeds"] == old["seeds"]
+        assert new["pixel_error"] == pytest.approx(old["pixel_error"], abs=0.01)
+        assert new["ci95"] == pytest.approx(old["ci95"], abs=0.02)
+    assert {path.name for path in (bench.folder / "again/runs").iterdir()} == {
+        path.name for path in (bench.folder / "records/runs").iterdir()
+    }
+    capsys.readouterr()
+    assert bench.build(*words, "--rows", "dife") == 0  # seed 0
+    assert bench.calls == []
+    assert "dife-tiny-seed0: recorded" in capsys.readouterr().out
+
+
+def test_a_recorded_run_is_trained_where_another_starts_from_its_checkpoint(bench):
+    (bench.folder / "records/runs/no-m1-tiny-seed1.json").rename(bench.folder / "kept.json")
+    try:
+        words = ["--records", "records", "--runs_root", "elsewhere", "--out", "recorded", "--seeds", "1,"]
+        assert bench.build(*words) == 0
+    finally:
+        (bench.folder / "kept.json").rename(bench.folder / "records/runs/no-m1-tiny-seed1.json")
+    assert [words[words.index("--run") + 1] for words in bench.calls] == ["dife-tiny-seed1", "no-m1-tiny-seed1"]
+
+
+def test_missing_runs_and_damaged_records_are_told_in_one_line(bench, capsys):
+    assert bench.build("--runs_root", "nothing", "--no_training") == 1
+    error = capsys.readouterr().err
+    assert error == (
+        "error: no finished run of dife-warmup-tiny, dife-tiny, no-m1-tiny in nothing: "
+        "run it without --no_training, or name fewer --rows\n"
+    )
+    (bench.folder / "broken/runs").mkdir(parents=True)
+    (bench.folder / "broken/runs/dife-tiny-seed0.json").write_text('{"errors": {')
+    assert bench.build("--runs_root", "nothing", "--records", "broken", "--no_training") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: broken/runs/dife-tiny-seed0.json is no record of a run (")
+    assert error.count("\n") == 1
 
 
 def test_what_is_finished_is_kept(bench):
@@ -160,16 +234,16 @@ def test_what_is_finished_is_kept(bench):
 
 
 def test_seeds_of_earlier_calls_still_count(bench):
-    assert bench.build("--seeds", "1") == 0
+    assert bench.build("--seeds", "1", "--rows", "dife") == 0
     assert bench.calls == []
     assert next(r for r in bench.table()["rows"] if r["method"] == "dife")["seeds"] == [0, 1]
 
 
 def test_an_interrupted_training_goes_on(bench):
-    record = bench.folder / "runs/table1/cells/dife-tiny-seed1.json"
+    record = bench.folder / "runs/tables/cells/dife-tiny-seed1.json"
     content = json.loads(record.read_text())
     record.write_text(json.dumps(content | {"finished": False}))
-    assert bench.build("--seeds", "2") == 0
+    assert bench.build("--seeds", "2", "--rows", "dife") == 0
     assert bench.calls[0][-2:] == ["--ckpt_path", "last"]
     assert len(bench.calls) == 1
     assert json.loads(record.read_text()) == content
@@ -179,14 +253,14 @@ def test_another_setting_or_version_of_the_method_makes_its_cells_again(bench, m
     text = bench.config.read_text()
     try:
         bench.config.write_text(text.replace("lambda_k1: 1.0", "lambda_k1: 0.9"))
-        assert bench.build() == 0
+        assert bench.build("--rows", "dife-warmup") == 0
         assert [words[0] for words in bench.calls] == ["fit", "fit"]
         assert "changed (settings.model.init_args.lambda_k1)" in capsys.readouterr().out
         assert next(r for r in bench.table()["rows"] if r["method"] == "dife")["seeds"] == [0]
     finally:
         bench.config.write_text(text)
     monkeypatch.setattr("dife_lightning.methods.dife.DIFE.version", 99)
-    assert bench.build() == 0
+    assert bench.build("--rows", "dife-warmup") == 0
     assert [words[0] for words in bench.calls] == ["fit", "fit"]
 
 
@@ -203,11 +277,33 @@ def test_a_row_says_exactly_one_thing(tmp_path, entry):
         read_plan(tmp_path / "plan.yaml")
 
 
-def test_the_shipped_plan_has_the_papers_columns():
-    plan = read_plan(table1.PLAN)
+def test_a_row_needs_rows_that_are_there(tmp_path):
+    columns = {"a": {"model": "m", "pairs": ["human+dog"]}}
+    rows = {"x": {"start": "y", "steps": None}, "y": {"start": "x"}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"columns": columns, "rows": rows}))
+    with pytest.raises(ConfigError, match="rows x, y of the plan wait for each other"):
+        read_plan(tmp_path / "plan.yaml").in_order()
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"columns": columns, "rows": {"x": {"fits": "z"}}}))
+    with pytest.raises(ConfigError, match="'fits'"):
+        read_plan(tmp_path / "plan.yaml")
+
+
+def test_the_shipped_plans_have_the_papers_columns_and_rows():
+    plan = read_plan(tables.HERE / "table1.yaml")
     assert [c.name for c in plan.columns] == ["human+dog", "human+cat", "dog+cat", "human+dog+cat", "human+wild"]
     assert plan.models()["human_cat"] == ["human+cat", "human+wild"]
     assert plan.only(None, ["dife-warmup"]).rows[-1].name == "dife"  # a control needs the run that it starts from
+    ablation = read_plan(tables.HERE / "table3.yaml")
+    assert [r.name for r in ablation.rows] == ["k1", "dife-warmup", "dife", "no-k1", "no-k2", "no-m1", "no-m2"]
+    assert {r.name for r in ablation.only(None, ["k1"]).rows} == {"k1", "dife-warmup", "dife"}
+    assert [r.name for r in read_plan(tables.HERE / "table4.yaml").rows] == ["layer-3", "dife", "layer-7"]
+
+
+@pytest.mark.parametrize("path", sorted(tables.HERE.glob("table[0-9]*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_plan_can_be_read_and_says_what_supervised_each_row(path):
+    plan = read_plan(path)
+    assert all(row.supervision for row in plan.rows)
+    assert plan.reference in [row.name for row in plan.rows]
 
 
 def test_changes_name_what_differs():
@@ -240,14 +336,34 @@ def test_an_option_left_at_its_default_is_no_part_of_a_key():
     ]
 
 
-def table_of(*errors: float) -> PredictionTable:
-    values = np.array([errors], dtype=float)
-    return PredictionTable(("p",), tuple("abc"[: len(errors)]), values, np.ones_like(values, dtype=bool))
+def errors_of(*sums: float) -> PairErrors:
+    return PairErrors(np.array(sums, dtype=float), np.full(len(sums), 2))
 
 
-def test_seeds_are_averaged_point_by_point_and_kinds_of_pairs_pooled():
-    assert mean_table([table_of(1, 3), table_of(3, 5)]).errors.tolist() == [[2, 4]]
-    tables = {(pair, "long", "plain", "9-point"): table_of(i, i) for i, pair in enumerate(("x", "y"))}
-    both = pooled(tables, Column("both", "m", ("x", "y")), "long", "plain", "9-point")
-    assert both.errors.tolist() == [[0, 0], [1, 1]]
-    assert both.pair_ids == ("x:p", "y:p")
+def test_seeds_are_averaged_pair_by_pair_and_kinds_of_pairs_pooled():
+    assert mean_of([errors_of(1, 3), errors_of(3, 5)]).sums.tolist() == [2, 4]
+    tests = {(pair, "long", "plain", "9-point"): errors_of(i, i) for i, pair in enumerate(("x", "y"))}
+    both = pooled(tests, Column("both", "m", ("x", "y")), "long", "plain", "9-point")
+    assert both.sums.tolist() == [0, 0, 1, 1]
+    with pytest.raises(DataError, match="no set y/long/plain/3-point"):
+        pooled(tests, Column("both", "m", ("y",)), "long", "plain", "3-point")
+
+
+def test_errors_pair_by_pair_give_what_the_points_give():
+    rng = np.random.default_rng(0)
+    a, b, visible = rng.uniform(0, 9, (40, 9)), rng.uniform(0, 9, (40, 9)), rng.random((40, 9)) < 0.8
+    one, two = (PairErrors(np.where(visible, e, 0).sum(1), visible.sum(1)) for e in (a, b))
+    assert one.pixel_error == pytest.approx(a[visible].mean())
+    assert one.interval() == pytest.approx(bootstrap_ci(a, visible))
+    gap, interval = difference(one, two)
+    expected = paired_difference(a, b, visible)
+    assert (gap, *interval) == pytest.approx((expected[0], *expected[1]))
+    again = decoded(one.encoded())
+    assert again.counts.tolist() == one.counts.tolist()
+    np.testing.assert_allclose(again.sums, one.sums, atol=0.0501)
+    with pytest.raises(DataError, match="differ in their pairs or visible points"):
+        difference(one, PairErrors(two.sums[:-1], two.counts[:-1]))
+
+
+def test_text_is_escaped_for_latex():
+    assert escaped(r"a_b & 5 % \x") == r"a\_b \& 5 \% \textbackslash{}x"
