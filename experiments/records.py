@@ -126,9 +126,16 @@ def _described(run: Run, tested: Path, measure: Measure) -> dict[str, Any]:
     if (run.folder / ENVIRONMENT).is_file():
         content["training_key"] = _json(run.root / "cells" / f"{run.name}.json")["key"]
         content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
+        content["training"]["command"] = [_portable(word) for word in content["training"]["command"] or ()]
         content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
         content["stages"] = run.stages()
     return content
+
+
+def _portable(word: str) -> str:
+    """Return a word of a command as it can be typed anywhere: a shipped configuration by its name."""
+    head, found, name = word.rpartition("/configs/")
+    return name.removesuffix(".yaml") if found and head.startswith("/") else word
 
 
 def _json(path: Path) -> dict[str, Any]:
