@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ class TableRow:
         start: the row whose warm-up is gone on from, with ``set``, for as many steps as that row has.
         set: settings in place of those of the configuration, dotted as in the command line.
         steps: the row whose number of steps a ``fit`` takes.
-        supervision: what a person had to mark for it, and what chose its checkpoint.
+        optional: where its test cannot be made, for want of weights or of a package, it is left out and the table
+            says why.
+        supervision: what people had to mark for it.
         note: what the row is, for readers of the table.
     """
 
@@ -50,6 +52,7 @@ class TableRow:
     start: str | None = None
     set: dict[str, Any] = field(default_factory=dict)
     steps: str | None = None
+    optional: bool = False
     supervision: str = ""
     note: str = ""
 
@@ -104,6 +107,10 @@ class Plan:
             columns=tuple(c for c in self.columns if c.name in chosen),
             rows=tuple(r for r in self.rows if r.name in names),
         )
+
+    def without(self, rows: Collection[str]) -> Plan:
+        """Return the plan without some rows."""
+        return replace(self, rows=tuple(r for r in self.rows if r.name not in rows))
 
     def row(self, name: str) -> TableRow:
         """Return the row of a name."""

@@ -114,6 +114,7 @@ def markdown(table: dict[str, Any], plan: Plan) -> str:
         + LEGEND
     ]
     parts += ["", *(f"- `{name}`: {note}" for name, note in table["notes"].items())]
+    parts += [f"- `{name}` is left out: {reason}" for name, reason in table["left_out"].items()]
     lists = {f"List '{measure.lists[-1]}'": table["rows"], f"List '{measure.lists[0]}'": table["paper_rows"]}
     for name, rows in lists.items():
         for protocol in measure.protocols:

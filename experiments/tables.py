@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.errors import ConfigError, DataError, DifeError, did_you_mean
 from experiments.cells import Cell, testing_key
 from experiments.measure import Measure
 from experiments.pair_errors import read_errors
@@ -95,9 +95,10 @@ def build(name: str, options: argparse.Namespace) -> dict[str, Any]:
     )
     if not options.no_training:
         train_all(plan, options.seeds, place)
-    tests = test_all(plan, place, options)
+    tests, left_out = test_all(plan, place, options)
+    plan = plan.without(left_out)
     table = assemble(plan, tests)
-    table |= {"seconds": round(time.perf_counter() - start, 1)}
+    table |= {"left_out": left_out, "seconds": round(time.perf_counter() - start, 1)}
     out = options.out or Path("results") / full
     write_table(table, plan, out)
     if options.record is not None:
@@ -116,25 +117,36 @@ def _read(path: Path, options: argparse.Namespace) -> Plan:
 # Testing
 
 
-def test_all(plan: Plan, place: Place, options: argparse.Namespace) -> dict[Key, Tested]:
-    """Test every row on its pairs, or take the test from the records.
+def test_all(plan: Plan, place: Place, options: argparse.Namespace) -> tuple[dict[Key, Tested], dict[str, str]]:
+    """Test every row on its pairs, or take the test from the records; returns the tests, and row -> why it has none.
 
     Raises:
         DataError: a row has no run, though nothing is to be trained.
     """
     found: dict[Key, Tested] = {}
+    left_out: dict[str, str] = {}
     for row in plan.rows:
-        if not row.trained:
-            test = _tested(row, None, plan.pairs(), plan.measure, place, options)
-            found |= {(row.name, model, 0): test for model in plan.models()}
-            continue
-        for model, pairs in plan.models().items():
-            for seed in range(MOST_SEEDS):
-                training = _available(row, model, seed, plan, place)
-                if training is not None:
-                    test = _tested(row, training, pairs, plan.measure, place, options)
-                    found[row.name, model, seed] = test
-    _check_complete(plan, found, place)
+        try:
+            found |= _tests_of(row, plan, place, options)
+        except DifeError as error:
+            if not row.optional:
+                raise
+            left_out[row.name] = str(error)
+            print(f"{row.name} is left out: {error}", flush=True)
+    _check_complete(plan.without(left_out), found, place)
+    return found, left_out
+
+
+def _tests_of(row: TableRow, plan: Plan, place: Place, options: argparse.Namespace) -> dict[Key, Tested]:
+    if not row.trained:
+        test = _tested(row, None, plan.pairs(), plan.measure, place, options)
+        return {(row.name, model, 0): test for model in plan.models()}
+    found = {}
+    for model, pairs in plan.models().items():
+        for seed in range(MOST_SEEDS):
+            training = _available(row, model, seed, plan, place)
+            if training is not None:
+                found[row.name, model, seed] = _tested(row, training, pairs, plan.measure, place, options)
     return found
 
 

@@ -25,6 +25,8 @@ from experiments.table_latex import escaped
 from experiments.table_rows import pooled, verdict
 from tests.experiments.tiny_config import write_config
 
+#: A row that cannot be tested here.
+ABSENT = {"test": "FrozenEmbedder", "arguments": {"embedder": "no/weights.pt"}, "optional": True}
 COLUMNS, ROWS = ("human+dog", "both"), ("copy-xy", "surface-teacher", "dife-warmup", "dife", "no-m1")
 KEYS = {"method", "pair", "protocol", "framing", "pixel_error", "ci95", "pairs", "points"}
 
@@ -44,6 +46,7 @@ class Bench:
             "rows": {
                 "copy-xy": {"test": "CopyXY"},
                 "surface-teacher": {"test": "FrozenEmbedder", "arguments": {"embedder": teacher}},
+                "absent": ABSENT,
                 "dife-warmup": {"control": "dife"},
                 "dife": {"fit": str(folder / "{model}.yaml"), "supervision": "clicks & more"},
                 "no-m1": {"start": "dife", "set": {"model.init_args.lambda_m1": 0}, "note": "no matching within"},
@@ -149,6 +152,16 @@ def test_all_forms_of_the_table_are_written(bench):
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * len(bench.table()["rows"])
     assert {row["list"] for row in rows} == {"long", "paper"}
+
+
+def test_an_optional_row_that_cannot_be_tested_is_left_out_with_the_reason(bench):
+    ((name, reason),) = bench.table()["left_out"].items()
+    assert name == "absent"
+    assert "no/weights.pt" in reason
+    assert f"- `absent` is left out: {reason}" in (bench.folder / "results/table1/table.md").read_text()
+    assert bench.build("--rows", "copy-xy") == 0
+    assert bench.table()["left_out"] == {}
+    assert bench.build("--seeds", "2") == 0
 
 
 def test_each_row_is_compared_with_the_row_of_reference_on_the_same_pairs(bench):
