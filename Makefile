@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 # For example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" to leave CUDA out.
 PIP_ARGS ?=
 TESTS ?=
+# Processes that share the tests, file by file; each needs up to 2 GB.
+JOBS ?= 2
 # For example DEMO="--pair human+cat --seed 1".
 DEMO ?=
 # Seeds of each training of a table, and further options, for example TABLE="--columns human+dog".
@@ -55,7 +57,7 @@ bench: $(STAMP) ## speed and memory of the hot paths, beside public reference co
 	$(BIN)/python -m experiments.bench
 
 test: $(STAMP) ## run all tests and print the coverage; TESTS="-k name" narrows it down
-	$(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term $(TESTS)
 
 lint: $(STAMP) ## check format and style
 	$(BIN)/ruff format --check .

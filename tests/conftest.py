@@ -12,6 +12,11 @@ import torch
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes beside each other, each with its share of the cores
+    THREADS = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    torch.set_num_threads(THREADS)
+    os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))  # for the processes that tests start
+
 #: Reference files of public implementations; not part of the project (see CONTRIBUTING.md).
 SHARED = Path(os.environ.get("DIFE_REFERENCE_DIR", Path(__file__).resolve().parents[2] / "shared"))
 
