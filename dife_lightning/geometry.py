@@ -19,16 +19,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def to_normalized(points: Tensor, width: int, height: int) -> Tensor:
-    """Convert pixel ``points`` (..., 2) to the [-1, 1] coordinates of ``grid_sample(align_corners=False)``."""
+def to_normalized(points: Tensor, width: int, height: int, align_corners: bool = False) -> Tensor:
+    """Convert pixel ``points`` (..., 2) to the [-1, 1] coordinates of ``grid_sample(align_corners=False)``.
+
+    ``align_corners`` gives those of DVE instead, where -1 and 1 are the centres of the outermost pixels.
+    """
     size = points.new_tensor([width, height])
-    return (2 * points + 1) / size - 1
+    return 2 * points / (size - 1) - 1 if align_corners else (2 * points + 1) / size - 1
 
 
-def to_pixels(normalized: Tensor, width: int, height: int) -> Tensor:
+def to_pixels(normalized: Tensor, width: int, height: int, align_corners: bool = False) -> Tensor:
     """Inverse of :func:`to_normalized`."""
     size = normalized.new_tensor([width, height])
-    return ((normalized + 1) * size - 1) / 2
+    return (normalized + 1) * (size - 1) / 2 if align_corners else ((normalized + 1) * size - 1) / 2
 
 
 def resize_points(points: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:

@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.exploration import ExplorationOptions, explore
 from dife_lightning.generators import Generator
-from dife_lightning.geometry import channels_last, pixel_grid
+from dife_lightning.geometry import channels_last, pixel_grid, to_pixels
+from dife_lightning.losses.dve import dve_loss
 from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
 from dife_lightning.matching import transfer
 from dife_lightning.nn.converter import Converter
@@ -102,31 +104,53 @@ def encoder_case(setting: Setting, step: bool) -> list[Record]:
 # Losses and evaluation
 
 
-def matching_case(setting: Setting, side: int) -> list[Record]:
-    """Time the matching loss forward and backward of 12 pairs and take its memory: the plain formula, and ours."""
-    name, pairs = f"matching-{side}", 2 if setting.small else 12
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def loss_case(setting: Setting, name: str, side: int, plain: Loss, ours: Loss) -> list[Record]:
+    """Time a loss forward and backward of 12 pairs and take its memory: the plain formula, and ours."""
+    pairs = 2 if setting.small else 12
     shape = (4, side // 4, side // 4) if setting.small else (16, side, side)
     maps = setting.normal(2, pairs, *shape).to(setting.dtype)  # what a convolution gives in this precision
 
-    def loss(function: Callable[[Tensor, Tensor], Tensor], count: int) -> float:
+    def loss(function: Loss, count: int) -> float:
         source, target = (half.clone().requires_grad_() for half in maps[:, :count])
         value = function(source, target)
         value.backward()
         return value.item()
 
-    def measured(suffix: str, count: int, function: Callable[[Tensor, Tensor], Tensor]) -> Record:
+    def measured(suffix: str, count: int, function: Loss) -> Record:
         values: list[float] = []
         memory = peak_memory(lambda: values.append(loss(function, count)), setting.device)
         seconds, repeats = timed(lambda: values.append(loss(function, count)), setting, warm=True)
-        scale = pairs // count  # pairs do not share anything, so that seconds and memory grow with their number
+        scale = pairs // count  # each pair has maps of its own: seconds and memory grow with their number
         return record(
             f"{name}-{suffix}", setting, seconds * scale, repeats, pairs, what="pairs/s", memory_bytes=memory * scale,
             estimated=True if scale > 1 else None, loss=values[0] if scale == 1 else None,
         )  # fmt: skip
 
-    needed = peak_memory(lambda: loss(plain_matching, 1), setting.device) * pairs
+    needed = peak_memory(lambda: loss(plain, 1), setting.device) * pairs
     fits = needed <= ALWAYS_FREE or available_memory(setting.device) >= SPARE * needed
-    return [measured("plain", pairs if fits else 1, plain_matching), measured("ours", pairs, semantic_matching_loss)]
+    return [measured("plain", pairs if fits else 1, plain), measured("ours", pairs, ours)]
+
+
+def matching_case(setting: Setting, side: int) -> list[Record]:
+    """Measure the matching loss."""
+    return loss_case(setting, f"matching-{side}", side, plain_matching, semantic_matching_loss)
+
+
+def dve_case(setting: Setting, side: int) -> list[Record]:
+    """Measure DVE's loss, the third image of a pair being the first of the next one."""
+
+    def through_next(function: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Loss:
+        def loss(first: Tensor, second: Tensor) -> Tensor:
+            height, width = first.shape[-2:]
+            grid = 2 * uniform((len(first), height, width, 2), 0, "bench").to(first.device) - 1
+            return function(first, second, first.roll(-1, dims=0), grid)
+
+        return loss
+
+    return loss_case(setting, f"dve-{side}", side, through_next(plain_dve), through_next(dve_loss))
 
 
 def plain_matching(source: Tensor, target: Tensor, temperature: float = 0.02) -> Tensor:
@@ -136,6 +160,17 @@ def plain_matching(source: Tensor, target: Tensor, temperature: float = 0.02) ->
     similarity = cosine_similarity_map(source.flatten(2).transpose(1, 2), target)
     offset = (similarity / temperature).softmax(dim=-1) @ place - place
     return (offset.square().sum(dim=-1) + 1e-6).sqrt().mean()
+
+
+def plain_dve(first: Tensor, second: Tensor, aux: Tensor, grid: Tensor) -> Tensor:
+    """DVE's loss as it is written down, with all maps (B, h w, h w) at once."""
+    height, width = first.shape[-2:]
+    query, target, key = (20 * F.normalize(m.float().flatten(2), dim=1).mT for m in (first, second, aux))
+    found = (query @ key.mT).softmax(dim=-1) @ key
+    truth = to_pixels(grid, width, height, align_corners=True).flatten(1, 2)
+    offset = truth[:, :, None] - pixel_grid(height, width, grid.device).reshape(-1, 2)
+    distance = offset.square().sum(dim=-1).sqrt().sqrt()
+    return ((found @ target.mT).softmax(dim=-1) * distance).sum(dim=-1).mean()
 
 
 def evaluation_case(setting: Setting) -> list[Record]:
@@ -187,6 +222,7 @@ def _cases() -> dict[str, Case]:
     cases["encoder-forward"] = functools.partial(encoder_case, step=False)
     cases["encoder-step"] = functools.partial(encoder_case, step=True)
     cases |= {f"matching-{side}": functools.partial(matching_case, side=side) for side in (48, 96)}
+    cases["dve-96"] = functools.partial(dve_case, side=96)
     cases |= {"evaluation": evaluation_case, "readers": readers_case}
     cases |= {f"lists-{count}": functools.partial(lists_case, count=count) for count in (3, 9)}
     cases |= {f"step-{stage}": functools.partial(step_case, stage=stage) for stage in ("warmup", "matching")}

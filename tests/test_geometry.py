@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from dife_lightning.geometry import turn_points
+from dife_lightning.geometry import pixel_grid, to_normalized, to_pixels, turn_points
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -21,3 +21,13 @@ def test_turned_points_stay_on_their_pixels(orientation):
     points = turn_points(torch.tensor(np.stack((x, y), -1), dtype=torch.float32), 7, 5, orientation)
     columns, rows = points.long().unbind(-1)
     assert np.array_equal(shown[rows, columns], stored)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_normalized_coordinates_are_those_at_which_a_grid_samples_the_pixel_itself(align_corners):
+    image = torch.arange(35.0).reshape(1, 1, 5, 7)
+    grid = to_normalized(pixel_grid(5, 7), 7, 5, align_corners)
+    sampled = torch.nn.functional.grid_sample(image, grid[None], align_corners=align_corners)
+    torch.testing.assert_close(sampled, image)
+    torch.testing.assert_close(to_pixels(grid, 7, 5, align_corners), pixel_grid(5, 7))
+    assert (grid[0, 0].tolist() == [-1, -1]) == align_corners

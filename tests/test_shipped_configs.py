@@ -118,6 +118,10 @@ def shrink_teacher(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"model": {"width": 8}, "data": {"species": dict.fromkeys(data["species"], 1), **pairs_shrunk(data)}}
 
 
+def shrink_dve(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {"model": {"images": 2}, "data": {"batch_size": 2, **pairs_shrunk(content["data"]["init_args"])}}
+
+
 def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content.get("data") or {"class_path": "WorldPairs"}
     pairs = {"count": 2, "val_count": 2, "lists": ["long"]}
@@ -126,6 +130,7 @@ def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "DIFE": shrink_dife,
+    "DVE": shrink_dve,
     "StyleGAN2": shrink_stylegan2,
     "SurfaceTeacher": shrink_teacher,
 }
@@ -211,8 +216,14 @@ def teacher(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
     return get_method("surface-teacher")(dim=8, width=8, blocks=1), WorldClicks({"human": 2}, batch_size=2)
 
 
-#: Methods whose constructor needs arguments, and the data that they learn from.
-RECIPES = {"stylegan2": gan, "dife": dife, "surface-teacher": teacher}
+def dve(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    encoder = {"planes": [8, 8, 8], "blocks": 1, "depth": 2, "groups": 4}
+    data = StyleGAN2Stream({"human": "world/human", "dog": "world/dog"}, layer=3, size=32, batch_size=2)
+    return get_method("dve")(size=32, dim=8, encoder=encoder, optimizer={"schedule": "constant"}), data
+
+
+#: Methods that learn, and the data that they learn from.
+RECIPES = {"stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher}
 
 
 def trainer(**more: Any) -> L.Trainer:

@@ -1,4 +1,4 @@
-"""The DIFE configurations of the world differ in their domains and pairs, and in nothing else."""
+"""The DIFE configurations of the world differ in their domains and pairs, and in nothing else; DVE fits them."""
 
 from __future__ import annotations
 
@@ -42,3 +42,10 @@ def test_all_other_settings_are_those_of_human_and_dog(name: str) -> None:
         return config
 
     assert rest(read(name)) == rest(read("human_dog"))
+
+
+def test_dve_learns_from_the_samples_that_dife_learns_from_with_an_encoder_of_its_size() -> None:
+    dve, dife = read("dve"), read("human_dog")
+    assert dve["data"] == read("streams/human_dog")["data"] == dife["data"]
+    for key in ("size", "dim", "encoder", "unit_length"):
+        assert dve["model"]["init_args"][key] == dife["model"]["init_args"][key]

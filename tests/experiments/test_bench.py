@@ -45,7 +45,8 @@ def find(result: dict[str, Any], name: str, precision: str = "32-true") -> dict[
 
 
 def test_every_case_has_its_records_in_each_precision(result: dict[str, Any]) -> None:
-    split = [f"{c}{s}" for c in CASES for s in (("-plain", "-ours") if c.startswith(("matching", "lists")) else ("",))]
+    twice = ("matching", "dve", "lists")
+    split = [f"{c}{s}" for c in CASES for s in (("-plain", "-ours") if c.startswith(twice) else ("",))]
     expected = [(name, precision) for name in split if name not in ONCE for precision in PRECISIONS]
     measured = [(r["name"], r["precision"]) for r in result["records"] if not r["name"].startswith("reader")]
     assert sorted(measured) == sorted(expected)
@@ -68,9 +69,9 @@ def test_tiny_sizes_are_not_compared_with_anything(result: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("side", [48, 96])
-def test_ours_gives_the_plain_loss_in_less_memory(result: dict[str, Any], side: int, precision: str) -> None:
-    plain, ours = (find(result, f"matching-{side}-{kind}", precision) for kind in ("plain", "ours"))
+@pytest.mark.parametrize("case", ["matching-48", "matching-96", "dve-96"])
+def test_ours_gives_the_plain_loss_in_less_memory(result: dict[str, Any], case: str, precision: str) -> None:
+    plain, ours = (find(result, f"{case}-{kind}", precision) for kind in ("plain", "ours"))
     assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-5)
     assert 0 < ours["memory_bytes"] < plain["memory_bytes"] / 2
     assert "estimated" not in plain
@@ -190,6 +191,8 @@ def test_the_best_precision_counts_for_speed_and_the_worst_for_the_rest() -> Non
         made("matching-96-ours", "32-true", memory_bytes=90),
         made("matching-96-plain", "bf16-mixed", memory_bytes=1000),
         made("matching-96-ours", "bf16-mixed", memory_bytes=110),
+        made("dve-96-plain", "32-true", memory_bytes=1000),
+        made("dve-96-ours", "32-true", memory_bytes=10),
         made("step-warmup", "32-true", outside_share=0.09),
         made("step-matching", "32-true", outside_share=0.2),
     ]
@@ -198,6 +201,7 @@ def test_the_best_precision_counts_for_speed_and_the_worst_for_the_rest() -> Non
         "generator-64": True,
         "encoder-step": False,
         "matching-96": False,
+        "dve-96": True,
         "step-warmup": True,
         "step-matching": False,
     }

@@ -1,0 +1,186 @@
+"""DVE: a dense embedding learnt from warps of single images, compared by way of other images (the baseline "DVE*").
+
+Two views of each image are made by random warps; a pixel of one must find its place in the other after its descriptor
+has been exchanged for the descriptors of a third image. In a batch of several species the third image is often of
+another one, which is all that this method learns across species.
+
+References:
+    - [0]: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019.
+    - [1]: Dense Interspecies Face Embedding, NeurIPS 2022, section 4.1: trained on generator samples of all domains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dife_lightning.augment import COLOR_NUMBERS, AugmentOptions, color_jitter
+from dife_lightning.batches import StreamBatch
+from dife_lightning.errors import ConfigError
+from dife_lightning.geometry import channels_last, to_normalized
+from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
+from dife_lightning.methods._base import EmbedderModule
+from dife_lightning.methods._dife_options import EncoderOptions, OptimizerOptions, as_options, plain
+from dife_lightning.methods._schedule import make_optimizer, step_plateau
+from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.randomness import torch_generator, uniform
+from dife_lightning.tps import TPSOptions, Views, draw_weights, two_views
+
+METHOD = "DVE"
+
+
+@dataclass(frozen=True)
+class JitterOptions:
+    """Ranges of the colour jitter, which each view gets for itself; see ``AugmentOptions``."""
+
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.0
+    probability: float = 1.0
+
+    def as_augment(self) -> AugmentOptions:
+        """Return them as :func:`color_jitter` takes them."""
+        amounts = {name: getattr(self, name) for name in ("brightness", "contrast", "saturation", "hue")}
+        return AugmentOptions(**amounts, color_probability=self.probability)
+
+
+class DVE(EmbedderModule):
+    """Descriptor Vector Exchange.
+
+    The defaults are those of the baseline of [1] where it tells; DVE's own network has ``dim=64, norm="batch"``.
+
+    Args:
+        size: side of the stream's images.
+        dim: channels of the embedding.
+        norm: ``group`` [1] or ``batch`` [0] normalisation of the encoder.
+        unit_length: ``embed`` returns unit vectors, so that a search by dot product compares as the loss does.
+            Official code: False.
+        encoder: size of the hourglass, whose output has half the images' side.
+        warper: the warps of the two views.
+        jitter: the colour jitter of each view.
+        pow: exponent of the distance.
+        normalize: compare directions of descriptors alone (hourglass of [0]: True).
+        exchange: compare by way of another image; otherwise the views are compared with each other at once.
+        images: images per step, drawn from the stream's batch; None takes all.
+        optimizer: Adam and its schedule.
+        seed: of warps, colours and third images.
+
+    Raises:
+        ConfigError: a size that the encoder does not take, or a number out of its range.
+    """
+
+    def __init__(
+        self,
+        size: int = 96,
+        dim: int = 16,
+        norm: Literal["group", "batch"] = "group",
+        unit_length: bool = False,
+        encoder: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen
+        warper: TPSOptions = TPSOptions(),  # noqa: B008
+        jitter: JitterOptions = JitterOptions(),
+        pow: float = 0.5,
+        normalize: bool = True,
+        exchange: bool = True,
+        images: int | None = None,
+        optimizer: OptimizerOptions = OptimizerOptions(),  # noqa: B008
+        seed: int = 0,
+    ) -> None:
+        given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
+        super().__init__()
+        self.save_hyperparameters(given)
+        shape = as_options(EncoderOptions, encoder)
+        self.warper = as_options(TPSOptions, warper)
+        self.jitter = as_options(JitterOptions, jitter).as_augment()
+        self.optimizer_options = as_options(OptimizerOptions, optimizer)
+        self.size, self.dim, self.unit_length, self.seed = size, dim, unit_length, seed
+        self.pow, self.normalize, self.exchange, self.images = pow, normalize, exchange, images
+        self.encoder = HourglassEncoder(
+            dim, shape.planes, shape.blocks, shape.depth, norm=norm, groups=shape.groups, keep_size=False
+        )
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse settings that make no sense, in one line each."""
+        left, multiple = self.size - 2 * self.warper.crop, self.encoder.side_multiple
+        if left < multiple or left % multiple:
+            raise ConfigError(
+                f"size is {self.size} and warper.crop {self.warper.crop}, which leaves {left} px; the encoder takes "
+                f"multiples of {multiple}: set both so, or lower encoder.depth"
+            )
+        if not self.pow > 0:
+            raise ConfigError(f"pow is {self.pow}; expected a number above 0 (DVE: 0.5)")
+        if self.images is not None and self.images < 2:
+            raise ConfigError(f"images is {self.images}; expected 2 or more, since another image is needed, or null")
+
+    # Inference
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H / 2, W / 2), float32."""
+        embedding = self.encoder(channels_last(images)).float()
+        return F.normalize(embedding, dim=1) if self.unit_length else embedding
+
+    # Training
+
+    def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
+        """Two views of each image, their descriptors, and how far apart the loss says they are."""
+        views = self.views(self.drawn(batch))
+        second, first = self.encoder(channels_last(torch.cat((views.second, views.first)))).chunk(2)
+        loss = self.loss(second, first, views.origins)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def drawn(self, batch: StreamBatch) -> Tensor:
+        """Return this step's images (B, 3, S, S), the domains mixed, so that a neighbour may be of any of them."""
+        images = torch.cat([samples.originals for samples in batch.domains.values()])
+        if images.shape[-1] != self.size:
+            raise ConfigError(
+                f"the stream gives images of {images.shape[-1]} px, size is {self.size}; "
+                "set model.init_args.size and data.init_args.size alike"
+            )
+        order = torch.randperm(len(images), generator=torch_generator(*self._key("order")))
+        return images[order[: self.images].to(images.device)]
+
+    def views(self, images: Tensor) -> Views:
+        """Return two views of ``images`` (B, 3, S, S), warped and each jittered for itself."""
+        count, device = len(images), images.device
+        weights = torch.stack([draw_weights(self.warper, *self._key("warp"), number) for number in range(count)])
+        views = two_views(images, weights.to(device), self.warper)
+        first, second = uniform((2, count, COLOR_NUMBERS), *self._key("color")).to(device)
+        return Views(
+            color_jitter(views.first, first, self.jitter),
+            color_jitter(views.second, second, self.jitter),
+            views.origins,
+        )
+
+    def loss(self, second: Tensor, first: Tensor, origins: Tensor) -> Tensor:
+        """Compare the descriptors (B, dim, h, w) of both views; the third image is the next one's second view."""
+        height, width = origins.shape[1:3]
+        grid = to_normalized(origins, width, height, align_corners=True)
+        if not self.exchange:
+            return dense_correlation_loss(second, first, grid, self.pow, self.normalize)
+        return dve_loss(second, first, second.roll(-1, dims=0), grid, self.pow, self.normalize)
+
+    def _key(self, purpose: str) -> tuple[int | str, ...]:
+        """Return what this step's random numbers are a function of."""
+        return self.seed, purpose, self.global_step, self.global_rank
+
+    # Optimiser
+
+    def configure_optimizers(self) -> Any:
+        """Adam over the encoder, with the chosen schedule."""
+        return make_optimizer(self.encoder.parameters(), self.optimizer_options, 0, self.trainer.max_steps)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step schedules of time; a plateau is stepped after validations instead."""
+        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            scheduler.step()
+
+    def on_validation_end(self) -> None:
+        """Tell a plateau schedule the validation error."""
+        if not self.trainer.sanity_checking:
+            step_plateau(self.lr_schedulers(), self.trainer.callback_metrics.get(self.monitor))

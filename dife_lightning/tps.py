@@ -1,0 +1,175 @@
+"""Random thin-plate-spline warps, by which DVE makes two views of an image whose correspondence is known.
+
+The first view is the image warped once, the second is the first warped again; ``origins`` says for each pixel of the
+second where in the first it came from. A warp is a table of weights (P + 3, 2): a row for each of the P control points
+of a square lattice over [-1, 1] (where -1 and 1 are the centres of the outermost pixels), then three of an affine map.
+Weights are drawn as a pure function of what they are for; everything else is a function of them.
+
+Reference: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019, and its public code.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dife_lightning.errors import ConfigError
+from dife_lightning.geometry import pixel_grid, to_normalized, to_pixels, warp
+from dife_lightning.randomness import normal, uniform
+
+
+@dataclass(frozen=True)
+class TPSOptions:
+    """Strength of the warps (deviations of normal numbers), and how images are warped by them.
+
+    Attributes:
+        control: control points to a side.
+        bend: weights of the control points.
+        strong_bend: weights of a random half of them.
+        shift: in halves of the side, in x and in y.
+        scale: relative change of the scale.
+        rotation: degrees.
+        first_bend: factor of ``bend`` and ``strong_bend`` for the first view.
+        first_affine: factor of ``shift``, ``scale`` and ``rotation`` for the first view.
+        crop: pixels that are cut off at each side after the warps (DVE: 20 of 136).
+        padding: what a warp moves in, ``reflection``, ``border`` or ``zeros`` (DVE, whose crop takes most of it away).
+        align_corners: sample images at the very pixels that ``origins`` names. False samples up to half a pixel beside
+            them, as DVE's code does since PyTorch 1.3; the published models are of before.
+    """
+
+    control: int = 10
+    bend: float = 0.001
+    strong_bend: float = 0.01
+    shift: float = 0.1
+    scale: float = 0.1
+    rotation: float = 5.0
+    first_bend: float = 0.5
+    first_affine: float = 1.0
+    crop: int = 0
+    padding: str = "reflection"
+    align_corners: bool = True
+
+    def __post_init__(self) -> None:
+        if self.control < 2:
+            raise ConfigError(f"warper: control={self.control}; expected 2 points to a side or more (DVE: 10)")
+        for name in ("bend", "strong_bend", "shift", "scale", "rotation", "first_bend", "first_affine", "crop"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"warper: {name}={getattr(self, name)}; expected 0 (none of it) or more")
+        if self.padding not in ("reflection", "border", "zeros"):
+            raise ConfigError(f"warper: padding='{self.padding}'; choose reflection, border or zeros")
+
+
+@dataclass
+class Views:
+    """Two views of B images.
+
+    Attributes:
+        first: (B, C, h, w), warped once.
+        second: (B, C, h, w), the first warped again.
+        origins: (B, h, w, 2), x then y: where each pixel of ``second`` lies in ``first``, in pixels of it.
+    """
+
+    first: Tensor
+    second: Tensor
+    origins: Tensor
+
+
+def draw_weights(options: TPSOptions, *parts: int | str) -> Tensor:
+    """Return the weights (2, P + 3, 2) of a sample's first and second warp, a function of ``parts`` alone."""
+    count = options.control**2
+    numbers = normal((2, 2 * count + 4), *parts, "warp")
+    strong = uniform((2, count, 2), *parts, "strong") < 0.5
+    deviation = torch.tensor([options.bend, options.strong_bend])[strong.long()]
+    bend_factor, affine_factor = torch.tensor([[options.first_bend, options.first_affine], [1.0, 1.0]]).T
+    bends = numbers[:, : 2 * count].reshape(2, count, 2) * deviation * bend_factor[:, None, None]
+    amount = torch.tensor([options.shift, options.shift, options.scale, options.rotation])
+    shift_x, shift_y, scale, degrees = (numbers[:, 2 * count :] * amount * affine_factor[:, None]).T
+    cos, sin = ((1 + scale) * turn(degrees * (math.pi / 180)) for turn in (torch.cos, torch.sin))
+    rows = [torch.stack(row, dim=-1) for row in ((shift_x, shift_y), (cos, -sin), (sin, cos))]
+    return torch.cat((bends, torch.stack(rows, dim=1)), dim=1)
+
+
+def tps_basis(points: Tensor, control: Tensor) -> Tensor:
+    """Return the values (N, P + 3) at ``points`` (N, 2) of what weights are weights of, for P points ``control``."""
+    squared = (points[:, None] - control).square().sum(dim=-1)
+    return torch.cat((squared * torch.log(squared + 1e-5), torch.ones_like(points[:, :1]), points), dim=1)
+
+
+def lattice(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Return (height * width, 2) points from -1 to 1, x then y, row by row."""
+    pixels = pixel_grid(height, width, device).reshape(-1, 2)
+    return to_normalized(pixels, width, height, align_corners=True)
+
+
+@functools.lru_cache(maxsize=4)
+def _image_basis(height: int, width: int, control: int, device: torch.device) -> Tensor:
+    """Return the basis at the pixels of an image, which is the same for all images of a size."""
+    return tps_basis(lattice(height, width, device), lattice(control, control, device))
+
+
+def warp_origins(weights: Tensor, height: int, width: int) -> Tensor:
+    """Return where the pixels of a warped image come from.
+
+    Args:
+        weights: (B, P + 3, 2).
+        height: of the image.
+        width: of the image.
+
+    Returns:
+        (B, height, width, 2), x then y, pixels of the image before the warp.
+    """
+    control = math.isqrt(weights.shape[1] - 3)
+    with torch.autocast(weights.device.type, enabled=False):
+        normalized = _image_basis(height, width, control, weights.device) @ weights.float()
+    return to_pixels(normalized, width, height, align_corners=True).reshape(-1, height, width, 2)
+
+
+def warped(images: Tensor, origins: Tensor, options: TPSOptions) -> Tensor:
+    """Warp ``images`` (B, C, H, W) so that each pixel shows what was at its ``origins`` (B, H, W, 2)."""
+    height, width = images.shape[-2:]
+    # grid_sample takes the coordinates of half-pixel rules here; DVE's code hands it its own
+    grid = to_normalized(origins, width, height, align_corners=not options.align_corners)
+    return warp(images, grid, options.padding)
+
+
+def two_views(images: Tensor, weights: Tensor, options: TPSOptions) -> Views:
+    """Warp ``images`` (B, C, H, W) by ``weights`` (B, 2, P + 3, 2): once for the first view, again for the second.
+
+    Raises:
+        ConfigError: nothing is left by the crop.
+    """
+    height, width = images.shape[-2:]
+    crop = options.crop
+    if 2 * crop >= min(height, width):
+        raise ConfigError(
+            f"warper: crop={crop} leaves nothing of {width} x {height} px; lower it or enlarge the images"
+        )
+    origins = warp_origins(weights[:, 1], height, width)
+    first = warped(images, warp_origins(weights[:, 0], height, width), options)
+    rows, columns = slice(crop, height - crop), slice(crop, width - crop)
+    second = warped(first, origins, options)[..., rows, columns]
+    return Views(first[..., rows, columns], second, origins[:, rows, columns] - crop)
+
+
+def two_points(points: Tensor, weights: Tensor, height: int, width: int, options: TPSOptions) -> tuple[Tensor, Tensor]:
+    """Carry ``points`` (B, K, 2), pixels of images of ``height`` x ``width``, to both views of :func:`two_views`.
+
+    A point goes to the pixel that came from the nearest place, as in DVE's code, so that whole pixels come out.
+
+    Returns:
+        Two of (B, K, 2), in pixels of the first and of the second view.
+    """
+    first = _carried(points.float(), warp_origins(weights[:, 0], height, width))
+    second = _carried(first, warp_origins(weights[:, 1], height, width))
+    return first - options.crop, second - options.crop
+
+
+def _carried(points: Tensor, origins: Tensor) -> Tensor:
+    """Return the pixels (B, K, 2) whose ``origins`` (B, H, W, 2) are nearest to ``points`` (B, K, 2)."""
+    height, width = origins.shape[1:3]
+    squared = (points[:, :, None] - origins.flatten(1, 2)[:, None]).square().sum(dim=-1)
+    return pixel_grid(height, width, points.device).reshape(-1, 2)[squared.argmin(dim=-1)]
