@@ -52,10 +52,11 @@ def rehearse(out: Path, faces: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     os.environ["DIFE_PATHS"] = str((out / "paths.yaml").resolve())
     (out / "paths.yaml").write_text(yaml.safe_dump(write_weights(out / "weights") | write_faces(out / "faces", faces)))
-    small = out / "small.yaml"
-    small.write_text(yaml.safe_dump(reduced(count=max(1, faces // 3))))
+    small = {name: out / f"small_{name}.yaml" for name in SMALL}
+    for name, path in small.items():
+        path.write_text(yaml.safe_dump(reduced(name, count=max(1, faces // 3))))
     for benchmark in BENCHMARKS:
-        configs = ["paper/human_dog", f"paper/{benchmark}", str(small)]
+        configs = ["paper/human_dog", f"paper/{benchmark}", str(small["dife"])]
         runs.call(["doctor", *configs, "trainer/cpu", "--no-steps"])
         run = Run(out / "runs", f"human_dog-{benchmark}")
         runs.call(runs.fit_words(configs, run, seed=0))
@@ -65,10 +66,12 @@ def rehearse(out: Path, faces: int) -> None:
     runs.call([*preview, "--out", str(out / "dogs.png")])
 
 
-def _table(benchmark: str, small: Path, out: Path, count: int) -> None:
-    """Build the benchmark's table by its own plan, with the reduction laid over every training."""
+def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> None:
+    """Build the benchmark's table by its own plan, with the reductions laid over its trainings."""
     plan = plan_content(tables.HERE / f"table1_{benchmark}.yaml")
-    plan["rows"]["dife"]["fit"].append(str(small))
+    for name, row in plan["rows"].items():
+        if "fit" in row:
+            row["fit"].append(str(small[name]))
     plan["columns"] = {name: plan["columns"][name] for name in ("human+dog", "human+wild")}
     for column in plan["columns"].values():
         column["model"] = "human_dog"
@@ -170,21 +173,32 @@ def _in_wflw(face: tuple[NDArray[np.uint8], Points], split: str) -> Face:
     return Face(image, points, box=(0, 0, image.shape[1], image.shape[0]), split="train" if split == "val" else split)
 
 
-def reduced(count: int) -> dict[str, Any]:
-    """Return what makes the paper's configurations short and narrow."""
-    model = {
-        "domains": dict.fromkeys(("human", "dog"), FEATURES),
-        "dim": DIM,
-        "warmup_steps": 1,
-        "encoder": {"planes": [16, 16, 16], "blocks": 1, "depth": 4, "groups": 16},
-        "converter": {"hidden": 16, "groups": 16, "kernel": 3},
-        "distillation": {"statistics_samples": 2},
-        "exploration": {"steps": 2},
-        "optimizer": {"schedule": "constant"},
-    }
+_ENCODER = {"planes": [16, 16, 16], "blocks": 1, "depth": 4, "groups": 16}
+#: Row of a table -> class of its method, and what makes its networks and schedule small.
+SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "dife": (
+        "DIFE",
+        {
+            "domains": dict.fromkeys(("human", "dog"), FEATURES),
+            "dim": DIM,
+            "warmup_steps": 1,
+            "encoder": _ENCODER,
+            "converter": {"hidden": 16, "groups": 16, "kernel": 3},
+            "distillation": {"statistics_samples": 2},
+            "exploration": {"steps": 2},
+            "optimizer": {"schedule": "constant"},
+        },
+    ),
+    "dve": ("DVE", {"dim": DIM, "encoder": _ENCODER, "optimizer": {"schedule": "constant"}}),
+}
+
+
+def reduced(name: str, count: int) -> dict[str, Any]:
+    """Return what makes the paper's configurations of a row short and narrow."""
+    class_path, model = SMALL[name]
     evaluation = {"class_path": "FacePairs", "init_args": {"count": count, "val_count": 2}}
     return {
-        "model": {"class_path": "DIFE", "init_args": model},
+        "model": {"class_path": class_path, "init_args": model},
         "data": {"class_path": "StyleGAN2Stream", "init_args": {"batch_size": 4, "evaluation": evaluation}},
         "trainer": {"max_steps": 2, "val_check_interval": 1, "enable_progress_bar": False},
     }
