@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._points import POINTS, check_count
+from dife_lightning.datasets._points import check_count, known_count
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.datasets._text import read_text
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
@@ -170,7 +170,7 @@ def _table(
 def _count(coco: CocoFile, scheme: str) -> int:
     """Return how many points the annotations have: as many as most of them."""
     lengths = Counter(len(e["keypoints"]) // 3 for e in coco.annotations if isinstance(e.get("keypoints"), list))
-    count = lengths.most_common(1)[0][0] if lengths else POINTS.get(scheme, 0)
+    count = lengths.most_common(1)[0][0] if lengths else known_count(scheme) or 0
     check_count(coco.path, scheme, count)
     return count
 

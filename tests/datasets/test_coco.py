@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.schemes import SCHEMES
 from tests.datasets.layouts import (
     AP10K_POINTS,
     Face,
@@ -153,6 +155,13 @@ def test_a_file_of_another_scheme_is_refused(tmp_path):
         load_dataset("coco-keypoints", tmp_path, file="annotations.json", scheme="wflw-98")
     with pytest.raises(ConfigError, match="option 'scheme' is needed"):
         load_dataset("coco-keypoints", tmp_path, file="annotations.json")
+
+
+def test_a_scheme_that_was_added_to_the_tables_is_checked_like_the_others(tmp_path, monkeypatch):
+    monkeypatch.setitem(SCHEMES, "fox-8", replace(SCHEMES["animalweb-9"], landmarks=tuple("abcdefgh")))
+    write_coco_keypoints(tmp_path, [draw_face("animalweb-9")])
+    with pytest.raises(DataError, match=r"has 9 points, scheme 'fox-8' has 8"):
+        load_dataset("coco-keypoints", tmp_path, file="annotations.json", scheme="fox-8")
 
 
 def test_categories_and_folders_of_pictures_are_options(tmp_path):

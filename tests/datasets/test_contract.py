@@ -13,10 +13,9 @@ from PIL import Image
 from dife_lightning import load_dataset
 from dife_lightning.datasets import _files, _pictures
 from dife_lightning.datasets._files import FaceFiles
-from dife_lightning.datasets._points import POINTS
+from dife_lightning.datasets._points import known_count
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.registry import get_dataset, list_datasets
-from dife_lightning.schemes import SCHEMES
 from tests.datasets.layouts import COUNTS, LAYOUTS, Face, draw_face
 
 FILES = [name for name in list_datasets() if name != "world"]
@@ -203,9 +202,7 @@ def test_a_root_that_is_not_there_is_one_line(name, tmp_path):
 
 def test_the_number_of_points_is_the_schemes(name):
     scheme = LAYOUTS[name].scheme
-    assert POINTS[scheme] == COUNTS[scheme]
-    if scheme in SCHEMES:
-        assert len(SCHEMES[scheme].landmarks) == COUNTS[scheme]
+    assert known_count(scheme) == COUNTS[scheme]
 
 
 def test_uppercase_suffixes_and_blanks_in_names_are_fine(name, tmp_path):
