@@ -43,11 +43,12 @@ def to_domain(name: str, given: FaceDomain | Mapping[str, Any]) -> FaceDomain:
     if isinstance(given, FaceDomain):
         return given
     try:
-        fields = dict(given)
+        fields = {key: value for key, value in dict(given).items() if value is not None}
+        fields |= {key: dict(fields[key]) for key in ("options", "val_options") if key in fields}
         if isinstance(fields.get("crop"), Mapping):
             fields["crop"] = CropOptions(**fields["crop"])
         return FaceDomain(**fields)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"domain '{name}': {error}. Give dataset and root, and options, val_options, crop.") from None
 
 

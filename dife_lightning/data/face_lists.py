@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dife_lightning.data.face_domains import DomainFaces
-from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests
+from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests, picture_of
 from dife_lightning.data.pair_lists import FacePairList, Split, find_pairs, read_pair_list
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceDataset
@@ -120,7 +120,7 @@ class FaceLists:
         found: set[str] = set()
         for listed in lists.values():
             for reader, indices in zip(self.readers(listed), zip(*self.indices(listed), strict=True), strict=True):
-                found |= {str(reader.annotations[index].image) for index in indices}
+                found |= {picture_of(reader, index) for index in indices}
         return found
 
     def _check_disjoint(self, val: Mapping[str, FacePairList]) -> None:

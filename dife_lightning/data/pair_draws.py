@@ -7,9 +7,11 @@ generator: a face's turn depends neither on the order of files nor on the platfo
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from dife_lightning.crops import CropOptions
@@ -38,6 +40,18 @@ def default_count(pair: str) -> int:
     return faces_in_tests(source) // 2 if source == target else min(map(faces_in_tests, (source, target)))
 
 
+def picture_of(faces: FaceDataset, index: int) -> str:
+    """Return the file of a face's picture: the same one by whatever path, over links or not, its folder was given."""
+    image = faces.annotations[index].image
+    path = os.path.join(_real_folder(os.path.abspath(image.parent)), image.name)
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
+@lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
 @dataclass(frozen=True)
 class UsableFaces:
     """The faces of a reader that pairs may hold.
@@ -54,7 +68,7 @@ class UsableFaces:
 
     def image(self, index: int) -> str:
         """Return the picture of a face; several faces may have one."""
-        return str(self.faces.annotations[index].image)
+        return picture_of(self.faces, index)
 
     def name(self, index: int) -> str:
         """Return the name of a face."""

@@ -81,6 +81,11 @@ def test_readers_get_root_and_options_and_are_made_once(readers):
     assert readers["asked"] == [("celeba", "data/celeba", {"split": "test"}), ("ap10k", "data/ap10k", {})]
 
 
+def test_options_left_empty_are_none(readers):
+    empty = {"dataset": "ap10k", "root": "data/ap10k", "options": None, "val_options": None, "crop": None}
+    assert len(set_up(domains=DOMAINS | {"dog": empty}).test_sets[0]) == 20
+
+
 def test_batches_are_those_of_any_other_evaluation(readers):
     (loader,) = set_up(batch_size=8).test_dataloader()
     batch = next(iter(loader))
@@ -250,6 +255,8 @@ def test_a_scheme_that_lacks_the_protocol_is_told_before_pictures_are_read(reade
         ({"test_lists": {"human+cat": "a.json"}}, "a list is given for 'human\\+cat', which is not evaluated"),
         ({"domains": {"human": {"dataset": "celeba"}, "dog": {}}}, "domain 'human'.*'root'"),
         ({"domains": {"human": {"dataset": "a", "root": "b", "spilt": 1}, "dog": {}}}, "domain 'human'.*'spilt'"),
+        ({"domains": {"human": "celeba", "dog": {}}}, "domain 'human'.*Give dataset and root"),
+        ({"domains": {"human": {"dataset": "a", "root": "b", "options": "test"}, "dog": {}}}, "domain 'human'.*Give"),
     ],
 )
 def test_senseless_settings_are_refused_in_one_line(arguments, message):
