@@ -153,18 +153,20 @@ def _crops(
     """Return the first ``count`` faces in drawing order that can be cropped, and why others before them cannot."""
     from dife_lightning.data.cropped_faces import CroppedFaces, why_unusable
     from dife_lightning.data.pair_draws import drawing_order
+    from dife_lightning.frames import remembering
 
     crops = CroppedFaces(faces, size, options, landmarks)
     items: list[FaceItem] = []
     passed: Counter[str] = Counter()
-    for index in drawing_order(faces, range(len(faces)), seed):
-        if len(items) == count:
-            break
-        reason = why_unusable(faces, index, landmarks, options)
-        if reason:
-            passed[reason] += 1
-        else:
-            items.append(crops[index])
+    with remembering(disk=False):
+        for index in drawing_order(faces, range(len(faces)), seed):
+            if len(items) == count:
+                break
+            reason = why_unusable(faces, index, landmarks, options)
+            if reason:
+                passed[reason] += 1
+            else:
+                items.append(crops[index])
     return items, passed
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dife_lightning.crops import CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
-from dife_lightning.images import read_frame
+from dife_lightning.frames import shown_size
 from dife_lightning.schemes import get_protocol, to_protocol
 
 #: Landmark set of all of a scheme's own points, for those that serve no protocol.
@@ -96,7 +96,7 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
         return f"{missing} not labelled"
     annotation = annotation_of(faces, index)
     points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
-    size = shown_size(annotation)
+    size = shown_size(annotation.image)
     if not inside(points[visible], *size).all():
         return "a point outside the picture"
     try:
@@ -104,12 +104,6 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     except CropError as error:
         return error.reason
     return "" if _shows(square, points[visible]) else "a point outside the crop"
-
-
-def shown_size(annotation: FaceAnnotation) -> tuple[int, int]:
-    """Return width and height of a face's picture as it is read, from the file's header."""
-    width, height, orientation = read_frame(annotation.image)
-    return (height, width) if orientation >= 5 else (width, height)
 
 
 def _first_missing(annotation: FaceAnnotation, scheme: str, landmarks: str) -> str:

@@ -15,6 +15,7 @@ from dife_lightning.data.pair_draws import UsableFaces, usable_faces
 from dife_lightning.data.pair_lists import Split
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces import FaceDataset
+from dife_lightning.frames import remembering
 from dife_lightning.schemes import EyeOrder, protocol_members
 
 
@@ -61,13 +62,20 @@ class DomainFaces:
         crop: for domains without options of their own.
         seed: of the drawing order.
         eye_order: of the evaluation, to find out early whether the schemes fit.
+        cache: keep what is learnt of pictures (sizes, damage) in the cache folder.
     """
 
     def __init__(
-        self, domains: Mapping[str, FaceDomain], protocol: str, crop: CropOptions, seed: int, eye_order: EyeOrder
+        self,
+        domains: Mapping[str, FaceDomain],
+        protocol: str,
+        crop: CropOptions,
+        seed: int,
+        eye_order: EyeOrder,
+        cache: bool = True,
     ) -> None:
         self.domains, self.protocol, self.seed, self.eye_order = dict(domains), protocol, seed, eye_order
-        self._crop = crop
+        self._crop, self._cache = crop, cache
         self._readers: dict[tuple[str, Split], FaceDataset] = {}
         self._usable: dict[tuple[str, Split], UsableFaces] = {}
 
@@ -88,7 +96,8 @@ class DomainFaces:
 
             domain = self.domains[name]
             options = domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
-            faces: FaceDataset = dife_lightning.load_dataset(domain.dataset, domain.root, **options)
+            with remembering(disk=self._cache):
+                faces: FaceDataset = dife_lightning.load_dataset(domain.dataset, domain.root, **options)
             protocol_members(faces.scheme, self.protocol, self.eye_order)
             self._readers[key] = faces
         return self._readers[key]
@@ -97,7 +106,8 @@ class DomainFaces:
         """Return the faces of a domain that pairs may hold, in drawing order; raises what ``reader`` does."""
         key = self._key(name, split)
         if key not in self._usable:
-            self._usable[key] = usable_faces(self.reader(name, split), self.protocol, self.crop(name), self.seed)
+            reader, crop = self.reader(name, split), self.crop(name)
+            self._usable[key] = usable_faces(reader, self.protocol, crop, self.seed, cache=self._cache)
         return self._usable[key]
 
     def describe(self) -> dict[str, Any]:

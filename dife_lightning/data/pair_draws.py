@@ -19,6 +19,7 @@ from dife_lightning.data.cropped_faces import why_unusable
 from dife_lightning.data.pair_lists import FacePairList, Split
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceDataset
+from dife_lightning.frames import remembering
 
 #: The kinds of pair that the paper tests.
 PAPER_PAIRS = ("human+dog", "human+cat", "dog+cat", "human+wild")
@@ -81,16 +82,26 @@ class UsableFaces:
         return f"{len(self.faces)} faces of {self.faces.name}, {len(self.order)} usable{out}"
 
 
-def usable_faces(faces: FaceDataset, protocol: str, options: CropOptions, seed: int = 0) -> UsableFaces:
+def usable_faces(
+    faces: FaceDataset, protocol: str, options: CropOptions, seed: int = 0, *, cache: bool = False
+) -> UsableFaces:
     """Find the faces that show all of ``protocol`` and can be cropped, and put them in drawing order.
 
     First comes one face of every picture, then the second faces of pictures with several, and so on.
+
+    Args:
+        faces: the reader.
+        protocol: a landmark set.
+        options: how faces are cut out.
+        seed: of the order.
+        cache: keep the sizes of pictures in the cache folder, so that none is opened a second time for it.
 
     Raises:
         ConfigError: the scheme does not serve the protocol.
         DataError: a picture is missing or damaged.
     """
-    reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
+    with remembering(disk=cache):
+        reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
     usable = [index for index, reason in enumerate(reasons) if not reason]
     refused = dict(Counter(reason for reason in reasons if reason).most_common())
     return UsableFaces(faces, tuple(drawing_order(faces, usable, seed)), refused)

@@ -15,6 +15,7 @@ from dife_lightning.datasets._pictures import check_inside, upright
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
+from dife_lightning.frames import check_whole, remembering, shown_size
 from dife_lightning.images import read_image
 
 
@@ -33,7 +34,8 @@ class FaceFiles:
 
     Raises:
         DataError: no face is left; or, unless faults are skipped, a point is not finite, a face is there twice or its
-            picture is missing. With ``faults.skip`` every picture is opened once to see whether it is sound.
+            picture is missing. With ``faults.skip`` every picture is opened to see whether it is sound, once in its
+            life (``frames.py``).
     """
 
     #: Name for ``load_dataset``.
@@ -120,14 +122,21 @@ class FaceFiles:
         check_inside(face, image.shape[1], image.shape[0])
         return {"image": image, "points": face.points, "visible": face.visible, "name": face.name}
 
+    def _check(self, index: int) -> None:
+        """Raise what :meth:`_read` would."""
+        face = self._upright(index)
+        check_whole(face.image)
+        check_inside(face, *shown_size(face.image))
+
     def _without_unreadable(self, faults: Faults) -> FaceTable:
         broken = set()
-        for row in range(len(self._table)):
-            try:
-                self._read(row)
-            except DataError as error:
-                broken.add(row)
-                faults.add(self._table.source(row), str(error))
+        with remembering():
+            for row in range(len(self._table)):
+                try:
+                    self._check(row)
+                except DataError as error:
+                    broken.add(row)
+                    faults.add(self._table.source(row), str(error))
         return self._table.where([row not in broken for row in range(len(self._table))])
 
     def _warn(self) -> None:

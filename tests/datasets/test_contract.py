@@ -78,7 +78,7 @@ def test_no_picture_is_opened_for_the_annotations(name, tmp_path, monkeypatch):
         raise AssertionError("a picture was opened")
 
     monkeypatch.setattr(_files, "read_image", refuse)
-    monkeypatch.setattr(_pictures, "read_frame", refuse)
+    monkeypatch.setattr(_pictures, "frame_of", refuse)
     monkeypatch.setattr(Image, "open", refuse)
     dataset = load(name, tmp_path)
     assert len([face.points for face in dataset.annotations[0:2]]) == 2
