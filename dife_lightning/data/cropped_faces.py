@@ -90,12 +90,13 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     Raises:
         DataError: the picture's header cannot be read.
     """
-    stored = faces.annotations[index]
-    missing = _first_missing(stored, faces.scheme, landmarks)
-    if missing:
-        return f"{missing} not labelled"
-    annotation = annotation_of(faces, index)
+    annotation = faces.annotations[index]
     points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
+    if landmarks != ALL_POINTS and not visible.all():  # before the picture's header is read
+        return f"{get_protocol(landmarks).landmarks[int(np.argmin(visible))]} not labelled"
+    stored, annotation = annotation.points, annotation_of(faces, index)
+    if not np.array_equal(stored, annotation.points):
+        points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
     size = shown_size(annotation.image)
     if not inside(points[visible], *size).all():
         return "a point outside the picture"
@@ -104,13 +105,6 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     except CropError as error:
         return error.reason
     return "" if _shows(square, points[visible]) else "a point outside the crop"
-
-
-def _first_missing(annotation: FaceAnnotation, scheme: str, landmarks: str) -> str:
-    if landmarks == ALL_POINTS:
-        return ""
-    _, visible = to_protocol(annotation.points, annotation.visible, scheme, landmarks)
-    return "" if visible.all() else get_protocol(landmarks).landmarks[int(np.argmin(visible))]
 
 
 def _shows(square: Square, points: NDArray[np.float32]) -> bool:

@@ -109,9 +109,10 @@ def usable_faces(
 
 def drawing_order(faces: FaceDataset, usable: Sequence[int], seed: int = 0) -> list[int]:
     """Return ``usable`` in the order in which lists take faces: one of every picture first; see the module's text."""
-    names = [annotation.name for annotation in faces.annotations]
+    names: list[str] = []
     pictures: dict[str, list[int]] = {}
     for index, annotation in enumerate(faces.annotations):
+        names.append(annotation.name)
         pictures.setdefault(str(annotation.image), []).append(index)
     chosen, turn = set(usable), {}
     for members in pictures.values():
