@@ -63,6 +63,7 @@ class DomainFaces:
         seed: of the drawing order.
         eye_order: of the evaluation, to find out early whether the schemes fit.
         cache: keep what is learnt of pictures (sizes, damage) in the cache folder.
+        skip_broken: readers leave out faces that cannot be used, unless a domain's options say otherwise.
     """
 
     def __init__(
@@ -73,9 +74,11 @@ class DomainFaces:
         seed: int,
         eye_order: EyeOrder,
         cache: bool = True,
+        skip_broken: bool = False,
     ) -> None:
         self.domains, self.protocol, self.seed, self.eye_order = dict(domains), protocol, seed, eye_order
         self._crop, self._cache = crop, cache
+        self._common: dict[str, Any] = {"skip_broken": True} if skip_broken else {}
         self._readers: dict[tuple[str, Split], FaceDataset] = {}
         self._usable: dict[tuple[str, Split], UsableFaces] = {}
 
@@ -95,7 +98,7 @@ class DomainFaces:
             import dife_lightning
 
             domain = self.domains[name]
-            options = domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
+            options = self._common | domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
             with remembering(disk=self._cache):
                 faces: FaceDataset = dife_lightning.load_dataset(domain.dataset, domain.root, **options)
             protocol_members(faces.scheme, self.protocol, self.eye_order)

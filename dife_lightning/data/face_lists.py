@@ -87,14 +87,20 @@ class FaceLists:
 
     def told(self, found: FacePairList) -> str:
         """Return one line on a list: how long it is, how long the paper's is, and what it was drawn from."""
+        if found.pair in self.given[found.split]:
+            return self.heading(found)
+        names = dict.fromkeys(found.pair.split("+"))
+        usable = (f"{name}: {self.faces.usable(name, found.split).told()}" for name in names)
+        return "; ".join((self.heading(found), *usable))
+
+    def heading(self, found: FacePairList) -> str:
+        """Return how long a list is, how long the paper's is, and the file that it is from, if it was given."""
         text = f"{found.pair}, {found.split} list: {len(found)} pairs"
         paper = paper_count(found.pair)
         if found.split == "test" and paper != len(found):
             text += " (not a pair of the paper)" if paper is None else f" (the paper has {paper})"
-        if found.pair in self.given[found.split]:
-            return f"{text}, from {self.given[found.split][found.pair]}"
-        names = dict.fromkeys(found.pair.split("+"))
-        return f"{text}; " + "; ".join(f"{name}: {self.faces.usable(name, found.split).told()}" for name in names)
+        file = self.given[found.split].get(found.pair)
+        return text if file is None else f"{text}, from {file}"
 
     def _list(self, pair: str, split: Split, kept: frozenset[str]) -> FacePairList:
         if pair in self.given[split]:

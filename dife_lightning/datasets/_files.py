@@ -18,6 +18,9 @@ from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
 from dife_lightning.frames import check_whole, remembering, shown_size
 from dife_lightning.images import read_image
 
+#: Faults that a result names; of the others it has the number.
+_NAMED = 5
+
 
 class FaceFiles:
     """Faces whose annotations are in memory and whose pictures are read one by one, when they are asked for.
@@ -59,6 +62,7 @@ class FaceFiles:
         self.facts: dict[str, Any] = {"dataset": self.name, **(facts or {}), "faces": len(self._table)}
         self.facts |= {"left_out": len(self.left_out), "unlabelled": unlabelled}
         if self.left_out:
+            self.facts["first_left_out"] = [f"{left.source}: {left.reason}" for left in self.left_out[:_NAMED]]
             self._warn()
 
     @property
@@ -143,9 +147,14 @@ class FaceFiles:
         # Imported here, because Lightning takes seconds and most data sets are sound.
         from lightning.pytorch.utilities import rank_zero_warn
 
-        source, reason = self.left_out[0]
-        count = f"{len(self.left_out)} face{'' if len(self.left_out) == 1 else 's'}"
-        rank_zero_warn(f"{self.name}: {count} left out, the first: {source}: {reason}")
+        rank_zero_warn(f"{self.name}: {told_left_out(self.facts)}")
+
+
+def told_left_out(facts: Mapping[str, Any]) -> str:
+    """Return one line on what a reader left out, from its ``facts``; empty where that is nothing."""
+    count = facts.get("left_out", 0)
+    first = next(iter(facts.get("first_left_out", ())), "")
+    return f"{count} face{'' if count == 1 else 's'} left out, the first: {first}" if count else ""
 
 
 def _nothing_left(table: FaceTable, chosen: int, left_out: Sequence[LeftOut]) -> str:

@@ -231,6 +231,19 @@ def test_whatever_changes_crops_changes_the_cache_file(readers, tmp_path):
     assert len(list((tmp_path / "cache" / "pairs").glob("*.npz"))) == len(variants) + 2
 
 
+def test_one_switch_makes_all_readers_skip_what_is_broken(readers):
+    domains = DOMAINS | {"dog": FaceDomain("ap10k", "x", {"skip_broken": False}, val_options={"split": "val"})}
+    readers["ap10k-val"] = readers["ap10k"]
+    data = make(domains, skip_broken=True)
+    data.setup("fit")
+    asked = [(name, options) for name, _, options in readers["asked"]]
+    assert asked == [
+        ("celeba", {"split": "test", "skip_broken": True}),
+        ("ap10k", {"skip_broken": False}),  # what a domain says of itself stands
+        ("ap10k", {"split": "val", "skip_broken": False}),
+    ]
+
+
 def test_without_a_cache_nothing_is_written(readers, tmp_path):
     set_up(cache=False)
     assert not (tmp_path / "cache").exists()

@@ -152,6 +152,7 @@ def test_broken_faces_are_left_out_on_request_and_reported(name, tmp_path):
     assert [left.source for left in dataset.left_out] == [before[i].source for i in (0, 2, 3)]
     assert ["no picture" in dataset.left_out[0].reason, "20 x 20" in dataset.left_out[2].reason] == [True, True]
     assert dataset.facts["left_out"] == 3
+    assert dataset.facts["first_left_out"] == [f"{left.source}: {left.reason}" for left in dataset.left_out]
     assert len(list(dataset)) == 2
 
 
