@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and the folder of what can be made again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,23 @@ import hashlib
 import json
 import math
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: ``DIFE_CACHE``, else the platform's. It may not exist yet."""
+    if chosen := os.environ.get("DIFE_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "dife-lightning"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "dife-lightning" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dife-lightning"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 
 from dife_lightning.errors import DataError
 
 #: Suffixes taken for images when a folder is listed.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-#: EXIF tag that tells how a stored image is to be turned.
+#: EXIF tag that tells how a stored image is to be turned, and how for each of its values.
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -30,7 +40,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     """
     with _opened(path) as image:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        turn = _TURNS.get(_orientation(image))  # of TIFF Pillow has turned the pixels and says so
+        return _to_rgb(image if turn is None else image.transpose(turn))
 
 
 def read_frame(path: str | Path) -> tuple[int, int, int]:
@@ -40,8 +51,15 @@ def read_frame(path: str | Path) -> tuple[int, int, int]:
         DataError: the file is missing, empty or not an image.
     """
     with _opened(path) as image:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-        return image.width, image.height, orientation if orientation in range(1, 9) else 1
+        orientation, (width, height) = _orientation(image), image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # of which Pillow tells the size when turned
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        return width, height, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    found = image.getexif().get(_ORIENTATION, 1)
+    return found if isinstance(found, int) and found in range(1, 9) else 1
 
 
 @contextmanager
@@ -52,7 +70,7 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError:
         raise DataError(f"no image {path}. Check the path.") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} is damaged or not an image ({reason}). Remove it or copy it again.") from None
 

@@ -119,6 +119,9 @@ def to_protocol(
     known = _resolved(scheme)
     members = protocol_members(known, protocol, eye_order)
     _check_count(points, known)
+    if all(len(group) == 1 for group in members):  # as the means below, in a fraction of the time
+        alone = [group[0] for group in members]
+        return points[..., alone, :].astype(np.float32), visible[..., alone]
     mapped = [points[..., list(group), :].mean(axis=-2) for group in members]
     seen = [visible[..., list(group)].all(axis=-1) for group in members]
     return np.stack(mapped, axis=-2).astype(np.float32), np.stack(seen, axis=-1)

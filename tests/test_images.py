@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dife_lightning.errors import DataError
 from dife_lightning.images import center_square, list_images, read_frame, read_image
@@ -62,6 +62,43 @@ def test_exif_orientation_is_applied(tmp_path: Path, picture: np.ndarray) -> Non
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(picture, -1))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_and_its_frame_agree_in_every_format(tmp_path: Path, orientation: int, suffix: str) -> None:
+    stored = np.zeros((60, 90, 3), np.uint8)
+    stored[:20, :30] = 255  # the first corner
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / f"a{suffix}", exif=exif)
+    shown = read_image(tmp_path / f"a{suffix}").mean(axis=2) > 127
+    assert read_frame(tmp_path / f"a{suffix}") == (90, 60, orientation)
+    assert shown.shape == ((90, 60) if orientation >= 5 else (60, 90))
+    # where EXIF says that the first row and the first column of the stored picture are seen
+    row, column = {1: "tl", 2: "tr", 3: "br", 4: "bl", 5: "lt", 6: "rt", 7: "rb", 8: "lb"}[orientation]
+    bright = np.argwhere(shown).mean(axis=0) > np.array(shown.shape) / 2
+    assert bright.tolist() == [{row, column} & {"b"} != set(), {row, column} & {"r"} != set()]
+
+
+def test_pixels_are_turned_as_pillow_does_it(tmp_path: Path, picture: np.ndarray) -> None:
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+        with Image.open(tmp_path / "a.png") as opened:
+            expected = np.asarray(ImageOps.exif_transpose(opened))
+        assert np.array_equal(read_image(tmp_path / "a.png"), expected)
+
+
+def test_a_sound_picture_with_an_odd_header_is_read(tmp_path: Path, picture: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "words"
+    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    tag = content.index(b"\x01\x0e\x00\x02")  # of a description, which becomes that of a number
+    (tmp_path / "b.jpg").write_bytes(content[:tag] + b"\x01\x01" + content[tag + 2 :])
+    assert np.array_equal(read_image(tmp_path / "b.jpg"), read_image(tmp_path / "a.jpg"))
 
 
 @pytest.mark.parametrize(("orientation", "expected"), [(6, 6), (1, 1), (None, 1), (0, 1), (9, 1)])

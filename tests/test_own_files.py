@@ -48,7 +48,7 @@ def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: 
     for text, reason in (
         ("- a\n", "expected lines like"),
         ("a: 3\n", "expected lines like"),
-        ("a: [\n", "not valid YAML"),
+        ("a: [\n", "cannot be read as YAML"),
     ):
         (tmp_path / "paths.yaml").write_text(text)
         with pytest.raises(AssetError, match=reason) as error:
@@ -56,4 +56,15 @@ def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: 
         assert "\n" not in str(error.value)
     monkeypatch.setenv("DIFE_PATHS", "elsewhere.yaml")
     with pytest.raises(AssetError, match=r"DIFE_PATHS names elsewhere\.yaml"):
+        list_own_files()
+
+
+def test_a_list_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError("not for you")
+
+    (tmp_path / "paths.yaml").write_text("a: b\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(AssetError, match=r"paths\.yaml cannot be read as YAML \(not for you\)"):
         list_own_files()

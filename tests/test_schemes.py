@@ -92,6 +92,21 @@ def test_leading_dimensions_are_kept():
     np.testing.assert_allclose(points[1], points[0] + 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["wflw-98", "animalweb-9", "ap10k-17"])
+def test_points_that_are_no_means_are_copied_as_they_are(name):
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 1e4, (5, len(get_scheme(name).landmarks), 2)).astype(np.float32)
+    visible = rng.random(points.shape[:2]) > 0.5
+    for protocol, members in get_scheme(name).maps.items():
+        mapped, seen = to_protocol(points, visible, name, protocol)
+        for k, group in enumerate(members):
+            mean = np.mean([points[:, i] for i in group], axis=0, dtype=np.float64)
+            np.testing.assert_allclose(mapped[:, k], mean, rtol=1e-6)
+            np.testing.assert_array_equal(seen[:, k], [all(row[i] for i in group) for row in visible])
+        assert not np.shares_memory(mapped, points)
+        assert not np.shares_memory(seen, visible)
+
+
 def test_wrong_names_and_counts_are_refused_with_a_hint():
     with pytest.raises(ConfigError, match="animalweb-9"):
         get_scheme("animalweb9")

@@ -34,6 +34,7 @@ camera, the scheme does not fit the files.
   --padding P       zero, reflect or border (zero)
   --min-side N      faces below this side in pixels are passed over (32)
   --eye-order O     viewer, or stored to colour eyes as the files number them (viewer)
+  --skip-broken     go on without pictures and rows that are broken, and tell which were left out
 
 Every other --key value is an option of the data set's reader, for example --split test --species dog; lists are
 written [dog, cat]. `dife datasets` shows the names.
@@ -77,11 +78,11 @@ def split_options(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not word.startswith("--") or len(word) < 3:
             raise UsageError(f"expected --key value, found '{word}'; write lists as [a, b].")
         key, equals, text = word[2:].partition("=")
+        name, last = key.replace("-", "_"), not rest or rest[0].startswith("--")
+        if not equals and last and name != "skip_broken":
+            raise UsageError(f"--{key} needs a value.")
         if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UsageError(f"--{key} needs a value.")
-            text = rest.pop(0)
-        name = key.replace("-", "_")
+            text = "true" if last else rest.pop(0)
         (own if name in _OWN else others)[name] = _value(key, text, _OWN.get(name))
     return own, others
 
@@ -153,18 +154,20 @@ def _crops(
     """Return the first ``count`` faces in drawing order that can be cropped, and why others before them cannot."""
     from dife_lightning.data.cropped_faces import CroppedFaces, why_unusable
     from dife_lightning.data.pair_draws import drawing_order
+    from dife_lightning.frames import remembering
 
     crops = CroppedFaces(faces, size, options, landmarks)
     items: list[FaceItem] = []
     passed: Counter[str] = Counter()
-    for index in drawing_order(faces, range(len(faces)), seed):
-        if len(items) == count:
-            break
-        reason = why_unusable(faces, index, landmarks, options)
-        if reason:
-            passed[reason] += 1
-        else:
-            items.append(crops[index])
+    with remembering(disk=False):
+        for index in drawing_order(faces, range(len(faces)), seed):
+            if len(items) == count:
+                break
+            reason = why_unusable(faces, index, landmarks, options)
+            if reason:
+                passed[reason] += 1
+            else:
+                items.append(crops[index])
     return items, passed
 
 

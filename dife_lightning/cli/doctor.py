@@ -17,6 +17,7 @@ from rich.text import Text
 from dife_lightning.cli.errors import UsageError, one_line
 from dife_lightning.cli.findings import Finding, Level
 from dife_lightning.cli.settings import resolved_settings
+from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import ConfigError, DifeError
 
 Settings = Mapping[str, Any]
@@ -42,6 +43,8 @@ def run(verb: str, args: list[str]) -> int:
     steps = "--no-steps" not in args
     words = fit_words([word for word in args if word != "--no-steps"])
     settings = resolved_settings(words)
+    if settings.get("skip_broken"):
+        skip_broken_in(settings.get("data"))
     findings = report(examine(settings), Console())
     if steps and not _blocked(findings):
         from dife_lightning.cli.doctor_steps import measure
@@ -169,7 +172,8 @@ def check_data(settings: Settings) -> Iterator[Finding]:
         if data["folder"] is None:
             yield Finding("error", "data", "no folder of images; type --data.init_args.folder my/images")
             return
-        for level, text in advice(check_folder(data["folder"], int(data.get("size", 64)))):
+        report = check_folder(data["folder"], int(data.get("size", 64)))
+        for level, text in advice(report, bool(data.get("skip_broken"))):
             yield Finding(level, "data", text)  # type: ignore[arg-type]
     evaluation = data.get("evaluation")
     if isinstance(evaluation, Mapping) and "domains" in (evaluation.get("init_args") or {}):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dife_lightning.assets import list_assets
 from dife_lightning.cli.errors import one_line
@@ -12,8 +12,13 @@ from dife_lightning.errors import DifeError
 from dife_lightning.files import sha256
 from dife_lightning.own_files import PREFIX
 
+if TYPE_CHECKING:
+    from dife_lightning.data.face_domains import DomainFaces
+    from dife_lightning.data.pair_lists import Split
+
 #: Pictures of each data set that are opened.
 SAMPLE = 8
+_SPLITS: tuple[Split, ...] = ("test", "val")
 
 
 class Source(NamedTuple):
@@ -41,7 +46,7 @@ DATASETS = {
 
 def _where(error: DifeError, source: Source | None) -> str:
     """Return where to get what ``error`` says is missing; nothing for other errors."""
-    missing = any(words in str(error) for words in ("no entry for", "does not exist"))
+    missing = any(words in str(error) for words in ("no entry for", "does not exist", "no folder"))
     return f" Get it from {source.place} ({source.terms})." if missing and source else ""
 
 
@@ -69,28 +74,34 @@ def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
 
 
 def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
-    """Read the annotations of every domain of a ``FacePairs``, count the faces, and open a few pictures."""
+    """Read the annotations of every domain of a ``FacePairs``, count faces and pairs, and open a few pictures."""
     from dife_lightning.crops import CropOptions
-    from dife_lightning.data.face_domains import DomainFaces, to_domain
+    from dife_lightning.data.face_pairs import FacePairs
 
-    protocol, given = str(arguments.get("protocol", "3-point")), arguments["domains"]
     crop = arguments.get("crop") or {}
-    options = CropOptions(**crop) if isinstance(crop, Mapping) else crop
-    domains = {name: to_domain(name, domain) for name, domain in given.items()}
-    used = {name for pair in arguments.get("pairs", []) for name in pair.split("+")}
-    faces = DomainFaces(domains, protocol, options, int(arguments.get("seed", 0)), arguments.get("eye_order", "viewer"))
-    for name in (name for name in domains if name in used):
-        yield from _look_at_domain(faces, name, domains[name].dataset)
+    data = FacePairs(**{**arguments, "crop": CropOptions(**crop) if isinstance(crop, Mapping) else crop})
+    domains = dict.fromkeys(name for pair in data.lists.pairs for name in pair.split("+"))
+    found = [finding for name in domains for finding in _look_at_domain(data.faces, name)]
+    yield from found
+    if all(finding.level != "error" for finding in found):
+        for split in _SPLITS:
+            for pairs in data.lists.of(split).values():
+                yield Finding("ok", "data", data.lists.heading(pairs))
 
 
-def _look_at_domain(faces: Any, name: str, dataset: str) -> Iterator[Finding]:
-    source = DATASETS.get(dataset)
-    for split in ("test", "val"):
+def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
+    from dife_lightning.datasets._files import told_left_out
+
+    for split in _SPLITS:
         try:
             usable = faces.usable(name, split)
             for index in usable.order[:SAMPLE]:
                 usable.faces[index]
         except DifeError as error:
-            yield Finding("error", "data", f"{name}: {one_line(error)}{_where(error, source)}")
+            where = _where(error, DATASETS.get(faces.domains[name].dataset))
+            yield Finding("error", "data", f"{name}: {one_line(error)}{where}")
             return
         yield Finding("ok", "data", f"{name}, {split}: {usable.told()}")
+        left_out = told_left_out(getattr(usable.faces, "facts", {}))
+        if left_out:
+            yield Finding("warning", "data", f"{name}, {split}: {left_out}")

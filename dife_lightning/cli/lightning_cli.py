@@ -19,6 +19,7 @@ from dife_lightning.callbacks.keep_last import KeepLast
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
+from dife_lightning.cli import skipping
 from dife_lightning.cli.configs import option_value, resolve_configs
 from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.parser_errors import explain
@@ -108,6 +109,7 @@ class DifeCLI(LightningCLI):
         super()._add_subcommands(parser, **kwargs)
         for name, subparser in self._subcommand_parsers.items():
             (_add_fit_options if name == "fit" else _add_evaluation_options)(subparser)
+            subparser.add_argument(*skipping.FLAGS, action="store_true", help=skipping.HELP)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse twice: with defaults, and without them to know what the user said."""
@@ -170,6 +172,8 @@ class DifeCLI(LightningCLI):
         """Refuse what makes no sense, choose the precision, and make the run's folder."""
         if self.verb != "fit":
             self._refuse_untrained()
+        if self.settings.skip_broken:
+            skipping.skip_broken_in(self.settings.get("data"))
         trainer = self.settings.trainer
         if trainer.default_root_dir is not None:
             raise UsageError("trainer.default_root_dir is set by dife; use --runs_root, --run or --out.")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,21 +14,11 @@ from torch.utils.data import DataLoader
 
 from dife_lightning.data.pairs import KeypointPairs, PairArrays
 from dife_lightning.files import atomic_write
+from dife_lightning.files import cache_folder as cache_folder
 
 #: Raise it when the content of a cache file changes meaning.
 FORMAT = 1
 _ARRAYS = ("source_image", "target_image", "source_points", "target_points", "visible", "pair_id")
-
-
-def cache_folder() -> Path:
-    """Return the folder: ``DIFE_CACHE`` if set, else the platform's place for caches. It may not exist yet."""
-    if chosen := os.environ.get("DIFE_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "dife-lightning"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "dife-lightning" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dife-lightning"
 
 
 def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, disk: bool = True) -> None:

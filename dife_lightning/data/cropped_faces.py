@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dife_lightning.crops import CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
-from dife_lightning.images import read_frame
+from dife_lightning.frames import shown_size
 from dife_lightning.schemes import get_protocol, to_protocol
 
 #: Landmark set of all of a scheme's own points, for those that serve no protocol.
@@ -90,13 +90,14 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     Raises:
         DataError: the picture's header cannot be read.
     """
-    stored = faces.annotations[index]
-    missing = _first_missing(stored, faces.scheme, landmarks)
-    if missing:
-        return f"{missing} not labelled"
-    annotation = annotation_of(faces, index)
+    annotation = faces.annotations[index]
     points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
-    size = shown_size(annotation)
+    if landmarks != ALL_POINTS and not visible.all():  # before the picture's header is read
+        return f"{get_protocol(landmarks).landmarks[int(np.argmin(visible))]} not labelled"
+    stored, annotation = annotation.points, annotation_of(faces, index)
+    if not np.array_equal(stored, annotation.points):
+        points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
+    size = shown_size(annotation.image)
     if not inside(points[visible], *size).all():
         return "a point outside the picture"
     try:
@@ -104,19 +105,6 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     except CropError as error:
         return error.reason
     return "" if _shows(square, points[visible]) else "a point outside the crop"
-
-
-def shown_size(annotation: FaceAnnotation) -> tuple[int, int]:
-    """Return width and height of a face's picture as it is read, from the file's header."""
-    width, height, orientation = read_frame(annotation.image)
-    return (height, width) if orientation >= 5 else (width, height)
-
-
-def _first_missing(annotation: FaceAnnotation, scheme: str, landmarks: str) -> str:
-    if landmarks == ALL_POINTS:
-        return ""
-    _, visible = to_protocol(annotation.points, annotation.visible, scheme, landmarks)
-    return "" if visible.all() else get_protocol(landmarks).landmarks[int(np.argmin(visible))]
 
 
 def _shows(square: Square, points: NDArray[np.float32]) -> bool:

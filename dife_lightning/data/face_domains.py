@@ -15,6 +15,7 @@ from dife_lightning.data.pair_draws import UsableFaces, usable_faces
 from dife_lightning.data.pair_lists import Split
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces import FaceDataset
+from dife_lightning.frames import remembering
 from dife_lightning.schemes import EyeOrder, protocol_members
 
 
@@ -43,11 +44,12 @@ def to_domain(name: str, given: FaceDomain | Mapping[str, Any]) -> FaceDomain:
     if isinstance(given, FaceDomain):
         return given
     try:
-        fields = dict(given)
+        fields = {key: value for key, value in dict(given).items() if value is not None}
+        fields |= {key: dict(fields[key]) for key in ("options", "val_options") if key in fields}
         if isinstance(fields.get("crop"), Mapping):
             fields["crop"] = CropOptions(**fields["crop"])
         return FaceDomain(**fields)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"domain '{name}': {error}. Give dataset and root, and options, val_options, crop.") from None
 
 
@@ -60,13 +62,23 @@ class DomainFaces:
         crop: for domains without options of their own.
         seed: of the drawing order.
         eye_order: of the evaluation, to find out early whether the schemes fit.
+        cache: keep what is learnt of pictures (sizes, damage) in the cache folder.
+        skip_broken: readers leave out faces that cannot be used, unless a domain's options say otherwise.
     """
 
     def __init__(
-        self, domains: Mapping[str, FaceDomain], protocol: str, crop: CropOptions, seed: int, eye_order: EyeOrder
+        self,
+        domains: Mapping[str, FaceDomain],
+        protocol: str,
+        crop: CropOptions,
+        seed: int,
+        eye_order: EyeOrder,
+        cache: bool = True,
+        skip_broken: bool = False,
     ) -> None:
         self.domains, self.protocol, self.seed, self.eye_order = dict(domains), protocol, seed, eye_order
-        self._crop = crop
+        self._crop, self._cache = crop, cache
+        self._common: dict[str, Any] = {"skip_broken": True} if skip_broken else {}
         self._readers: dict[tuple[str, Split], FaceDataset] = {}
         self._usable: dict[tuple[str, Split], UsableFaces] = {}
 
@@ -86,8 +98,9 @@ class DomainFaces:
             import dife_lightning
 
             domain = self.domains[name]
-            options = domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
-            faces: FaceDataset = dife_lightning.load_dataset(domain.dataset, domain.root, **options)
+            options = self._common | domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
+            with remembering(disk=self._cache):
+                faces: FaceDataset = dife_lightning.load_dataset(domain.dataset, domain.root, **options)
             protocol_members(faces.scheme, self.protocol, self.eye_order)
             self._readers[key] = faces
         return self._readers[key]
@@ -96,7 +109,8 @@ class DomainFaces:
         """Return the faces of a domain that pairs may hold, in drawing order; raises what ``reader`` does."""
         key = self._key(name, split)
         if key not in self._usable:
-            self._usable[key] = usable_faces(self.reader(name, split), self.protocol, self.crop(name), self.seed)
+            reader, crop = self.reader(name, split), self.crop(name)
+            self._usable[key] = usable_faces(reader, self.protocol, crop, self.seed, cache=self._cache)
         return self._usable[key]
 
     def describe(self) -> dict[str, Any]:

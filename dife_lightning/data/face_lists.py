@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dife_lightning.data.face_domains import DomainFaces
-from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests
+from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests, picture_of
 from dife_lightning.data.pair_lists import FacePairList, Split, find_pairs, read_pair_list
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceDataset
@@ -87,14 +87,20 @@ class FaceLists:
 
     def told(self, found: FacePairList) -> str:
         """Return one line on a list: how long it is, how long the paper's is, and what it was drawn from."""
+        if found.pair in self.given[found.split]:
+            return self.heading(found)
+        names = dict.fromkeys(found.pair.split("+"))
+        usable = (f"{name}: {self.faces.usable(name, found.split).told()}" for name in names)
+        return "; ".join((self.heading(found), *usable))
+
+    def heading(self, found: FacePairList) -> str:
+        """Return how long a list is, how long the paper's is, and the file that it is from, if it was given."""
         text = f"{found.pair}, {found.split} list: {len(found)} pairs"
         paper = paper_count(found.pair)
         if found.split == "test" and paper != len(found):
             text += " (not a pair of the paper)" if paper is None else f" (the paper has {paper})"
-        if found.pair in self.given[found.split]:
-            return f"{text}, from {self.given[found.split][found.pair]}"
-        names = dict.fromkeys(found.pair.split("+"))
-        return f"{text}; " + "; ".join(f"{name}: {self.faces.usable(name, found.split).told()}" for name in names)
+        file = self.given[found.split].get(found.pair)
+        return text if file is None else f"{text}, from {file}"
 
     def _list(self, pair: str, split: Split, kept: frozenset[str]) -> FacePairList:
         if pair in self.given[split]:
@@ -120,7 +126,7 @@ class FaceLists:
         found: set[str] = set()
         for listed in lists.values():
             for reader, indices in zip(self.readers(listed), zip(*self.indices(listed), strict=True), strict=True):
-                found |= {str(reader.annotations[index].image) for index in indices}
+                found |= {picture_of(reader, index) for index in indices}
         return found
 
     def _check_disjoint(self, val: Mapping[str, FacePairList]) -> None:

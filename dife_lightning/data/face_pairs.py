@@ -46,7 +46,9 @@ class FacePairs(PairsDataModule):
         val_count: pairs in each validation list, where there are so many.
         batch_size: pairs in a batch.
         num_workers: processes that read, crop and load.
-        cache: keep the crops in the cache folder (``DIFE_CACHE``).
+        cache: keep the crops, and the sizes of pictures, in the cache folder (``DIFE_CACHE``).
+        skip_broken: go on without faces that cannot be used (missing or damaged pictures, rows of another form); a
+            result says how many each reader left out, and which first. ``--skip-broken`` sets it.
 
     Raises:
         ConfigError: unknown names, or counts and sizes that make no sense.
@@ -68,6 +70,7 @@ class FacePairs(PairsDataModule):
         batch_size: int = 32,
         num_workers: int = 0,
         cache: bool = True,
+        skip_broken: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers)
         get_protocol(protocol)
@@ -84,7 +87,7 @@ class FacePairs(PairsDataModule):
         self.protocol, self.size, self.seed, self.cache = protocol, size, seed, cache
         self.eye_order: EyeOrder = eye_order
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
-        self.faces = DomainFaces(known, protocol, crop, seed, eye_order)
+        self.faces = DomainFaces(known, protocol, crop, seed, eye_order, cache, skip_broken)
         self.lists = FaceLists(self.faces, pairs, given, count, val_count)
 
     def prepare_data(self) -> None:

@@ -88,13 +88,21 @@ def _digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def advice(report: FolderReport) -> list[tuple[str, str]]:
-    """Return (``ok`` | ``warning`` | ``error``, one line that says what to do) for everything of note."""
+def advice(report: FolderReport, skip_broken: bool = False) -> list[tuple[str, str]]:
+    """Return (``ok`` | ``warning`` | ``error``, one line that says what to do) for everything of note.
+
+    Args:
+        report: what was found.
+        skip_broken: damaged files are left out, so that they are no error.
+    """
     found: list[tuple[str, str]] = []
     folder = report.folder
     if report.damaged:
-        first = next(iter(report.damaged.values()))
-        found.append(("error", f"{folder}: {_count(len(report.damaged), 'file')} cannot be read, first: {first}"))
+        files, first = _count(len(report.damaged), "file"), next(iter(report.damaged.values()))
+        if skip_broken:
+            found.append(("warning", f"{folder}: {files} left out, the first: {first}"))
+        else:
+            found.append(("error", f"{folder}: {files} cannot be read (--skip-broken leaves them out), first: {first}"))
     for text, paths in (
         ("without content (one colour); remove them", report.blank),
         ("that are there already; remove them", [p for group in report.duplicates for p in group[1:]]),

@@ -116,11 +116,18 @@ def read_folder(folder: str | Path, size: int) -> NDArray[np.uint8]:
     return np.stack([center_square(read_image(path), size) for path in list_images(folder)])
 
 
-def read_checked_folder(folder: str | Path, size: int) -> tuple[NDArray[np.uint8], FolderReport]:
+def read_checked_folder(
+    folder: str | Path, size: int, skip_broken: bool = False
+) -> tuple[NDArray[np.uint8], FolderReport]:
     """Read a folder as :func:`read_folder` does, and look at what is in it on the way.
 
+    Args:
+        folder: of images.
+        size: side of the squares.
+        skip_broken: leave out damaged files; the report names them.
+
     Raises:
-        DataError: no such folder, no image in it, or one that is damaged.
+        DataError: no such folder, no image in it, or, unless they are left out, one that is damaged.
     """
     squares: list[NDArray[np.uint8]] = []
 
@@ -130,7 +137,7 @@ def read_checked_folder(folder: str | Path, size: int) -> tuple[NDArray[np.uint8
         return image
 
     report = check_folder(folder, size, keep)
-    if report.damaged:
+    if report.damaged and not (skip_broken and squares):
         raise DataError(next(iter(report.damaged.values())))
     return np.stack(squares), report
 
@@ -164,6 +171,7 @@ class GeneratorImages(LightningDataModule):
         num_workers: loading processes; any number gives the same batches.
         render_workers: processes that make the renders. They are spawned, so a script that asks for them needs the
             ``if __name__ == "__main__"`` guard.
+        skip_broken: go on without the damaged files of a folder, and tell which. ``--skip-broken`` sets it.
 
     Raises:
         ConfigError: none or both of ``species`` and ``folder``, or a size that no generator has.
@@ -181,6 +189,7 @@ class GeneratorImages(LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
         render_workers: int = 0,
+        skip_broken: bool = False,
     ) -> None:
         super().__init__()
         if (species is None) == (folder is None):
@@ -192,7 +201,7 @@ class GeneratorImages(LightningDataModule):
         self.species, self.folder, self.size, self.batch_size = species, folder, size, batch_size
         self.count, self.held_out, self.flip = count, held_out, flip
         self.seed, self.num_workers, self.render_workers = seed, num_workers, render_workers
-        self.next_batch = 0
+        self.skip_broken, self.next_batch = skip_broken, 0
         self._images: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
     def setup(self, stage: str) -> None:
@@ -208,13 +217,18 @@ class GeneratorImages(LightningDataModule):
 
     def _from_folder(self, checked: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         assert self.folder is not None
-        found = read_checked_folder(self.folder, self.size) if checked else (read_folder(self.folder, self.size), None)
-        images, report = found
+        images, report = self._read_folder(self.folder, checked)
         if len(images) < 2:
             raise DataError(f"{self.folder} holds {len(images)} image; a generator needs two or more, better thousands")
-        for level, text in [] if report is None else advice(report):
+        for level, text in [] if report is None else advice(report, self.skip_broken):
             (rank_zero_info if level == "ok" else rank_zero_warn)(text)
         return split_held_out(images, self.held_out, self.seed)
+
+    def _read_folder(self, folder: str, checked: bool) -> tuple[NDArray[np.uint8], FolderReport | None]:
+        if not checked and not self.skip_broken:
+            return read_folder(folder, self.size), None
+        images, report = read_checked_folder(folder, self.size, self.skip_broken)
+        return images, report if checked else None
 
     @property
     def train_images(self) -> NDArray[np.uint8]:

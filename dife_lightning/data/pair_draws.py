@@ -7,9 +7,11 @@ generator: a face's turn depends neither on the order of files nor on the platfo
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from dife_lightning.crops import CropOptions
@@ -17,6 +19,7 @@ from dife_lightning.data.cropped_faces import why_unusable
 from dife_lightning.data.pair_lists import FacePairList, Split
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceDataset
+from dife_lightning.frames import remembering
 
 #: The kinds of pair that the paper tests.
 PAPER_PAIRS = ("human+dog", "human+cat", "dog+cat", "human+wild")
@@ -38,6 +41,18 @@ def default_count(pair: str) -> int:
     return faces_in_tests(source) // 2 if source == target else min(map(faces_in_tests, (source, target)))
 
 
+def picture_of(faces: FaceDataset, index: int) -> str:
+    """Return the file of a face's picture: the same one by whatever path, over links or not, its folder was given."""
+    image = faces.annotations[index].image
+    path = os.path.join(_real_folder(os.path.abspath(image.parent)), image.name)
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
+@lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
 @dataclass(frozen=True)
 class UsableFaces:
     """The faces of a reader that pairs may hold.
@@ -54,7 +69,7 @@ class UsableFaces:
 
     def image(self, index: int) -> str:
         """Return the picture of a face; several faces may have one."""
-        return str(self.faces.annotations[index].image)
+        return picture_of(self.faces, index)
 
     def name(self, index: int) -> str:
         """Return the name of a face."""
@@ -67,16 +82,26 @@ class UsableFaces:
         return f"{len(self.faces)} faces of {self.faces.name}, {len(self.order)} usable{out}"
 
 
-def usable_faces(faces: FaceDataset, protocol: str, options: CropOptions, seed: int = 0) -> UsableFaces:
+def usable_faces(
+    faces: FaceDataset, protocol: str, options: CropOptions, seed: int = 0, *, cache: bool = False
+) -> UsableFaces:
     """Find the faces that show all of ``protocol`` and can be cropped, and put them in drawing order.
 
     First comes one face of every picture, then the second faces of pictures with several, and so on.
+
+    Args:
+        faces: the reader.
+        protocol: a landmark set.
+        options: how faces are cut out.
+        seed: of the order.
+        cache: keep the sizes of pictures in the cache folder, so that none is opened a second time for it.
 
     Raises:
         ConfigError: the scheme does not serve the protocol.
         DataError: a picture is missing or damaged.
     """
-    reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
+    with remembering(disk=cache):
+        reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
     usable = [index for index, reason in enumerate(reasons) if not reason]
     refused = dict(Counter(reason for reason in reasons if reason).most_common())
     return UsableFaces(faces, tuple(drawing_order(faces, usable, seed)), refused)
@@ -84,9 +109,10 @@ def usable_faces(faces: FaceDataset, protocol: str, options: CropOptions, seed: 
 
 def drawing_order(faces: FaceDataset, usable: Sequence[int], seed: int = 0) -> list[int]:
     """Return ``usable`` in the order in which lists take faces: one of every picture first; see the module's text."""
-    names = [annotation.name for annotation in faces.annotations]
+    names: list[str] = []
     pictures: dict[str, list[int]] = {}
     for index, annotation in enumerate(faces.annotations):
+        names.append(annotation.name)
         pictures.setdefault(str(annotation.image), []).append(index)
     chosen, turn = set(usable), {}
     for members in pictures.values():

@@ -72,9 +72,10 @@ def read_pair_list(path: str | Path, pair: str, split: Split) -> FacePairList:
     if not isinstance(pairs, list) or not pairs or not all(_is_pair(entry) for entry in pairs):
         raise DataError(f"{path} has no 'pairs': expected a list of [source name, target name], one pair or more.")
     _check_once(path, pair, pairs)
-    found = FacePairList(
-        pair, split, tuple((a, b) for a, b in pairs), tuple(content.get("datasets") or ()), content.get("drawn")
-    )
+    datasets = content.get("datasets") or []
+    if datasets and not _is_pair(datasets):
+        raise DataError(f"{path}: 'datasets' is {datasets!r}; expected two names of data sets, or leave it out.")
+    found = FacePairList(pair, split, tuple((a, b) for a, b in pairs), tuple(datasets), content.get("drawn"))
     if content.get("hash", found.hash) != found.hash:
         raise DataError(
             f"{path} was changed after it was written: its hash is {found.hash[:12]}..., it says "

@@ -169,6 +169,7 @@ class StyleGAN2Stream(LightningDataModule):
     def prepare_data(self) -> None:
         """Let the evaluation prepare its files once per node."""
         if self.evaluation is not None:
+            self.evaluation.trainer = self.trainer
             self.evaluation.prepare_data()
 
     def setup(self, stage: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._points import POINTS, check_count
+from dife_lightning.datasets._points import check_count, known_count
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.datasets._text import read_text
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
@@ -56,17 +56,45 @@ def read_coco(path: Path) -> CocoFile:
         entries = content.get(key)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DataError(f"{path} has no list '{key}'; expected a COCO keypoint file.")
-    images = {entry["id"]: entry for entry in content["images"] if "id" in entry}
+    images = {entry["id"]: entry for entry in content["images"] if _is_id(entry.get("id"))}
     if len(images) != len(content["images"]):
         raise DataError(f"{path}: {len(content['images'])} images with {len(images)} different ids; expected one each.")
-    categories = [entry for entry in content.get("categories") or [] if isinstance(entry, dict) and "id" in entry]
+    categories = [e for e in content.get("categories") or [] if isinstance(e, dict) and _is_id(e.get("id"))]
     return CocoFile(
         path,
         images,
         content["annotations"],
         {entry["id"]: str(entry.get("name", entry["id"])) for entry in categories},
-        next((entry["keypoints"] for entry in categories if entry.get("keypoints")), []),
+        next((entry["keypoints"] for entry in categories if _texts(entry.get("keypoints"))), []),
     )
+
+
+def choose_faces(
+    coco: CocoFile,
+    folder: Path,
+    reader: tuple[str, str],
+    faults: Faults,
+    categories: Sequence[str | int],
+    needed: Sequence[str | int],
+) -> FaceTable:
+    """Return the faces of some categories that show all needed points.
+
+    Args:
+        coco: the file.
+        folder: in which its pictures are.
+        reader: name of the data set, for messages, and scheme of its points.
+        faults: is told of annotations of another form.
+        categories: by name or id; none for all.
+        needed: points that must be labelled, by name or number.
+
+    Raises:
+        ConfigError: there is no such category or point.
+        DataError: the file's number of points is not the scheme's.
+    """
+    name, scheme = reader
+    table = coco_table(coco, folder, scheme, faults, category_ids(coco, name, categories))
+    points = point_numbers(coco, name, needed, table.points.shape[1])
+    return table.where(np.all(table.visible[:, points], axis=-1))
 
 
 def category_ids(coco: CocoFile, dataset: str, wanted: Iterable[str | int]) -> set[int]:
@@ -125,7 +153,7 @@ def coco_table(
     Raises:
         DataError: the file's number of points is not the scheme's.
     """
-    chosen = [entry for entry in coco.annotations if not categories or entry.get("category_id") in categories]
+    chosen = [entry for entry in coco.annotations if not categories or _category(entry) in categories]
     count = _count(coco, scheme)
     kept, values, boxes = [], [], []
     for place, entry in enumerate(chosen):
@@ -162,7 +190,7 @@ def _table(
         points=np.where(visible[..., None], values[..., :2], 0).astype(np.float32),
         visible=visible,
         boxes=corners.astype(np.float32),
-        groups=[coco.categories.get(entry.get("category_id", -1), "") for entry in entries],
+        groups=[coco.categories.get(_category(entry), "") for entry in entries],
         sizes=np.array([[_size(p, "width"), _size(p, "height")] for p in pictures], np.int64).reshape(-1, 2),
     )
 
@@ -170,9 +198,14 @@ def _table(
 def _count(coco: CocoFile, scheme: str) -> int:
     """Return how many points the annotations have: as many as most of them."""
     lengths = Counter(len(e["keypoints"]) // 3 for e in coco.annotations if isinstance(e.get("keypoints"), list))
-    count = lengths.most_common(1)[0][0] if lengths else POINTS.get(scheme, 0)
+    count = lengths.most_common(1)[0][0] if lengths else known_count(scheme) or 0
     check_count(coco.path, scheme, count)
     return count
+
+
+def _category(entry: Entry) -> Any:
+    number = entry.get("category_id")
+    return number if _is_id(number) else None
 
 
 def _size(picture: Entry, side: str) -> int:
@@ -185,6 +218,9 @@ def _fault_of(entry: Entry, coco: CocoFile, count: int) -> str | None:
     for key in ("id", "image_id", "keypoints"):
         if key not in entry:
             return f"no '{key}', expected id, image_id and keypoints"
+    for key in ("id", "image_id"):
+        if not _is_id(entry[key]):
+            return f"{key} is a {type(entry[key]).__name__}, expected a number"
     picture = coco.images.get(entry["image_id"])
     if picture is None or not picture.get("file_name"):
         return f"image_id {entry['image_id']} is no picture of the file; expected an entry of 'images' with file_name"
@@ -202,3 +238,11 @@ def _fault_of(entry: Entry, coco: CocoFile, count: int) -> str | None:
 
 def _numbers(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+
+
+def _texts(values: Any) -> bool:
+    return isinstance(values, list) and len(values) > 0 and all(isinstance(value, str) for value in values)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)

@@ -40,5 +40,5 @@ class Faults:
             DataError: unless faults are to be skipped.
         """
         if not self.skip:
-            raise DataError(f"{source}: {reason}. Mend it, or leave such faces out with skip_broken=True.")
+            raise DataError(f"{source}: {reason}. Mend it, or leave such faces out: --skip-broken, skip_broken=True.")
         self.left_out.append(LeftOut(source, reason))

@@ -15,7 +15,11 @@ from dife_lightning.datasets._pictures import check_inside, upright
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
+from dife_lightning.frames import check_whole, remembering, shown_size
 from dife_lightning.images import read_image
+
+#: Faults that a result names; of the others it has the number.
+_NAMED = 5
 
 
 class FaceFiles:
@@ -33,7 +37,8 @@ class FaceFiles:
 
     Raises:
         DataError: no face is left; or, unless faults are skipped, a point is not finite, a face is there twice or its
-            picture is missing. With ``faults.skip`` every picture is opened once to see whether it is sound.
+            picture is missing. With ``faults.skip`` every picture is opened to see whether it is sound, once in its
+            life (``frames.py``).
     """
 
     #: Name for ``load_dataset``.
@@ -57,6 +62,7 @@ class FaceFiles:
         self.facts: dict[str, Any] = {"dataset": self.name, **(facts or {}), "faces": len(self._table)}
         self.facts |= {"left_out": len(self.left_out), "unlabelled": unlabelled}
         if self.left_out:
+            self.facts["first_left_out"] = [f"{left.source}: {left.reason}" for left in self.left_out[:_NAMED]]
             self._warn()
 
     @property
@@ -120,23 +126,35 @@ class FaceFiles:
         check_inside(face, image.shape[1], image.shape[0])
         return {"image": image, "points": face.points, "visible": face.visible, "name": face.name}
 
+    def _check(self, index: int) -> None:
+        """Raise what :meth:`_read` would."""
+        face = self._upright(index)
+        check_whole(face.image)
+        check_inside(face, *shown_size(face.image))
+
     def _without_unreadable(self, faults: Faults) -> FaceTable:
         broken = set()
-        for row in range(len(self._table)):
-            try:
-                self._read(row)
-            except DataError as error:
-                broken.add(row)
-                faults.add(self._table.source(row), str(error))
+        with remembering():
+            for row in range(len(self._table)):
+                try:
+                    self._check(row)
+                except DataError as error:
+                    broken.add(row)
+                    faults.add(self._table.source(row), str(error))
         return self._table.where([row not in broken for row in range(len(self._table))])
 
     def _warn(self) -> None:
         # Imported here, because Lightning takes seconds and most data sets are sound.
         from lightning.pytorch.utilities import rank_zero_warn
 
-        source, reason = self.left_out[0]
-        count = f"{len(self.left_out)} face{'' if len(self.left_out) == 1 else 's'}"
-        rank_zero_warn(f"{self.name}: {count} left out, the first: {source}: {reason}")
+        rank_zero_warn(f"{self.name}: {told_left_out(self.facts)}")
+
+
+def told_left_out(facts: Mapping[str, Any]) -> str:
+    """Return one line on what a reader left out, from its ``facts``; empty where that is nothing."""
+    count = facts.get("left_out", 0)
+    first = next(iter(facts.get("first_left_out", ())), "")
+    return f"{count} face{'' if count == 1 else 's'} left out, the first: {first}" if count else ""
 
 
 def _nothing_left(table: FaceTable, chosen: int, left_out: Sequence[LeftOut]) -> str:

@@ -1,4 +1,4 @@
-"""CatFLW and DogFLW: a picture, and a JSON file with points and a box."""
+"""What CatFLW and DogFLW are: pictures, and a JSON file with points and a box for each."""
 
 from __future__ import annotations
 
@@ -10,29 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets._faults import Fault, Faults
+from dife_lightning.datasets._files import FaceFiles, root_folder
 from dife_lightning.datasets._pictures import by_stem, list_names
-from dife_lightning.datasets._points import POINTS
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.datasets._text import read_text
 from dife_lightning.errors import DataError
+from dife_lightning.schemes import get_scheme
 
 
-def read_flw(root: Path, scheme: str, faults: Faults) -> FaceTable:
-    """Read the faces of ``root/labels``, in the order of their names.
+class FlwFaces(FaceFiles):
+    """Faces with points and a box, in the layout that CatFLW and DogFLW share; a subclass is one of them.
+
+    Which point stands for which part is not documented by the authors: the schemes are the raw ones of the files.
 
     Args:
         root: folder with ``images`` and ``labels``.
-        scheme: of the points.
-        faults: is told of files of another form.
+        skip_broken: leave out faces that cannot be used; see ``left_out``.
 
     Raises:
-        DataError: a folder is missing.
+        DataError: a folder is missing or a file has another form.
     """
+
+    def __init__(self, root: str | Path, skip_broken: bool = False) -> None:
+        folder, faults = root_folder(root), Faults(skip_broken)
+        super().__init__(_read_all(folder, len(get_scheme(self.scheme).landmarks), faults), faults)
+
+
+def _read_all(root: Path, count: int, faults: Faults) -> FaceTable:
+    """Read the faces of ``root/labels``, with ``count`` points each, in the order of their names."""
     pictures = by_stem(list_names(root / "images"))
     files, points, boxes, images = [], [], [], []
     for stem, file in by_stem(list_names(root / "labels"), (".json",)).items():
         try:
-            content = _read(root / "labels" / file, POINTS[scheme])
+            content = _read(root / "labels" / file, count)
         except Fault as fault:
             faults.add(str(root / "labels" / file), str(fault))
             continue
@@ -40,7 +50,7 @@ def read_flw(root: Path, scheme: str, faults: Faults) -> FaceTable:
         points.append(content["labels"])
         boxes.append(content.get("bounding_boxes", [np.nan] * 4))
         images.append(pictures.get(stem, f"{stem}.png"))
-    stacked = np.array(points, dtype=np.float32).reshape(len(files), POINTS[scheme], 2)
+    stacked = np.array(points, dtype=np.float32).reshape(len(files), count, 2)
     return FaceTable(
         file=root / "labels",
         label="/",

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation
+from dife_lightning.frames import frame_of
 from dife_lightning.geometry import turn_points
-from dife_lightning.images import SUFFIXES, read_frame
+from dife_lightning.images import SUFFIXES
 
 #: How far a labelled point may lie outside its picture, as a part of the longer side: faces that the border cuts have
 #: points beyond it, coordinates of another picture or of another size lie farther.
@@ -93,7 +94,7 @@ def upright(face: FaceAnnotation, width: int, height: int) -> FaceAnnotation:
     Raises:
         DataError: the picture cannot be opened or has another size.
     """
-    stored_width, stored_height, orientation = read_frame(face.image)
+    stored_width, stored_height, orientation = frame_of(face.image)
     stored = (stored_width, stored_height)
     shown = stored[::-1] if orientation >= 5 else stored
     if shown == (width, height):

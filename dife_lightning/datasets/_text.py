@@ -151,8 +151,13 @@ def read_names(path: Path, faults: Faults) -> dict[str, int]:
     rows: dict[str, int] = {}
     lines = read_lines(path)
     for number, name in zip(lines.numbers, lines.texts, strict=True):
-        if rows.setdefault(name, number) != number:
-            faults.add(
-                f"{path}, row {number}", f"'{name}' has been there before (row {rows[name]}); expected each once"
-            )
+        note_once(rows, name, number, path, faults)
     return rows
+
+
+def note_once(rows: dict[str, int], name: str, number: int, path: Path, faults: Faults) -> bool:
+    """Add the row ``number`` of a name to ``rows``; report it and return False if the name has been there before."""
+    first = rows.setdefault(name, number)
+    if first != number:
+        faults.add(f"{path}, row {number}", f"'{name}' has been there before (row {first}); expected each once")
+    return first == number

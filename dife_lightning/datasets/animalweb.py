@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from dife_lightning.datasets._pts import PtsFace, list_faces, read_faces
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.datasets._text import parse_numbers, read_names
 from dife_lightning.errors import DataError
+from dife_lightning.images import SUFFIXES
 
 DATASET = "AnimalWeb"
 
@@ -85,15 +87,20 @@ def _find(root: Path, file: str | Path) -> Path:
 
 def _listed(faces: Sequence[PtsFace], path: Path, faults: Faults) -> list[PtsFace]:
     """Return the faces that a list names, in its order."""
-    by_name = {face.points.rpartition(".")[0]: face for face in faces}
-    by_name |= {face.image: face for face in faces}
+    known = {_stem(face.image): face for face in faces}
     chosen = []
     for name, row in read_names(path, faults).items():
-        if name in by_name:
-            chosen.append(by_name[name])
+        if _stem(name) in known:
+            chosen.append(known[_stem(name)])
         else:
             faults.add(f"{path}, row {row}", f"no points for '{name}'; expected a .pts file of that name")
     return chosen
+
+
+def _stem(name: str) -> str:
+    """Return a picture's name without its suffix, which may be another one on disk than in a list."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in SUFFIXES else name
 
 
 def _with_boxes(table: FaceTable, path: Path, faults: Faults) -> FaceTable:
@@ -105,8 +112,8 @@ def _with_boxes(table: FaceTable, path: Path, faults: Faults) -> FaceTable:
         values, reason = parse_numbers(picked[1:], 4)
         if reason is None:
             x, y, width, height = values
-            boxes[picked[0]] = [x, y, x + width, y + height]
+            boxes[_stem(picked[0])] = [x, y, x + width, y + height]
         else:
             faults.add(f"{path}, row {number}", f"{reason}, after the name of the picture")
-    missing = [np.nan] * 4
-    return replace(table, boxes=np.array([boxes.get(n, missing) for n in table.names], np.float32).reshape(-1, 4))
+    found = [boxes.get(_stem(name), [np.nan] * 4) for name in table.names]
+    return replace(table, boxes=np.array(found, np.float32).reshape(-1, 4))

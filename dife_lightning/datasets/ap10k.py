@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from dife_lightning.datasets._coco import category_ids, coco_table, point_numbers, read_coco
+from dife_lightning.datasets._coco import choose_faces, read_coco
 from dife_lightning.datasets._faults import Faults
 from dife_lightning.datasets._files import FaceFiles, root_folder
 from dife_lightning.datasets._options import as_list, choose
@@ -25,8 +23,8 @@ class AP10K(FaceFiles):
         split: ``train``, ``val`` or ``test``.
         fold: which of the three random splits: 1, 2 or 3.
         species: only these, by name (``dog``) or category id (8), one or a list; by default all.
-        needed: points that must be labelled, by name or number: ``["left_eye", "right_eye", "nose"]`` for faces that
-            show both eyes.
+        needed: points that must be labelled, by name or number, one or a list: ``["left_eye", "right_eye", "nose"]``
+            for faces that show both eyes.
         skip_broken: leave out animals that cannot be used; see ``left_out``.
 
     Raises:
@@ -43,7 +41,7 @@ class AP10K(FaceFiles):
         split: Literal["train", "val", "test"] = "test",
         fold: int = 1,
         species: str | int | Sequence[str | int] | None = None,
-        needed: Sequence[str | int] = (),
+        needed: str | int | Sequence[str | int] = (),
         skip_broken: bool = False,
     ) -> None:
         choose(self.name, "split", split, ("train", "val", "test"))
@@ -51,9 +49,6 @@ class AP10K(FaceFiles):
             raise ConfigError(f"ap10k: unknown fold {fold}. Known: 1, 2, 3.")
         folder, faults = root_folder(root), Faults(skip_broken)
         coco = read_coco(folder / "annotations" / f"ap10k-{split}-split{fold}.json")
-        wanted = category_ids(coco, self.name, as_list(species))
-        table = coco_table(coco, folder / "data", self.scheme, faults, wanted)
-        points = point_numbers(coco, self.name, needed, 17)
-        labelled = np.all(table.visible[:, points], axis=-1)
-        facts = {"split": split, "fold": fold, "species": as_list(species), "needed": list(needed)}
-        super().__init__(table.where(labelled), faults, facts)
+        chosen, points = as_list(species), as_list(needed)
+        table = choose_faces(coco, folder / "data", (self.name, self.scheme), faults, chosen, points)
+        super().__init__(table, faults, {"split": split, "fold": fold, "species": chosen, "needed": points})

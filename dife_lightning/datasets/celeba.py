@@ -11,7 +11,7 @@ from dife_lightning.datasets._faults import Faults
 from dife_lightning.datasets._files import FaceFiles, root_folder
 from dife_lightning.datasets._options import choose
 from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import parse_rows, read_lines, read_names
+from dife_lightning.datasets._text import note_once, parse_rows, read_lines, read_names
 from dife_lightning.errors import ConfigError, DataError
 
 DATASET = "CelebA"
@@ -64,8 +64,7 @@ class CelebA(FaceFiles):
         facts: dict[str, Any] = {"split": split, "images": table.folder.name}
         table = _chosen(table, folder, split, faults)
         if without_celeba_train:
-            all_faces, trained = len(table), set(_partition(folder, "train", faults))
-            table = table.where([name not in trained for name in table.names])
+            all_faces, table = len(table), _without_train(table, folder, faults)
             facts.update({"without_celeba_train": True, "mafl_test": all_faces, "paper_count": _PAPER_COUNT})
             _tell(len(table), all_faces)
         super().__init__(table, faults, facts)
@@ -107,12 +106,12 @@ def _landmarks(root: Path, images: Path, faults: Faults) -> FaceTable:
 
 def _chosen(table: FaceTable, root: Path, split: Split, faults: Faults) -> FaceTable:
     """Return the faces of a split, in the order of the list of landmarks."""
+    path = root / _LISTS.get(split, PARTITION)
     if split in _LISTS:
-        path = root / _LISTS[split]
         wanted = read_names(path, faults)
     else:
-        path = root / PARTITION
-        wanted = _partition(root, split, faults)
+        rows, parts = _partition(root, faults)
+        wanted = {name: rows[name] for name, part in parts.items() if part == _PARTITIONS[split]}
     there = set(table.names)
     for name, row in wanted.items():
         if name not in there:
@@ -120,18 +119,28 @@ def _chosen(table: FaceTable, root: Path, split: Split, faults: Faults) -> FaceT
     return table.where([name in wanted for name in table.names])
 
 
-def _partition(root: Path, split: str, faults: Faults) -> dict[str, int]:
-    """Return the names of a part of CelebA and their rows."""
+def _without_train(table: FaceTable, root: Path, faults: Faults) -> FaceTable:
+    """Return the faces that CelebA does not train on; one of which the partition says nothing is reported."""
+    _, parts = _partition(root, faults)
+    for row, name in enumerate(table.names):
+        if name not in parts:
+            faults.add(table.source(row), f"'{name}' is in no part of CelebA; expected a row of {PARTITION}")
+    return table.where([parts.get(name, _PARTITIONS["train"]) != _PARTITIONS["train"] for name in table.names])
+
+
+def _partition(root: Path, faults: Faults) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the row of each name of CelebA's partition, and the number of the part that it belongs to."""
     path = root / PARTITION
     lines = read_lines(path)
-    chosen: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    parts: dict[str, str] = {}
     for number, text in zip(lines.numbers, lines.texts, strict=True):
-        name, _, part = text.rpartition(" ")
-        if part == _PARTITIONS[split] and name:
-            chosen[name.rstrip()] = number
-        elif part not in ("0", "1", "2") or not name:
+        name, part = text.rsplit(None, 1) if len(text.split(None, 1)) == 2 else (text, "")
+        if part not in _PARTITIONS.values():
             faults.add(f"{path}, row {number}", f"'{text}', expected a name and 0, 1 or 2")
-    return chosen
+        elif note_once(rows, name, number, path, faults):
+            parts[name] = part
+    return rows, parts
 
 
 def _tell(left: int, all_faces: int) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from dife_lightning.datasets._coco import category_ids, coco_table, point_numbers, read_coco
+from dife_lightning.datasets._coco import choose_faces, read_coco
 from dife_lightning.datasets._faults import Faults
 from dife_lightning.datasets._files import FaceFiles, root_folder
 from dife_lightning.datasets._options import as_list
@@ -27,7 +25,7 @@ class CocoKeypoints(FaceFiles):
             of points is checked.
         images: folder of the pictures; by default ``root`` itself.
         category: only these, by name or id, one or a list; by default all.
-        needed: points that must be labelled, by number, or by name where the file names them.
+        needed: points that must be labelled, by number, or by name where the file names them; one or a list.
         skip_broken: leave out faces that cannot be used; see ``left_out``.
 
     Raises:
@@ -44,15 +42,13 @@ class CocoKeypoints(FaceFiles):
         scheme: str,
         images: str = "",
         category: str | int | Sequence[str | int] | None = None,
-        needed: Sequence[str | int] = (),
+        needed: str | int | Sequence[str | int] = (),
         skip_broken: bool = False,
     ) -> None:
         self.scheme = scheme
         folder, faults = root_folder(root), Faults(skip_broken)
         coco = read_coco(folder / file)
-        wanted = category_ids(coco, self.name, as_list(category))
-        table = coco_table(coco, folder / images, scheme, faults, wanted)
-        points = point_numbers(coco, self.name, needed, table.points.shape[1])
-        labelled = np.all(table.visible[:, points], axis=-1)
-        facts = {"file": str(file), "scheme": scheme, "category": as_list(category), "needed": list(needed)}
-        super().__init__(table.where(labelled), faults, facts)
+        chosen, points = as_list(category), as_list(needed)
+        table = choose_faces(coco, folder / images, (self.name, scheme), faults, chosen, points)
+        facts = {"file": str(file), "scheme": scheme, "category": chosen, "needed": points}
+        super().__init__(table, faults, facts)

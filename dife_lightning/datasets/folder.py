@@ -60,7 +60,7 @@ class Folder(FaceFiles):
         self.scheme = scheme
         folder, faults = root_folder(root), Faults(skip_broken)
         table = _read(folder, folder / file, scheme, faults)
-        wanted, groups = as_list(group), table.groups or []
+        wanted, groups = [str(one) for one in as_list(group)], table.groups or []  # numbers, where names are numbers
         for one in wanted:
             choose(self.name, "group", one, sorted(set(groups)))
         if wanted:
@@ -103,10 +103,10 @@ def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
 
 def _point_columns(path: Path, columns: Sequence[str], scheme: str) -> list[tuple[int, int]]:
     """Return the columns of x and of y of each point, in the scheme's order."""
-    numbered = [match for match in map(_NUMBERED.fullmatch, columns) if match]
-    if numbered:
-        order: list[str] = [str(k) for k in range(1 + max(int(match[2]) for match in numbered))]
-        pairs = [(f"x{k}", f"y{k}") for k in order]
+    numbers = {int(match[2]) for match in map(_NUMBERED.fullmatch, columns) if match}
+    if numbers:
+        # Where a number is missing, its column is found missing below, however great the others are.
+        pairs = [(f"x{k}", f"y{k}") for k in range(min(1 + max(numbers), 1 + len(numbers)))]
     else:
         named = [match[1] for match in map(_NAMED.fullmatch, columns) if match]
         order = _in_scheme_order(path, list(dict.fromkeys(named)), scheme)

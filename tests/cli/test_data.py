@@ -12,6 +12,7 @@ from dife_lightning.cli.data import split_options
 from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.main import main
 from dife_lightning.viz.landmarks import LEFT, RIGHT, cell_corner
+from tests.datasets.layouts import draw_face, write_animalweb
 from tests.fake_faces import BLUE, RED, make_faces
 
 
@@ -93,6 +94,28 @@ def test_other_options_go_to_the_reader_as_yaml(animals):
     assert animals == [("ap10k", "some/root", options)]
 
 
+@pytest.mark.parametrize(
+    "words", [["--skip-broken"], ["--skip_broken"], ["--skip-broken=true"], ["--skip-broken", "true"]]
+)
+@pytest.mark.parametrize("more", [[], ["--count", "1"]])
+def test_skipping_what_is_broken_is_a_flag(animals, words, more):
+    assert preview(*words, *more) == 0
+    assert preview(*more, *words) == 0
+    assert [options for _, _, options in animals] == 2 * [{"skip_broken": True}]
+
+
+def test_faces_that_are_left_out_are_told_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    write_animalweb(tmp_path / "data", [draw_face("animalweb-9", seed) for seed in range(4)])
+    (tmp_path / "data/koala_2.jpg").write_bytes(b"no picture")
+    assert main(["data", "preview", "animalweb", "data", "--count", "4"]) == 1
+    assert "koala_2.jpg is damaged" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=r"animalweb: 1 face left out, the first: .*koala_2\.pts: .*is damaged"):
+        assert main(["data", "preview", "animalweb", "data", "--count", "4", "--skip-broken"]) == 0
+    assert "3 of 3 faces" in capsys.readouterr().out
+
+
 def test_crop_options_change_the_picture(animals, tmp_path):
     pictures = []
     for words in ((), ("--factor", "4"), ("--rule", "box"), ("--factor", "4", "--padding", "border")):
@@ -159,7 +182,10 @@ def test_a_word_of_two_dashes_alone_is_no_key():
 def test_the_help_is_light_and_names_every_own_option(capsys):
     assert main(["data", "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  --{key} " in text for key in ("out", "count", "landmarks", "rule", "eye-order", "min-side", "seed"))
+    assert all(
+        f"  --{key} " in text
+        for key in ("out", "count", "landmarks", "rule", "eye-order", "min-side", "seed", "skip-broken")
+    )
     code = (
         "import sys; from dife_lightning.cli.main import main; main(['data', '--help']); "
         "sys.exit(bool({'torch', 'lightning', 'numpy'} & set(sys.modules)))"

@@ -120,7 +120,10 @@ def test_a_folder_of_images_is_looked_at(diagnose, tmp_path):
     (tmp_path / "images/9.png").write_bytes(b"no image")
     code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images")
     assert code == 1
-    assert "✗ data: images: 1 file cannot be read, first: images/9.png is damaged" in text
+    assert "✗ data: images: 1 file cannot be read (--skip-broken leaves them out), first: images/9.png" in text
+    code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images", "--skip-broken")
+    assert code == 0
+    assert "! data: images: 1 file left out, the first: images/9.png is damaged" in text
 
 
 def test_a_configuration_that_is_not_understood_has_exit_code_2(diagnose, config):
@@ -150,11 +153,11 @@ def test_one_network_for_two_species_is_found(diagnose, config):
 
 def faces_config(folder: Path, config: Path) -> Path:
     """The configuration with photographs for its evaluation, and their names in a file of paths."""
-    write_animalweb(folder / "faces", [draw_face("animalweb-9", seed) for seed in range(6)])
+    write_animalweb(folder / "faces", [draw_face("animalweb-9", seed) for seed in range(9)])
     (folder / "paths.yaml").write_text("mine: faces\n")
     domain = {"dataset": "animalweb", "root": "own/mine"}
     evaluation = {"domains": {"human": domain, "dog": domain}, "pairs": ["human+dog"], "protocol": "9-point"}
-    evaluation["count"] = 2
+    evaluation |= {"count": 2, "val_count": 2}
     content = yaml.safe_load(config.read_text())
     content["data"]["init_args"]["evaluation"] = {"class_path": "FacePairs", "init_args": evaluation}
     (folder / "faces.yaml").write_text(yaml.safe_dump(content))
@@ -165,11 +168,25 @@ def test_photographs_are_counted_and_opened(diagnose, config, tmp_path):
     faces = faces_config(tmp_path, config)
     code, text = diagnose(faces)
     assert code == 0, text
-    assert "✓ data: dog, test: 6 faces of animalweb, 6 usable" in text
+    assert "✓ data: dog, test: 9 faces of animalweb, 9 usable" in text
+    assert "✓ data: human+dog, test list: 2 pairs (the paper has 100)" in text
+    assert "✓ data: human+dog, val list: 2 pairs" in text
     (tmp_path / "faces/koala_3.jpg").write_bytes(b"no picture")
     code, text = diagnose(faces)
     assert code == 1
     assert re.search(r"✗ data: human: .*koala_3", text)
+    assert "list:" not in text
+    with pytest.warns(UserWarning, match="1 face left out"):
+        code, text = diagnose(faces, "--skip-broken")
+    assert code == 0, text
+    assert re.search(r"! data: dog, val: 1 face left out, the first: .*koala_3\.pts: .* is damaged", text)
+
+
+def test_lists_that_cannot_be_drawn_are_found_before_a_training(diagnose, config, tmp_path):
+    faces = faces_config(tmp_path, config)
+    code, text = diagnose(faces, "--data.init_args.evaluation.init_args.count", "9")
+    assert code == 1
+    assert "✗ data: no test pair of human+dog: no face of dog is left" in text
 
 
 def test_what_is_missing_comes_with_where_to_get_it(diagnose, config, tmp_path):
@@ -179,3 +196,6 @@ def test_what_is_missing_comes_with_where_to_get_it(diagnose, config, tmp_path):
     assert code == 1
     assert re.search(r"✗ assets: no entry for 'own/cse'; add a line `cse: PATH` .* Get it from detectron2", text)
     assert re.search(r"✗ data: human: no entry for 'own/mine'; .* Get it from the AnimalWeb authors .*terms", text)
+    domain = "--data.init_args.evaluation.init_args.domains.human"
+    code, text = diagnose(faces, f"{domain}={{dataset: animalweb, root: elsewhere}}")
+    assert re.search(r"✗ data: human: no folder elsewhere\. .* Get it from the AnimalWeb authors", text)

@@ -17,6 +17,7 @@ from dife_lightning.cli.main import main
 from dife_lightning.crops import FACTORS, CropOptions
 from dife_lightning.data.face_pairs import FacePairs
 from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count
+from tests.datasets.layouts import draw_face, write_animalweb
 from tests.fake_faces import make_faces
 from tests.tiny import dife_arguments
 
@@ -78,6 +79,64 @@ def test_a_test_records_crops_eyes_lists_and_counts(write, capsys):
     with open(folder / "out" / "predictions.csv", newline="") as file:
         tested = {line["pair_id"] for line in csv.DictReader(file)}
     assert {">".join(names) for names in stored["pairs"]} == tested
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """Sixteen faces of which one has no picture, and a configuration that pairs them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    write_animalweb(tmp_path / "data", [draw_face("animalweb-9", seed) for seed in range(16)])
+    (tmp_path / "data/koala_3.jpg").unlink()
+    domain = {"dataset": "animalweb", "root": "data"}
+    arguments = {"domains": {"human": domain, "dog": domain}, "pairs": ["human+dog"], "protocol": "9-point"}
+    content = {
+        "model": {"class_path": "CopyXY"},
+        "data": {"class_path": "FacePairs", "init_args": {**arguments, "count": 3, "val_count": 2, "size": 32}},
+        "trainer": {"accelerator": "cpu", "callbacks": [{"class_path": "KeypointTransfer"}], "logger": False},
+    }
+    (tmp_path / "faces.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+@pytest.mark.parametrize("flag", ["--skip-broken", "--skip_broken", "--data.init_args.skip_broken=true"])
+def test_every_verb_goes_on_without_what_is_broken_if_it_is_told_to(broken, capsys, verb, flag):
+    assert main([verb, "--config", "faces.yaml", "--out", "out"]) == 1
+    assert "no picture data/koala_3.jpg; expected it there. Mend it, or leave such" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=r"animalweb: 1 face left out, the first: .*koala_3\.pts") as caught:
+        assert main([verb, "--config", "faces.yaml", "--out", "out", flag]) == 0
+    assert len([one for one in caught if "left out" in str(one.message)]) == 2  # one of each reader
+    if verb == "test":
+        found = json.loads((broken / "out/metrics.json").read_text())["data"]["domains"]["dog"]["faces"]["test"]
+        assert (found["faces"], found["reader"]["left_out"]) == (15, 1)
+        assert found["reader"]["first_left_out"] == ["data/koala_3.pts: no picture data/koala_3.jpg; expected it there"]
+
+
+def test_the_switch_reaches_the_evaluation_of_a_training_and_is_recorded_with_it(broken):
+    dife = dife_arguments(broken)
+    evaluation = yaml.safe_load((broken / "faces.yaml").read_text())["data"]
+    stream = {"generators": dife["generators"], "layer": 3, "size": 32, "batch_size": 4, "evaluation": evaluation}
+    settings = {
+        "model": {"class_path": "DIFE", "init_args": dife},
+        "data": {"class_path": "StyleGAN2Stream", "init_args": stream},
+        "trainer": {"accelerator": "cpu", "callbacks": [{"class_path": "KeypointTransfer"}], "max_steps": 1},
+    }
+    (broken / "fit.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", "fit.yaml", "--run", "a"]) == 1
+    with pytest.warns(UserWarning, match="1 face left out"):
+        assert main(["fit", "--config", "fit.yaml", "--run", "b", "--skip-broken"]) == 0
+    recorded = yaml.safe_load((broken / "runs/b/resolved.yaml").read_text())["data"]["init_args"]
+    assert recorded["evaluation"]["init_args"]["skip_broken"] is True
+    assert "skip_broken" not in recorded
+
+
+def test_the_switch_is_refused_where_nothing_is_read(broken, capsys):
+    settings = yaml.safe_load((broken / "faces.yaml").read_text())
+    settings["data"] = {"class_path": "WorldPairs"}
+    (broken / "world.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["test", "--config", "world.yaml", "--out", "out", "--skip-broken"]) == 2
+    assert "--skip-broken goes with data that are read from files, found WorldPairs" in capsys.readouterr().err
 
 
 def test_the_stored_list_repeats_the_test(write):

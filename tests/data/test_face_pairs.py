@@ -81,6 +81,11 @@ def test_readers_get_root_and_options_and_are_made_once(readers):
     assert readers["asked"] == [("celeba", "data/celeba", {"split": "test"}), ("ap10k", "data/ap10k", {})]
 
 
+def test_options_left_empty_are_none(readers):
+    empty = {"dataset": "ap10k", "root": "data/ap10k", "options": None, "val_options": None, "crop": None}
+    assert len(set_up(domains=DOMAINS | {"dog": empty}).test_sets[0]) == 20
+
+
 def test_batches_are_those_of_any_other_evaluation(readers):
     (loader,) = set_up(batch_size=8).test_dataloader()
     batch = next(iter(loader))
@@ -226,6 +231,19 @@ def test_whatever_changes_crops_changes_the_cache_file(readers, tmp_path):
     assert len(list((tmp_path / "cache" / "pairs").glob("*.npz"))) == len(variants) + 2
 
 
+def test_one_switch_makes_all_readers_skip_what_is_broken(readers):
+    domains = DOMAINS | {"dog": FaceDomain("ap10k", "x", {"skip_broken": False}, val_options={"split": "val"})}
+    readers["ap10k-val"] = readers["ap10k"]
+    data = make(domains, skip_broken=True)
+    data.setup("fit")
+    asked = [(name, options) for name, _, options in readers["asked"]]
+    assert asked == [
+        ("celeba", {"split": "test", "skip_broken": True}),
+        ("ap10k", {"skip_broken": False}),  # what a domain says of itself stands
+        ("ap10k", {"split": "val", "skip_broken": False}),
+    ]
+
+
 def test_without_a_cache_nothing_is_written(readers, tmp_path):
     set_up(cache=False)
     assert not (tmp_path / "cache").exists()
@@ -250,6 +268,8 @@ def test_a_scheme_that_lacks_the_protocol_is_told_before_pictures_are_read(reade
         ({"test_lists": {"human+cat": "a.json"}}, "a list is given for 'human\\+cat', which is not evaluated"),
         ({"domains": {"human": {"dataset": "celeba"}, "dog": {}}}, "domain 'human'.*'root'"),
         ({"domains": {"human": {"dataset": "a", "root": "b", "spilt": 1}, "dog": {}}}, "domain 'human'.*'spilt'"),
+        ({"domains": {"human": "celeba", "dog": {}}}, "domain 'human'.*Give dataset and root"),
+        ({"domains": {"human": {"dataset": "a", "root": "b", "options": "test"}, "dog": {}}}, "domain 'human'.*Give"),
     ],
 )
 def test_senseless_settings_are_refused_in_one_line(arguments, message):

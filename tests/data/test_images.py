@@ -133,6 +133,29 @@ def test_a_training_warns_once_of_what_is_in_its_folder(folder: Path, monkeypatc
     assert len(data.train_images) + len(data.held_out_images) == 27  # nothing is left out behind the user's back
 
 
+def test_damaged_files_are_left_out_on_request_in_a_training_and_in_a_test(folder: Path) -> None:
+    (folder / "03.png").write_bytes(b"broken")
+    found = []
+    for stage in ("fit", "test"):
+        with pytest.raises(DataError, match=r"03\.png"):
+            GeneratorImages(folder=str(folder), size=16).setup(stage)
+        data = GeneratorImages(folder=str(folder), size=16, held_out=2, skip_broken=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            data.setup(stage)
+        said = [str(one.message) for one in caught if "1 file left out, the first: " in str(one.message)]
+        assert len(said) == (stage == "fit")
+        found.append(data.train_images)
+    assert len(found[0]) == 22
+    assert np.array_equal(*found)
+
+
+def test_a_folder_of_damaged_files_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"a\.png"):
+        GeneratorImages(folder=str(tmp_path), size=16, skip_broken=True).setup("test")
+
+
 def test_only_a_training_looks_at_its_folder_and_only_one_process_tells(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

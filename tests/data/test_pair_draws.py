@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,19 @@ def test_a_picture_stands_on_one_side_only(tmp_path):
     drawn = draw_pair_list("dog+cat", "test", usable(dogs), usable(cats), 4)
     sides = [{name.partition("#")[0] for name in side} for side in zip(*drawn.pairs, strict=True)]
     assert sides[0].isdisjoint(sides[1])
+
+
+def test_a_picture_is_one_by_whatever_path_it_is_read(tmp_path):
+    dogs = make_faces(tmp_path, 6, name="pets")
+    (tmp_path / "folder").symlink_to(tmp_path / "pets")
+    (tmp_path / "files").mkdir()
+    for face in dogs.annotations:
+        (tmp_path / "files" / face.image.name).symlink_to(face.image)
+    for folder in ("folder", "files", "files/../pets"):
+        moved = [replace(face, image=tmp_path / folder / face.image.name) for face in dogs.annotations]
+        cats = type(dogs)("pets", dogs.scheme, moved)
+        sides = zip(*draw_pair_list("dog+cat", "test", usable(dogs), usable(cats), 3).pairs, strict=True)
+        assert set.isdisjoint(*map(set, sides))
 
 
 def test_pictures_that_are_kept_for_others_are_left_out(tmp_path):

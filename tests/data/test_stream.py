@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -117,6 +118,20 @@ def test_generator_images_are_averaged_down_and_clamped() -> None:
     small = to_encoder_size(images, 32)
     assert small.shape == (1, 3, 32, 32)
     assert small.max() == 1
+
+
+def test_the_evaluation_knows_the_trainer_when_it_prepares_its_files() -> None:
+    """With several processes the first one makes the cache then, and it learns from the trainer that there are."""
+
+    class Evaluation(LightningDataModule):
+        def prepare_data(self) -> None:
+            self.met = self.trainer
+
+    evaluation = Evaluation()
+    stream = StyleGAN2Stream({"dog": "world/dog"}, evaluation)
+    stream.trainer = object()  # type: ignore[assignment]
+    stream.prepare_data()
+    assert evaluation.met is stream.trainer
 
 
 def test_validation_batches_pass_through_untouched(tmp_path: Path) -> None:

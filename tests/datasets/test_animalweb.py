@@ -86,6 +86,15 @@ def test_boxes_are_optional_and_may_lie_elsewhere(root, tmp_path_factory):
     assert load_dataset("animalweb", root).annotations[1].box is None
 
 
+def test_lists_and_boxes_fit_pictures_with_another_suffix(root):
+    before = load_dataset("animalweb", root).annotations[1]
+    (root / "koala_0.jpg").rename(root / "koala_0.JPG")
+    (root / "test.txt").write_text("lion_2.jpg\nkoala_0.jpg\n")
+    found = load_dataset("animalweb", root, names="test.txt").annotations[1]
+    assert found.image == root / "koala_0.JPG"
+    assert found.box.tolist() == before.box.tolist()
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("img,x,y,w\na.jpg,1,2,3\n", "row 1: no column 'h'. .*Known: img, w, x, y"),
     ("img,x,y,w,h,x\n", "row 1: column 'x' is there twice"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.schemes import SCHEMES
 from tests.datasets.layouts import (
     AP10K_POINTS,
     Face,
@@ -79,7 +81,7 @@ def test_an_unknown_species_is_told_which_there_are(root, species):
 
 
 def test_needed_points_are_given_by_name_or_number(root):
-    for needed in (["left_eye", "right_eye", "nose"], [0, 1, 2], ["right_eye"]):
+    for needed in (["left_eye", "right_eye", "nose"], [0, 1, 2], ["right_eye"], "right_eye", 1):
         assert len(load_dataset("ap10k", root, needed=needed)) == 3
     assert len(load_dataset("ap10k", root, needed=["left_eye", 2])) == 4
     for wrong in ("right_ear", 17, -1):
@@ -112,11 +114,13 @@ def test_an_animal_without_any_label_is_no_face_and_no_fault(root):
     (lambda a: a.pop("keypoints"), "no 'keypoints', expected id, image_id and keypoints"),
     (lambda a: a.pop("image_id"), "no 'image_id'"),
     (lambda a: a.update(image_id=7), "image_id 7 is no picture of the file"),
+    (lambda a: a.update(image_id=[101]), "image_id is a list, expected a number"),
+    (lambda a: a.update(id={}), "id is a dict, expected a number"),
     (lambda a: a.update(bbox=[1, 2, 3]), r"bbox is \[1, 2, 3\], expected x, y, width, height"),
 ])  # fmt: skip
 def test_a_bad_annotation_is_named_and_can_be_left_out(root, edit, words):
     change(root / FILE, lambda content: edit(content["annotations"][1]))
-    with pytest.raises(DataError, match=rf"split1\.json, annotation 2: .*{words}"):
+    with pytest.raises(DataError, match=rf"split1\.json, annotation (2|{{}}): .*{words}"):
         load_dataset("ap10k", root)
     with pytest.warns(UserWarning, match="1 face left out"):
         assert len(load_dataset("ap10k", root, skip_broken=True)) == 3
@@ -133,11 +137,19 @@ def test_an_annotation_twice_is_noticed(root):
         load_dataset("ap10k", root)
 
 
+def test_a_category_of_another_form_is_none(root):
+    change(root / FILE, lambda content: content["annotations"][0].update(category_id=[8]))
+    change(root / FILE, lambda content: content["categories"].append({"id": [], "name": "x", "keypoints": 3}))
+    assert [face.group for face in load_dataset("ap10k", root).annotations] == ["", "cat", "dog", "dog"]
+    assert len(load_dataset("ap10k", root, species="dog")) == 2
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("{", "row 1: not JSON"),
     ("[]", "no list 'images'"),
     ('{"images": []}', "no list 'annotations'"),
     ('{"images": [{"id": 1}, {"id": 1}], "annotations": []}', "2 images with 1 different ids"),
+    ('{"images": [{"id": [1]}], "annotations": []}', "1 images with 0 different ids"),
 ])  # fmt: skip
 def test_what_is_no_coco_file_is_refused(root, text, words):
     (root / FILE).write_text(text)
@@ -153,6 +165,13 @@ def test_a_file_of_another_scheme_is_refused(tmp_path):
         load_dataset("coco-keypoints", tmp_path, file="annotations.json", scheme="wflw-98")
     with pytest.raises(ConfigError, match="option 'scheme' is needed"):
         load_dataset("coco-keypoints", tmp_path, file="annotations.json")
+
+
+def test_a_scheme_that_was_added_to_the_tables_is_checked_like_the_others(tmp_path, monkeypatch):
+    monkeypatch.setitem(SCHEMES, "fox-8", replace(SCHEMES["animalweb-9"], landmarks=tuple("abcdefgh")))
+    write_coco_keypoints(tmp_path, [draw_face("animalweb-9")])
+    with pytest.raises(DataError, match=r"has 9 points, scheme 'fox-8' has 8"):
+        load_dataset("coco-keypoints", tmp_path, file="annotations.json", scheme="fox-8")
 
 
 def test_categories_and_folders_of_pictures_are_options(tmp_path):

@@ -13,10 +13,9 @@ from PIL import Image
 from dife_lightning import load_dataset
 from dife_lightning.datasets import _files, _pictures
 from dife_lightning.datasets._files import FaceFiles
-from dife_lightning.datasets._points import POINTS
+from dife_lightning.datasets._points import known_count
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.registry import get_dataset, list_datasets
-from dife_lightning.schemes import SCHEMES
 from tests.datasets.layouts import COUNTS, LAYOUTS, Face, draw_face
 
 FILES = [name for name in list_datasets() if name != "world"]
@@ -79,7 +78,7 @@ def test_no_picture_is_opened_for_the_annotations(name, tmp_path, monkeypatch):
         raise AssertionError("a picture was opened")
 
     monkeypatch.setattr(_files, "read_image", refuse)
-    monkeypatch.setattr(_pictures, "read_frame", refuse)
+    monkeypatch.setattr(_pictures, "frame_of", refuse)
     monkeypatch.setattr(Image, "open", refuse)
     dataset = load(name, tmp_path)
     assert len([face.points for face in dataset.annotations[0:2]]) == 2
@@ -153,6 +152,7 @@ def test_broken_faces_are_left_out_on_request_and_reported(name, tmp_path):
     assert [left.source for left in dataset.left_out] == [before[i].source for i in (0, 2, 3)]
     assert ["no picture" in dataset.left_out[0].reason, "20 x 20" in dataset.left_out[2].reason] == [True, True]
     assert dataset.facts["left_out"] == 3
+    assert dataset.facts["first_left_out"] == [f"{left.source}: {left.reason}" for left in dataset.left_out]
     assert len(list(dataset)) == 2
 
 
@@ -203,9 +203,7 @@ def test_a_root_that_is_not_there_is_one_line(name, tmp_path):
 
 def test_the_number_of_points_is_the_schemes(name):
     scheme = LAYOUTS[name].scheme
-    assert POINTS[scheme] == COUNTS[scheme]
-    if scheme in SCHEMES:
-        assert len(SCHEMES[scheme].landmarks) == COUNTS[scheme]
+    assert known_count(scheme) == COUNTS[scheme]
 
 
 def test_uppercase_suffixes_and_blanks_in_names_are_fine(name, tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import dife_lightning
-from dife_lightning import load_dataset
+from dife_lightning import frames, load_dataset
 from dife_lightning.datasets._faults import Faults
 from dife_lightning.datasets._pictures import check_inside
 from dife_lightning.datasets._text import parse_rows, read_lines
@@ -69,6 +69,28 @@ def test_slices_of_the_annotations_are_lists_of_them(tmp_path):
     annotations = load_dataset("animalweb", tmp_path).annotations
     assert [face.name for face in annotations[1:3]] == [annotations[1].name, annotations[2].name]
     assert [face.name for face in annotations[::-2]] == [annotations[3].name, annotations[1].name]
+
+
+def test_a_result_names_the_first_five_faces_that_were_left_out_and_counts_all(tmp_path):
+    write_animalweb(tmp_path, [draw_face("animalweb-9", seed) for seed in range(8)])
+    for path in sorted(tmp_path.glob("*.jpg"))[1:]:
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="animalweb: 7 faces left out"):
+        facts = load_dataset("animalweb", tmp_path, skip_broken=True).facts
+    assert facts["left_out"] == 7
+    assert [Path(text.partition(": ")[0]).name for text in facts["first_left_out"]] == [
+        f"koala_{k}.pts" for k in range(1, 6)
+    ]
+
+
+def test_a_sound_picture_is_decoded_once_in_its_life_to_see_that_it_is(tmp_path, monkeypatch):
+    write_wflw(tmp_path, [draw_face("wflw-98", seed, picture="crowd" if seed else "") for seed in range(3)])
+    decoded = []
+    original = frames.read_image
+    monkeypatch.setattr(frames, "read_image", lambda path: (decoded.append(Path(path).name), original(path))[1])
+    for _ in range(2):
+        assert len(load_dataset("wflw", tmp_path, skip_broken=True)) == 3
+    assert decoded == ["7_Cheering_0.jpg", "crowd.jpg"]
 
 
 @pytest.mark.parametrize("name_first", [True, False])

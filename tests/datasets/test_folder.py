@@ -91,11 +91,19 @@ def test_groups_are_chosen_one_or_several(root):
         load(root, *lines, group="cow")
 
 
+def test_groups_whose_names_are_numbers_may_be_given_as_numbers(root):
+    lines = ("image,group,x0,y0", "a.png,1,1,2", "b.png,2,3,4")
+    for group in (2, "2", [2]):
+        assert [face.name for face in load(root, *lines, group=group).annotations] == ["b.png"]
+
+
 @pytest.mark.parametrize(("header", "words"), [
     ("picture,x0,y0", "no column 'image'. Known: picture, x0, y0"),
     ("image,x0,y0,x1", "no column 'y1'"),
     ("image,x0,y0,y1", "no column 'x1'"),
     ("image,x0,y0,x2,y2", "no column 'x1'"),
+    ("image,x0,y0,x9999999999,y9999999999", "no column 'x1'"),
+    ("image,x1,y1", "no column 'x0'"),
     ("image,nose_x", "no column 'nose_y'"),
     ("image,x,y", "no points; expected columns x0, y0, ..."),
     ("image,x0,y0,x0", "column 'x0' is there twice"),
