@@ -10,6 +10,10 @@ from torch import Tensor
 
 from dife_lightning._pickled import BUILDERS, Array, Attributes, Builder, Dtype, Refused
 
+#: Objects that any file may make, and how many bytes it must have for each further one; each takes 50 to 200 bytes of
+#: memory. Networks have 8 (a scalar that was trained) to 1000 bytes for one.
+_OBJECTS, _BYTES_EACH = 200_000, 32
+
 
 class Unpickler(pickle._Unpickler):
     """Calls builders of our own table alone; ``storage`` answers torch's references to storages.
@@ -20,7 +24,7 @@ class Unpickler(pickle._Unpickler):
 
     Args:
         file: with ``read`` and ``readline``.
-        size: bytes of the file; what builders copy is bounded by it.
+        size: bytes of the file; how many objects are made, and what builders copy, is bounded by it.
         storage: reference to a storage -> its numbers.
         inner: a storage within a pickle, which holds no further one.
     """
@@ -38,6 +42,7 @@ class Unpickler(pickle._Unpickler):
         super().__init__(file, encoding="latin1")
         self.storage, self.inner = storage, inner
         self.left = 8 * size + 1_000_000
+        self.objects = self.most = _OBJECTS + size // _BYTES_EACH
 
     def find_class(self, module: str, name: str) -> Any:
         known = BUILDERS.get((module, name))
@@ -60,6 +65,12 @@ class Unpickler(pickle._Unpickler):
         if self.left < 0:
             raise Refused("has more made of its data than a checkpoint needs.")
 
+    def count(self) -> None:
+        """Count an object, or a place in the memo, that takes far more memory than the byte or two of its opcode."""
+        self.objects -= 1
+        if self.objects < 0:
+            raise Refused(f"makes more objects than a checkpoint of its size has ({self.most}).")
+
     def load_reduce(self) -> None:
         arguments = self.stack.pop()
         builder = self.stack[-1]
@@ -71,19 +82,30 @@ class Unpickler(pickle._Unpickler):
 
     def load_newobj(self) -> None:
         arguments = self.stack.pop()
-        if self.stack[-1] is not Attributes or arguments != ():
+        if self.stack[-1] is not Attributes or type(arguments) is not tuple or arguments:
             raise Refused("makes an object that is no data.")
         self.stack[-1] = Attributes()
 
+    def load_global(self) -> None:
+        self.stack.append(self.named())
+
     def load_inst(self) -> None:
-        module, name = (self.readline()[:-1].decode("latin1") for _ in range(2))
-        self.find_class(module, name)
+        self.named()
         self.refuse()
+
+    def named(self) -> Any:
+        """Find what the next two lines name."""
+        module, name = self.readline(), self.readline()
+        if not name.endswith(b"\n"):
+            raise Refused("is truncated. Copy it again.")
+        return self.find_class(module[:-1].decode("utf-8"), name[:-1].decode("utf-8"))
 
     def load_build(self) -> None:
         state = self.stack.pop()
         if type(self.stack[-1]) not in (Attributes, Array, Dtype):
             raise Refused("changes an object that is no data.")
+        for value in state if type(state) is tuple else ():
+            self.charge(value)
         self.stack[-1].__setstate__(state)
 
     def load_setitem(self) -> None:
@@ -127,6 +149,7 @@ class Unpickler(pickle._Unpickler):
 for _opcode, _function in {
     pickle.REDUCE: Unpickler.load_reduce,
     pickle.NEWOBJ: Unpickler.load_newobj,
+    pickle.GLOBAL: Unpickler.load_global,
     pickle.INST: Unpickler.load_inst,
     pickle.BUILD: Unpickler.load_build,
     pickle.SETITEM: Unpickler.load_setitem,
@@ -143,6 +166,22 @@ for _opcode, _function in {
     ),
 }.items():
     Unpickler.dispatch[_opcode[0]] = _function
+
+
+def _counted(function: Callable[[Unpickler], None]) -> Callable[[Unpickler], None]:
+    def load(self: Unpickler) -> None:
+        self.count()
+        function(self)
+
+    return load
+
+
+for _opcode in (
+    *(pickle.MARK, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.EMPTY_SET, pickle.LIST, pickle.DICT, pickle.FROZENSET),
+    *(pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.REDUCE, pickle.NEWOBJ),
+    *(pickle.MEMOIZE, pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT),
+):
+    Unpickler.dispatch[_opcode[0]] = _counted(Unpickler.dispatch[_opcode[0]])
 
 
 def _fill(target: Any, items: list[Any]) -> None:

@@ -26,7 +26,7 @@ from dife_lightning._unpickler import Unpickler
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older format
-_MOST_NODES = 5_000_000  # containers in one file; a real one has thousands
+_ZIP = b"PK\x03\x04"  # how an archive starts
 
 
 def read_pickled(path: str | Path) -> Any:
@@ -42,12 +42,12 @@ def read_pickled(path: str | Path) -> Any:
     """
     path = Path(path)
     with explained(path), path.open("rb") as file:
-        if zipfile.is_zipfile(file):
-            return _plain(_read_zip(file, path.stat().st_size), path.stat().st_size)
         if path.stat().st_size == 0:
             raise Refused("is empty (0 bytes). Copy it again.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _plain(_read_stream(content, len(content)), len(content))
+            size = len(content)
+            zipped = _ZIP.startswith(content[: len(_ZIP)])
+            return _plain(_read_zip(file, size) if zipped else _read_stream(content, size), size)
 
 
 @contextmanager
@@ -61,6 +61,10 @@ def explained(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"no file {path}. Check the path.") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path} is a folder, expected a file.") from None
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({(error.strerror or 'refused').lower()}). Change its rights."
+        ) from None
     except (CheckpointError, AssetError):
         raise
     except ConfigError as error:
@@ -69,7 +73,7 @@ def explained(path: str | Path) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise CheckpointError(
-            f"{path} is damaged or no checkpoint of a known kind ({reason}). Copy it again."
+            f"{path} is truncated, damaged or no checkpoint of a known kind ({reason}). Copy it again."
         ) from None
 
 
@@ -143,7 +147,9 @@ def _read_legacy(content: Any, size: int, *, inner: bool) -> Any:
         if key not in bases:
             total += count * dtype.itemsize
             if total > size:
-                raise Refused(f"declares {count} elements of {dtype} for storage {key}, more than the file holds.")
+                raise Refused(
+                    f"is truncated, or declares {count} elements of {dtype} for storage {key}, more than it holds."
+                )
             bases[key] = torch.empty(count, dtype=dtype)
         if bases[key].dtype != dtype:
             raise Refused(f"declares storage {key} twice, as {bases[key].dtype} and as {dtype}.")
@@ -153,11 +159,11 @@ def _read_legacy(content: Any, size: int, *, inner: bool) -> Any:
     keys = Unpickler(content, size, inner=inner).load()
     for key in keys if type(keys) is list else []:
         base = bases.get(key) if type(key) is str else None
-        count = int.from_bytes(content.read(8), "little")
-        if base is None or count != len(base):
+        count = content.read(8)
+        if base is None or count != len(base).to_bytes(8, "little"):
             raise Refused(f"is truncated or damaged (storage {key!r}). Copy it again.")
-        data = content.read(count * base.element_size())
-        if len(data) != count * base.element_size():
+        data = content.read(base.nbytes)
+        if len(data) != base.nbytes:
             raise Refused("is truncated. Copy it again.")
         base.copy_(_filled(data, base.dtype))
         del bases[key]
@@ -216,6 +222,4 @@ def _plain(root: Any, size: int) -> Any:
         container = waiting.pop()
         for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
             container[key] = plain(value)
-        if len(seen) + len(tuples) > _MOST_NODES:
-            raise Refused("holds more containers than any network has.")
     return holder[0]
