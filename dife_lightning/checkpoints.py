@@ -130,9 +130,16 @@ def check_state(
             raise CheckpointError(
                 f"{source}: '{called(key)}' is {_shape(state[key])}, {network} expects {_shape(value)}."
             )
+        if isinstance(value, Tensor) and value.is_floating_point() and not state[key].is_floating_point():
+            raise CheckpointError(f"{source}: '{called(key)}' is of {state[key].dtype}, {network} expects float32.")
     for key, value in state.items():
         if key not in expected:
             raise CheckpointError(f"{source}: tensor '{called(key)}' {_shape(value)} has no place in {network}.")
+
+
+def as_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return floating-point tensors of any precision as float32; others, such as counters, as they are."""
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

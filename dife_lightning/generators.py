@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.assets import find_asset, list_assets
-from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors, write_tensors
+from dife_lightning.checkpoints import TORCH_SUFFIXES, as_float32, load_state, read_tensors, write_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import nvlabs, rosinality
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
@@ -234,7 +234,7 @@ def _from_safetensors(path: Path) -> StyleGAN2Generator:
 def _network(architecture: Architecture, tensors: Mapping[str, Tensor], path: Path) -> StyleGAN2Generator:
     with torch.device("meta"):  # no memory for what a file merely says
         network = StyleGAN2Generator(architecture)
-    tensors = {name: value.float() for name, value in tensors.items()}
+    tensors = as_float32(tensors)
     mean = {"mapping.w_avg": torch.zeros(architecture.w_dim)}
     load_state(network, {**mean, **tensors}, source=path)
     if "mapping.w_avg" not in tensors:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning._pickled import Persistent
+from dife_lightning.checkpoints import as_float32
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.stylegan2 import Architecture
 from dife_lightning.nn.stylegan2_mapping import LR_MULTIPLIER
@@ -40,8 +41,8 @@ def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
         for part in ("_parameters", "_buffers"):
             for name, value in (module.state.get(part) or {}).items():
                 if isinstance(value, Tensor):
-                    found[f"{prefix}{name}"] = value.float()
-    return found
+                    found[f"{prefix}{name}"] = value
+    return as_float32(found)
 
 
 def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent]]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning.checkpoints import check_state
+from dife_lightning.checkpoints import as_float32, check_state
 from dife_lightning.errors import CheckpointError
 from dife_lightning.formats.nvlabs import BLOCKS, architecture_of
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
@@ -55,9 +55,10 @@ def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architectu
     Raises:
         CheckpointError: naming, as the file does, the first tensor that is missing, unknown or of another shape.
     """
-    state = {str(name): value for name, value in _state_of(content).items() if isinstance(value, Tensor)}
+    tensors = {str(name): value for name, value in _state_of(content).items() if isinstance(value, Tensor)}
+    state = as_float32(tensors)
     if isinstance(content.get(_MEAN), Tensor):
-        state[_MEAN] = content[_MEAN].flatten()
+        state[_MEAN] = content[_MEAN].float().flatten()
     numbers = Shapes(state, source, "StyleGAN2Generator")
     layers, blocks = numbers.count("style.", first=1), min(1 + (numbers.count("convs.") + 1) // 2, BLOCKS)
     entries = list(_entries(state, layers, blocks))
@@ -73,7 +74,7 @@ def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architectu
         for theirs, ours, before, behind in entries
     }
     check_state({k: v for k, v in state.items() if k not in kernels}, expected, source, "StyleGAN2Generator")
-    own = {ours: state[theirs].float().reshape(shapes[ours].shape) for theirs, ours, _, _ in entries}
+    own = {ours: state[theirs].reshape(shapes[ours].shape) for theirs, ours, _, _ in entries}
     return architecture, {**_fixed(architecture), **own}
 
 
@@ -111,7 +112,7 @@ def _check_kernels(state: Mapping[str, Tensor], architecture: Architecture, sour
     found = {name: state[name] for name in state if name in names}
     check_state(found, dict.fromkeys(found, setup_filter()), source, "StyleGAN2Generator")
     for name, value in found.items():
-        if not torch.allclose(value.float(), 4 * setup_filter(), atol=1e-5):
+        if not torch.allclose(value, 4 * setup_filter(), atol=1e-5):
             raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one built here.")
     return set(found)
 

@@ -156,6 +156,10 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "kernel": (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(4, 4)}), "blur.kernel' is not the filter"),
     "kernel_of_nothing": (lambda s: s.update({"convs.1.conv.blur.kernel": torch.ones(4, 4)}), "has no place"),
+    "numbers": (
+        lambda s: s.update({"conv1.activate.bias": torch.zeros(8).int()}),
+        "'conv1.activate.bias' is of torch.int32",
+    ),
     "mean": (lambda s: s.update({"latent_avg": torch.zeros(3)}), "'latent_avg' is (3,), .* expects (8,)"),
 }
 
@@ -185,6 +189,7 @@ BAD_NVLABS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "'synthesis.b4.conv1.affine.weight' is (8, 9), StyleGAN2Generator expects (8, 8)",
     ),
     "unknown": (lambda s: s.update({"synthesis.b8.more": torch.zeros(2)}), "'synthesis.b8.more' (2,) has no place"),
+    "numbers": (lambda s: s.update({"mapping.fc0.bias": torch.zeros(8).int()}), "'mapping.fc0.bias' is of torch.int32"),
     "too_large": (lambda s: s.update({"synthesis.b4096.x": torch.zeros(2)}), "'synthesis.b4096.x' (2,) has no place"),
     "many_layers": (lambda s: s.update({"mapping.fc99.bias": torch.zeros(8)}), "no tensor 'mapping.fc2.weight'"),
     "filter": (lambda s: s.update({"synthesis.b8.resample_filter": torch.ones(4, 4)}), "is not the filter"),
