@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dife_lightning.assets import find_asset, list_assets
 from dife_lightning.errors import CheckpointError
 from dife_lightning.files import atomic_write
+from dife_lightning.own_files import PREFIX, find_own_file
 
 #: Suffixes of files that torch wrote.
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
@@ -71,6 +73,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of tensors.")
     return content
+
+
+def best_checkpoint(path: str | Path) -> Path:
+    """Return ``path``, or the best (else the last) checkpoint if it is a run's folder."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        for name in ("best.ckpt", "last.ckpt"):
+            if (path / "checkpoints" / name).is_file():
+                return path / "checkpoints" / name
+        raise CheckpointError(f"{path} has no checkpoints/best.ckpt or last.ckpt; give a checkpoint file or a run.")
+    return path
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """Return the file of a shipped asset, of a name of the user's own, of a path, or of a run's folder (its best).
+
+    A shipped name wins over a folder of that name.
+
+    Raises:
+        AssetError: neither a known name nor a file or folder.
+        CheckpointError: a folder without checkpoints.
+    """
+    name = str(name_or_path)
+    path = find_own_file(name) if name.startswith(PREFIX) else Path(name).expanduser()
+    return best_checkpoint(path) if name not in list_assets() and path.is_dir() else find_asset(name_or_path)
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -135,6 +162,14 @@ def check_state(
     for key, value in state.items():
         if key not in expected:
             raise CheckpointError(f"{source}: tensor '{called(key)}' {_shape(value)} has no place in {network}.")
+
+
+def check_declared(declared: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:
+    """Raise CheckpointError for the first size that the metadata of a file declares otherwise than its tensors."""
+    for name, value in found.items():
+        if name in declared and declared[name] != value:
+            text = f"{source}: its metadata says {name} {declared[name]}, its tensors {value}"
+            raise CheckpointError(f"{text}; it is damaged or was changed. Export it again.")
 
 
 def as_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
