@@ -20,9 +20,10 @@ from tests.tiny import dife_arguments, write_run, write_teacher
 
 
 def write_dife(path: Path, seed: int) -> DIFE:
-    torch.manual_seed(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    method = DIFE(**dife_arguments(path.parent))
+    arguments = dife_arguments(path.parent)
+    torch.manual_seed(seed)
+    method = DIFE(**arguments)
     content = {"state_dict": method.state_dict(), "hyper_parameters": dict(method.hparams), "method": "dife"}
     torch.save(content, path)
     return method.eval()
@@ -57,6 +58,7 @@ def test_a_run_that_went_on_is_another_embedder(tmp_path: Path) -> None:
     assert load_embedder(str(tmp_path / "run")) is first
     torch.testing.assert_close(first.embed(images()), last.embed(images()))
     best = write_dife(tmp_path / "run/checkpoints/best.ckpt", 2)
+    assert not torch.allclose(best.embed(images()), last.embed(images()), atol=0.1)
     torch.testing.assert_close(load_embedder(tmp_path / "run").embed(images()), best.embed(images()))
     better = write_dife(tmp_path / "run/checkpoints/best.ckpt", 3)
     torch.testing.assert_close(load_embedder(tmp_path / "run").embed(images()), better.embed(images()))
