@@ -1,7 +1,7 @@
 """What a pickle may ask for, and what it gets: builders of plain values that check their arguments.
 
-Nothing here comes from the module that a pickle names. Builders cannot be changed by a file: they refuse attributes and
-states (a pickle may try to set those of anything it can name).
+Nothing here comes from the module that a pickle names. Only ``Attributes``, ``Array`` and ``Dtype`` take a state that a
+file sets; the loader refuses it for all others.
 """
 
 from __future__ import annotations
@@ -26,23 +26,19 @@ class Builder:
     """A function that a pickle may call, and can do nothing else with."""
 
     __slots__ = ("_function",)
-    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_function", function)
+        self._function = function
 
     def __call__(self, *arguments: Any) -> Any:
         return self._function(*arguments)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise Refused("tries to change how it is read.")
-
-    def __setstate__(self, state: Any) -> None:
-        raise Refused("tries to change how it is read.")
-
 
 class Attributes(dict[Any, Any]):
-    """``collections.OrderedDict``, ``dnnlib.EasyDict`` and their like: a dict."""
+    """``collections.OrderedDict``, ``dnnlib.EasyDict`` and their like: a dict.
+
+    Objects of a training's settings become an empty one: what they hold are attributes, which are passed over.
+    """
 
     __slots__ = ()
 
@@ -62,9 +58,6 @@ class Persistent:
 
     def __init__(self, class_name: str, state: dict[str, Any]) -> None:
         self.class_name, self.state = class_name, state
-
-    def __setstate__(self, state: Any) -> None:
-        raise Refused("tries to change how it is read.")
 
 
 def _persistent(meta: Any, *_: Any) -> Persistent:
@@ -135,9 +128,8 @@ def _array(content: bytes, dtype: Dtype, shape: Any, order: Any) -> NDArray[Any]
 
 
 def _tensor_of(array: NDArray[Any]) -> Tensor:
-    native = np.array(array.astype(array.dtype.newbyteorder("=")), order="C")
     wider = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}  # torch has few unsigned numbers
-    return torch.from_numpy(native.astype(wider.get(native.dtype.name, native.dtype)))
+    return torch.from_numpy(array.astype(wider.get(array.dtype.name, array.dtype.newbyteorder("=")), order="C"))
 
 
 class Scalar:
@@ -149,9 +141,6 @@ class Scalar:
         if not isinstance(dtype, Dtype):
             raise Refused("holds a damaged numpy number.")
         self._value = _array(_bytes(content), dtype, (1,), "C")[0].item()
-
-    def __setstate__(self, state: Any) -> None:
-        raise Refused("tries to change how it is read.")
 
     def value(self) -> Any:
         """Return the number."""
@@ -226,6 +215,13 @@ def _set(values: Any = ()) -> list[Any]:
     return list(values) if isinstance(values, list | tuple) else []
 
 
+def _text(*parts: Any) -> str:
+    """A path or the name of a logger, which stand for themselves."""
+    if not all(isinstance(part, str) for part in parts):
+        raise Refused("holds a name that is no text.")
+    return "/".join(parts)
+
+
 STORAGES: dict[Any, torch.dtype] = {
     f"torch.{name}Storage": dtype
     for name, dtype in {
@@ -244,6 +240,7 @@ STORAGES: dict[Any, torch.dtype] = {
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+_PATHS = ("pathlib", "pathlib._local")
 
 #: (module, name) as a pickle spells it -> what it gets.
 BUILDERS: dict[tuple[str, str], Any] = {
@@ -265,6 +262,12 @@ BUILDERS: dict[tuple[str, str], Any] = {
     **{(module, "_reconstruct"): Builder(lambda *_: Array()) for module in _NUMPY},
     **{(module, "scalar"): Builder(Scalar) for module in _NUMPY},
     **{(module, "_frombuffer"): Builder(_frombuffer) for module in _NUMERIC},
+    # beside the tensors of a training: rosinality's arguments, DVE's configuration and logger, a schedule's counts
+    ("argparse", "Namespace"): Attributes,
+    ("parse_config", "ConfigParser"): Attributes,
+    ("collections", "Counter"): Attributes,
+    ("logging", "getLogger"): Builder(_text),
+    **{(module, f"{system}Path"): Builder(_text) for module in _PATHS for system in ("Posix", "Windows")},
     # names of types are data: the builders that take them look them up by name
     **{("torch", name.removeprefix("torch.")): name for name in STORAGES},
     **{("torch", str(dtype).removeprefix("torch.")): str(dtype) for dtype in STORAGES.values()},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dife_lightning.assets import find_asset, list_assets
 from dife_lightning.errors import CheckpointError
 from dife_lightning.files import atomic_write
+from dife_lightning.own_files import PREFIX, find_own_file
 
 #: Suffixes of files that torch wrote.
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
@@ -62,7 +64,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = _existing(path)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the error says it better
+            warnings.simplefilter("ignore")  # of what is no checkpoint; the error says it better
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_text(path, str(error))) from None
@@ -73,6 +75,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def best_checkpoint(path: str | Path) -> Path:
+    """Return ``path``, or the best (else the last) checkpoint if it is a run's folder."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        for name in ("best.ckpt", "last.ckpt"):
+            if (path / "checkpoints" / name).is_file():
+                return path / "checkpoints" / name
+        raise CheckpointError(f"{path} has no checkpoints/best.ckpt or last.ckpt; give a checkpoint file or a run.")
+    return path
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """Return the file of a shipped asset, of a name of the user's own, of a path, or of a run's folder (its best).
+
+    A shipped name wins over a folder of that name.
+
+    Raises:
+        AssetError: neither a known name nor a file or folder.
+        CheckpointError: a folder without checkpoints.
+    """
+    name = str(name_or_path)
+    path = find_own_file(name) if name.startswith(PREFIX) else Path(name).expanduser()
+    return best_checkpoint(path) if name not in list_assets() and path.is_dir() else find_asset(name_or_path)
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write ``tensors`` as safetensors with string ``metadata``; an older file is replaced only when all is written."""
     plain = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
@@ -80,34 +107,82 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
         save_file(plain, str(temporary), metadata=dict(metadata or {}))
 
 
-def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Path = "the checkpoint") -> None:
+def load_state(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str | Path = "the checkpoint",
+    called: Callable[[str], str] = str,
+) -> None:
     """Copy ``state`` into ``module``; every tensor must be there, with its shape, and none be left over.
 
     A module that was built on the device ``meta`` takes the tensors themselves.
+
+    Args:
+        module: to be loaded into.
+        state: name -> tensor.
+        source: the file, for the text of an error.
+        called: a tensor's name -> how the file calls it.
 
     Raises:
         CheckpointError: naming the first tensor that is missing, unexpected or of another shape. The module is
             then as it was before.
     """
     own = module.state_dict()
-    for key, value in own.items():
-        if key not in state:
-            raise CheckpointError(f"{source} has no tensor '{key}' ({_shape(value)} in {type(module).__name__}).")
-        if isinstance(value, Tensor) and state[key].shape != value.shape:
-            name = type(module).__name__
-            raise CheckpointError(f"{source}: '{key}' is {_shape(state[key])}, {name} expects {_shape(value)}.")
-    for key, value in state.items():
-        if key not in own:
-            raise CheckpointError(f"{source}: tensor '{key}' {_shape(value)} has no place in {type(module).__name__}.")
+    check_state(state, own, source, type(module).__name__, called)
     module.load_state_dict(
         dict(state), assign=any(value.is_meta for value in own.values() if isinstance(value, Tensor))
     )
 
 
+def check_state(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    source: object,
+    network: str,
+    called: Callable[[str], str] = str,
+) -> None:
+    """Raise CheckpointError for the first tensor of ``state`` that is missing, unexpected or of another shape.
+
+    Args:
+        state: name -> tensor.
+        expected: name -> tensor of the right shape, on any device.
+        source: the file, for the text of an error.
+        network: whose tensors are expected, for the text of an error.
+        called: a tensor's name -> how the file calls it.
+    """
+    for key, value in expected.items():
+        if key not in state:
+            raise CheckpointError(f"{source} has no tensor '{called(key)}' ({_shape(value)} in {network}).")
+        if isinstance(value, Tensor) and _shape(state[key]) != _shape(value):
+            raise CheckpointError(
+                f"{source}: '{called(key)}' is {_shape(state[key])}, {network} expects {_shape(value)}."
+            )
+        if isinstance(value, Tensor) and value.is_floating_point() and not state[key].is_floating_point():
+            raise CheckpointError(f"{source}: '{called(key)}' is of {state[key].dtype}, {network} expects float32.")
+    for key, value in state.items():
+        if key not in expected:
+            raise CheckpointError(f"{source}: tensor '{called(key)}' {_shape(value)} has no place in {network}.")
+
+
+def check_declared(declared: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:
+    """Raise CheckpointError for the first size that the metadata of a file declares otherwise than its tensors."""
+    for name, value in found.items():
+        if name in declared and declared[name] != value:
+            text = f"{source}: its metadata says {name} {declared[name]}, its tensors {value}"
+            raise CheckpointError(f"{text}; it is damaged or was changed. Export it again.")
+
+
+def as_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return floating-point tensors of any precision as float32; others, such as counters, as they are."""
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(_existing(path)), framework="pt", device="cpu") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            # Copies: the tensors themselves lie in the file, and would change, or end the process, where it does.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         reason = _first_line(error)
         raise CheckpointError(f"{path} is truncated or no safetensors file ({reason}). Copy it again.") from None

@@ -8,6 +8,7 @@ ours becomes a checkpoint of the authors' layout where the destination ends in `
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ from dife_lightning.checkpoints import write_tensors
 from dife_lightning.embedders import PUBLIC_KINDS, public_state
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.files import atomic_write, sha256, write_json
-from dife_lightning.generators import from_public, save_generator
+from dife_lightning.generators import KIND, from_public, save_generator
 from dife_lightning.unpickling import explained, read_pickled
 
 Card = dict[str, Any]
+
+#: Tensors that are written may have this many times the bytes of the source (half precision becomes full), and some.
+_MOST_TIMES, _MORE = 2, 1_000_000
+_MADE_HERE = ("noise_const", "resample_filter")  # which files of generators may lack
 
 
 def convert(source: str | Path, destination: str | Path) -> Card:
@@ -39,9 +44,11 @@ def convert(source: str | Path, destination: str | Path) -> Card:
 
     Raises:
         CheckpointError: the source cannot be read, or is of no known layout.
-        ConfigError: the destination has another suffix.
+        ConfigError: the destination has another suffix or is the source, or the source needs no conversion.
     """
-    source, destination = Path(source), Path(destination)
+    source, destination = Path(source).expanduser(), Path(destination).expanduser()
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise ConfigError(f"{destination} is the source itself; choose another name to write to")
     if destination.suffix == ".pth":
         path, kind, tensors, more = _official(source, destination)
     elif destination.suffix == ".safetensors":
@@ -63,17 +70,33 @@ def convert(source: str | Path, destination: str | Path) -> Card:
 
 
 def _safetensors(source: Path, destination: Path) -> tuple[str, dict[str, Tensor], Card]:
+    if source.suffix == ".safetensors":
+        raise ConfigError(
+            f"{source} is safetensors already; give it as it is where a generator or embedder is asked for"
+        )
     content = read_pickled(source)
+    if isinstance(content, dict) and "hyper_parameters" in content:
+        raise ConfigError(f"{source} is a checkpoint of ours, which is loaded as it is; a DIFE is converted to .pth")
     network = from_public(content, source)
     if network is not None:
+        state = dict(network.state_dict())
+        _check_size({name: value for name, value in state.items() if not name.endswith(_MADE_HERE)}, source)
         save_generator(network, destination, torch.float32)
-        architecture = network.architecture.to_dict()
-        return "stylegan2-generator", dict(network.state_dict()), {"architecture": architecture}
+        return KIND, state, {"architecture": network.architecture.to_dict()}
     with explained(source):
         kind, state = public_state(content, source)
         PUBLIC_KINDS[kind](state, source)  # so that what does not fit is refused now
+    _check_size(state, source)
     write_tensors(destination, state, {"kind": kind})
     return kind, state, {}
+
+
+def _check_size(tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Refuse tensors that are views of one storage: as safetensors, each is written for itself."""
+    bytes_, most = sum(value.nbytes for value in tensors.values()), _MOST_TIMES * source.stat().st_size + _MORE
+    if bytes_ > most:
+        text = f"{source} would become {bytes_:,} bytes, more than {most:,} for a file of its size"
+        raise CheckpointError(f"{text}: its tensors are views of each other. Save copies of them.")
 
 
 def _official(source: Path, destination: Path) -> tuple[Path, str, dict[str, Tensor], Card]:

@@ -1,7 +1,7 @@
 """Embedders as frozen holders: anything with ``embed(images) -> embedding``.
 
 A holder is a plain object, not a module: a method that keeps one neither trains it, nor copies it, nor saves it.
-Holders are cached, so that one process loads a file once.
+Holders are kept, so that one process loads a file once.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.assets import find_asset, list_assets
-from dife_lightning.checkpoints import load_state, read_tensors
+from dife_lightning.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import hourglass
+from dife_lightning.kept import KeptByFile
 from dife_lightning.nn.cse import CSENetwork, is_cse
 from dife_lightning.nn.surface import SurfaceNet
-from dife_lightning.own_files import PREFIX, find_own_file
+from dife_lightning.shapes import Shapes
 from dife_lightning.unpickling import explained, read_pickled
 
-_CACHE: dict[str, Embedder] = {}
+_LARGEST_SIDE = 1024  # to which a surface teacher may bring images
+_kept: KeptByFile[Embedder] = KeptByFile()
 
 
 class Embedder:
@@ -65,7 +66,7 @@ class Embedder:
 
         Args:
             embedding: of :meth:`embed`.
-            domain: its number in an official DIFE, its name in one of ours.
+            domain: its number in an official DIFE, its name or number in one of ours.
 
         Raises:
             ConfigError: this embedder has no converters, or none for that domain.
@@ -73,11 +74,14 @@ class Embedder:
         convert: Any = getattr(self.module, "convert", None)
         if convert is None:
             raise ConfigError(f"{self.name} has no converters: only DIFE maps embeddings to generator features")
+        names = list(getattr(self.module, "domains", ()))
+        if isinstance(domain, int) and 0 <= domain < len(names):
+            domain = names[domain]
         return convert(embedding.to(self.device), domain)
 
 
 def load_embedder(name_or_path: str | Path) -> Embedder:
-    """Load a frozen embedder by name or file, once per process.
+    """Load a frozen embedder by name or file, once per process unless the file has changed.
 
     Args:
         name_or_path: a shipped name (``world/teacher``), a safetensors file of ours, a checkpoint or run of a trained
@@ -85,31 +89,20 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
             DensePose CSE of detectron2 (``.pkl`` or ``.pth``).
 
     Raises:
-        AssetError: neither a known name nor a file.
+        AssetError: neither a known name nor a file or folder.
         CheckpointError: the file is damaged or holds something that cannot embed.
     """
-    key = str(name_or_path)
-    if key.startswith(PREFIX):
-        name_or_path = key = str(find_own_file(key))
-    if key not in list_assets():
-        path = Path(key).expanduser().resolve()
-        key = str(path)
-        if path.is_file():  # another content under the same name is another embedder
-            key += f" {path.stat().st_mtime_ns} {path.stat().st_size}"
-    if key not in _CACHE:
-        _CACHE[key] = Embedder(_build(str(name_or_path)), str(name_or_path))
-    return _CACHE[key]
+    return _kept.get(find_weights(name_or_path), lambda path: Embedder(_build(path), str(name_or_path)))
 
 
-def _build(name_or_path: str) -> nn.Module:
-    if Path(name_or_path).expanduser().is_dir() or name_or_path.endswith(".ckpt"):
-        return _trained(name_or_path)
-    path = find_asset(name_or_path)
+def _build(path: Path) -> nn.Module:
+    if path.suffix == ".ckpt":
+        return _trained(path)
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
     content = read_pickled(path)
     if isinstance(content, dict) and "hyper_parameters" in content:
-        return _trained(name_or_path)
+        return _trained(path)
     with explained(path):
         kind, state = public_state(content, path)
         return PUBLIC_KINDS[kind](state, path)
@@ -137,18 +130,29 @@ def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
     )
 
 
-def _trained(name_or_path: str) -> nn.Module:
+def _trained(path: Path) -> nn.Module:
     from dife_lightning.loading import load  # a trained method; the registry is only needed here
 
-    method: nn.Module = load(name_or_path)
+    method: nn.Module = load(path)
     if not hasattr(method, "embed"):
-        raise CheckpointError(f"{name_or_path} holds a {type(method).__name__}, which has no embed(images)")
+        raise CheckpointError(f"{path} holds a {type(method).__name__}, which has no embed(images)")
     return method
 
 
 def _surface_teacher(tensors: dict[str, Tensor], architecture: str, path: Path) -> nn.Module:
-    network = SurfaceNet(**json.loads(architecture))
-    load_state(network, {k: v.float() for k, v in tensors.items()}, source=path)
+    shapes, declared = Shapes(tensors, path, "SurfaceNet"), json.loads(architecture)
+    found = {
+        "dim": shapes.size(("head.weight", 0, 4), ("head.bias", 0, 1)),
+        "width": shapes.size(("stem.weight", 0, 4), ("stem.bias", 0, 1), ("whole.bias", 0, 1)),
+        "blocks": shapes.count("blocks."),
+    }
+    check_declared(declared, found, path)
+    side = declared["side"]
+    if type(side) is not int or not 1 <= side <= _LARGEST_SIDE:
+        raise CheckpointError(f"{path}: its metadata says side {side}, expected 1 to {_LARGEST_SIDE} px.")
+    with torch.device("meta"):  # no memory for what a file merely says
+        network = SurfaceNet(**found, side=side)
+    load_state(network, as_float32(tensors), source=path)
     return network
 
 

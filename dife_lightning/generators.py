@@ -16,19 +16,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning.assets import find_asset, list_assets
-from dife_lightning.checkpoints import TORCH_SUFFIXES, load_state, read_tensors, write_tensors
+from dife_lightning.checkpoints import (
+    TORCH_SUFFIXES,
+    as_float32,
+    check_declared,
+    find_weights,
+    load_state,
+    read_tensors,
+    write_tensors,
+)
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import nvlabs, rosinality
+from dife_lightning.kept import KeptByFile
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
-from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.randomness import normal
 from dife_lightning.unpickling import explained, read_pickled
 
 KIND = "stylegan2-generator"
 _MEAN_SAMPLES = 4096
 _LAYOUTS = ((nvlabs.is_nvlabs, nvlabs.generator_of), (rosinality.is_rosinality, rosinality.generator_of))
-_cache: dict[tuple[str, int, int], Generator] = {}
+_kept: KeptByFile[Generator] = KeptByFile()
 
 
 class Generator:
@@ -157,28 +164,7 @@ def load_generator(name_or_path: str | Path) -> Generator:
         AssetError: neither a known name nor a file or folder.
         CheckpointError: the file is truncated or holds no generator.
     """
-    path = find_generator(name_or_path).resolve()
-    state = path.stat()
-    key = (str(path), state.st_mtime_ns, state.st_size)
-    if key not in _cache:
-        _cache[key] = Generator(read_generator(path)).to("cpu")
-    return _cache[key]
-
-
-def find_generator(name_or_path: str | Path) -> Path:
-    """Return the file that :func:`load_generator` reads for a name, file or run's folder.
-
-    Raises:
-        AssetError: neither a known name nor a file or folder.
-        CheckpointError: a folder without checkpoints.
-    """
-    name = str(name_or_path)
-    path = find_own_file(name) if name.startswith(PREFIX) else Path(name).expanduser()
-    if name not in list_assets() and path.is_dir():
-        from dife_lightning.loading import best_checkpoint  # runs are only known above this layer
-
-        return best_checkpoint(path)
-    return find_asset(name_or_path)
+    return _kept.get(find_weights(name_or_path), lambda path: Generator(read_generator(path)).to("cpu"))
 
 
 def read_generator(path: str | Path) -> StyleGAN2Generator:
@@ -228,13 +214,16 @@ def _from_safetensors(path: Path) -> StyleGAN2Generator:
         found = metadata.get("kind", "no kind")
         raise CheckpointError(f"{path} holds '{found}', expected '{KIND}'. Export one with StyleGAN2.export(path).")
     with explained(path):
-        return _network(Architecture(**json.loads(metadata["architecture"])), tensors, path)
+        declared = Architecture(**json.loads(metadata["architecture"]))
+        found = nvlabs.read_architecture(tensors, path, declared.conv_clamp)
+        check_declared(declared.to_dict(), found.to_dict(), path)
+        return _network(found, tensors, path)
 
 
 def _network(architecture: Architecture, tensors: Mapping[str, Tensor], path: Path) -> StyleGAN2Generator:
     with torch.device("meta"):  # no memory for what a file merely says
         network = StyleGAN2Generator(architecture)
-    tensors = {name: value.float() for name, value in tensors.items()}
+    tensors = as_float32(tensors)
     mean = {"mapping.w_avg": torch.zeros(architecture.w_dim)}
     load_state(network, {**mean, **tensors}, source=path)
     if "mapping.w_avg" not in tensors:

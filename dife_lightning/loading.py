@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dife_lightning.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.checkpoints import load_state, read_checkpoint
 from dife_lightning.errors import CheckpointError, did_you_mean
 from dife_lightning.registry import get_method, list_methods, method_name
@@ -50,17 +51,6 @@ def load(path: str | Path) -> Any:
     module.on_load_checkpoint(checkpoint)
     load_state(module, checkpoint["state_dict"], source=path)
     return module.eval()
-
-
-def best_checkpoint(path: str | Path) -> Path:
-    """Return ``path``, or the best (else the last) checkpoint if it is a run's folder."""
-    path = Path(path).expanduser()
-    if path.is_dir():
-        for name in ("best.ckpt", "last.ckpt"):
-            if (path / "checkpoints" / name).is_file():
-                return path / "checkpoints" / name
-        raise CheckpointError(f"{path} has no checkpoints/best.ckpt or last.ckpt; give a checkpoint file or a run.")
-    return path
 
 
 def _build(path: Path, checkpoint: dict[str, Any]) -> Any:

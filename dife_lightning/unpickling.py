@@ -12,31 +12,21 @@ from __future__ import annotations
 
 import io
 import mmap
-import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from dife_lightning._pickled import (
-    BUILDERS,
-    STORAGES,
-    Array,
-    Attributes,
-    Builder,
-    Dtype,
-    Persistent,
-    Refused,
-    Scalar,
-)
+from dife_lightning._pickled import STORAGES, Array, Persistent, Refused, Scalar
+from dife_lightning._unpickler import Unpickler
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older format
-_MOST_NODES = 5_000_000  # containers in one file; a real one has thousands
+_ZIP = b"PK\x03\x04"  # how an archive starts
 
 
 def read_pickled(path: str | Path) -> Any:
@@ -52,12 +42,12 @@ def read_pickled(path: str | Path) -> Any:
     """
     path = Path(path)
     with explained(path), path.open("rb") as file:
-        if zipfile.is_zipfile(file):
-            return _plain(_read_zip(file, path.stat().st_size), path.stat().st_size)
         if path.stat().st_size == 0:
             raise Refused("is empty (0 bytes). Copy it again.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _plain(_read_stream(content, len(content)), len(content))
+            size = len(content)
+            zipped = _ZIP.startswith(content[: len(_ZIP)])
+            return _plain(_read_zip(file, size) if zipped else _read_stream(content, size), size)
 
 
 @contextmanager
@@ -71,6 +61,10 @@ def explained(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"no file {path}. Check the path.") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path} is a folder, expected a file.") from None
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({(error.strerror or 'refused').lower()}). Change its rights."
+        ) from None
     except (CheckpointError, AssetError):
         raise
     except ConfigError as error:
@@ -79,177 +73,8 @@ def explained(path: str | Path) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise CheckpointError(
-            f"{path} is damaged or no checkpoint of a known kind ({reason}). Copy it again."
+            f"{path} is truncated, damaged or no checkpoint of a known kind ({reason}). Copy it again."
         ) from None
-
-
-class _Unpickler(pickle._Unpickler):
-    """Calls builders of our own table alone; ``storage`` answers torch's references to storages.
-
-    It is the loader that Python has in Python: the one in C takes memory for whatever index a file memorises a value
-    under. The content of tensors is read as fast by either. Opcodes that would hash, change or call what a file made
-    are replaced: only dicts, lists and our own objects are filled, keys are plain, sets are lists.
-
-    Args:
-        file: with ``read`` and ``readline``.
-        size: bytes of the file; what builders copy is bounded by it.
-        storage: reference to a storage -> its numbers.
-        inner: a storage within a pickle, which holds no further one.
-    """
-
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
-    #: Of the base class, which says nothing of them.
-    stack: list[Any]
-    pop_mark: Callable[[], list[Any]]
-    read: Callable[[int], bytes]
-    readline: Callable[[], bytes]
-
-    def __init__(
-        self, file: Any, size: int, storage: Callable[[Any], Tensor] | None = None, *, inner: bool = False
-    ) -> None:
-        super().__init__(file, encoding="latin1")
-        self.storage, self.inner = storage, inner
-        self.left = 8 * size + 1_000_000
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = BUILDERS.get((module, name))
-        if known is None or (self.inner and name == "_load_from_bytes"):
-            asked = f"{module}.{name}"[:200]
-            raise Refused(f"asks for {asked}, which is no data and could run code; it was not run. {_hint(module)}")
-        return known
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        if self.storage is None:
-            raise Refused("holds references to data that is not in it.")
-        return self.storage(pid)
-
-    def charge(self, value: Any) -> None:
-        """Count what a builder may copy against the size of the file."""
-        if isinstance(value, bytes | bytearray | str):
-            self.left -= len(value)
-        elif isinstance(value, dict | list | tuple):
-            self.left -= 100 * len(value)
-        if self.left < 0:
-            raise Refused("has more made of its data than a checkpoint needs.")
-
-    def load_reduce(self) -> None:
-        arguments = self.stack.pop()
-        builder = self.stack[-1]
-        if type(arguments) is not tuple or not (isinstance(builder, Builder) or builder is Attributes):
-            raise Refused("calls what cannot be called.")
-        for value in arguments:
-            self.charge(value)
-        self.stack[-1] = _attributes(*arguments) if builder is Attributes else builder(*arguments)
-
-    def load_newobj(self) -> None:
-        arguments = self.stack.pop()
-        if self.stack[-1] is not Attributes or arguments != ():
-            raise Refused("makes an object that is no data.")
-        self.stack[-1] = Attributes()
-
-    def load_inst(self) -> None:
-        module, name = (self.readline()[:-1].decode("latin1") for _ in range(2))
-        self.find_class(module, name)
-        self.refuse()
-
-    def load_build(self) -> None:
-        state = self.stack.pop()
-        if type(self.stack[-1]) not in (Attributes, Array, Dtype):
-            raise Refused("changes an object that is no data.")
-        self.stack[-1].__setstate__(state)
-
-    def load_setitem(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        _fill(self.stack[-1], [key, value])
-
-    def load_setitems(self) -> None:
-        items = self.pop_mark()
-        _fill(self.stack[-1], items)
-
-    def load_dict(self) -> None:
-        items, found = self.pop_mark(), {}  # type: ignore[var-annotated]
-        _fill(found, items)
-        self.stack.append(found)
-
-    def load_append(self) -> None:
-        value = self.stack.pop()
-        _extend(self.stack[-1], [value])
-
-    def load_appends(self) -> None:
-        items = self.pop_mark()
-        _extend(self.stack[-1], items)
-
-    def load_set(self) -> None:
-        self.stack.append([])
-
-    def load_frozen(self) -> None:
-        self.stack.append(self.pop_mark())
-
-    def load_bytes(self) -> None:
-        count = int.from_bytes(self.read(8), "little")
-        content = self.read(count)
-        if len(content) != count:
-            raise Refused("is truncated. Copy it again.")
-        self.stack.append(bytearray(content))
-
-    def refuse(self) -> None:
-        raise Refused("makes an object that is no data.")
-
-
-for _opcode, _function in {
-    pickle.REDUCE: _Unpickler.load_reduce,
-    pickle.NEWOBJ: _Unpickler.load_newobj,
-    pickle.INST: _Unpickler.load_inst,
-    pickle.BUILD: _Unpickler.load_build,
-    pickle.SETITEM: _Unpickler.load_setitem,
-    pickle.SETITEMS: _Unpickler.load_setitems,
-    pickle.DICT: _Unpickler.load_dict,
-    pickle.APPEND: _Unpickler.load_append,
-    pickle.APPENDS: _Unpickler.load_appends,
-    pickle.EMPTY_SET: _Unpickler.load_set,
-    pickle.ADDITEMS: _Unpickler.load_appends,
-    pickle.FROZENSET: _Unpickler.load_frozen,
-    pickle.BYTEARRAY8: _Unpickler.load_bytes,
-    **dict.fromkeys(
-        (pickle.OBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEXT_BUFFER), _Unpickler.refuse
-    ),
-}.items():
-    _Unpickler.dispatch[_opcode[0]] = _function
-
-
-def _fill(target: Any, items: list[Any]) -> None:
-    """Put keys and values, in turn, into a dict; keys are plain, so that hashing them takes no time."""
-    if not isinstance(target, dict) or len(items) % 2:
-        raise Refused("fills an object that is no dict.")
-    for key, value in zip(items[::2], items[1::2], strict=True):
-        if type(key) not in (str, bytes, int, float, bool, type(None)) or (type(key) is int and abs(key) >= 1 << 60):
-            raise Refused("holds a dict whose keys are no names or numbers.")
-        target[key] = value
-
-
-def _extend(target: Any, items: list[Any]) -> None:
-    if type(target) is not list:
-        raise Refused("fills an object that is no list.")
-    target.extend(items)
-
-
-def _attributes(pairs: Any = (), *rest: Any) -> Attributes:
-    """Make an OrderedDict or EasyDict of a dict, or of pairs."""
-    found = Attributes()
-    if rest or not isinstance(pairs, dict | list | tuple):
-        raise Refused("makes a dict of what is none.")
-    several = pairs.items() if isinstance(pairs, dict) else pairs
-    for pair in several:
-        if type(pair) not in (tuple, list) or len(pair) != 2:
-            raise Refused("makes a dict of what is none.")
-        _fill(found, list(pair))
-    return found
-
-
-def _hint(module: str) -> str:
-    if module.startswith("dnnlib.tflib"):
-        return "It is a TensorFlow network: convert it with legacy.py of stylegan2-ada-pytorch."
-    return "Use a file that holds tensors and plain values only."
 
 
 def _described(pid: Any) -> tuple[torch.dtype, str, int, Any]:
@@ -283,7 +108,7 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
                 raise Refused(f"declares {count} elements of {dtype} for storage {key}, which holds {len(known[key])}.")
             return known[key]
 
-        return _Unpickler(io.BytesIO(_entry(archive, entries, f"{roots[0]}data.pkl", size)), size, storage).load()
+        return Unpickler(io.BytesIO(_entry(archive, entries, f"{roots[0]}data.pkl", size)), size, storage).load()
 
 
 def _entry(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str, size: int) -> bytes:
@@ -304,13 +129,13 @@ def _filled(content: bytes, dtype: torch.dtype) -> Tensor:
 
 def _read_stream(content: Any, size: int, *, inner: bool = False) -> Any:
     """Read a plain pickle, or torch's older format if it starts with that format's number."""
-    first = _Unpickler(content, size, inner=inner).load()
+    first = Unpickler(content, size, inner=inner).load()
     return _read_legacy(content, size, inner=inner) if type(first) is int and first == _MAGIC else first
 
 
 def _read_legacy(content: Any, size: int, *, inner: bool) -> Any:
     """Read on after the magic number: version, system, object, keys, then the bytes of each storage."""
-    version, _system = (_Unpickler(content, size, inner=inner).load() for _ in range(2))
+    version, _system = (Unpickler(content, size, inner=inner).load() for _ in range(2))
     if type(version) is not int or version != 1001:
         raise Refused("is of another version of torch's older format than 1001.")
     bases: dict[str, Tensor] = {}
@@ -322,21 +147,23 @@ def _read_legacy(content: Any, size: int, *, inner: bool) -> Any:
         if key not in bases:
             total += count * dtype.itemsize
             if total > size:
-                raise Refused(f"declares {count} elements of {dtype} for storage {key}, more than the file holds.")
+                raise Refused(
+                    f"is truncated, or declares {count} elements of {dtype} for storage {key}, more than it holds."
+                )
             bases[key] = torch.empty(count, dtype=dtype)
         if bases[key].dtype != dtype:
             raise Refused(f"declares storage {key} twice, as {bases[key].dtype} and as {dtype}.")
         return bases[key] if view is None else _view(bases[key], view)
 
-    found = _Unpickler(content, size, storage, inner=inner).load()
-    keys = _Unpickler(content, size, inner=inner).load()
+    found = Unpickler(content, size, storage, inner=inner).load()
+    keys = Unpickler(content, size, inner=inner).load()
     for key in keys if type(keys) is list else []:
         base = bases.get(key) if type(key) is str else None
-        count = int.from_bytes(content.read(8), "little")
-        if base is None or count != len(base):
+        count = content.read(8)
+        if base is None or count != len(base).to_bytes(8, "little"):
             raise Refused(f"is truncated or damaged (storage {key!r}). Copy it again.")
-        data = content.read(count * base.element_size())
-        if len(data) != count * base.element_size():
+        data = content.read(base.nbytes)
+        if len(data) != base.nbytes:
             raise Refused("is truncated. Copy it again.")
         base.copy_(_filled(data, base.dtype))
         del bases[key]
@@ -395,6 +222,4 @@ def _plain(root: Any, size: int) -> Any:
         container = waiting.pop()
         for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
             container[key] = plain(value)
-        if len(seen) + len(tuples) > _MOST_NODES:
-            raise Refused("holds more containers than any network has.")
     return holder[0]

@@ -138,3 +138,25 @@ def test_reading_a_whole_checkpoint_keeps_plain_values(tmp_path):
         {"state_dict": TENSORS, "hyper_parameters": {"lr": 0.1, "domains": ["human", None]}}, tmp_path / "a.ckpt"
     )
     assert read_checkpoint(tmp_path / "a.ckpt")["hyper_parameters"] == {"lr": 0.1, "domains": ["human", None]}
+
+
+def test_tensors_of_safetensors_do_not_change_with_the_file(tmp_path):
+    """The library's own tensors lie in the file: written over in place they change, cut short they end the process."""
+    path = tmp_path / "g.safetensors"
+    write_tensors(path, {"a": torch.ones(5000)})
+    tensors, _ = read_tensors(path)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 8000)
+        file.write(bytes(8000))
+    assert torch.equal(tensors["a"], torch.ones(5000))
+
+
+def test_what_is_no_tensor_is_named_like_a_wrong_shape():
+    state = {**nn.Linear(3, 2).state_dict(), "bias": 3}
+    with pytest.raises(CheckpointError, match=r"x\.ckpt: 'bias' is int, Linear expects \(2,\)"):
+        load_state(nn.Linear(3, 2), state, source="x.ckpt")
+
+
+def test_an_error_speaks_of_the_file_s_own_names():
+    with pytest.raises(CheckpointError, match=r"no tensor 'hg\.weight' \(\(2, 3\) in Linear\)"):
+        load_state(nn.Linear(3, 2), {}, called=lambda name: f"hg.{name}")

@@ -18,7 +18,7 @@ from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
-from tests.formats.writers import write_nvlabs, write_rosinality
+from tests.formats.writers import rosinality_state, write_nvlabs, write_rosinality
 from tests.tiny import dife_arguments
 
 #: Sizes with the 16 groups that the authors' layout has.
@@ -110,6 +110,7 @@ def test_an_official_checkpoint_of_other_domains_is_refused_as_a_start(tmp_path:
 
 def test_what_cannot_be_converted_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "x.pth")
+    (tmp_path / "z.safetensors").write_bytes(b"x")
     _, narrow = write_dife(tmp_path, **{k: v for k, v in dife_arguments(tmp_path).items() if k in WIDE})
     before = sorted(file.name for file in tmp_path.iterdir())
     for source, destination, kind, text in (
@@ -117,11 +118,46 @@ def test_what_cannot_be_converted_is_told_and_nothing_is_written(tmp_path: Path)
         ("x.pth", "y.bin", ConfigError, "expected .safetensors"),
         ("missing.pth", "y.safetensors", CheckpointError, "no file"),
         (narrow.name, "y.pth", ConfigError, "16 groups"),
+        (narrow.name, "y.safetensors", ConfigError, r"dife\.ckpt is a checkpoint of ours, which is loaded as it is"),
+        ("z.safetensors", "y.safetensors", ConfigError, r"z\.safetensors is safetensors already"),
+        ("z.safetensors", "z.safetensors", ConfigError, r"z\.safetensors is the source itself"),
+        ("x.pth", "x.pth", ConfigError, r"x\.pth is the source itself"),
     ):
         with pytest.raises(kind, match=text) as error:
             convert(tmp_path / source, tmp_path / destination)
         assert "\n" not in str(error.value)
     assert sorted(file.name for file in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["generator", "embedder"])
+def test_tensors_that_are_views_of_one_storage_are_not_written_many_times(tmp_path: Path, kind: str) -> None:
+    """A file of one storage, of which every tensor is a part, would become several times as large."""
+    if kind == "generator":
+        state = rosinality_state(StyleGAN2Generator(Architecture((128,) * 5, z_dim=64, w_dim=64)))
+        source = tmp_path / "g.pt"
+    else:
+        state, source = dict(HourglassEncoder(8, (32, 32, 48), blocks=1).state_dict()), tmp_path / "e.pth"
+    base = torch.randn(max(value.numel() for value in state.values()))
+    for name, value in state.items():
+        if value.is_floating_point() and value.numel() > 500 and not name.startswith("noises"):
+            state[name] = base[: value.numel()].view(value.shape)
+    torch.save(state, source)
+    assert sum(value.nbytes for value in state.values()) > 4 * source.stat().st_size
+    with pytest.raises(CheckpointError, match="views of each other") as error:
+        convert(source, tmp_path / "out.safetensors")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_files_of_half_precision_and_without_noise_are_converted(tmp_path: Path) -> None:
+    network = StyleGAN2Generator(Architecture((4,) * 7, z_dim=8, w_dim=8, mapping_layers=2))
+    state = {k: v.half() for k, v in rosinality_state(network).items() if not k.startswith("noises")}
+    torch.save({"g_ema": state}, tmp_path / "g.pt")
+    card = convert(tmp_path / "g.pt", tmp_path / "g.safetensors")
+    assert card["architecture"]["channels"] == [4] * 7
+    found = load_generator(tmp_path / "g.safetensors").network.state_dict()
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert torch.equal(found["synthesis.b8.conv0.weight"], state["convs.0.conv.weight"][0].float())
 
 
 def test_the_command_converts_and_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

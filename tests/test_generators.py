@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -168,8 +170,39 @@ def test_an_unknown_name_and_a_foreign_file_are_one_clear_line(tmp_path: Path) -
 
 def test_a_truncated_file_is_one_clear_line(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
-    with pytest.raises(CheckpointError, match="truncated"):
+    with pytest.raises(CheckpointError, match=r"tiny\.safetensors is truncated"):
         load_generator(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"mapping_layers": 10**12}, "its metadata says mapping_layers 1000000000000, its tensors 2"),
+        ({"channels": [8, 6, 4, 4]}, r"its metadata says channels \[8, 6, 4, 4\], its tensors \[8, 6, 4\]"),
+        ({"channels": [1] * 2000}, "its metadata says channels"),
+        ({"w_dim": 10**9}, "its metadata says w_dim 1000000000, its tensors 7"),
+        ({"conv_clamp": -1}, "conv_clamp -1: expected a bound above 0"),
+        ({"conv_clamp": "x"}, "no checkpoint of a known kind"),
+        ({"depth": 3}, "no checkpoint of a known kind"),
+    ],
+)
+def test_sizes_that_a_file_merely_declares_are_refused_before_anything_is_built(
+    file: Path, changes: dict[str, Any], text: str
+) -> None:
+    tensors, metadata = read_tensors(file)
+    metadata["architecture"] = json.dumps({**json.loads(metadata["architecture"]), **changes})
+    write_tensors(file, tensors, metadata)
+    with pytest.raises(CheckpointError, match=rf"tiny\.safetensors.*{text}") as error:
+        load_generator(file)
+    assert "\n" not in str(error.value)
+
+
+def test_a_generator_does_not_change_with_its_file(file: Path, network: StyleGAN2Generator) -> None:
+    save_generator(network, file, torch.float32)
+    found = load_generator(file)
+    file.write_bytes(file.read_bytes()[:300] + bytes(file.stat().st_size - 300))
+    for name, value in network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], value), name
 
 
 def train_nothing(module: LightningModule, run: Path, name: str = "last.ckpt") -> Path:

@@ -109,7 +109,8 @@ def check_assets(settings: Settings) -> Iterator[Finding]:
 
 def check_domains(settings: Settings) -> Iterator[Finding]:
     """See that domains, generators, tapped layer, channels and sizes fit each other."""
-    from dife_lightning.generators import find_generator, load_generator
+    from dife_lightning.checkpoints import find_weights
+    from dife_lightning.generators import load_generator
 
     model, data = _arguments(settings, "model"), _arguments(settings, "data")
     domains, layer = model.get("domains"), model.get("layer")
@@ -121,7 +122,7 @@ def check_domains(settings: Settings) -> Iterator[Finding]:
             yield Finding("error", "domains", f"'{domain}' has no generator; add model.init_args.generators.{domain}")
             continue
         try:
-            find_generator(name)
+            find_weights(name)
         except DifeError:
             continue  # it is among the assets
         generator = load_generator(name)

@@ -52,12 +52,12 @@ def _where(error: DifeError, source: Source | None) -> str:
 
 def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
     """Find each generator or teacher; name -> where such a thing comes from."""
-    from dife_lightning.generators import find_generator
+    from dife_lightning.checkpoints import find_weights
 
     hashes: dict[str, str] = {}
     for name, source in names.items():
         try:
-            path = find_generator(name)
+            path = find_weights(name)
         except DifeError as error:
             yield Finding("error", "assets", f"{one_line(error)}{_where(error, source)}")
             continue

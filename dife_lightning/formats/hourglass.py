@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import load_state
+from dife_lightning.checkpoints import as_float32, load_state
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.converter import Converter, ConverterKind, Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.shapes import Place, Shapes
 
-_CONVERTER = re.compile(r"transformer\.interspecies2d(\d+)_(layer\d(?:_norm)?\.\w+)")
+_CONVERTER = re.compile(r"transformer\.interspecies2d(\d{1,2})_(layer\d(?:_norm)?\.\w+)")
 _GROUPS = 16
 
 
@@ -45,19 +46,15 @@ class Hourglass(nn.Module):
         dim: channels of the embedding.
         encoder: images (B, 3, H, W) to (B, dim, H, W), or to half the side (DVE).
         converters: one for each domain, in the checkpoint's order; empty for a bare hourglass.
-        shift: (3,) added to the images, for networks that were trained on another normalisation than [-1, 1].
     """
 
-    shift: Tensor
-
-    def __init__(self, encoder: HourglassEncoder, converters: list[Converter], shift: Tensor | None = None) -> None:
+    def __init__(self, encoder: HourglassEncoder, converters: list[Converter]) -> None:
         super().__init__()
         self.encoder, self.converters, self.dim = encoder, nn.ModuleList(converters), encoder.dim
-        self.register_buffer("shift", torch.zeros(3) if shift is None else shift)
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1], sides multiples of 32, to the embedding, float32, not normalised."""
-        return self.encoder(images + self.shift.to(images.dtype)[:, None, None]).float()
+        return self.encoder(images.float()).float()
 
     def convert(self, embedding: Tensor, domain_index: int) -> Tensor:
         """Map an embedding (B, dim, h, w) to the generator features (B, n_d, h, w) of the checkpoint's i-th domain.
@@ -65,9 +62,10 @@ class Hourglass(nn.Module):
         Raises:
             ConfigError: the checkpoint has no such domain.
         """
-        if not 0 <= domain_index < len(self.converters):
-            raise ConfigError(f"no domain {domain_index}: the checkpoint has {len(self.converters)} converters")
-        return self.converters[domain_index](embedding)
+        count = len(self.converters)
+        if not isinstance(domain_index, int) or not 0 <= domain_index < count:
+            raise ConfigError(f"no domain {domain_index!r}: the checkpoint has {count} converters, counted from 0")
+        return self.converters[domain_index](embedding.float())
 
 
 def build(state: Mapping[str, Tensor], source: str | Path) -> Hourglass:
@@ -76,52 +74,45 @@ def build(state: Mapping[str, Tensor], source: str | Path) -> Hourglass:
     Raises:
         CheckpointError: naming the first tensor that is missing, of another shape, or has no place.
     """
-    inner = {k.removeprefix("hg."): v for k, v in state.items() if k.startswith("hg.")}
-    bare = "hg.conv1.weight" not in state
-    tensors = {k: v for k, v in state.items() if not _CONVERTER.fullmatch(k)} if bare else inner
-    with torch.device("meta"):  # no memory for what a file merely says
-        encoder = _encoder(tensors, source)
-    load_state(encoder, _floats(tensors), source)
-    strange = [k for k in state if not (bare or k.startswith("hg.") or _CONVERTER.fullmatch(k))]
+    prefix = "hg." if any(name.startswith("hg.hg.") for name in state) else ""
+    strange = [k for k in state if not (k.startswith(prefix) or _CONVERTER.fullmatch(k))]
     if strange:
         raise CheckpointError(f"{source}: tensor '{strange[0]}' has no place in an hourglass.")
+    tensors = {k.removeprefix(prefix): v for k, v in state.items() if not _CONVERTER.fullmatch(k)}
+    shapes = Shapes(tensors, source, "HourglassEncoder", prefix.__add__)
+    with torch.device("meta"):  # no memory for what a file merely says
+        encoder = _encoder(shapes)
+    load_state(encoder, as_float32(tensors), source, prefix.__add__)
     return Hourglass(encoder, _converters(state, encoder.dim, source))
 
 
-def _floats(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
-def _encoder(tensors: Mapping[str, Tensor], source: str | Path) -> HourglassEncoder:
+def _encoder(shapes: Shapes) -> HourglassEncoder:
     """Return the untrained encoder of this shape."""
-
-    def first(name: str) -> int:
-        if name not in tensors or tensors[name].ndim == 0:
-            raise CheckpointError(f"{source} has no tensor '{name}', which every hourglass of this kind has.")
-        return tensors[name].shape[0]
-
-    stacks = 1 + _largest(r"hg\.(\d+)\..*", tensors)
-    last = 5 if f"output_layers.{stacks - 1}.5.weight" in tensors else 4
-    blocks, depth = 1 + _largest(r"hg\.0\.layer1_1\.(\d+)\..*", tensors), _largest(r"hg\.0\.layer(\d+)_1\..*", tensors)
-    if 12 * stacks * blocks * (3 * depth + 2) > len(tensors):  # each block has 12 tensors or more
-        raise CheckpointError(f"{source} names more blocks than it holds; it is damaged or no hourglass.")
+    stacks, blocks = max(1, shapes.count("hg.")), shapes.count("hg.0.layer1_1.")
+    depth = shapes.count("hg.0.layer", first=1)
+    if 12 * stacks * blocks * (3 * depth + 2) > len(shapes.tensors):  # each block has 12 tensors or more
+        raise CheckpointError(f"{shapes.source} names more blocks than it holds; it is damaged or no hourglass.")
+    last = 5 if f"output_layers.{stacks - 1}.5.weight" in shapes.tensors else 4
     return HourglassEncoder(
-        dim=first(f"output_layers.{stacks - 1}.{last}.weight"),
-        planes=(first("conv1.weight"), first("layer2.0.conv1.weight"), first("layer3.0.conv1.weight")),
+        dim=shapes.size(*_filters(f"output_layers.{stacks - 1}.{last}")),
+        planes=(
+            shapes.size(*_filters("conv1"), ("bn1.weight", 0, 1), ("bn1.bias", 0, 1)),
+            shapes.size(*_filters("layer2.0.conv1"), ("layer2.0.bn2.weight", 0, 1), ("layer2.0.bn2.bias", 0, 1)),
+            shapes.size(*_filters("layer3.0.conv1"), ("layer3.0.bn2.weight", 0, 1), ("layer3.0.bn2.bias", 0, 1)),
+        ),
         blocks=blocks,
         depth=depth,
         stacks=stacks,
-        norm="batch" if "bn1.running_mean" in tensors else "group",
+        norm="batch" if "bn1.running_mean" in shapes.tensors else "group",
         groups=_GROUPS,
         keep_size=last == 5,
-        scaled_norm_output="normscale" in tensors,
+        scaled_norm_output="normscale" in shapes.tensors,
     )
 
 
-def _largest(pattern: str, names: Mapping[str, Any]) -> int:
-    """Return the largest number that the pattern's group takes, at most 64; 0 if there is none."""
-    found = [int(match[1]) for name in names if (match := re.fullmatch(pattern, name)) and len(match[1]) < 3]
-    return min(max(found, default=0), 64)
+def _filters(layer: str) -> tuple[Place, Place]:
+    """Where the number of filters of a convolution stands."""
+    return (f"{layer}.weight", 0, 4), (f"{layer}.bias", 0, 1)
 
 
 def _converters(state: Mapping[str, Tensor], dim: int, source: str | Path) -> list[Converter]:
@@ -129,18 +120,20 @@ def _converters(state: Mapping[str, Tensor], dim: int, source: str | Path) -> li
     for name, value in state.items():
         if match := _CONVERTER.fullmatch(name):
             found.setdefault(int(match[1]), {})[match[2]] = value
-    converters = []
-    for place, index in enumerate(sorted(found)):
-        tensors = found[index]
-        if index != place or any(f"layer{i}.weight" not in tensors for i in (1, 2, 3)):
-            raise CheckpointError(f"{source}: the converter of domain {place} is not complete.")
-        first, third = tensors["layer1.weight"].shape, tensors["layer3.weight"].shape
-        kind: ConverterKind = "official" if third[-1] == 1 else "paper"
-        with torch.device("meta"):
-            converter = Converter(dim, third[0], kind, first[0], _GROUPS, first[-1])
-        load_state(converter, _floats(tensors), f"{source}, domain {index}")
-        converters.append(converter)
-    return converters
+    return [_converter(found.get(i, {}), i, dim, source) for i in range(max(found, default=-1) + 1)]
+
+
+def _converter(tensors: Mapping[str, Tensor], index: int, dim: int, source: str | Path) -> Converter:
+    called = f"transformer.interspecies2d{index}_".__add__
+    shapes = Shapes(tensors, source, "Converter", called)
+    last = shapes.size(("layer3.weight", 3, 4), ("layer3.weight", 2, 4))
+    kind: ConverterKind = "official" if last == 1 else "paper"
+    kernel = shapes.size(*((f"layer{i}.weight", axis, 4) for i in (1, 2) for axis in (3, 2)))
+    hidden = shapes.size(*_filters("layer1"), *_filters("layer2"), ("layer1_norm.weight", 0, 1))
+    with torch.device("meta"):
+        converter = Converter(dim, shapes.size(*_filters("layer3")), kind, hidden, _GROUPS, kernel)
+    load_state(converter, as_float32(tensors), source, called)
+    return converter
 
 
 def to_official(

@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 
 from dife_lightning._pickled import Persistent
+from dife_lightning.checkpoints import as_float32
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.stylegan2 import Architecture
+from dife_lightning.nn.stylegan2_mapping import LR_MULTIPLIER
 from dife_lightning.nn.stylegan2_ops import setup_filter
+from dife_lightning.shapes import Place, Shapes
 
 _DEPTH, _COUNT = 12, 10_000  # modules in modules, and modules in all; a real network has 4 and about 100
-_BLOCKS, _LARGEST = 10, 2048  # px
 _WIDEST = 16384
+#: Blocks of the largest network that is known: 2048 px.
+BLOCKS = 10
 
 
 def is_nvlabs(content: Any) -> bool:
@@ -37,8 +41,8 @@ def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
         for part in ("_parameters", "_buffers"):
             for name, value in (module.state.get(part) or {}).items():
                 if isinstance(value, Tensor):
-                    found[f"{prefix}{name}"] = value.float()
-    return found
+                    found[f"{prefix}{name}"] = value
+    return as_float32(found)
 
 
 def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent]]:
@@ -66,54 +70,71 @@ def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architectu
     network = content["G_ema"]
     tensors = tensors_of(network, source)
     _check_kind(network, tensors, source)
-    return architecture_of(tensors, source, _clamp(network, source)), tensors
+    return read_architecture(tensors, source, _clamp(network, source)), tensors
 
 
-def architecture_of(tensors: Mapping[str, Tensor], source: object, clamp: float | None = None) -> Architecture:
+def read_architecture(tensors: Mapping[str, Tensor], source: object, clamp: float | None = None) -> Architecture:
+    """Read the architecture from the names and shapes of a generator's tensors; see :func:`architecture_of`."""
+    shapes = Shapes(tensors, source, "StyleGAN2Generator")
+    sides = {name.split(".")[1] for name in tensors if name.startswith("synthesis.b")}
+    blocks = max((i + 1 for i in range(BLOCKS) if f"b{4 << i}" in sides), default=1)
+    return architecture_of(shapes, blocks, shapes.count("mapping.fc"), clamp)
+
+
+def architecture_of(shapes: Shapes, blocks: int, layers: int, clamp: float | None = None) -> Architecture:
     """Read the architecture from the shapes of a generator's tensors under NVlabs' names.
 
+    Args:
+        shapes: of the tensors.
+        blocks: how many resolutions their names tell of.
+        layers: how many layers of the mapping network they tell of.
+        clamp: bound of the convolutions' outputs, which no shape tells.
+
     Raises:
-        CheckpointError: naming the first tensor that a StyleGAN2 generator has and this file has not.
+        CheckpointError: naming the first tensor that a size follows from and that is missing.
     """
-    shape = _Shapes(tensors, source)
-    channels: list[int] = []
-    blocks = {name.split(".")[1] for name in tensors if name.startswith("synthesis.b")}
-    while not channels or f"b{4 << len(channels)}" in blocks:
-        channels.append(shape(f"synthesis.b{4 << len(channels)}.conv1.weight")[0])
-    if len(channels) > _BLOCKS:
-        raise CheckpointError(f"{source} claims {4 << len(channels) - 1} px; no StyleGAN2 has more than {_LARGEST}.")
-    layers = sum(1 for name in tensors if name.startswith("mapping.fc") and name.endswith(".weight"))
-    w_dim = shape("synthesis.b4.conv1.affine.weight")[1]
-    c_dim = shape("mapping.embed.weight")[1] if "mapping.embed.weight" in tensors else 0
-    z_dim = shape("mapping.fc0.weight")[1] - (w_dim if c_dim else 0)
-    if not 0 < max(*channels, z_dim, w_dim, c_dim) <= _WIDEST:
-        raise CheckpointError(f"{source} declares layers wider than {_WIDEST}, so it is no StyleGAN2 generator.")
-    return Architecture(tuple(channels), z_dim, w_dim, c_dim, layers, clamp)
+    channels = tuple(shapes.size(*_places_of_channels(f"synthesis.b{4 << i}")) for i in range(blocks))
+    affine = [name for name in shapes.tensors if name.startswith("synthesis.") and name.endswith(".affine.weight")]
+    w_dim = shapes.size(
+        *((name, 1, 2) for name in affine or ["synthesis.b4.conv1.affine.weight"]),
+        *((f"mapping.fc{i}.bias", 0, 1) for i in range(layers)),
+    )
+    c_dim = shapes.size(("mapping.embed.weight", 1, 2)) if "mapping.embed.weight" in shapes.tensors else 0
+    z_dim = shapes.size(("mapping.fc0.weight", 1, 2)) - (w_dim if c_dim else 0)
+    if not 0 < max(*channels, z_dim, w_dim, c_dim) <= _WIDEST or z_dim < 1:
+        raise CheckpointError(f"{shapes.source} declares layers of no or more than {_WIDEST} channels: no StyleGAN2.")
+    return Architecture(channels, z_dim, w_dim, c_dim, layers, clamp)
 
 
-class _Shapes:
-    """Shapes by name, with an error that says what is missing."""
-
-    def __init__(self, tensors: Mapping[str, Tensor], source: object) -> None:
-        self.tensors, self.source = tensors, source
-
-    def __call__(self, name: str) -> torch.Size:
-        if name not in self.tensors or self.tensors[name].ndim < 2:
-            raise CheckpointError(f"{self.source} has no tensor '{name}', so it is no StyleGAN2 generator.")
-        return self.tensors[name].shape
+def _places_of_channels(block: str) -> tuple[Place, ...]:
+    return (
+        (f"{block}.conv1.weight", 0, 4),
+        (f"{block}.conv1.weight", 1, 4),
+        (f"{block}.conv1.bias", 0, 1),
+        (f"{block}.torgb.weight", 1, 4),
+        (f"{block}.torgb.affine.bias", 0, 1),
+    )
 
 
 def _check_kind(network: Persistent, tensors: Mapping[str, Tensor], source: object) -> None:
     if any(name.startswith("synthesis.L0_") for name in tensors):
         raise CheckpointError(f"{source} is a StyleGAN3, whose layers cannot be tapped here; give a StyleGAN2.")
-    for _, module in _modules(network, source):
+    for name, module in _modules(network, source):
         kind, activation = module.state.get("architecture"), module.state.get("activation")
+        gain = module.state.get("bias_gain", LR_MULTIPLIER)
+        if name.startswith("mapping.fc") and gain != LR_MULTIPLIER:
+            raise CheckpointError(f"{source} has a mapping network of gain {gain}; only {LR_MULTIPLIER} is built here.")
         if kind not in (None, "skip"):
             raise CheckpointError(f"{source} is of architecture '{kind}'; only 'skip', NVlabs' default, is built here.")
         if activation not in (None, "lrelu", "linear"):
             raise CheckpointError(f"{source} has the activation '{activation}'; only 'lrelu' is built here.")
     for name, value in tensors.items():
-        if name.endswith("resample_filter") and not torch.allclose(value, setup_filter(), atol=1e-6):
+        usual = setup_filter()
+        if (
+            name.endswith("resample_filter")
+            and value.shape == usual.shape
+            and not torch.allclose(value, usual, atol=1e-6)
+        ):
             raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one built here.")
 
 

@@ -1,31 +1,36 @@
 """Networks of rosinality's stylegan2-pytorch: ``{"g_ema": state, "latent_avg": ...}``, training snapshots, or a state.
 
-Weights are those of NVlabs' networks without any flip; names, a few axes and the filter's factor of 4 differ.
+Weights are those of NVlabs' networks without any flip; names, axes of length 1 and the filter's factor of 4 differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dife_lightning.checkpoints import as_float32, check_state
 from dife_lightning.errors import CheckpointError
-from dife_lightning.formats.nvlabs import architecture_of
-from dife_lightning.nn.stylegan2 import Architecture
+from dife_lightning.formats.nvlabs import BLOCKS, architecture_of
+from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.stylegan2_ops import setup_filter
 from dife_lightning.randomness import normal
+from dife_lightning.shapes import Shapes
 
-_NAMES = {
-    "conv.weight": "weight",
-    "conv.modulation.weight": "affine.weight",
-    "conv.modulation.bias": "affine.bias",
-    "noise.weight": "noise_strength",
-    "activate.bias": "bias",
-    "bias": "bias",
+#: Tensors of a layer and of an RGB output: their name -> ours, and the axes of length 1 before and behind ours.
+_MODULATED = {
+    "conv.weight": ("weight", 1, 0),
+    "conv.modulation.weight": ("affine.weight", 0, 0),
+    "conv.modulation.bias": ("affine.bias", 0, 0),
 }
+_LAYER = {**_MODULATED, "noise.weight": ("noise_strength", 1, 0), "activate.bias": ("bias", 0, 0)}
+_RGB = {**_MODULATED, "bias": ("bias", 1, 2)}
 _MARK = "conv1.conv.modulation.weight"
+_MEAN = "latent_avg"
+
+_Entry = tuple[str, str, int, int]  # their name, ours, axes before, axes behind
 
 
 def is_rosinality(content: Any) -> bool:
@@ -48,70 +53,72 @@ def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architectu
     normal noise, as a fresh network of that layout has it.
 
     Raises:
-        CheckpointError: a tensor of no known name, or one that a generator needs is missing.
+        CheckpointError: naming, as the file does, the first tensor that is missing, unknown or of another shape.
     """
-    tensors: dict[str, Tensor] = {}
-    for key, value in _state_of(content).items():
-        if isinstance(value, Tensor):
-            try:
-                _add(tensors, key, value.float(), source)
-            except (ValueError, IndexError):
-                raise CheckpointError(f"{source}: tensor '{key}' has no place in a StyleGAN2 generator.") from None
-    if isinstance(content.get("latent_avg"), Tensor):
-        tensors["mapping.w_avg"] = content["latent_avg"].float().flatten()
-    architecture = architecture_of(tensors, source)
-    return architecture, {**_missing_noise(architecture), **tensors}
-
-
-def _add(tensors: dict[str, Tensor], key: str, value: Tensor, source: object) -> None:
-    """Put one tensor under its name here."""
-    first, _, rest = key.partition(".")
-    if first == "style":
-        index, _, kind = rest.partition(".")
-        tensors[f"mapping.fc{int(index) - 1}.{kind}"] = value  # index 0 normalises z and has no weights
-    elif first == "input":
-        tensors["synthesis.b4.const"] = value[0]
-    elif first == "noises":
-        number = int(rest.removeprefix("noise_"))
-        layer = "conv1" if number == 0 else f"conv{(number - 1) % 2}"
-        tensors[f"synthesis.b{value.shape[-1]}.{layer}.noise_const"] = value[0, 0]
-    elif rest.endswith("kernel"):
-        if not torch.allclose(value, 4 * setup_filter(), atol=1e-5):
-            raise CheckpointError(f"{source}: '{key}' is not the filter [1, 3, 3, 1], the only one built here.")
-    else:
-        _add_layer(tensors, key, value, source)
-
-
-def _add_layer(tensors: dict[str, Tensor], key: str, value: Tensor, source: object) -> None:
-    first, _, rest = key.partition(".")
-    number = "0"
-    if first in ("convs", "to_rgbs"):
-        number, _, rest = rest.partition(".")
-    if (
-        rest not in _NAMES
-        or not number.isdigit()
-        or len(number) > 2
-        or first not in ("conv1", "to_rgb1", "convs", "to_rgbs")
-    ):
-        raise CheckpointError(f"{source}: tensor '{key}' has no place in a StyleGAN2 generator.")
-    places = {
-        "conv1": "b4.conv1",
-        "to_rgb1": "b4.torgb",
-        "convs": f"b{8 << int(number) // 2}.conv{int(number) % 2}",
-        "to_rgbs": f"b{8 << int(number)}.torgb",
+    tensors = {str(name): value for name, value in _state_of(content).items() if isinstance(value, Tensor)}
+    state = as_float32(tensors)
+    if isinstance(content.get(_MEAN), Tensor):
+        state[_MEAN] = content[_MEAN].float().flatten()
+    numbers = Shapes(state, source, "StyleGAN2Generator")
+    layers, blocks = numbers.count("style.", first=1), min(1 + (numbers.count("convs.") + 1) // 2, BLOCKS)
+    entries = list(_entries(state, layers, blocks))
+    known = {ours: _without(state[theirs], before) for theirs, ours, before, _ in entries if theirs in state}
+    called = {ours: theirs for theirs, ours, _, _ in entries}
+    shapes_of_ours = Shapes(known, source, "StyleGAN2Generator", lambda name: called.get(name, name))
+    architecture = architecture_of(shapes_of_ours, blocks, layers)
+    with torch.device("meta"):
+        shapes = StyleGAN2Generator(architecture).state_dict()
+    kernels = _check_kernels(state, architecture, source)
+    expected = {
+        theirs: shapes[ours].reshape((1,) * before + shapes[ours].shape + (1,) * behind)
+        for theirs, ours, before, behind in entries
     }
-    name = _NAMES[rest]
-    if name == "weight":
-        value = value[0]  # (1, O, I, k, k)
-    elif name == "noise_strength":
-        value = value.reshape(())
-    elif name == "bias":
-        value = value.flatten()
-    tensors[f"synthesis.{places[first]}.{name}"] = value
+    check_state({k: v for k, v in state.items() if k not in kernels}, expected, source, "StyleGAN2Generator")
+    own = {ours: state[theirs].reshape(shapes[ours].shape) for theirs, ours, _, _ in entries}
+    return architecture, {**_fixed(architecture), **own}
 
 
-def _missing_noise(architecture: Architecture) -> dict[str, Tensor]:
-    """Return noise and filters for every layer, which the file's own then replace."""
+def _entries(state: Mapping[str, Tensor], layers: int, blocks: int) -> Iterator[_Entry]:
+    """Name the tensors of a network with ``layers`` of the mapping network; noise and mean where ``state`` has them."""
+    for i in range(layers):
+        yield from ((f"style.{i + 1}.{kind}", f"mapping.fc{i}.{kind}", 0, 0) for kind in ("weight", "bias"))
+    if _MEAN in state:
+        yield _MEAN, "mapping.w_avg", 0, 0
+    yield "input.input", "synthesis.b4.const", 1, 0
+    noises = any(name.startswith("noises.") for name in state)
+    for i in range(2 * blocks - 1):  # conv1, convs.0, convs.1, ...
+        layer = f"synthesis.b{4 << (i + 1) // 2}.conv{(i + 1) % 2}"
+        yield from _part("conv1" if i == 0 else f"convs.{i - 1}", layer, _LAYER)
+        if noises:
+            yield f"noises.noise_{i}", f"{layer}.noise_const", 2, 0
+        if i % 2 == 0:
+            yield from _part("to_rgb1" if i == 0 else f"to_rgbs.{i // 2 - 1}", f"synthesis.b{4 << i // 2}.torgb", _RGB)
+
+
+def _part(theirs: str, ours: str, table: Mapping[str, tuple[str, int, int]]) -> Iterator[_Entry]:
+    for name, (own, before, behind) in table.items():
+        yield f"{theirs}.{name}", f"{ours}.{own}", before, behind
+
+
+def _without(value: Tensor, axes: int) -> Tensor:
+    """Leave out the first ``axes`` of ``value`` if their length is 1."""
+    return value.reshape(value.shape[axes:]) if value.shape[:axes] == (1,) * axes else value
+
+
+def _check_kernels(state: Mapping[str, Tensor], architecture: Architecture, source: object) -> set[str]:
+    """Return the names of the resampling filters, which are kept elsewhere here."""
+    pairs = range(len(architecture.channels) - 1)
+    names = {f"convs.{2 * i}.conv.blur.kernel" for i in pairs} | {f"to_rgbs.{i}.upsample.kernel" for i in pairs}
+    found = {name: state[name] for name in state if name in names}
+    check_state(found, dict.fromkeys(found, setup_filter()), source, "StyleGAN2Generator")
+    for name, value in found.items():
+        if not torch.allclose(value, 4 * setup_filter(), atol=1e-5):
+            raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one built here.")
+    return set(found)
+
+
+def _fixed(architecture: Architecture) -> dict[str, Tensor]:
+    """Return the filters, and noise for every layer, which the file's own replaces."""
     found: dict[str, Tensor] = {}
     for side in architecture.resolutions:
         block = f"synthesis.b{side}"

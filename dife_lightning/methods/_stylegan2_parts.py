@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import load_state, read_tensors
+from dife_lightning.checkpoints import find_weights, load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError, DifeError
-from dife_lightning.generators import find_generator, read_generator
+from dife_lightning.generators import read_generator
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
 
 
@@ -58,7 +58,7 @@ def load_networks(method: nn.Module, source: str | Path) -> None:
         CheckpointError: there is no such thing, or it is damaged, of another kind or of other sizes.
     """
     try:
-        path = find_generator(source)
+        path = find_weights(source)
     except DifeError as error:
         raise CheckpointError(f"init_from: {error}") from None
     for name, state in _states(path).items():

@@ -36,6 +36,8 @@ class Architecture:
             raise ConfigError(f"channels {list(self.channels)}: expected two or more positive counts (4, 8, ... px)")
         if min(self.z_dim, self.w_dim, self.mapping_layers) < 1 or self.c_dim < 0:
             raise ConfigError("z_dim, w_dim and mapping_layers must be 1 or more and c_dim 0 or more")
+        if self.conv_clamp is not None and not self.conv_clamp > 0:
+            raise ConfigError(f"conv_clamp {self.conv_clamp}: expected a bound above 0, or none")
 
     @property
     def resolution(self) -> int:

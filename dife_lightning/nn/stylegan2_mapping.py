@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from dife_lightning.errors import ConfigError
 from dife_lightning.nn.stylegan2_ops import activate, normalize_second_moment
 
+#: Learning rate of the mapping network against that of all else; its weights are stored divided by it.
+LR_MULTIPLIER = 0.01
+
 
 class FullyConnected(nn.Module):
     """Linear layer with run-time scaled weights (equalised learning rate); always fp32."""
@@ -47,7 +50,7 @@ class Mapping(nn.Module):
             self.embed = FullyConnected(c_dim, w_dim)
         width = z_dim + (w_dim if c_dim else 0)
         for i in range(layers):
-            layer = FullyConnected(width if i == 0 else w_dim, w_dim, lr_multiplier=0.01, lrelu=True)
+            layer = FullyConnected(width if i == 0 else w_dim, w_dim, lr_multiplier=LR_MULTIPLIER, lrelu=True)
             self.add_module(f"fc{i}", layer)
         if track_average:
             self.register_buffer("w_avg", torch.zeros(w_dim))

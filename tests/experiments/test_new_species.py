@@ -21,13 +21,12 @@ import torch
 import yaml
 from PIL import Image
 
-from dife_lightning.checkpoints import read_checkpoint
+from dife_lightning.checkpoints import find_weights, read_checkpoint
 from dife_lightning.cli.configs import find_config, list_configs
 from dife_lightning.cli.main import main as dife
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.data.folder_check import FolderReport
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.generators import find_generator
 from dife_lightning.images import center_square
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.world import render_image
@@ -350,7 +349,7 @@ def test_the_small_generator_has_the_architecture_of_the_shipped_ones():
     small, human = (yaml.safe_load(find_config(f"stylegan2/{name}").read_text()) for name in ("small", "world_human"))
     for key in ("channels", "z_dim", "w_dim", "mapping_layers", "stem", "noise"):
         assert small["model"]["init_args"][key] == human["model"]["init_args"][key]
-    assert find_generator(small["model"]["init_args"]["init_from"]).is_file()
+    assert find_weights(small["model"]["init_args"]["init_from"]).is_file()
 
 
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.S)).splitlines()

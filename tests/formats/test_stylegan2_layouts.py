@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dife_lightning import load_generator
 from dife_lightning.errors import CheckpointError
@@ -109,15 +110,57 @@ def test_files_without_noise_get_the_same_noise_each_time(tmp_path: Path) -> Non
 
 
 BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "missing": (lambda s: s.pop("convs.1.conv.weight"), "synthesis.b8.conv1.weight"),
-    "shape": (lambda s: s.update({"convs.0.activate.bias": torch.zeros(3)}), "synthesis.b8.conv0.bias"),
-    "unknown": (lambda s: s.update({"convs.0.extra": torch.zeros(3)}), "convs.0.extra"),
-    "index": (lambda s: s.update({"style.x.weight": torch.zeros(3, 3)}), "style.x.weight"),
-    "wide": (lambda s: s.update({"conv1.conv.modulation.weight": torch.empty(0, 2_000_000)}), "wider than"),
-    "number": (lambda s: s.update({"convs.30000000000.conv.weight": torch.zeros(1, 3, 3)}), "convs.30000000000"),
-    "key_of_a_number": (lambda s: s.update({"style.1.weight": torch.zeros(3)}), "mapping.fc0.weight"),
-    "kernel_side": (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(3, 3)}), "no checkpoint of a known"),
-    "kernel": (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(4, 4)}), "blur.kernel"),
+    "missing": (lambda s: s.pop("convs.1.conv.weight"), "has no tensor 'convs.1.conv.weight' ((1, 8, 8, 3, 3) in"),
+    "missing_noise": (lambda s: s.pop("noises.noise_3"), "has no tensor 'noises.noise_3' ((1, 1, 16, 16) in"),
+    "missing_layer": (lambda s: [s.pop(f"style.1.{k}") for k in ("weight", "bias")], "no tensor 'style.1.weight'"),
+    "missing_block": (
+        lambda s: [s.pop(k) for k in list(s) if k[:8] in ("convs.2.", "convs.3.")],
+        "no tensor 'convs.2.conv.weight'",
+    ),
+    "shape": (
+        lambda s: s.update({"convs.0.activate.bias": torch.zeros(3)}),
+        "'convs.0.activate.bias' is (3,), .* (8,)",
+    ),
+    "noise": (
+        lambda s: s.update({"noises.noise_3": torch.zeros(1, 1, 32, 32)}),
+        "'noises.noise_3' is (1, 1, 32, 32), StyleGAN2Generator expects (1, 1, 16, 16)",
+    ),
+    "size_of_a_block": (
+        lambda s: s.update({"convs.3.conv.weight": torch.zeros(1, 5, 6, 3, 3)}),
+        "'convs.3.conv.weight' is (1, 5, 6, 3, 3), StyleGAN2Generator expects (1, 6, 6, 3, 3)",
+    ),
+    "size_of_w": (
+        lambda s: s.update({"conv1.conv.modulation.weight": torch.zeros(8, 9)}),
+        "'conv1.conv.modulation.weight' is (8, 9), StyleGAN2Generator expects (8, 8)",
+    ),
+    "an_axis_less": (
+        lambda s: s.update({"to_rgbs.0.conv.weight": torch.zeros(3, 8, 1, 1)}),
+        "'to_rgbs.0.conv.weight' is (3, 8, 1, 1), StyleGAN2Generator expects (1, 3, 8, 1, 1)",
+    ),
+    "unknown": (lambda s: s.update({"convs.0.extra": torch.zeros(3)}), "'convs.0.extra' (3,) has no place"),
+    "index": (lambda s: s.update({"style.x.weight": torch.zeros(3, 3)}), "'style.x.weight' (3, 3) has no place"),
+    "wide": (
+        lambda s: s.update({"style.1.weight": torch.empty(0, 2_000_000)}),
+        "more than 16384 channels: no StyleGAN2",
+    ),
+    "number": (
+        lambda s: s.update({"convs.300.conv.weight": torch.zeros(1, 3, 3)}),
+        "'convs.300.conv.weight' .* no place",
+    ),
+    "many_layers": (lambda s: s.update({"style.99.weight": torch.zeros(1)}), "no tensor 'style.3.weight'"),
+    "many_blocks": (lambda s: s.update({"convs.99.conv.weight": torch.zeros(1)}), "no tensor 'convs.7.conv.weight'"),
+    "axes": (lambda s: s.update({"style.1.weight": torch.zeros(3)}), "'style.1.weight' is (3,), .* expects 2 axes"),
+    "kernel_side": (
+        lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(3, 3)}),
+        "'convs.0.conv.blur.kernel' is (3, 3), StyleGAN2Generator expects (4, 4)",
+    ),
+    "kernel": (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(4, 4)}), "blur.kernel' is not the filter"),
+    "kernel_of_nothing": (lambda s: s.update({"convs.1.conv.blur.kernel": torch.ones(4, 4)}), "has no place"),
+    "numbers": (
+        lambda s: s.update({"conv1.activate.bias": torch.zeros(8).int()}),
+        "'conv1.activate.bias' is of torch.int32",
+    ),
+    "mean": (lambda s: s.update({"latent_avg": torch.zeros(3)}), "'latent_avg' is (3,), .* expects (8,)"),
 }
 
 
@@ -126,10 +169,60 @@ def test_the_first_wrong_tensor_is_named(tmp_path: Path, name: str) -> None:
     change, expected = BAD[name]
     state = rosinality_state(random_generator(SHAPES["plain"]))
     change(state)
-    torch.save({"g_ema": state}, tmp_path / "r.pt")
-    with pytest.raises(CheckpointError, match=expected) as error:
+    mean = {"latent_avg": state.pop("latent_avg")} if "latent_avg" in state else {}
+    torch.save({"g_ema": state, **mean}, tmp_path / "r.pt")
+    pattern = re.escape(expected).replace(r"\.\*", ".*")
+    with pytest.raises(CheckpointError, match=rf"r\.pt\S* .*{pattern}") as error:
         load_generator(tmp_path / "r.pt")
     assert "\n" not in str(error.value)
+
+
+BAD_NVLABS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "missing": (lambda s: s.pop("synthesis.b8.conv1.weight"), "no tensor 'synthesis.b8.conv1.weight'"),
+    "missing_layer": (lambda s: s.pop("mapping.fc0.bias"), "no tensor 'mapping.fc0.bias'"),
+    "size_of_a_block": (
+        lambda s: s.update({"synthesis.b16.conv1.weight": torch.zeros(5, 6, 3, 3)}),
+        "'synthesis.b16.conv1.weight' is (5, 6, 3, 3), StyleGAN2Generator expects (6, 6, 3, 3)",
+    ),
+    "size_of_w": (
+        lambda s: s.update({"synthesis.b4.conv1.affine.weight": torch.zeros(8, 9)}),
+        "'synthesis.b4.conv1.affine.weight' is (8, 9), StyleGAN2Generator expects (8, 8)",
+    ),
+    "unknown": (lambda s: s.update({"synthesis.b8.more": torch.zeros(2)}), "'synthesis.b8.more' (2,) has no place"),
+    "numbers": (lambda s: s.update({"mapping.fc0.bias": torch.zeros(8).int()}), "'mapping.fc0.bias' is of torch.int32"),
+    "too_large": (lambda s: s.update({"synthesis.b4096.x": torch.zeros(2)}), "'synthesis.b4096.x' (2,) has no place"),
+    "many_layers": (lambda s: s.update({"mapping.fc99.bias": torch.zeros(8)}), "no tensor 'mapping.fc2.weight'"),
+    "filter": (lambda s: s.update({"synthesis.b8.resample_filter": torch.ones(4, 4)}), "is not the filter"),
+    "filter_side": (
+        lambda s: s.update({"synthesis.b8.resample_filter": torch.ones(3, 3)}),
+        "'synthesis.b8.resample_filter' is (3, 3), StyleGAN2Generator expects (4, 4)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD_NVLABS))
+def test_the_first_wrong_tensor_of_nvlabs_is_named(tmp_path: Path, name: str) -> None:
+    change, expected = BAD_NVLABS[name]
+    state = random_generator(SHAPES["plain"]).state_dict()
+    change(state)
+    write_nvlabs(tmp_path / "n.pkl", nested(state))
+    with pytest.raises(CheckpointError, match=re.escape(expected)) as error:
+        load_generator(tmp_path / "n.pkl")
+    assert "\n" not in str(error.value)
+
+
+def nested(state: Mapping[str, Tensor]) -> nn.Module:
+    """A module whose ``state_dict`` has these names and tensors."""
+    root = nn.Module()
+    for name, value in state.items():
+        *parts, last = name.split(".")
+        module = root
+        for part in parts:
+            if part not in dict(module.named_children()):
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        module.register_buffer(last, value)
+    return root
 
 
 def test_other_kinds_are_told(tmp_path: Path) -> None:
@@ -137,6 +230,11 @@ def test_other_kinds_are_told(tmp_path: Path) -> None:
     write_nvlabs(tmp_path / "resnet.pkl", network, architecture="resnet")
     with pytest.raises(CheckpointError, match="resnet"):
         load_generator(tmp_path / "resnet.pkl")
+    write_nvlabs(tmp_path / "gain.pkl", network, bias_gain=0.02)
+    with pytest.raises(CheckpointError, match=r"gain 0\.02; only 0\.01"):
+        load_generator(tmp_path / "gain.pkl")
+    write_nvlabs(tmp_path / "usual.pkl", network, bias_gain=0.01)
+    assert load_generator(tmp_path / "usual.pkl").architecture == network.architecture
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"no generator of a known layout.*weight"):
         load_generator(tmp_path / "other.pt")
@@ -148,8 +246,14 @@ def test_modules_without_an_end_are_refused(tmp_path: Path) -> None:
     inner = b"(dS'class_name'\nS'G'\nsS'state'\n(dp1\nS'_modules'\n(dp2\nss"
     itself = b"(dS'G_ema'\n" + start + b"(" + inner + b"tRp3\ng2\nS'me'\ng3\ns0s."
     (tmp_path / "itself.pkl").write_bytes(itself)
-    with pytest.raises(CheckpointError, match="without an end"):
-        load_generator(tmp_path / "itself.pkl")
+    levels = [start + b"((dS'class_name'\nS'G'\nsS'state'\n(dstRp10\n0"]
+    for depth in range(11, 21):
+        names = b"".join(b"S'm%d'\ng%d\ns" % (i, depth - 1) for i in range(20))
+        levels.append(start + b"((dS'class_name'\nS'G'\nsS'state'\n(dS'_modules'\n(d" + names + b"sstRp%d\n0" % depth)
+    (tmp_path / "levels.pkl").write_bytes(b"".join(levels) + b"(dS'G_ema'\ng20\ns.")
+    for name in ("itself", "levels"):
+        with pytest.raises(CheckpointError, match="without an end"):
+            load_generator(tmp_path / f"{name}.pkl")
 
 
 def golden(path: Path) -> dict[str, Tensor]:

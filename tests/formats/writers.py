@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import sys
 import types
@@ -53,8 +54,8 @@ def known_modules(**functions: Any) -> Iterator[None]:
             del sys.modules[name]
 
 
-def write_nvlabs(path: Path, generator: StyleGAN2Generator, *, protocol: int = 4, **attributes: Any) -> None:
-    """Pickle ``generator`` as ``G_ema`` (and, changed, as ``G``) as stylegan2-ada-pytorch does.
+def write_nvlabs(path: Path, generator: nn.Module, *, protocol: int = 4, **attributes: Any) -> None:
+    """Pickle ``generator`` as ``G_ema`` (and, zeroed, as ``G``) as stylegan2-ada-pytorch does.
 
     Args:
         path: the ``.pkl``.
@@ -68,7 +69,8 @@ def write_nvlabs(path: Path, generator: StyleGAN2Generator, *, protocol: int = 4
         def reducer_override(self, value: Any) -> Any:
             return (rebuild, (value.meta,)) if isinstance(value, _Persistent) else NotImplemented
 
-    other = StyleGAN2Generator(generator.architecture)
+    other = copy.deepcopy(generator)
+    other.load_state_dict({name: torch.zeros_like(value) for name, value in generator.state_dict().items()})
     content = {"training_set_kwargs": None, "G": _persistent(other, attributes), "D": None}
     content |= {"G_ema": _persistent(generator, attributes), "augment_pipe": None}
     with known_modules(rebuild=rebuild), path.open("wb") as file:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,9 +188,33 @@ def test_an_unknown_tensor_is_named(key: str) -> None:
 
 
 def test_widths_that_32_groups_do_not_divide_are_refused() -> None:
-    key = "roi_heads.densepose_head.ASPP.project.0.weight"
+    shapes, key = tiny_shapes(deeplab=True), "roi_heads.densepose_head.ASPP.project.0.weight"
+    shapes.update({name: (40, *shape[1:]) for name, shape in shapes.items() if "ASPP" in name})
     with pytest.raises(CheckpointError, match=rf"'{key}' is \(40, 160, 1, 1\).*multiple of 32"):
-        read_architecture(empty({**tiny_shapes(deeplab=True), key: (40, 160, 1, 1)}))
+        read_architecture(empty(shapes))
+
+
+@pytest.mark.parametrize("deeplab", [False, True])
+def test_one_tensor_of_a_wrong_shape_is_the_one_that_is_named(deeplab: bool) -> None:
+    shapes = tiny_shapes(deeplab)
+    either = ("roi_heads.embedder.", "lowres", "decoder.predictor")  # sizes that two tensors tell: which one is right?
+    for key, shape in [item for item in shapes.items() if not any(word in item[0] for word in either)][::4]:
+        for axis in range(min(2, len(shape))):
+            wrong = tuple(size + (i == axis) for i, size in enumerate(shape))
+            with pytest.raises(CheckpointError, match=re.escape(f"'{key}' is {wrong}, CSENetwork expects {shape}.")):
+                CSENetwork.from_tensors(empty({**shapes, key: wrong}))
+
+
+@pytest.mark.parametrize("prefix", ["backbone.bottom_up.res4.", "roi_heads.densepose_head.body_conv_fcn"])
+def test_names_alone_do_not_make_a_network_large(prefix: str) -> None:
+    names = [f"{prefix}{number}.conv1.weight" for number in range(10, 5000)]
+    found = read_architecture(empty({**tiny_shapes(), **dict.fromkeys(names, (1, 1, 1, 1))}))
+    assert max(*found.blocks, found.head_convs) <= 100
+    with pytest.raises(CheckpointError, match="no tensor"):
+        CSENetwork.from_tensors(empty({**tiny_shapes(), **dict.fromkeys(names, (1, 1, 1, 1))}))
+    far = f"{prefix}123456789.conv1.weight"
+    with pytest.raises(CheckpointError, match=re.escape(f"'{far}' (1,) has no place in CSENetwork")):
+        CSENetwork.from_tensors(empty({**tiny_shapes(), far: (1,)}))
 
 
 def test_other_layouts_are_not_taken_for_cse() -> None:

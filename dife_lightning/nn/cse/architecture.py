@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.cse.roi_heads import GROUPS, HeadKind
+from dife_lightning.shapes import Place, Shapes
 
 #: Tensors of public checkpoints that embedding a given box does not need: proposals, boxes and classes of the
 #: detector. Older files also hold ``pixel_mean`` and ``pixel_std``, which are read, but are no part of the network.
@@ -20,8 +20,8 @@ IGNORED_PREFIXES = (
 
 _RESNET = "backbone.bottom_up."
 _HEAD = "roi_heads.densepose_head."
-_EMBED = "roi_heads.densepose_predictor.embed_lowres.weight"
-_SEGMENT = "roi_heads.densepose_predictor.coarse_segm_lowres.weight"
+_EMBED = "roi_heads.densepose_predictor.embed_lowres"
+_SEGMENT = "roi_heads.densepose_predictor.coarse_segm_lowres"
 _MESH = re.compile(r"roi_heads\.embedder\.embedder_(\w+)\.(features|embeddings)")
 
 #: Depth of a ResNet by the blocks of its four stages.
@@ -72,40 +72,58 @@ class CSEArchitecture:
 
 def is_cse(tensors: Collection[str]) -> bool:
     """Tell whether named tensors are those of DensePose CSE (and not of DensePose with charts, or a bare detector)."""
-    return _EMBED in tensors and any(key.startswith(_RESNET) for key in tensors)
+    return f"{_EMBED}.weight" in tensors and any(key.startswith(_RESNET) for key in tensors)
 
 
 def read_architecture(tensors: Mapping[str, Tensor], source: str | Path = "the checkpoint") -> CSEArchitecture:
     """Read the sizes from the tensors of a checkpoint, whose values are not looked at.
 
-    Each size is read at one place only; whether all other tensors agree is seen when they are loaded.
+    Sizes are what most tensors say; whether all of them agree is seen when they are loaded.
 
     Args:
         tensors: name -> tensor, on any device, ``meta`` among them.
         source: the file, for the text of an error.
 
     Raises:
-        CheckpointError: a tensor that a size follows from is missing or has another number of axes.
+        CheckpointError: no tensor that tells a size is there with the right number of axes.
     """
-    shapes = _Shapes(tensors, source)
+    shapes = Shapes(tensors, source, "CSENetwork")
     stages = [f"{_RESNET}res{number}." for number in (2, 3, 4, 5)]
+    levels = (2, 3, 4, 5)
+    convs = shapes.count(f"{_HEAD}body_conv_fcn", first=1)
     aspp = any(key.startswith(f"{_HEAD}ASPP.") for key in tensors)
     return CSEArchitecture(
-        stem=shapes.size(f"{_RESNET}stem.conv1.weight", 0),
-        blocks=tuple(shapes.count(stage, f"{stage}0.conv1.weight") for stage in stages),
-        planes=tuple(shapes.size(f"{stage}0.conv1.weight", 0) for stage in stages),
-        widths=tuple(shapes.size(f"{stage}0.conv3.weight", 0) for stage in stages),
-        pyramid=shapes.size("backbone.fpn_lateral2.weight", 0),
-        decoder=shapes.size("roi_heads.decoder.p2.0.weight", 0),
-        pooled=shapes.size("roi_heads.decoder.predictor.weight", 0),
+        stem=shapes.size(*_filters(f"{_RESNET}stem.conv1")),
+        blocks=tuple(max(1, shapes.count(stage)) for stage in stages),
+        planes=tuple(shapes.size(*_filters(f"{stage}0.conv1")) for stage in stages),
+        widths=tuple(shapes.size(*_filters(f"{stage}0.conv3")) for stage in stages),
+        pyramid=shapes.size(*(place for i in levels for place in _filters(f"backbone.fpn_lateral{i}"))),
+        decoder=shapes.size(*(place for i in levels for place in _filters(f"roi_heads.decoder.p{i}.0"))),
+        pooled=shapes.size(*_filters("roi_heads.decoder.predictor")),
         head="deeplab" if aspp else "v1convx",
-        aspp=shapes.size(f"{_HEAD}ASPP.project.0.weight", 0, GROUPS) if aspp else 0,
-        head_width=shapes.size(f"{_HEAD}body_conv_fcn1.weight", 0, GROUPS if aspp else 1),
-        head_convs=shapes.count(f"{_HEAD}body_conv_fcn", f"{_HEAD}body_conv_fcn1.weight"),
-        dim=shapes.size(_EMBED, 1),
-        classes=shapes.size(_SEGMENT, 1),
-        meshes={mesh: shapes.mesh(mesh) for mesh in _mesh_names(tensors)},
+        aspp=shapes.size(*_places_of_aspp(), multiple=GROUPS) if aspp else 0,
+        head_width=shapes.size(
+            *(place for i in range(max(1, convs)) for place in _filters(f"{_HEAD}body_conv_fcn{i + 1}")),
+            multiple=GROUPS if aspp else 1,
+        ),
+        head_convs=convs,
+        dim=shapes.size((f"{_EMBED}.weight", 1, 4), (f"{_EMBED}.bias", 0, 1)),
+        classes=shapes.size((f"{_SEGMENT}.weight", 1, 4), (f"{_SEGMENT}.bias", 0, 1)),
+        meshes={mesh: _mesh(shapes, mesh) for mesh in _mesh_names(tensors)},
     )
+
+
+def _filters(layer: str) -> tuple[Place, ...]:
+    """Where the number of filters of a convolution stands, or of its norm."""
+    norms = ((f"{layer}.norm.{kind}", 0, 1) for kind in ("weight", "bias", "running_mean", "running_var"))
+    return (f"{layer}.weight", 0, 4), (f"{layer}.bias", 0, 1), *norms
+
+
+def _places_of_aspp() -> tuple[Place, ...]:
+    branches = (
+        (f"{_HEAD}ASPP.convs.{i}.{2 if i == 4 else 1}.{kind}", 0, 1) for i in range(5) for kind in ("weight", "bias")
+    )
+    return (f"{_HEAD}ASPP.project.0.weight", 0, 4), *branches
 
 
 def _mesh_names(tensors: Collection[str]) -> list[str]:
@@ -114,34 +132,10 @@ def _mesh_names(tensors: Collection[str]) -> list[str]:
     return list(dict.fromkeys(match[1] for match in found if match))
 
 
-class _Shapes:
-    """Questions about the shapes of named tensors, with an error of one line where there is no answer."""
-
-    def __init__(self, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-        self.tensors, self.source = tensors, source
-
-    def size(self, key: str, axis: int, multiple: int = 1, axes: int = 4) -> int:
-        """Return the size of tensor ``key`` along ``axis``; it must have ``axes`` axes."""
-        if key not in self.tensors:
-            raise CheckpointError(f"{self.source} has no tensor '{key}' ({axes} axes in a DensePose CSE network).")
-        shape = tuple(self.tensors[key].shape)
-        if len(shape) != axes:
-            raise CheckpointError(f"{self.source}: '{key}' is {shape}, CSENetwork expects {axes} axes.")
-        if shape[axis] % multiple or not shape[axis]:
-            expected = f"{'at least 1' if multiple == 1 else f'a multiple of {multiple}'} along axis {axis}"
-            raise CheckpointError(f"{self.source}: '{key}' is {shape}, CSENetwork expects {expected}.")
-        return shape[axis]
-
-    def count(self, prefix: str, first: str) -> int:
-        """Count the numbers that follow ``prefix``; where one is left out, the last is too many and fails to load."""
-        self.size(first, 0)
-        numbers = {key[len(prefix) :].partition(".")[0] for key in self.tensors if key.startswith(prefix)}
-        return sum(number.isdecimal() for number in numbers)
-
-    def mesh(self, name: str) -> tuple[int, int]:
-        """Return (vertices, features) of the mesh ``name``, which ends with its number of vertices."""
-        prefix = f"roi_heads.embedder.embedder_{name}."
-        rows = self.size(f"{prefix}embeddings", 0, axes=2)
-        if f"{prefix}features" not in self.tensors and name.endswith(f"_{rows}"):
-            return rows, 0
-        return self.size(f"{prefix}features", 0, axes=2), rows
+def _mesh(shapes: Shapes, name: str) -> tuple[int, int]:
+    """Return (vertices, features) of the mesh ``name``, which ends with its number of vertices."""
+    embeddings, features = (f"roi_heads.embedder.embedder_{name}.{kind}" for kind in ("embeddings", "features"))
+    rows = shapes.size((embeddings, 0, 2))
+    if features not in shapes.tensors and name.endswith(f"_{rows}"):
+        return rows, 0
+    return shapes.size((features, 0, 2)), shapes.size((embeddings, 0, 2), (features, 1, 2))

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dife_lightning.kept import KeptByFile
+
+
+def test_a_thing_is_made_once_until_another_content_takes_the_file_s_place(tmp_path: Path) -> None:
+    path, made = tmp_path / "a", KeptByFile[str]()
+    path.write_text("one")
+    time = path.stat().st_mtime_ns
+
+    def read() -> str:
+        return made.get(path, lambda file: file.read_text() + str(object()))
+
+    first = read()
+    assert read() is first
+    (tmp_path / "link").symlink_to(path)
+    assert made.get(tmp_path / "link", Path.read_text) is first
+
+    (tmp_path / "b").write_text("two")  # of the same length, and made to look as old
+    os.utime(tmp_path / "b", ns=(time, time))
+    os.replace(tmp_path / "b", path)
+    assert path.stat().st_mtime_ns == time
+    assert read().startswith("two")
+    assert len(made._kept) == 1  # what was made of the older content is let go
+
+
+def test_what_could_not_be_made_is_tried_again(tmp_path: Path) -> None:
+    path, made = tmp_path / "a", KeptByFile[int]()
+    path.write_text("x")
+    for _ in range(2):
+        try:
+            made.get(path, lambda file: int(file.read_text()))
+        except ValueError:
+            continue
+        raise AssertionError("a failure was kept")
+    assert made.get(path, lambda file: 3) == 3
