@@ -28,6 +28,7 @@ from dife_lightning.data.clicks import WorldClicks
 from dife_lightning.data.images import GeneratorImages
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.kept import KeptByFile
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.registry import get_method, list_methods
@@ -62,7 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assets, "FOLDER", folder / "assets")
-        patch.setattr(embedders, "_CACHE", {})
+        patch.setattr(embedders, "_kept", KeptByFile())
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         register_tiny_world(folder)
         (folder / "images").mkdir()
