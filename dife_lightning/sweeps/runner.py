@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import time
@@ -37,8 +38,9 @@ def todo(trials: Sequence[Trial], count: int, retry: bool = False) -> list[int]:
 
 
 def say(text: str) -> None:
-    """Print a line now, also into a pipe."""
-    print(text, flush=True)
+    """Print a line now, also into a pipe; that nobody reads any more must not end a sweep."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
 
 
 @dataclass

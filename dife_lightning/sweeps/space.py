@@ -135,9 +135,11 @@ def parse_parameter(name: str, form: Any) -> Parameter:
     for key in form:
         if key not in _KEYS:
             raise _wrong(name, f"unknown key '{key}'. {did_you_mean(str(key), _KEYS)}")
-    distribution = form.get("distribution", _implied(name, form))
+    distribution = form["distribution"] if "distribution" in form else _implied(name, form)
     if distribution not in _DISTRIBUTIONS:
-        hint = did_you_mean(str(distribution), _DISTRIBUTIONS)
+        near = f"{distribution}_values"  # wandb's log_uniform has exponents for bounds
+        hint = f"Take {near}, whose bounds are values." if near in _DISTRIBUTIONS else ""
+        hint = hint or did_you_mean(str(distribution), _DISTRIBUTIONS)
         raise _wrong(name, f"distribution '{distribution}' is not supported. {hint}")
     kind, needed, allowed = _DISTRIBUTIONS[distribution]
     found = set(form) - {"distribution"}
