@@ -103,7 +103,7 @@ def _ground(
     gap = (side[None, :, None] - x) ** 2 + (side[:, None, None] - y) ** 2
     weight = np.exp(-gap / (2 * _WIDTH**2)) + 1e-12
     mean = (weight * np.clip(reached, scale.low, scale.high)).sum(-1) / weight.sum(-1)
-    colors = np.array([[scale.color(value) for value in row] for row in mean])
+    colors = scale.colors(mean)
     colors[..., 3] = 0.62 * np.clip(weight.max(-1) * 1.6, 0, 1)
     return colors
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from dife_lightning.sweeps.definition import Sweep, as_text
 from dife_lightning.sweeps.space import Parameter
@@ -43,9 +44,13 @@ class Scale(NamedTuple):
 
     def color(self, value: float) -> tuple[float, float, float, float]:
         """Return the shade of an objective."""
-        at = self.unit(value)
-        red, green, blue, alpha = SHADES(at if self.best_is_low else 1 - at)
+        red, green, blue, alpha = (float(part) for part in self.colors(np.array(value)))
         return red, green, blue, alpha
+
+    def colors(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the shades (..., 4) of objectives (...)."""
+        at = np.clip((values - self.low) / (self.high - self.low), 0, 1)
+        return np.asarray(SHADES(at if self.best_is_low else 1 - at))
 
 
 def objective_scale(sweep: Sweep, objectives: Sequence[float]) -> Scale:

@@ -93,7 +93,10 @@ def without(key: str) -> dict[str, Any]:
     [
         (without("metric"), "no 'metric'; a sweep needs command, method, metric, parameters"),
         ({**GOOD, "metod": "grid"}, "unknown key 'metod'. Did you mean 'method'?"),
-        ({**GOOD, "method": "hyperband"}, "method 'hyperband' is not supported. Did you mean 'random'? Known: bayes, grid, random"),
+        (
+            {**GOOD, "method": "hyperband"},
+            "method 'hyperband' is not supported. Did you mean 'random'? Known: bayes, grid, random",
+        ),
         ({**GOOD, "method": "grid"}, "parameter 'model.init_args.lambda_k1': a grid needs values"),
         ({**GOOD, "metric": "val/pixel_error"}, "metric: expected {name: val/pixel_error, goal: minimize}"),
         ({**GOOD, "metric": {"name": "a", "goal": "minimise"}}, "goal 'minimise'. Did you mean 'minimize'?"),

@@ -49,7 +49,10 @@ def test_the_forms_of_wandb_are_read(form, expected):
         ),
         ({"min": 1.0, "max": 1.0}, "min 1.0 is not below max 1.0"),
         ({**LOG, "min": 0}, "min 0: a log_uniform_values needs a min above 0"),
-        ({"distribution": "log_uniform", "min": -3, "max": 0}, "'log_uniform' is not supported. Take log_uniform_values, whose"),
+        (
+            {"distribution": "log_uniform", "min": -3, "max": 0},
+            "'log_uniform' is not supported. Take log_uniform_values, whose",
+        ),
         ({"distribution": "normal", "mu": 0, "sigma": 1}, "unknown key 'mu'"),
         ({"distribution": "beta", "min": 0, "max": 1}, "distribution 'beta' is not supported"),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 2}, "q 2: expected above 0 and at most max - min"),
