@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -11,6 +12,8 @@ from dife_lightning.cli.errors import UsageError
 from dife_lightning.errors import did_you_mean
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+#: Shipped files that are for `dife sweep`, not for --config.
+_NO_CONFIGS = "sweeps/"
 
 
 def packaged_configs() -> Path:
@@ -23,7 +26,8 @@ def packaged_configs() -> Path:
 def list_configs() -> list[str]:
     """Return the names of the shipped configurations, such as ``world/human_dog``."""
     root = packaged_configs()
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+    names = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+    return sorted(name for name in names if not name.startswith(_NO_CONFIGS))
 
 
 def find_config(name: str) -> Path:
@@ -36,7 +40,7 @@ def find_config(name: str) -> Path:
     candidates += [packaged_configs() / f"{name}{suffix}" for suffix in _SUFFIXES]
     for path in candidates:
         if path.is_file():
-            _check_yaml(path)
+            read_yaml(path)
             return path
     raise UsageError(
         f"no configuration '{name}', neither a file nor a shipped name. {did_you_mean(name, list_configs())}"
@@ -84,8 +88,16 @@ def _map_option(args: list[str], options: tuple[str, ...], change: Callable[[str
     return changed
 
 
-def _check_yaml(path: Path) -> None:
-    """Raise one clear line for a file that is no YAML mapping."""
+def read_yaml(path: Path, keys: str = "'model:' and 'trainer:'") -> dict[str, Any]:
+    """Return the content of a YAML file.
+
+    Args:
+        path: of the file.
+        keys: what is expected in it, for the message.
+
+    Raises:
+        UsageError: it is no mapping, or no YAML; one line with the place.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -93,4 +105,5 @@ def _check_yaml(path: Path) -> None:
         place = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or error}).") from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected keys such as 'model:' and 'trainer:', found {type(content).__name__}.")
+        raise UsageError(f"{path}: expected keys such as {keys}, found {type(content).__name__}.")
+    return content

@@ -17,6 +17,7 @@ VERBS = {
     "validate": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the validation pairs"),
     "test": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the test pairs"),
     "predict": ("dife_lightning.cli.lightning_cli:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
+    "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and say which did best"),
     "doctor": ("dife_lightning.cli.doctor:run", "look at what a configuration needs before a long run"),
     "convert": (
         "dife_lightning.cli.convert:run",

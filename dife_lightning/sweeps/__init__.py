@@ -1,0 +1,1 @@
+"""Hyper-parameter sweeps without a server: what to try, trying it, and what came out."""

@@ -1,0 +1,129 @@
+"""Trainings of a sweep: interrupted, at one precision, in processes, and of a DIFE."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tests.cli.strike  # noqa: F401  (makes its class name known)
+from dife_lightning.cli import precision
+from dife_lightning.cli.main import main
+from dife_lightning.errors import Interrupted
+from dife_lightning.sweeps import launch
+from tests.cli.sweeping import GOOD, Finished, in_this_process, rows, settings, write_sweep
+from tests.experiments.tiny_config import write_config
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "launch_fit", in_this_process)
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint_and_ends_as_if_nothing_had_been(dife, workdir, monkeypatch):
+    path = write_sweep(method="random", run_cap=3, parameters={"model.lr": {"min": 0.01, "max": 0.2}})
+    monkeypatch.setattr(launch, "launch_fit", in_this_process)
+    assert dife("sweep", str(path), "--name", "whole")[0] == 0
+
+    def struck(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Finished:
+        if words[words.index("--run") + 1] != "trial-0001":
+            return in_this_process(words, log, environment)
+        strike = ["--trainer.callbacks+=Strike", "--trainer.callbacks.step=3", "--trainer.callbacks.number=15"]
+        ended = Finished(main([*words, *strike]))
+        assert ended.code == 143
+        looks = iter((Interrupted("stopped by SIGINT; the same command goes on", signal.SIGINT),))
+
+        def poll() -> int:
+            for error in looks:
+                raise error
+            return 143
+
+        ended.poll = poll  # type: ignore[method-assign]
+        return ended
+
+    monkeypatch.setattr(launch, "launch_fit", struck)
+    code, _, error = dife("sweep", str(path))
+    assert code == 130
+    assert error.splitlines()[-1] == "error: stopped by SIGINT; the same command goes on"
+    folder = workdir / "sweeps/mine"
+    assert json.loads((folder / "trials/0001.json").read_text())["state"] == "running"
+    monkeypatch.setattr(launch, "launch_fit", in_this_process)
+    assert dife("sweep", str(path))[0] == 0
+    assert json.loads((folder / "runs/trial-0001/environment-2.json").read_text())["command"][-2:] == [
+        "--ckpt_path",
+        "sweeps/mine/runs/trial-0001/checkpoints/last.ckpt",
+    ]
+    for number in range(3):
+        csvs = [workdir / f"sweeps/{name}/runs/trial-{number:04d}/metrics.csv" for name in ("whole", "mine")]
+        assert rows(csvs[0]) == rows(csvs[1])
+    without = [[{**row, "seconds": ""} for row in rows(workdir / f"sweeps/{n}/sweep.csv")] for n in ("whole", "mine")]
+    assert without[0] == without[1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_trial_that_ended_while_nobody_looked_is_only_read(dife, workdir):
+    write_sweep()
+    assert dife("sweep", "mine.yaml", "--trials", "1")[0] == 0
+    record = workdir / "sweeps/mine/trials/0000.json"
+    before = json.loads(record.read_text())
+    record.write_text(json.dumps({**before, "state": "running", "objective": None, "step": None}))
+    assert dife("sweep", "mine.yaml", "--trials", "1")[0] == 0
+    after = json.loads(record.read_text())
+    assert (after["objective"], after["step"], after["state"]) == (before["objective"], before["step"], "done")
+
+
+@pytest.mark.usefixtures("quick")
+def test_all_trials_get_the_precision_that_was_probed_once(dife, workdir, monkeypatch):
+    found = iter(["bf16-mixed", "32-true", "32-true"])
+    monkeypatch.setattr(
+        precision, "probe_precision", lambda seconds=None: precision.PrecisionChoice(next(found), "measured")
+    )
+    write_sweep()
+    words = ("sweep", "mine.yaml", "--", "--trainer.precision=auto")
+    code, _, error = dife(*words[:2], "--trials", "1", *words[2:])
+    assert code == 0
+    assert "precision of all trials: bf16-mixed (measured)" in error
+    assert dife(*words)[0] == 0
+    chosen = {settings(run)["trainer"]["precision"] for run in (workdir / "sweeps/mine/runs").iterdir()}
+    assert chosen == {"bf16-mixed"}
+    assert len(list((workdir / "sweeps/mine/runs").iterdir())) == 3
+
+
+def test_trials_are_processes_two_at_a_time(dife, workdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    text = (workdir / "tiny.yaml").read_text()
+    (workdir / "tiny.yaml").write_text(text.replace("Tiny", "tests.cli.dummies.Tiny"))
+    write_sweep(parameters={"model.init_args.weight": {"values": [0.5, -1.0]}})
+    code, out, error = dife("sweep", "mine.yaml", "--parallel", "2")
+    assert code == 0, out + error
+    good, bad = rows(workdir / "sweeps/mine/sweep.csv")
+    assert settings(workdir / "sweeps/mine/runs/trial-0000")["model"]["init_args"]["weight"] == 0.5
+    assert (good["state"], good["model.init_args.weight"], bad["state"]) == ("done", "0.5", "failed")
+    assert bad["message"] == "weight is -1.0, expected 0 or more; set --model.weight 1."
+    assert f"error: {bad['message']}" in (workdir / "sweeps/mine/logs/0001.txt").read_text()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:loss .* gives:UserWarning")
+def test_the_weights_of_a_tiny_dife_reach_its_settings(dife, workdir, monkeypatch):
+    monkeypatch.setenv("DIFE_CACHE", str(workdir / "cache"))
+    config = write_config(workdir)
+    keys = ("lambda_k1", "lambda_k2", "lambda_m1", "lambda_m2")
+    log = {"distribution": "log_uniform_values", "min": 0.01, "max": 1.0}
+    parameters = {f"model.init_args.{key}": log for key in keys}
+    command = ["dife", "fit", "--config", config.name, "${args}"]
+    (workdir / "dife.yaml").write_text(
+        yaml.safe_dump({**GOOD, "command": command, "method": "random", "parameters": parameters, "run_cap": 1})
+    )
+    assert dife("sweep", "dife.yaml")[0] == 0
+    (row,) = rows(workdir / "sweeps/dife/sweep.csv")
+    arguments = settings(workdir / "sweeps/dife/runs/trial-0000")["model"]["init_args"]
+    assert [arguments[key] for key in keys] == [float(row[f"model.init_args.{key}"]) for key in keys]
+    assert len({arguments[key] for key in keys}) == 4
+    assert float(row["val/pixel_error"]) > 0

@@ -1,0 +1,56 @@
+"""What docs/sweeps.md shows can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dife_lightning.cli.settings import resolved_settings
+from dife_lightning.cli.sweep import _parse
+from dife_lightning.sweeps.definition import find_sweep, list_sweeps, parse_sweep, read_sweep
+from dife_lightning.sweeps.space import _DISTRIBUTIONS
+from dife_lightning.sweeps.suggest import STARTUP, suggest
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs/sweeps.md").read_text(encoding="utf-8")
+FILES = re.findall(r"```yaml\n# (\S+\.yaml).*?\n(.*?)```", TEXT, re.S)
+COMMANDS = [shlex.split(line, comments=True) for line in TEXT.splitlines() if line.startswith("dife sweep ")]
+
+
+@pytest.mark.parametrize("text", [text for _, text in FILES])
+def test_shown_files_are_sweeps_whose_keys_exist_and_leave_the_other_settings_alone(text):
+    sweep = parse_sweep(yaml.safe_load(text))
+    values = suggest(sweep, 0, 0, [])
+    plain = resolved_settings([word for word in sweep.words if word != "${args}"])
+    found = resolved_settings(sweep.command(values))
+    for key, value in values.items():
+        *parts, last = key.split(".")
+        left: Any = found
+        right: Any = plain
+        for part in parts:
+            left, right = left[part], right[part]
+        assert left.pop(last) == value
+        right.pop(last)
+    assert found == plain
+
+
+def test_shown_commands_have_options_that_exist_and_files_that_are_shown_or_shipped():
+    assert len(COMMANDS) >= 6
+    for words in COMMANDS:
+        options = _parse(words[2:] if "--" not in words else words[2 : words.index("--")])
+        assert options.file in {*list_sweeps(), *(name for name, _ in FILES)}
+
+
+def test_numbers_in_the_text_are_those_of_the_code():
+    assert f"{STARTUP} by chance, then Optuna's TPE" in TEXT
+    long, short = (read_sweep(find_sweep(name)) for name in ("sweeps/lambdas", "sweeps/lambdas_world_short"))
+    assert f"in {long.run_cap} trainings of full length" in " ".join(TEXT.split())
+    assert {"--model.init_args.warmup_steps=480", "--trainer.max_steps=600"} <= set(short.words)
+    assert "(480 + 120) and 20 trainings" in " ".join(TEXT.split())
+    assert short.run_cap == 20
+    for name in set(_DISTRIBUTIONS) - {"constant", "categorical"}:
+        assert f"`{name}`" in TEXT
