@@ -42,3 +42,17 @@ def test_all_other_settings_are_those_of_human_and_dog(name: str) -> None:
         return config
 
     assert rest(read(name)) == rest(read("human_dog"))
+
+
+@pytest.mark.parametrize("name", SPECIES)
+def test_renders_streams_and_pairs_name_the_same_species(name: str) -> None:
+    def data(folder: str) -> dict[str, Any]:
+        return read(f"{folder}/{name}")["data"]["init_args"]
+
+    renders, stream = data("renders"), data("streams")
+    assert renders["domains"] == list(stream["generators"]) == SPECIES[name]
+    assert {key: renders[key] for key in ("size", "batch_size", "evaluation")} == {
+        key: stream[key] for key in ("size", "batch_size", "evaluation")
+    }
+    reference = read("renders/human_dog")["data"]["init_args"]
+    assert {key for key in renders if renders[key] != reference[key]} <= {"domains", "evaluation"}
