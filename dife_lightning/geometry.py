@@ -134,6 +134,49 @@ def inside_mask(grid: Tensor) -> Tensor:
     return (grid.abs() <= 1).all(dim=-1)
 
 
+def warp_known(maps: Tensor, known: Tensor, matrix: Tensor, fold: float) -> tuple[Tensor, Tensor]:
+    """Warp maps that are known in places, mixing known values alone, and none across a fold of the surface.
+
+    The nearest pixel decides whether a warped pixel is known. Its value is the bilinear mean over those of the four
+    pixels around its origin that are known and at most ``fold`` from the nearest one's, in every channel.
+
+    Args:
+        maps: (B, H, W, C).
+        known: (B, H, W) bool.
+        matrix: (B, 2, 3) map from old to new pixels.
+        fold: largest difference of values that are mixed.
+
+    Returns:
+        (B, H, W, C) float32, 0 where unknown, and (B, H, W) bool.
+    """
+    height, width = known.shape[1:]
+    pixels = pixel_grid(height, width, maps.device).reshape(1, -1, 2).expand(len(maps), -1, -1)
+    origin = apply_affine(invert_affine(matrix), pixels)
+    nearest, inside = _known_cells(maps, known, origin.round())
+    low = origin.floor()
+    total, weights = torch.zeros_like(nearest), torch.zeros_like(nearest[..., :1])
+    for corner in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        cell = low + low.new_tensor(corner)
+        value, there = _known_cells(maps, known, cell)
+        there &= ((value - nearest).abs() <= fold).all(-1)
+        weight = ((1 - (origin - cell).abs()).prod(-1) * there)[..., None]
+        total, weights = total + weight * value, weights + weight
+    warped = torch.where(
+        inside[..., None], total / weights.clamp(min=0.1), 0
+    )  # the nearest has a weight of 1/4 or more
+    return warped.unflatten(1, (height, width)), inside.unflatten(1, (height, width))
+
+
+def _known_cells(maps: Tensor, known: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Read ``maps`` (B, H, W, C) at whole ``cells`` (B, N, 2); also (B, N) bool: inside the map and ``known`` there."""
+    height, width = known.shape[1:]
+    last = cells.new_tensor([width - 1, height - 1])
+    x, y = cells.clamp(min=cells.new_zeros(2), max=last).long().unbind(-1)
+    index = y * width + x
+    value = maps.float().flatten(1, 2).gather(1, index[..., None].expand(-1, -1, maps.shape[-1]))
+    return value, known.flatten(1).gather(1, index) & ((cells >= 0) & (cells <= last)).all(-1)
+
+
 def sample_points(maps: Tensor, points: Tensor, width: int, height: int) -> Tensor:
     """Read ``maps`` (B, C, h, w) bilinearly at ``points`` (B, K, 2), pixels of a ``width`` x ``height`` image.
 

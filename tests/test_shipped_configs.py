@@ -28,6 +28,7 @@ from dife_lightning.data.clicks import WorldClicks
 from dife_lightning.data.images import GeneratorImages
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.data.world_renders import WorldRenders
 from dife_lightning.kept import KeptByFile
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
@@ -123,6 +124,11 @@ def shrink_dve(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"model": {"images": 2}, "data": {"batch_size": 2, **pairs_shrunk(content["data"]["init_args"])}}
 
 
+def shrink_renders(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    data = content["data"]["init_args"]
+    return {"model": {}, "data": {"batch_size": len(data["domains"]), "count": 1, **pairs_shrunk(data)}}
+
+
 def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content.get("data") or {"class_path": "WorldPairs"}
     pairs = {"count": 2, "val_count": 2, "lists": ["long"]}
@@ -134,6 +140,7 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "DVE": shrink_dve,
     "StyleGAN2": shrink_stylegan2,
     "SurfaceTeacher": shrink_teacher,
+    "DenseTruth": shrink_renders,
 }
 
 
@@ -223,8 +230,13 @@ def dve(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
     return get_method("dve")(size=32, dim=8, encoder=encoder, optimizer={"schedule": "constant"}), data
 
 
+def dense_truth(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    encoder = {"planes": [8, 8, 8], "blocks": 1, "depth": 2, "groups": 4}
+    return get_method("dense-truth")(dim=8, encoder=encoder), WorldRenders(["human"], size=32, batch_size=2, count=2)
+
+
 #: Methods that learn, and the data that they learn from.
-RECIPES = {"stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher}
+RECIPES = {"stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher, "dense-truth": dense_truth}
 
 
 def trainer(**more: Any) -> L.Trainer:

@@ -49,3 +49,24 @@ def test_dve_learns_from_the_samples_that_dife_learns_from_with_an_encoder_of_it
     assert dve["data"] == read("streams/human_dog")["data"] == dife["data"]
     for key in ("size", "dim", "encoder", "unit_length"):
         assert dve["model"]["init_args"][key] == dife["model"]["init_args"][key]
+
+
+@pytest.mark.parametrize("name", SPECIES)
+def test_renders_streams_and_pairs_name_the_same_species(name: str) -> None:
+    def data(folder: str) -> dict[str, Any]:
+        return read(f"{folder}/{name}")["data"]["init_args"]
+
+    renders, stream = data("renders"), data("streams")
+    assert renders["domains"] == list(stream["generators"]) == SPECIES[name]
+    assert {key: renders[key] for key in ("size", "batch_size", "evaluation")} == {
+        key: stream[key] for key in ("size", "batch_size", "evaluation")
+    }
+    reference = read("renders/human_dog")["data"]["init_args"]
+    assert {key for key in renders if renders[key] != reference[key]} <= {"domains", "evaluation"}
+
+
+def test_the_ceiling_has_the_encoder_and_the_pairs_of_dife_and_the_renders_of_its_species() -> None:
+    ceiling, dife = read("ceiling"), read("human_dog")
+    for key in ("encoder", "dim"):
+        assert ceiling["model"]["init_args"][key] == dife["model"]["init_args"][key]
+    assert ceiling["data"] == read("renders/human_dog")["data"]

@@ -130,7 +130,7 @@ def render_arrays(
     load_species(species)
     if count < 1:
         raise ConfigError(f"the number of pictures is 1 or more, found {count}")
-    path = None if cache is None else Path(cache) / _cache_name(species, split, count, size)
+    path = None if cache is None else Path(cache) / cache_name(species, split, count, size, "npy")
     if path is not None and (cached := _read_cache(path, (count, size, size, 3))) is not None:
         return cached
     images = np.empty((count, size, size, 3), np.uint8)
@@ -162,9 +162,10 @@ def _render_chunk(species: str, split: Split, count: int, size: int, start: int)
     return np.stack([render_image(species, split, i, size=size) for i in range(start, min(start + _CHUNK, count))])
 
 
-def _cache_name(species: str, split: str, count: int, size: int) -> str:
+def cache_name(species: str, split: str, count: int, size: int, suffix: str) -> str:
+    """Return the name of a cache file: all that decides the renders 0 to ``count`` - 1."""
     table = hashlib.sha256(json.dumps(repr(load_species(species))).encode()).hexdigest()
-    return f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.npy"
+    return f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.{suffix}"
 
 
 def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:

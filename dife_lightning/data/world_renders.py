@@ -1,0 +1,188 @@
+"""Renders of the embedded world with their dense truth: what methods that learn with labels learn from.
+
+The faces are the first train renders of each species, the same in every run. A batch is a pure function of
+(seed, number): image and truth are warped by one affine, in the ranges of the evaluation's framing. They are never
+mirrored: the surface coordinate tells left from right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
+from dife_lightning.batches import RenderBatch
+from dife_lightning.data.cache import cache_folder
+from dife_lightning.errors import ConfigError
+from dife_lightning.geometry import apply_affine, sampling_grid, warp, warp_known
+from dife_lightning.randomness import uniform
+from dife_lightning.world import load_species
+from dife_lightning.world.renderer import check_size
+from dife_lightning.world.truth import TruthArrays, decode_uv, truth_arrays
+
+#: Coordinates that differ by more are not mixed: neighbours on a face differ by 0.05, beside a muzzle by up to 0.9.
+FOLD = 0.25
+
+
+class RenderStream(IterableDataset[RenderBatch]):
+    """Endless batches of warped renders, each a pure function of (seed, number).
+
+    Batch k of rank r covers the positions ``(k * world_size + r) * per_domain ...``; worker j of J hands out the
+    batches with ``k % J == j``, so that the DataLoader returns them in order whatever J is.
+
+    Args:
+        renders: species -> its faces.
+        per_domain: images per species and batch.
+        augment: framing and colour.
+        seed: of everything drawn.
+        first_batch: number of the first batch, to go on after an interruption.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        renders: Mapping[str, TruthArrays],
+        per_domain: int,
+        augment: AugmentOptions,
+        seed: int = 0,
+        first_batch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.renders, self.per_domain, self.augment, self.seed = dict(renders), per_domain, augment, seed
+        self.first_batch, self.rank, self.world_size = first_batch, rank, world_size
+
+    def batch(self, number: int) -> RenderBatch:
+        """Return batch ``number`` of this rank: ``per_domain`` faces of the first species, then of the next."""
+        first = (number * self.world_size + self.rank) * self.per_domain
+        positions = range(first, first + self.per_domain)
+        parts = [self._faces(name, positions) for name in self.renders]
+        images, uv, inside, points, visible = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        domain = torch.arange(len(parts)).repeat_interleave(self.per_domain)
+        index = torch.tensor(positions).repeat(len(parts))
+        return RenderBatch(images, uv, inside, points, visible, domain, index, tuple(self.renders))
+
+    def _faces(self, name: str, positions: range) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Images, uv, inside, points and visible of one species."""
+        count = 1 + AFFINE_NUMBERS + COLOR_NUMBERS
+        numbers = torch.stack([uniform((count,), self.seed, "renders", name, i) for i in positions])
+        faces, framing, color = numbers.split((1, AFFINE_NUMBERS, COLOR_NUMBERS), dim=1)
+        rows = (faces[:, 0] * len(self.renders[name])).long().numpy()
+        renders = self.renders[name]
+        images = torch.from_numpy(renders.images[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        uv, known = (torch.from_numpy(array) for array in decode_uv(renders.uv[rows]))
+        side = images.shape[-1]
+        affine = draw_affine(framing, self.augment, side, side)
+        warped = warp(images, sampling_grid(affine, side, side, side, side), self.augment.padding)
+        points = apply_affine(affine, torch.from_numpy(renders.points[rows]))
+        visible = torch.from_numpy(renders.visible[rows]) & ((points >= -0.5) & (points <= side - 0.5)).all(-1)
+        uv, inside = warp_known(uv, known, affine, FOLD)
+        return color_jitter(warped, color, self.augment), uv, inside, points, visible
+
+    def __iter__(self) -> Iterator[RenderBatch]:
+        """Yield this worker's batches, for ever."""
+        worker = get_worker_info()
+        step, offset = (1, 0) if worker is None else (worker.num_workers, worker.id)
+        number = self.first_batch + offset
+        while True:
+            yield self.batch(number)
+            number += step
+
+
+class WorldRenders(LightningDataModule):
+    """Train renders of several species with their dense truth; validation and test pairs from another data module.
+
+    Args:
+        domains: species, in the order of the batch.
+        size: side of the images.
+        batch_size: images per step over all species; each gets ``batch_size // domains``.
+        count: train renders of each species (made once, then read from the cache).
+        augment: framing and colour; the defaults have the ranges of the evaluation's framing.
+        seed: of what is drawn from them; the renders do not depend on it.
+        num_workers: processes that make batches; any number gives the same ones.
+        evaluation: data module of key-point pairs that validation, test and predict use; None trains without.
+        cache: keep what was rendered in the cache folder (``DIFE_CACHE``).
+
+    Raises:
+        ConfigError: no, unknown or repeated species, a batch smaller than their number, no render, a size under 8.
+    """
+
+    def __init__(
+        self,
+        domains: Sequence[str],
+        size: int = 64,
+        batch_size: int = 12,
+        count: int = 600,
+        augment: AugmentOptions = AugmentOptions(),  # noqa: B008 - frozen
+        seed: int = 0,
+        num_workers: int = 0,
+        evaluation: LightningDataModule | None = None,
+        cache: bool = True,
+    ) -> None:
+        super().__init__()
+        for name in domains:
+            load_species(name)
+        if not domains or len(set(domains)) < len(domains):
+            raise ConfigError(f"renders: domains={list(domains)}; expected one or more species, each once")
+        if batch_size < len(domains):
+            raise ConfigError(f"renders: batch_size={batch_size} for {len(domains)} domains; each needs an image")
+        if count < 1:
+            raise ConfigError(f"renders: count={count}; expected 1 or more renders of each species")
+        check_size(size)
+        self.domains, self.size, self.per_domain, self.count = list(domains), size, batch_size // len(domains), count
+        self.augment, self.seed, self.num_workers = augment, seed, num_workers
+        self.evaluation, self.cache = evaluation, cache
+        self.renders: dict[str, TruthArrays] = {}
+
+    def prepare_data(self) -> None:
+        """Render into the cache once, before several processes ask for the same faces."""
+        if self.cache and self.trainer is not None and self.trainer.world_size > 1:
+            self._render()
+        if self.evaluation is not None:
+            self.evaluation.trainer = self.trainer
+            self.evaluation.prepare_data()
+
+    def setup(self, stage: str) -> None:
+        """Render the faces, or read them from the cache (for fit), and set up the evaluation pairs."""
+        if stage == "fit":
+            self._render()
+        if self.evaluation is not None:
+            self.evaluation.trainer = self.trainer
+            self.evaluation.setup(stage)
+
+    def _render(self) -> None:
+        folder = cache_folder() / "renders" if self.cache else None
+        if not self.renders:
+            self.renders = {name: truth_arrays(name, "train", self.count, self.size, folder) for name in self.domains}
+
+    def train_dataloader(self) -> DataLoader[RenderBatch]:
+        """Return the stream from the step at which the trainer stands."""
+        trainer = self.trainer
+        stream = RenderStream(
+            self.renders,
+            self.per_domain,
+            self.augment,
+            self.seed,
+            first_batch=0 if trainer is None else trainer.global_step * trainer.accumulate_grad_batches,
+            rank=0 if trainer is None else trainer.global_rank,
+            world_size=1 if trainer is None else trainer.world_size,
+        )
+        return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """The evaluation's validation loaders."""
+        return [] if self.evaluation is None else self.evaluation.val_dataloader()
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """The evaluation's test loaders."""
+        return [] if self.evaluation is None else self.evaluation.test_dataloader()
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """The evaluation's predict loaders."""
+        return [] if self.evaluation is None else self.evaluation.predict_dataloader()
