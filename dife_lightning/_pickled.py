@@ -50,6 +50,17 @@ class Attributes(dict[Any, Any]):
         """Attributes of such an object say nothing about tensors."""
 
 
+class Namespace(Attributes):
+    """``argparse.Namespace``: a dict of its attributes, which a pickle gives after it, as its state."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is not dict or not all(type(name) is str for name in state):
+            raise Refused("holds a namespace whose attributes are no dict of names.")
+        self.update(state)
+
+
 class Persistent:
     """An object of NVlabs' ``persistence``: the name of its class and its state; its source code is not looked at.
 
@@ -248,6 +259,8 @@ _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 #: (module, name) as a pickle spells it -> what it gets.
 BUILDERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Attributes,
+    ("collections", "Counter"): Attributes,  # a scheduler's milestones
+    ("argparse", "Namespace"): Namespace,
     ("dnnlib.util", "EasyDict"): Attributes,
     ("dnnlib", "EasyDict"): Attributes,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): Builder(_persistent),

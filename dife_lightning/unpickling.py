@@ -29,6 +29,7 @@ from dife_lightning._pickled import (
     Attributes,
     Builder,
     Dtype,
+    Namespace,
     Persistent,
     Refused,
     Scalar,
@@ -43,8 +44,8 @@ def read_pickled(path: str | Path) -> Any:
     """Read a plain pickle, or a file that ``torch.save`` wrote, on the CPU.
 
     Returns:
-        Dicts, lists, numbers and strings as stored; tensors and arrays as tensors; objects pickled by NVlabs'
-        ``persistence`` as :class:`~dife_lightning._pickled.Persistent`.
+        Dicts, lists, numbers and strings as stored; tensors and arrays as tensors; argparse's namespaces as dicts;
+        objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning._pickled.Persistent`.
 
     Raises:
         CheckpointError: missing, truncated, of no known container, asking for anything but data, or declaring more
@@ -143,9 +144,9 @@ class _Unpickler(pickle._Unpickler):
 
     def load_newobj(self) -> None:
         arguments = self.stack.pop()
-        if self.stack[-1] is not Attributes or arguments != ():
+        if not any(self.stack[-1] is kind for kind in (Attributes, Namespace)) or arguments != ():
             raise Refused("makes an object that is no data.")
-        self.stack[-1] = Attributes()
+        self.stack[-1] = self.stack[-1]()
 
     def load_inst(self) -> None:
         module, name = (self.readline()[:-1].decode("latin1") for _ in range(2))
@@ -154,8 +155,10 @@ class _Unpickler(pickle._Unpickler):
 
     def load_build(self) -> None:
         state = self.stack.pop()
-        if type(self.stack[-1]) not in (Attributes, Array, Dtype):
+        if type(self.stack[-1]) not in (Attributes, Namespace, Array, Dtype):
             raise Refused("changes an object that is no data.")
+        if type(self.stack[-1]) is Namespace:
+            self.charge(state)
         self.stack[-1].__setstate__(state)
 
     def load_setitem(self) -> None:
