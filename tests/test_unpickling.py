@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import pickle
 import struct
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,19 @@ def test_names_of_either_numpy_and_of_python_2_are_known(tmp_path: Path) -> None
     ):
         (tmp_path / name).write_bytes(data)
         assert same(read_pickled(tmp_path / name), expected)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_namespaces_and_counters_become_dicts(tmp_path: Path, protocol: int) -> None:
+    inner = argparse.Namespace(depth=1, hyperpixel="[0,8]", keys=None)
+    outer = argparse.Namespace(inner=inner, again=inner, number=np.float64(0.5), tensor=[np.ones(2)])
+    content = {"args": outer, "milestones": Counter({70: 1, 80: 2}), "empty": argparse.Namespace()}
+    (tmp_path / "args.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+    found, plain = read_pickled(tmp_path / "args.pkl"), vars(inner)
+    expected = {"inner": plain, "again": plain, "number": 0.5, "tensor": [np.ones(2)]}
+    assert same(found, {"args": expected, "milestones": {70: 1, 80: 2}, "empty": {}})
+    assert isinstance(found["args"], dict)
+    assert found["args"]["inner"] is found["args"]["again"]
 
 
 def archive(pickled: bytes, storages: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -187,6 +201,19 @@ HOSTILE: dict[str, bytes] = {
     + b"".join(b"I%d\nN" % i for i in range(5000))
     + b"dp0\n0("
     + b"ccollections\nOrderedDict\n(g0\ntR" * 1500
+    + b"l.",
+    "namespace_with_code": b"\x80\x02cargparse\nNamespace\n)\x81}(U\x01acos\nsystem\n(U\ttouch rantRub.",
+    "namespace_of_a_list": b"\x80\x02cargparse\nNamespace\n)\x81](U\x01aK\x01eb.",
+    "namespace_of_numbers": b"\x80\x02cargparse\nNamespace\n)\x81}K\x01K\x02sb.",
+    "namespace_with_slots": b"\x80\x02cargparse\nNamespace\n)\x81N}U\x01aK\x01s\x86b.",
+    "namespace_made_of_arguments": b"\x80\x02cargparse\nNamespace\n}\x85\x81.",
+    "namespace_called": b"\x80\x02cargparse\nNamespace\n)R.",
+    "namespace_class_changed": b"\x80\x02cargparse\nNamespace\n}U\x0c__setstate__Nsb.",
+    "parser": b"\x80\x02cargparse\nArgumentParser\n)\x81.",
+    "copies_into_namespaces": b"\x80\x02}("
+    + b"".join(b"U\x04%04dN" % i for i in range(5000))
+    + b"uq\x000("
+    + b"cargparse\nNamespace\n)\x81h\x00b" * 1500
     + b"l.",
     "colliding_keys": b"(L2305843009213693951L\nNd.",
     "extension": b"\x80\x02\x82\x01.",
