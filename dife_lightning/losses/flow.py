@@ -54,5 +54,5 @@ def end_point_error(flow: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
         Scalar, float32, in the flows' unit: the mean over all known cells of the batch; 0 if there is none.
     """
     with torch.autocast(flow.device.type, enabled=False):
-        error = torch.linalg.vector_norm(flow.float() - wanted.float(), dim=1)
-        return torch.where(known, error, 0).sum() / known.sum().clamp(min=1)
+        difference = torch.where(known[:, None], flow.float() - wanted.float(), 0)
+        return torch.linalg.vector_norm(difference, dim=1).sum() / known.sum().clamp(min=1)

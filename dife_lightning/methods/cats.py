@@ -108,15 +108,10 @@ class CATs(MatcherModule):
                 "--model.init_args.init_from, or set freeze_backbone to false"
             )
 
-    def train(self, mode: bool = True) -> CATs:
-        """Switch to training; a frozen backbone keeps its running statistics."""
-        super().train(mode)
-        if self.freeze_backbone:
-            self.backbone.eval()
-        return self
-
     def training_step(self, batch: RenderBatch, batch_idx: int) -> Tensor:
         """Predict the flow from each image to another one of its species; compare it at the shared key points."""
+        if self.freeze_backbone:
+            self.backbone.eval()  # its running statistics stay, too
         size, side = self.network.architecture.size, batch.images.shape[-1]
         other = partners(batch.domain, torch_generator(self.seed, "partners", self.global_step))
         points = resize_points(batch.points.float(), (side, side), (size, size))
