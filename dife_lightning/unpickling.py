@@ -44,7 +44,7 @@ def read_pickled(path: str | Path) -> Any:
     """Read a plain pickle, or a file that ``torch.save`` wrote, on the CPU.
 
     Returns:
-        Dicts, lists, numbers and strings as stored; tensors and arrays as tensors; argparse's namespaces as dicts;
+        Dicts (of argparse's namespaces, too), lists, numbers and strings as stored; tensors and arrays as tensors;
         objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning._pickled.Persistent`.
 
     Raises:
