@@ -46,6 +46,17 @@ class Attributes(dict[Any, Any]):
         """Attributes of such an object say nothing about tensors."""
 
 
+class Namespace(Attributes):
+    """``argparse.Namespace``: a dict of its attributes, which a pickle gives after it, as its state."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is not dict or not all(type(name) is str for name in state):
+            raise Refused("holds a namespace whose attributes are no dict of names.")
+        self.update(state)
+
+
 class Persistent:
     """An object of NVlabs' ``persistence``: the name of its class and its state; its source code is not looked at.
 
@@ -245,6 +256,8 @@ _PATHS = ("pathlib", "pathlib._local")
 #: (module, name) as a pickle spells it -> what it gets.
 BUILDERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Attributes,
+    ("collections", "Counter"): Attributes,  # a scheduler's milestones
+    ("argparse", "Namespace"): Namespace,
     ("dnnlib.util", "EasyDict"): Attributes,
     ("dnnlib", "EasyDict"): Attributes,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): Builder(_persistent),
@@ -263,9 +276,7 @@ BUILDERS: dict[tuple[str, str], Any] = {
     **{(module, "scalar"): Builder(Scalar) for module in _NUMPY},
     **{(module, "_frombuffer"): Builder(_frombuffer) for module in _NUMERIC},
     # beside the tensors of a training: rosinality's arguments, DVE's configuration and logger, a schedule's counts
-    ("argparse", "Namespace"): Attributes,
     ("parse_config", "ConfigParser"): Attributes,
-    ("collections", "Counter"): Attributes,
     ("logging", "getLogger"): Builder(_text),
     **{(module, f"{system}Path"): Builder(_text) for module in _PATHS for system in ("Posix", "Windows")},
     # names of types are data: the builders that take them look them up by name

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from dife_lightning._pickled import BUILDERS, Array, Attributes, Builder, Dtype, Refused
+from dife_lightning._pickled import BUILDERS, Array, Attributes, Builder, Dtype, Namespace, Refused
 
 #: Objects that any file may make, and how many bytes it must have for each further one; each takes 50 to 200 bytes of
 #: memory. Networks have 8 (a scalar that was trained) to 1000 bytes for one.
@@ -82,9 +82,10 @@ class Unpickler(pickle._Unpickler):
 
     def load_newobj(self) -> None:
         arguments = self.stack.pop()
-        if self.stack[-1] is not Attributes or type(arguments) is not tuple or arguments:
+        known = any(self.stack[-1] is kind for kind in (Attributes, Namespace))
+        if not known or type(arguments) is not tuple or arguments:
             raise Refused("makes an object that is no data.")
-        self.stack[-1] = Attributes()
+        self.stack[-1] = self.stack[-1]()
 
     def load_global(self) -> None:
         self.stack.append(self.named())
@@ -102,9 +103,9 @@ class Unpickler(pickle._Unpickler):
 
     def load_build(self) -> None:
         state = self.stack.pop()
-        if type(self.stack[-1]) not in (Attributes, Array, Dtype):
+        if type(self.stack[-1]) not in (Attributes, Namespace, Array, Dtype):
             raise Refused("changes an object that is no data.")
-        for value in state if type(state) is tuple else ():
+        for value in state if type(state) is tuple else (state,):
             self.charge(value)
         self.stack[-1].__setstate__(state)
 

@@ -33,8 +33,8 @@ def read_pickled(path: str | Path) -> Any:
     """Read a plain pickle, or a file that ``torch.save`` wrote, on the CPU.
 
     Returns:
-        Dicts, lists, numbers and strings as stored; tensors and arrays as tensors; objects pickled by NVlabs'
-        ``persistence`` as :class:`~dife_lightning._pickled.Persistent`.
+        Dicts (of argparse's namespaces, too), lists, numbers and strings as stored; tensors and arrays as tensors;
+        objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning._pickled.Persistent`.
 
     Raises:
         CheckpointError: missing, truncated, of no known container, asking for anything but data, or declaring more

@@ -1,10 +1,10 @@
 """A rehearsal of work with public weights and data sets, without any of them.
 
-Writes small generators in the files of NVlabs and rosinality, a small DensePose CSE in that of detectron2, and faces of
-the embedded world in the trees of CelebA / MAFL, AP-10K, WFLW and AnimalWeb, all named in a ``paths.yaml``. Then
-everything that a user does with the real ones is done with these, by the same commands: ``dife doctor``, ``dife fit``
-with the paper's configurations (reduced in length and width by one more file), ``dife test``, ``dife data preview``
-and both benchmark tables. The numbers mean nothing.
+Writes small generators in the files of NVlabs and rosinality, a small DensePose CSE in that of detectron2, a small CATs
+in those of its authors, and faces of the embedded world in the trees of CelebA / MAFL, AP-10K, WFLW and AnimalWeb, all
+named in a ``paths.yaml``. Then everything that a user does with the real ones is done with these, by the same commands:
+``dife doctor``, ``dife fit`` with the paper's configurations (reduced in length and width by one more file), ``dife
+test``, ``dife data preview`` and both benchmark tables. The numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ import yaml
 from numpy.typing import NDArray
 
 from dife_lightning.cli.configs import find_config
+from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.world import WorldFaces
 from experiments import runs, tables
 from experiments.plan import plan_content
 from experiments.runs import Run, guarded
 from tests.datasets.layouts import Face, write_animalweb, write_ap10k, write_celeba, write_wflw
-from tests.formats.writers import write_detectron2, write_nvlabs, write_rosinality
+from tests.formats.writers import write_cats, write_detectron2, write_nvlabs, write_rosinality
 from tests.nn.public_cse import filled, tiny_shapes
+from tests.tiny import TINY_CATS
 
 #: Channels of the tapped layer (64 px) and of the embedding.
 FEATURES, DIM = 16, 6
@@ -62,6 +64,17 @@ def rehearse(out: Path, faces: int) -> None:
         runs.call(runs.fit_words(configs, run, seed=0))
         runs.call(["test", "--ckpt_path", str(run.folder), "--trainer.precision=32-true"])
         _table(benchmark, small, out, count=max(1, faces // 3))
+    runs.call(
+        [
+            "test",
+            "--config",
+            "paper/cats",
+            "--data.init_args.count",
+            str(max(1, faces // 3)),
+            "--out",
+            str(out / "cats"),
+        ]
+    )
     preview = ["data", "preview", "ap10k", "own/ap10k", "--species", "dog", "--count", "6"]
     runs.call([*preview, "--out", str(out / "dogs.png")])
 
@@ -87,7 +100,7 @@ def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> Non
 
 
 def write_weights(folder: Path) -> dict[str, str]:
-    """Write generators and a teacher in public layouts; returns own name -> file."""
+    """Write generators, a teacher and a CATs in public layouts; returns own name -> file or folder."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     architecture = Architecture((8, 8, 8, 8, FEATURES, 8), z_dim=16, w_dim=16, mapping_layers=2)
@@ -96,7 +109,9 @@ def write_weights(folder: Path) -> dict[str, str]:
         write = write_nvlabs if file.endswith(".pkl") else write_rosinality
         write(folder / file, StyleGAN2Generator(architecture))
     write_detectron2(folder / "cse.pkl", filled(tiny_shapes()))
-    return {name: str((folder / file).resolve()) for name, file in (files | {"cse": "cse.pkl"}).items()}
+    write_cats(folder / "cats-spair", CATsNetwork(CATsArchitecture(**TINY_CATS)))
+    others = {"cse": "cse.pkl", "cats-spair": "cats-spair"}
+    return {name: str((folder / file).resolve()) for name, file in (files | others).items()}
 
 
 def write_faces(folder: Path, count: int) -> dict[str, str]:

@@ -32,10 +32,12 @@ from dife_lightning.data.world_renders import WorldRenders
 from dife_lightning.kept import KeptByFile
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
+from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.registry import get_method, list_methods
 from tests import shipped_assets
+from tests.formats.writers import write_cats
 from tests.shipped_assets import register_tiny_world
-from tests.tiny import dife_arguments, write_run
+from tests.tiny import TINY_CATS, dife_arguments, write_run
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
@@ -129,6 +131,11 @@ def shrink_renders(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"model": {}, "data": {"batch_size": len(data["domains"]), "count": 1, **pairs_shrunk(data)}}
 
 
+def shrink_cats(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    data = content["data"]["init_args"]
+    return {"model": {}, "data": {"count": 2, "batch_size": 4, **pairs_shrunk(data)}}
+
+
 def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content.get("data") or {"class_path": "WorldPairs"}
     pairs = {"count": 2, "val_count": 2, "lists": ["long"]}
@@ -141,6 +148,7 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "StyleGAN2": shrink_stylegan2,
     "SurfaceTeacher": shrink_teacher,
     "DenseTruth": shrink_renders,
+    "CATs": shrink_cats,
 }
 
 
@@ -235,8 +243,23 @@ def dense_truth(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]
     return get_method("dense-truth")(dim=8, encoder=encoder), WorldRenders(["human"], size=32, batch_size=2, count=2)
 
 
+def cats(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    return get_method("cats")(TINY_CATS), WorldRenders(["human", "dog"], size=32, batch_size=4, count=2)
+
+
 #: Methods that learn, and the data that they learn from.
-RECIPES = {"stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher, "dense-truth": dense_truth}
+RECIPES = {
+    "stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher, "dense-truth": dense_truth, "cats": cats
+}  # fmt: skip
+
+
+def public_cats(folder: Path) -> dict[str, Any]:
+    write_cats(folder / "cats", CATsNetwork(CATsArchitecture(**TINY_CATS)))
+    return {"weights": str(folder / "cats")}
+
+
+#: Arguments of methods that learn nothing, but need a file.
+FILES = {"public-cats": public_cats}
 
 
 def trainer(**more: Any) -> L.Trainer:
@@ -268,7 +291,7 @@ def two_pairs(world: Path) -> WorldPairs:
 @pytest.mark.parametrize("name", list_methods())
 def test_every_method_trains_a_step_and_comes_back_from_its_checkpoint(name, world, two_pairs, tmp_path):
     if name not in RECIPES:
-        module = get_method(name)()
+        module = get_method(name)(**(FILES[name](tmp_path) if name in FILES else {}))
         found = trainer().predict(module, two_pairs.test_dataloader()[0])
         assert found is not None
         points = found[0]

@@ -98,6 +98,19 @@ def test_names_of_either_numpy_and_of_python_2_are_known(tmp_path: Path) -> None
         assert same(read_pickled(tmp_path / name), expected)
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_namespaces_and_counters_become_dicts(tmp_path: Path, protocol: int) -> None:
+    inner = argparse.Namespace(depth=1, hyperpixel="[0,8]", keys=None)
+    outer = argparse.Namespace(inner=inner, again=inner, number=np.float64(0.5), tensor=[np.ones(2)])
+    content = {"args": outer, "milestones": Counter({70: 1, 80: 2}), "empty": argparse.Namespace()}
+    (tmp_path / "args.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+    found, plain = read_pickled(tmp_path / "args.pkl"), vars(inner)
+    expected = {"inner": plain, "again": plain, "number": 0.5, "tensor": [np.ones(2)]}
+    assert same(found, {"args": expected, "milestones": {70: 1, 80: 2}, "empty": {}})
+    assert isinstance(found["args"], dict)
+    assert found["args"]["inner"] is found["args"]["again"]
+
+
 def archive(pickled: bytes, storages: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as file:
@@ -230,6 +243,28 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         b"cnumpy\ndtype\n(S'u1'\nI0\nI1\ntRp0\n0(I100000\ntp1\n0S'" + b"x" * 100_000 + b"'\np2\n0("
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntRp3\n0"
         + b"g3\n(I1\ng1\ng0\nI00\ng2\ntb" * 100
+        + b"l.",
+        "more made of its data",
+    ),
+    "namespace_with_code": (
+        b"\x80\x02cargparse\nNamespace\n)\x81}(U\x01acos\nsystem\n(U\ttouch rantRub.",
+        "asks for os.system",
+    ),
+    "namespace_of_a_list": (b"\x80\x02cargparse\nNamespace\n)\x81](U\x01aK\x01eb.", "attributes are no dict of names"),
+    "namespace_of_numbers": (b"\x80\x02cargparse\nNamespace\n)\x81}K\x01K\x02sb.", "attributes are no dict of names"),
+    "namespace_with_slots": (
+        b"\x80\x02cargparse\nNamespace\n)\x81N}U\x01aK\x01s\x86b.",
+        "attributes are no dict of names",
+    ),
+    "namespace_made_of_arguments": (b"\x80\x02cargparse\nNamespace\n}\x85\x81.", "makes an object"),
+    "namespace_called": (b"\x80\x02cargparse\nNamespace\n)R.", "calls what cannot be called"),
+    "namespace_class_changed": (b"\x80\x02cargparse\nNamespace\n}U\x0c__setstate__Nsb.", "changes an object"),
+    "parser": (b"\x80\x02cargparse\nArgumentParser\n)\x81.", "asks for argparse.ArgumentParser"),
+    "copies_into_namespaces": (
+        b"\x80\x02}("
+        + b"".join(b"U\x04%04dN" % i for i in range(5000))
+        + b"uq\x000("
+        + b"cargparse\nNamespace\n)\x81h\x00b" * 1500
         + b"l.",
         "more made of its data",
     ),

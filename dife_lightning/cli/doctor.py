@@ -96,14 +96,15 @@ def _blocked(findings: Iterable[Finding]) -> bool:
 
 def check_assets(settings: Settings) -> Iterator[Finding]:
     """Find every generator and teacher by name, with its hash, or say where to get it."""
-    from dife_lightning.cli.doctor_assets import GENERATOR, TEACHER, look_at_weights
+    from dife_lightning.cli.doctor_assets import CATS, GENERATOR, TEACHER, look_at_weights
 
     model, data = _arguments(settings, "model"), _arguments(settings, "data")
     given = list(_generators(model).values())
     for name in sorted({name for name in given if given.count(name) > 1}):
         yield Finding("error", "assets", f"{name} is the generator of two domains; each domain needs its own")
     names = dict.fromkeys((*_generators(model).values(), *_generators(data).values()), GENERATOR)
-    names |= {model[key]: TEACHER for key in ("teacher", "init_from") if isinstance(model.get(key), str)}
+    other = CATS if str(settings["model"]["class_path"]).endswith("CATs") else TEACHER
+    names |= {model[key]: other for key in ("teacher", "init_from", "weights") if isinstance(model.get(key), str)}
     yield from look_at_weights(names)
 
 

@@ -30,6 +30,7 @@ class Source(NamedTuple):
 
 GENERATOR = Source("NVlabs' stylegan2-ada-pytorch (FFHQ, AFHQ dog, cat, wild) or your own training", "non-commercial")
 TEACHER = Source("detectron2's DensePose model zoo (CSE)", "see its page")
+CATS = Source("github.com/SunghwanHong/Cost-Aggregation-transformers (trained weights)", "see its page")
 DATASETS = {
     "celeba": Source(
         "mmlab.ie.cuhk.edu.hk/projects/CelebA.html, MAFL lists from TCDCN-face-alignment", "research only"
@@ -51,13 +52,14 @@ def _where(error: DifeError, source: Source | None) -> str:
 
 
 def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
-    """Find each generator or teacher; name -> where such a thing comes from."""
+    """Find each generator, teacher or CATs; name -> where such a thing comes from."""
     from dife_lightning.checkpoints import find_weights
+    from dife_lightning.formats import cats
 
     hashes: dict[str, str] = {}
     for name, source in names.items():
         try:
-            path = find_weights(name)
+            path = cats.find_weights(name) if source is CATS else find_weights(name)
         except DifeError as error:
             yield Finding("error", "assets", f"{one_line(error)}{_where(error, source)}")
             continue

@@ -15,8 +15,11 @@ from dife_lightning import assets, generators
 from dife_lightning.cli import doctor
 from dife_lightning.cli.main import main
 from dife_lightning.kept import KeptByFile
+from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.experiments.tiny_config import write_config
+from tests.formats.writers import write_cats
+from tests.tiny import TINY_CATS
 
 Diagnose = Callable[..., tuple[int, str]]
 
@@ -74,6 +77,17 @@ def test_what_stands_in_the_way_is_an_error_with_what_to_type(diagnose, config, 
     lines = [line for line in text.splitlines() if says in line]
     assert len(lines) == len(set(lines)) > 0, text
     assert all(line.startswith("✗") for line in lines)
+
+
+def test_public_weights_of_cats_are_found_in_their_folder_or_told_where_to_get(diagnose, tmp_path):
+    write_cats(tmp_path / "spair", CATsNetwork(CATsArchitecture(**TINY_CATS)))
+    code, text = diagnose("world/cats", "--model.init_args.init_from", tmp_path / "spair")
+    assert code == 0, text
+    assert re.search(r"✓ assets: .*spair: model_best\.pth, \d\.\d MB", text)
+    (tmp_path / "paths.yaml").write_text("cats-spair: nowhere\n")
+    code, text = diagnose("world/cats", "--model.init_args.init_from", "own/cats-spair")
+    assert code == 1, text
+    assert re.search(r"✗ assets: 'own/cats-spair' is .*nowhere.*Get it from .*Cost-Aggregation-transformers", text)
 
 
 def test_an_altered_asset_is_found_by_its_hash(diagnose, tmp_path, monkeypatch):

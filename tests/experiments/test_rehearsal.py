@@ -89,6 +89,23 @@ def test_the_preview_shows_the_faces(rehearsed) -> None:
     assert len(np.unique(colors, axis=0)) > 1000
 
 
+def test_public_cats_is_tested_on_all_of_table_1(rehearsed) -> None:
+    folder, _ = rehearsed
+    (metrics,) = (folder / "cats").rglob("metrics.json")
+    rows = json.loads(metrics.read_text())["rows"]
+    assert [(row["pair"], row["protocol"], row["method"]) for row in rows] == [
+        (pair, "3-point", "public-cats") for pair in ("human+dog", "human+cat", "dog+cat", "human+wild")
+    ]
+    assert all(0 < row["pixel_error"] < 99 for row in rows)
+
+
+def test_public_cats_is_tested_on_the_faces_of_table_1() -> None:
+    cats, table = (yaml.safe_load(find_config(f"paper/{name}").read_text()) for name in ("cats", "mafl_ap10k"))
+    faces, expected = cats["data"], table["data"]["init_args"]["evaluation"]
+    assert faces["class_path"] == expected["class_path"]
+    assert {key: value for key, value in faces["init_args"].items() if key != "pairs"} == expected["init_args"]
+
+
 def test_the_papers_settings_are_those_of_its_configurations() -> None:
     names = [name for name in list_configs() if name.startswith("paper/")]
     models = {name: yaml.safe_load(find_config(name).read_text()) for name in names}

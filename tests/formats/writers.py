@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import pickle
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dife_lightning.nn.cats import CATsNetwork
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
 
 
@@ -137,3 +139,33 @@ def write_detectron2(path: Path, tensors: Mapping[str, Tensor]) -> None:
     arrays = {name: value.numpy() for name, value in tensors.items()}
     with path.open("wb") as file:
         pickle.dump({"model": arrays, "__author__": "somebody", "matching_heuristics": True}, file, protocol=2)
+
+
+def write_cats(folder: Path, network: CATsNetwork, *, protocol: int = 4, prefix: str = "", **settings: Any) -> None:
+    """Write ``args.pkl`` and ``model_best.pth`` as CATs' training does.
+
+    Args:
+        folder: of both; it is made.
+        network: whose names are the public ones already.
+        protocol: of the pickled namespace.
+        prefix: before every tensor's name, e.g. ``module.``.
+        **settings: further ones, or others than the network's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = network.architecture
+    hyperpixel = "[" + ",".join(map(str, sizes.hyperpixels)) + "]"
+    known = {"feature_size": sizes.side, "depth": sizes.depth, "num_heads": sizes.heads, "hyperpixel": hyperpixel}
+    other = {"name_exp": "spair", "lr": 3e-5, "step": "[70, 80, 90]", "freeze": False, "pretrained": None}
+    with (folder / "args.pkl").open("wb") as file:
+        pickle.dump(argparse.Namespace(**{**other, **known, **settings}), file, protocol=protocol)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    adam = torch.optim.AdamW([{"params": parameters[:2]}, {"params": parameters[2:], "lr": 3e-6}], lr=3e-5)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(adam, [70, 80, 90], gamma=0.5)
+    content = {
+        "epoch": 3,
+        "state_dict": OrderedDict((prefix + name, value) for name, value in network.state_dict().items()),
+        "optimizer": adam.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "best_loss": 0.5,
+    }
+    torch.save(content, folder / "model_best.pth")

@@ -1,0 +1,129 @@
+"""Checkpoints of CATs' authors: a folder with the settings of a training and its weights, or the weights alone.
+
+``model_best.pth`` holds ``state_dict`` beside the state of the training; ``args.pkl`` is the pickled namespace of its
+command line. Both are read as data (see ``unpickling``). All sizes are read from the tensors; only which hyperpixels
+were taken, and by how many heads, is in no tensor: the settings say it, or it is as in the paper.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dife_lightning.assets import find_asset
+from dife_lightning.checkpoints import load_state
+from dife_lightning.errors import CheckpointError
+from dife_lightning.formats.hourglass import state_of
+from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
+from dife_lightning.own_files import PREFIX, find_own_file
+from dife_lightning.unpickling import explained, read_pickled
+
+__all__ = ["SETTINGS", "WEIGHTS", "build", "find_weights", "is_cats", "load_cats"]
+
+#: Names of the two files in a folder of the authors'.
+WEIGHTS, SETTINGS = "model_best.pth", "args.pkl"
+_MOST = 1000  # of a number in the settings
+
+
+def load_cats(name_or_path: str | Path) -> CATsNetwork:
+    """Load a public network by name or path, frozen, once per process.
+
+    Args:
+        name_or_path: a name of the user's own such as ``own/cats-spair``, a folder, or the file with the weights, for
+            which a file with settings beside it counts, too.
+
+    Raises:
+        AssetError: neither a known name, nor a file or folder.
+        CheckpointError: damaged, or no CATs network; names the first tensor that does not fit.
+    """
+    path = find_weights(name_or_path)
+    settings = path.with_name(SETTINGS)
+    return _load(path, *(_version(file) for file in (path, settings)))
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """Return the file with the weights that a name, a folder or a path means.
+
+    Raises:
+        AssetError: neither a known name, nor a file or folder.
+        CheckpointError: a folder without weights.
+    """
+    named = str(name_or_path).startswith(PREFIX)
+    path = find_own_file(str(name_or_path)) if named else Path(name_or_path).expanduser()
+    if not path.is_dir():
+        return find_asset(path)
+    if not (path / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{path} has no {WEIGHTS}; give the folder of a public CATs, or the file with its weights"
+        )
+    return path / WEIGHTS
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Another content under the same name is another network."""
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, weights: Any, settings: Any) -> CATsNetwork:
+    content = read_pickled(path)
+    given = read_settings(path.with_name(SETTINGS)) if settings is not None else {}
+    with explained(path):
+        return build(state_of(content), path, given).eval().requires_grad_(False)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings of a training.
+
+    Raises:
+        CheckpointError: no namespace or dict of plain values.
+    """
+    content = read_pickled(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected the settings of a training.")
+    return content
+
+
+def build(state: Mapping[str, Tensor], source: str | Path, settings: Mapping[str, Any] | None = None) -> CATsNetwork:
+    """Build the network that ``state`` describes, with its weights.
+
+    Args:
+        state: name -> tensor.
+        source: the file, for messages.
+        settings: of the training; ``hyperpixel`` and ``num_heads`` are looked at, the paper's hold where they say none.
+
+    Raises:
+        CheckpointError: no CATs network, or settings that make no sense; else names the first tensor that is missing,
+            of another shape, or has no place.
+    """
+    if not is_cats(state):
+        found = ", ".join(list(state)[:3]) or "no tensors"
+        raise CheckpointError(f"{source} is no CATs checkpoint (no decoder.pos_embed_x); found {found}.")
+    settings = settings or {}
+    hyperpixels, heads = _hyperpixels(settings.get("hyperpixel"), source), settings.get("num_heads")
+    if heads is not None and not (type(heads) is int and 0 < heads < _MOST):
+        raise CheckpointError(f"{source}: {SETTINGS} has num_heads {str(heads)[:40]!r}, expected a number of heads.")
+    with torch.device("meta"):  # no memory for what a file merely says
+        network = CATsNetwork(read_architecture(state, hyperpixels, heads, source))
+    floats = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    load_state(network, floats, source)
+    return network
+
+
+def _hyperpixels(value: Any, source: str | Path) -> tuple[int, ...] | None:
+    """Return the numbers of ``"[0,8,20]"`` or of a list; None for none."""
+    if value is None or value == "":
+        return None
+    text = value if isinstance(value, str) else str(list(value)) if isinstance(value, list | tuple) else ""
+    numbers = [int(number) for number in re.findall(r"\d+", text) if len(number) < 4]
+    if not re.fullmatch(r"\s*[\[(]?\s*\d+(\s*,\s*\d+)*\s*[\])]?\s*", text) or not numbers:
+        raise CheckpointError(
+            f"{source}: {SETTINGS} has hyperpixel {str(value)[:40]!r}, expected numbers like '[0,8,20]'."
+        )
+    return tuple(numbers)

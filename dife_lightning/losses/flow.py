@@ -1,0 +1,58 @@
+"""Sparse flow from key points that two images share, and its distance from a predicted one.
+
+Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021, and its official training.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dife_lightning.geometry import pixel_grid, resize_points
+
+#: Side of the box around a cell whose key points count for it, in cells: 35 px at a stride of 16.
+REACH = 35 / 16
+
+
+def sparse_flow(
+    start: Tensor, end: Tensor, visible: Tensor, size: int, side: int, reach: float = REACH
+) -> tuple[Tensor, Tensor]:
+    """Spread the displacements of key points over the cells of a grid.
+
+    A cell gets the mean displacement of the key points that start in the box around its centre. Cells are where
+    ``geometry`` has them (half a stride from the image's edge), as they are when the flow is read at a point.
+
+    Args:
+        start: (B, K, 2) key points of the images in which the flow starts, in pixels.
+        end: (B, K, 2) the same key points in the images in which it ends.
+        visible: (B, K) bool; False leaves a key point out.
+        size: side of the images.
+        side: side of the grid.
+        reach: side of the box, in cells.
+
+    Returns:
+        (B, 2, side, side) float32, x then y, in cells, and (B, side, side) bool: a key point was near. A flow of zero
+        is as good as any other (the official training takes it for one that is not known).
+    """
+    cells, ends = (resize_points(points.float(), (size, size), (side, side)) for points in (start, end))
+    distance = (pixel_grid(side, side, start.device) - cells[:, :, None, None]).abs().amax(dim=-1)
+    near = (distance <= reach / 2) & visible[:, :, None, None]
+    total = torch.einsum("bkyx,bkc->bcyx", near.float(), torch.where(visible[..., None], ends - cells, 0))
+    count = near.sum(dim=1)
+    return total / count.clamp(min=1)[:, None], count > 0
+
+
+def end_point_error(flow: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
+    """Mean distance between two flows.
+
+    Args:
+        flow: (B, 2, h, w) predicted.
+        wanted: (B, 2, h, w).
+        known: (B, h, w) bool: where ``wanted`` holds.
+
+    Returns:
+        Scalar, float32, in the flows' unit: the mean over all known cells of the batch; 0 if there is none.
+    """
+    with torch.autocast(flow.device.type, enabled=False):
+        difference = torch.where(known[:, None], flow.float() - wanted.float(), 0)
+        return torch.linalg.vector_norm(difference, dim=1).sum() / known.sum().clamp(min=1)

@@ -1,0 +1,46 @@
+"""Key-point transfer by the flow of a CATs network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from dife_lightning.errors import TrainingError
+from dife_lightning.geometry import resize_maps, resize_points
+from dife_lightning.nn.cats import CATsNetwork, image_net_normalized, move_points
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairBatch
+
+
+def network_images(images: Tensor, size: int) -> Tensor:
+    """Bring images (B, 3, H, W) in [-1, 1] to ``size`` x ``size``, whatever their sides, and to ImageNet's scale."""
+    return image_net_normalized(resize_maps(images, size))
+
+
+def transfer_by_flow(network: CATsNetwork, batch: PairBatch, rounding: bool = False) -> Tensor:
+    """Carry the source points of a batch to its target images.
+
+    The network's flow starts in what it calls the target. Points are known in our source image, so that our source is
+    the network's target, and the flow leads into our target image.
+
+    Args:
+        network: in eval mode.
+        batch: pairs of images, of any sides.
+        rounding: cut points to whole pixels before they are moved, as the public evaluation does; else they are moved
+            from where they are.
+
+    Returns:
+        (B, P, 2) float32, pixels of the target images.
+
+    Raises:
+        TrainingError: the flow is not finite.
+    """
+    size = network.architecture.size
+    flow = network(network_images(batch.source_image, size), network_images(batch.target_image, size))
+    if not bool(flow.isfinite().all()):
+        raise TrainingError("the flow holds NaN or infinity: go back to an earlier checkpoint, lower the lr")
+    sides = [(images.shape[-1], images.shape[-2]) for images in (batch.source_image, batch.target_image)]
+    points = resize_points(batch.source_points.float(), sides[0], (size, size))
+    return resize_points(move_points(points, flow, size, rounding), (size, size), sides[1])

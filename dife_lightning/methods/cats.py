@@ -1,0 +1,190 @@
+"""CATs: flow between two images of one species, learnt from key points that they share.
+
+It is the one matcher with a flow instead of an embedding, and it learns with labels: it never sees a pair across
+species in training. Across species it is tested as it is.
+
+Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from dife_lightning.batches import RenderBatch
+from dife_lightning.checkpoints import load_state
+from dife_lightning.errors import ConfigError
+from dife_lightning.formats.cats import load_cats
+from dife_lightning.geometry import resize_points
+from dife_lightning.losses.flow import REACH, end_point_error, sparse_flow
+from dife_lightning.methods._base import MatcherModule
+from dife_lightning.methods._dife_options import as_options, plain
+from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
+from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
+from dife_lightning.randomness import torch_generator
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairBatch
+
+METHOD = "CATs"
+#: Sizes that do not have to be those of the public network that a training starts from.
+_FREE = ("classes", "size", "temperature")
+
+
+class CATs(MatcherModule):
+    """Cost Aggregation Transformers.
+
+    Args:
+        architecture: sizes of the network; the paper's by default.
+        lr: AdamW's step size for all but the backbone.
+        lr_backbone: for the backbone.
+        weight_decay: of AdamW.
+        milestones: shares of the training after each of which the step sizes are multiplied by ``decay``.
+        decay: see ``milestones``.
+        rise: first steps, in which the step sizes rise from 0.
+        freeze_backbone: leave the backbone of ``init_from`` as it is.
+        reach: side of the box around a cell whose key points count for it, in cells.
+        seed: of the pairs.
+        init_from: public network whose weights (and nothing else) are the start: a name such as ``own/cats-spair``, a
+            folder or a file. Its sizes must be those of ``architecture``.
+
+    Raises:
+        ConfigError: sizes that do not fit each other, or a rate, milestone or reach that makes no sense.
+    """
+
+    def __init__(
+        self,
+        architecture: CATsArchitecture = CATsArchitecture(),  # noqa: B008 - frozen
+        lr: float = 3e-5,
+        lr_backbone: float = 3e-6,
+        weight_decay: float = 0.05,
+        milestones: Sequence[float] = (0.7, 0.8, 0.9),
+        decay: float = 0.5,
+        rise: int = 0,
+        freeze_backbone: bool = False,
+        reach: float = REACH,
+        seed: int = 0,
+        init_from: str | None = None,
+    ) -> None:
+        given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
+        super().__init__()
+        self.save_hyperparameters({**given, "init_from": None})
+        if min(lr, lr_backbone, reach, decay) <= 0 or min(weight_decay, rise, *milestones, 0) < 0:
+            raise ConfigError(
+                f"lr {lr}, lr_backbone {lr_backbone}, reach {reach}, decay {decay}: expected above 0; "
+                f"weight_decay {weight_decay}, rise {rise}, milestones {list(milestones)}: expected 0 or above"
+            )
+        self.lr, self.lr_backbone, self.weight_decay = lr, lr_backbone, weight_decay
+        self.milestones, self.decay, self.rise = tuple(milestones), decay, rise
+        self.freeze_backbone, self.reach, self.seed, self.init_from = freeze_backbone, reach, seed, init_from
+        self.network = CATsNetwork(as_options(CATsArchitecture, architecture))
+        if freeze_backbone:
+            self.backbone.requires_grad_(False)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """What the features come from."""
+        return self.network.feature_extraction
+
+    def transfer_batch(self, batch: PairBatch) -> Tensor:
+        """Return the source points (B, P, 2) float32, moved by the flow into the target images."""
+        return transfer_by_flow(self.network, batch)
+
+    # Training
+
+    def setup(self, stage: str) -> None:
+        """For fit: start from public weights if told to; a run that goes on has its own."""
+        if stage != "fit" or self.trainer.ckpt_path is not None:
+            return
+        if self.init_from is not None:
+            load_public(self.network, self.init_from)
+        elif self.freeze_backbone:
+            raise ConfigError(
+                "freeze_backbone without init_from would leave the backbone untrained; name public weights with "
+                "--model.init_args.init_from, or set freeze_backbone to false"
+            )
+
+    def training_step(self, batch: RenderBatch, batch_idx: int) -> Tensor:
+        """Predict the flow from each image to another one of its species; compare it at the shared key points."""
+        if self.freeze_backbone:
+            self.backbone.eval()  # its running statistics stay, too
+        size, side = self.network.architecture.size, batch.images.shape[-1]
+        other = partners(batch.domain, torch_generator(self.seed, "partners", self.global_step))
+        points = resize_points(batch.points.float(), (side, side), (size, size))
+        features = self.network.features(network_images(batch.images, size))
+        flow = self.network.flow(features, [maps[other] for maps in features])
+        visible = batch.visible & batch.visible[other]
+        wanted, known = sparse_flow(points, points[other], visible, size, flow.shape[-1], self.reach)
+        loss = end_point_error(flow, wanted, known)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, slower for the backbone, and step sizes that fall at the milestones."""
+        backbone = {id(parameter) for parameter in self.backbone.parameters()}
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if (id(p) in backbone) == inside], "lr": lr}
+            for inside, lr in ((False, self.lr), (True, self.lr_backbone))
+        ]
+        # On a CPU one fused kernel is several times faster; on a GPU it would rule out clipping with float16.
+        fused = all(parameter.device.type == "cpu" for parameter in trained)
+        adam = torch.optim.AdamW(
+            [group for group in groups if group["params"]], weight_decay=self.weight_decay, fused=fused or None
+        )
+        steps = self.trainer.estimated_stepping_batches
+        timed = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: self.rate_factor(step, steps))
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": timed, "interval": "step"}}
+
+    def rate_factor(self, step: int, steps: float) -> float:
+        """Return the share of the step sizes at ``step`` of ``steps``, counted from 0."""
+        risen = min(1.0, (step + 1) / self.rise) if self.rise else 1.0
+        return risen * self.decay ** sum(step >= share * steps for share in self.milestones)
+
+
+def partners(domain: Tensor, generator: torch.Generator) -> Tensor:
+    """Return for each image the number of another one of its domain.
+
+    The images of a domain stand in a random ring, each being the partner of the one before, so that each is a partner
+    once.
+
+    Args:
+        domain: (B,) int64.
+        generator: on the CPU.
+
+    Raises:
+        ConfigError: an image that is the only one of its domain.
+    """
+    names, found = domain.cpu(), torch.empty(len(domain), dtype=torch.int64)
+    for name in names.unique():
+        members = (names == name).nonzero()[:, 0]
+        if len(members) < 2:
+            raise ConfigError("a batch has one image of a domain, and pairs need two; raise data.init_args.batch_size")
+        ring = members[torch.randperm(len(members), generator=generator)]
+        found[ring] = ring.roll(-1)
+    return found.to(domain.device)
+
+
+def load_public(network: CATsNetwork, name: str) -> None:
+    """Copy the weights of a public network into one of the same sizes.
+
+    Raises:
+        ConfigError: other sizes.
+    """
+    public = load_cats(name)
+    ours, theirs = network.architecture, public.architecture
+    for field in fields(CATsArchitecture):
+        wanted, found = getattr(ours, field.name), getattr(theirs, field.name)
+        if field.name not in _FREE and wanted != found:
+            raise ConfigError(
+                f"init_from: {name} has {field.name} {found}, the configuration {wanted}; set "
+                f"model.init_args.architecture.{field.name}: {list(found) if isinstance(found, tuple) else found}"
+            )
+    unused = () if ours.classes == theirs.classes else ("feature_extraction.backbone.fc.",)
+    own = {k: v for k, v in network.state_dict().items() if k.startswith(unused)}
+    taken = {k: v for k, v in public.state_dict().items() if not k.startswith(unused)}
+    load_state(network, taken | own, name)

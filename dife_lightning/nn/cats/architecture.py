@@ -1,0 +1,131 @@
+"""The sizes of a CATs network, and how they are read from the names and shapes of a checkpoint's tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from dife_lightning.errors import CheckpointError, ConfigError
+
+#: Pixels of the image per cell of the grid, of the public networks.
+STRIDE = 16
+_BACKBONE = "feature_extraction.backbone."
+_MOST = 256  # of anything that is counted; real networks have up to 33
+_PER_BOTTLENECK, _PER_BLOCK = 15, 20  # tensors: an honest file has at least so many
+
+
+@dataclass(frozen=True)
+class CATsArchitecture:
+    """The sizes of a CATs network; the defaults are the paper's, trained on SPair-71k.
+
+    Attributes:
+        stem: channels of the ResNet's stem.
+        blocks: bottlenecks of each of its stages, one to four; (3, 4, 23, 3) is ResNet-101.
+        planes: inner width of each stage's bottlenecks.
+        classes: outputs of the backbone's classifier, which is never used, but public checkpoints have; 0 for none.
+        hyperpixels: maps that are taken: 0 for the stem's, k for the k-th bottleneck's.
+        side: side of the grid on which cells are matched.
+        appearance: channels of a cell's appearance in each level.
+        depth: blocks of the aggregator.
+        heads: of its attentions.
+        mlp_ratio: hidden channels of its MLPs, in units of a token's ``side * side + appearance``.
+        size: side to which images are brought.
+        temperature: of the softmax over source cells.
+    """
+
+    stem: int = 64
+    blocks: tuple[int, ...] = (3, 4, 23, 3)
+    planes: tuple[int, ...] = (64, 128, 256, 512)
+    classes: int = 0
+    hyperpixels: tuple[int, ...] = (0, 8, 20, 21, 26, 28, 29, 30)
+    side: int = 16
+    appearance: int = 128
+    depth: int = 1
+    heads: int = 6
+    mlp_ratio: float = 4.0
+    size: int = 256
+    temperature: float = 0.02
+
+    def __post_init__(self) -> None:
+        numbers = (self.side - 1, self.appearance, self.depth, self.heads, self.mlp_ratio, self.size, self.temperature)
+        if min(numbers) <= 0:
+            found = "side {}, appearance {}, depth {}, heads {}, mlp_ratio {}, size {}, temperature {}"
+            raise ConfigError(f"{found.format(self.side, *numbers[1:])}: expected a side of 2 or more, others above 0")
+
+
+def is_cats(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether these tensors are a CATs network of the public layout."""
+    return "decoder.pos_embed_x" in tensors and f"{_BACKBONE}conv1.weight" in tensors
+
+
+def read_architecture(
+    tensors: Mapping[str, Tensor],
+    hyperpixels: tuple[int, ...] | None = None,
+    heads: int | None = None,
+    source: str | Path = "the checkpoint",
+) -> CATsArchitecture:
+    """Read the sizes from the tensors of a checkpoint, whose values are not looked at.
+
+    Each size is read at one place only; whether all other tensors agree is seen when they are loaded.
+
+    Args:
+        tensors: name -> tensor, on any device, ``meta`` among them.
+        hyperpixels: which follow from no tensor; None for the paper's.
+        heads: which follow from no tensor, either; None for the paper's.
+        source: the file, for the text of an error.
+
+    Raises:
+        CheckpointError: a tensor that a size follows from is missing or has another number of axes, or the number of
+            levels is not that of the hyperpixels.
+    """
+
+    def size(name: str, axis: int, axes: int) -> int:
+        shape = tuple(tensors[name].shape) if name in tensors else None
+        if shape is None:
+            raise CheckpointError(f"{source} has no tensor '{name}', which every CATs network has.")
+        if len(shape) != axes or not shape[axis]:
+            raise CheckpointError(f"{source}: '{name}' is {shape}, CATsNetwork expects {axes} axes and none empty.")
+        return shape[axis]
+
+    usual = CATsArchitecture()
+    blocks = _bottlenecks(tensors)
+    levels, depth = 1 + _largest(r"proj\.(\d+)\..*", tensors), 1 + _largest(r"decoder\.blocks\.(\d+)\..*", tensors)
+    if sum(blocks) * _PER_BOTTLENECK + depth * _PER_BLOCK + 2 * levels > len(tensors):
+        raise CheckpointError(f"{source} names more blocks than it holds; it is damaged or no CATs network.")
+    hyperpixels = usual.hyperpixels if hyperpixels is None else hyperpixels
+    if len(hyperpixels) != levels:
+        raise CheckpointError(
+            f"{source} has {levels} levels, but {len(hyperpixels)} hyperpixels are named ({list(hyperpixels)}); "
+            "put the args.pkl that belongs to it into its folder."
+        )
+    side, appearance = size("x_normal", 0, 1), size("proj.0.weight", 0, 2)
+    classifier = f"{_BACKBONE}fc.weight"
+    return CATsArchitecture(
+        stem=size(f"{_BACKBONE}conv1.weight", 0, 4),
+        blocks=blocks,
+        planes=tuple(size(f"{_BACKBONE}layer{i + 1}.0.conv1.weight", 0, 4) for i in range(len(blocks))),
+        classes=size(classifier, 0, 2) if classifier in tensors else 0,
+        hyperpixels=tuple(hyperpixels),
+        side=side,
+        appearance=appearance,
+        depth=depth,
+        heads=usual.heads if heads is None else heads,
+        mlp_ratio=size("decoder.blocks.0.mlp.fc1.weight", 0, 2) / (side * side + appearance),
+        size=STRIDE * side,
+    )
+
+
+def _bottlenecks(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Bottlenecks of each stage that has any."""
+    counts = [1 + _largest(rf"{re.escape(_BACKBONE)}layer{i}\.(\d+)\..*", tensors, none=-1) for i in (1, 2, 3, 4)]
+    return tuple(count for count in counts if count)
+
+
+def _largest(pattern: str, names: Mapping[str, Tensor], none: int = 0) -> int:
+    """Return the largest number that the pattern's group takes, at most ``_MOST``; ``none`` if there is none."""
+    found = [int(match[1]) for name in names if (match := re.fullmatch(pattern, name)) and len(match[1]) < 4]
+    return min(max(found, default=none), _MOST)

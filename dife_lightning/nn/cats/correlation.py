@@ -1,0 +1,72 @@
+"""From features to correlations, and from correlations to flow: the parts of CATs without weights.
+
+A correlation is (B, S, T): S cells of the source image, T of the target image, both row by row (y * side + x). All of
+this is computed in float32, whatever the autocast state.
+
+Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dife_lightning.geometry import pixel_grid
+
+#: What stands for a largest value of exactly 0 when it is divided by.
+_TINY = 1e-30
+
+
+def unit_length(features: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """Divide features (B, C, ...) by their length over C; ``epsilon`` is added to the square of the length."""
+    return features / (features.square().sum(dim=1, keepdim=True) + epsilon).sqrt()
+
+
+def correlate(source: Tensor, target: Tensor) -> Tensor:
+    """Return the cosines (B, S, T) of all cells of source features (B, C, h, w) with all of the target's."""
+    with torch.autocast(source.device.type, enabled=False):
+        first, second = (unit_length(maps.float().flatten(2)) for maps in (source, target))
+        return first.transpose(1, 2) @ second
+
+
+def mutual(correlation: Tensor) -> Tensor:
+    """Weight each value of (..., S, T) by how near it is to the largest of its row and to that of its column.
+
+    Values that are best in both directions stay as they are. Negative values are not cut off.
+    """
+    with torch.autocast(correlation.device.type, enabled=False):
+        correlation = correlation.float()
+        weights = [correlation / _nonzero(correlation.amax(dim=d, keepdim=True)) for d in (-1, -2)]
+        return correlation * (weights[0] * weights[1])
+
+
+def _nonzero(largest: Tensor) -> Tensor:
+    return torch.where(largest == 0, torch.full_like(largest, _TINY), largest)
+
+
+def soft_argmax(correlation: Tensor, x_positions: Tensor, y_positions: Tensor, temperature: float) -> Tensor:
+    """Return the expected source position (B, 2, h, w), x then y, of each target cell.
+
+    Args:
+        correlation: (B, h * w, h * w), source cells in rows, target cells in columns.
+        x_positions: (w,) position of each column of source cells, from -1 to 1.
+        y_positions: (h,) position of each row of source cells.
+        temperature: of the softmax over the source cells.
+    """
+    width, height = len(x_positions), len(y_positions)
+    with torch.autocast(correlation.device.type, enabled=False):
+        weights = F.softmax(correlation.float() / temperature, dim=1).unflatten(1, (height, width))
+        x = torch.einsum("byxt,x->bt", weights, x_positions.float())
+        y = torch.einsum("byxt,y->bt", weights, y_positions.float())
+    return torch.stack((x, y), dim=1).unflatten(2, (height, width))
+
+
+def to_flow(positions: Tensor) -> Tensor:
+    """Turn source positions (B, 2, h, w) in [-1, 1] into displacements in cells, target to source.
+
+    -1 and 1 are the centres of the first and the last cell.
+    """
+    height, width = positions.shape[-2:]
+    last = positions.new_tensor([width - 1, height - 1])[:, None, None]
+    return (positions + 1) * last / 2 - pixel_grid(height, width, positions.device).permute(2, 0, 1)
