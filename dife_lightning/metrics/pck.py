@@ -48,7 +48,7 @@ def normalized_errors(table: PointTable, by: Normalizer = "crop") -> tuple[Array
     distance, seen = _eye_distance(table)
     known: NDArray[np.bool_] = seen & (distance > 0)
     errors = np.linalg.norm(table.predicted - table.truth, axis=-1) / np.where(known, distance, 1.0)[:, None]
-    return errors, np.logical_and(table.visible, known[:, None])
+    return errors, np.asarray(table.visible & known[:, None], dtype=bool)
 
 
 def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
