@@ -46,9 +46,9 @@ def normalized_errors(table: PointTable, by: Normalizer = "crop") -> tuple[Array
     if by == "crop":
         return table.errors / ERROR_SIDE, table.visible
     distance, seen = _eye_distance(table)
-    known: NDArray[np.bool_] = seen & (distance > 0)
+    known = seen & (distance > 0)
     errors = np.linalg.norm(table.predicted - table.truth, axis=-1) / np.where(known, distance, 1.0)[:, None]
-    return errors, np.asarray(table.visible & known[:, None], dtype=bool)
+    return errors, table.visible & known[:, None]
 
 
 def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
@@ -57,7 +57,8 @@ def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
     if not all(members):
         raise DataError(f"no eyes among the landmarks {', '.join(table.landmarks)}: PCK by interocular needs both")
     left, right = (table.truth[:, group].mean(axis=1) for group in members)
-    return np.linalg.norm(left - right, axis=-1), table.visible[:, members[0] + members[1]].all(axis=1)
+    seen = np.asarray(table.visible[:, members[0] + members[1]].all(axis=1))
+    return np.linalg.norm(left - right, axis=-1), seen
 
 
 def pck_hits(errors: Array, counted: NDArray[np.bool_], at: Array) -> Array:

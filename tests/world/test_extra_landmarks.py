@@ -30,16 +30,17 @@ def own_table(species: str, section: str, traits: Mapping[str, Any]) -> Species:
 @pytest.mark.parametrize("framing", [None, JITTER])
 @pytest.mark.parametrize("species", SPECIES)
 def test_the_renderers_surface_coordinates_are_those_of_each_point_of_the_face(species, framing):
-    checked = 0
+    gaps = []
     for index in range(4):
         one = sample(species, index, size=128, framing=framing)
         points, visible = extra_landmarks(species, "val", index, size=128, framing=framing)
-        for (x, y), seen, wanted in zip(points[FACES], visible, FACE_POINTS.values(), strict=False):
-            found = read_bilinear(one.uv, float(x), float(y))
-            if seen and np.isfinite(found).all():  # a point at the rim of the mask has no four neighbours
-                assert found == pytest.approx(wanted, abs=0.05)
-                checked += 1
-    assert checked > 16
+        for k, wanted in enumerate(FACE_POINTS.values()):
+            found = read_bilinear(one.uv, *points[k].tolist())
+            if visible[k] and np.isfinite(found).all():  # a point at the rim of the mask has no four neighbours
+                gaps.append(np.abs(found - wanted).max())
+    assert len(gaps) > 16
+    assert np.quantile(gaps, 0.9) < 0.025
+    assert max(gaps) < 0.15  # a chin that is seen from above: one pixel is far on the surface
 
 
 @pytest.mark.parametrize("species", ["dog", "cat", "fox"])
