@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,9 @@ def ratio_intervals(
     return found
 
 
+@lru_cache(maxsize=1)
 def resample_weights(pairs: int, *, resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
-    """Return (resamples, N): how often each set of N pairs, drawn with replacement, holds each pair."""
-    return _draws(pairs, resamples, seed)
+    """Return (resamples, N): how often each set of N pairs, drawn with replacement, holds each pair; read-only."""
+    weights = _draws(pairs, resamples, seed)
+    weights.setflags(write=False)
+    return weights
