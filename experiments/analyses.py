@@ -1,4 +1,4 @@
-"""Analyses of tests: ``make analyses`` on the runs of a table, or ``python -m experiments.analyses --help``.
+"""Analyses of tests: ``python -m experiments.analyses`` on the runs of a table, or on any tests; see ``--help``.
 
 Reads what `dife test` wrote (predictions.csv) and compares all methods on the sets that all of them were tested on:
 errors of each landmark, left/right swaps, PCK curves, errors against differences of pose and shape, errors on points
@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dife_lightning.environment import collect_environment
 from dife_lightning.errors import ConfigError, did_you_mean
 from experiments.analysis_output import write_result, write_text
 from experiments.analysis_sections import SECTIONS, what_of
-from experiments.analysis_sets import Comparison, Sources, from_plan, from_words, read_sets
+from experiments.analysis_sets import Comparison, read_sets
+from experiments.analysis_tests import Sources, from_plan, from_words
 from experiments.plan import Plan, read_plan
 from experiments.runs import guarded
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairsDataModule
 
 HERE = Path(__file__).parent
 _FACTS = ("commit", "dirty", "versions", "machine", "time")
@@ -55,8 +60,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--bins", type=int, default=5, help="bins of pose and shape differences (%(default)s)")
     add("--extra_pairs", type=int, default=200, help="pairs of each kind for points that nobody marked (%(default)s)")
     add("--models", nargs="*", default=[], help="name=run, checkpoint or shipped embedder, for those points")
-    add("--worst", type=int, default=8, help="worst pairs in a picture of failures (%(default)s)")
-    add("--median", type=int, default=4, help="median pairs below them (%(default)s)")
+    add("--worst", type=int, default=6, help="worst pairs in a picture of failures (%(default)s)")
+    add("--median", type=int, default=3, help="median pairs below them (%(default)s)")
     add("--test_seed", type=int, help="of the tests, if they were made with one")
     add("--resamples", type=int, default=2000, help="bootstrap draws behind each interval (%(default)s)")
     add("--out", type=Path, default=Path("results/analyses"), help="folder of the results (%(default)s)")
@@ -86,7 +91,7 @@ def analyse(options: argparse.Namespace) -> Comparison:
         protocol=options.protocol,
     )
     found.left_out[:0] = skipped
-    options.data = _photographs(plan, found, options)
+    options.photographs = partial(_photographs, plan, found)
     lines = []
     for name in options.only:
         print(f"{name} ...", flush=True)
@@ -130,9 +135,9 @@ def _usual_root(benchmark: str | None) -> Path:
     return next((Path("runs") / place for place in places if (Path("runs") / place).is_dir()), Path("runs") / places[0])
 
 
-def _photographs(plan: Plan | None, found: Comparison, options: argparse.Namespace) -> Any:
-    """Return the test pairs of a benchmark on photographs, where pictures of them are wanted; else None."""
-    if plan is None or plan.measure.data == "WorldPairs" or "failures" not in options.only:
+def _photographs(plan: Plan | None, found: Comparison) -> PairsDataModule | None:
+    """Return the test pairs of a benchmark on photographs; None for those of the world."""
+    if plan is None or plan.measure.data == "WorldPairs":
         return None
     return plan.measure.prepared([one.pair for one in found.sets], None)
 

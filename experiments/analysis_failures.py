@@ -15,7 +15,9 @@ from experiments.analysis_numbers import Row
 from experiments.analysis_sets import AnalysisSet
 
 #: Pairs in a row of a sheet.
-COLUMNS = 4
+COLUMNS = 3
+#: Letters of a face's name above its picture.
+_LONGEST = 16
 
 
 def ranked(table: PointTable) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -81,7 +83,8 @@ def failure_sheet(one: AnalysisSet, method: str, images: PairImages, worst: int,
         get_protocol(one.protocol).landmarks,
         columns=COLUMNS,
         heading=f"{method}: {' to '.join(one.pair.split('+'))}, worst and median pairs",
-        note=f"of {len(table.pair_ids)} pairs of list '{one.list_name}', {one.framing}; errors in px of a 70-px crop",
+        note=f"of {len(table.pair_ids)} pairs of list '{one.list_name}', {one.framing}; numbers of the two faces, and "
+        "the mean error in px of a 70-px crop",
         rows=labels,
     )
 
@@ -96,5 +99,11 @@ def _example(table: PointTable, number: int, images: PairImages, error: float) -
         predicted=table.predicted[number].astype(np.float32),
         visible=table.visible[number],
         error=error,
-        label=" → ".join(images.set.pair.split("+")),
+        label=" → ".join(_short(name) for name in pair.pair_id.split(">")),
     )
+
+
+def _short(name: str) -> str:
+    """Return the last part of a face's name: the number of a render, or a file."""
+    last = name.rpartition("/")[2]
+    return last if len(last) <= _LONGEST else f"…{last[1 - _LONGEST :]}"

@@ -64,6 +64,13 @@ def _estimate(row: Row | None, value: str) -> Estimate | None:
     return (row[value], row["ci95"][0], row["ci95"][1])
 
 
+def signed(number: float) -> str:
+    """Return a number with its sign and two digits; no sign where both are 0."""
+    text = f"{abs(number):.2f}"
+    sign = "" if float(text) == 0 else "+" if number > 0 else "−"
+    return f"{sign}{text}"
+
+
 def two_lines(name: str) -> str:
     """Return a landmark's name on two lines of about one length: ``left_eye_outer`` as left eye / outer."""
     words = name.split("_")
@@ -114,7 +121,7 @@ def pck_figure(curve: Sequence[Row], areas: Sequence[Row], by: str, what: str) -
 def difference_chart(binned: Sequence[Row], correlations: Sequence[Row], variable: str, what: str) -> Figure:
     """Return the errors in bins of one variable, with each method's rank correlation."""
     notes = {
-        (row["pair"], row["method"]): f"{row['spearman']:+.2f}" for row in correlations if row["variable"] == variable
+        (row["pair"], row["method"]): signed(row["spearman"]) for row in correlations if row["variable"] == variable
     }
     own = [row for row in binned if row["variable"] == variable]
     panels = panels_of(own, "bin", "pixel_error", lambda row: _range(row, variable), notes, "ρ")

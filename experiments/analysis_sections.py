@@ -17,6 +17,7 @@ from experiments.analysis_failures import failure_rows, failure_sheet
 from experiments.analysis_images import PairImages
 from experiments.analysis_numbers import Row, landmark_rows, pck_rows, swap_rows
 from experiments.analysis_output import Result, markdown_table
+from experiments.analysis_places import extra_places
 from experiments.analysis_sets import AnalysisSet, Comparison
 
 LOWER = "The least of each column is bold; [ ] is the 95 % interval over pairs."
@@ -92,7 +93,7 @@ def against_differences(found: Comparison, options: Namespace) -> Result | None:
     text = ["Spearman's rank correlation of a pair's mean error with the difference of its two faces."]
     for name in known:
         own = [row for row in correlations if row["variable"] == name]
-        lines = markdown_table(own, column="pair", value="spearman", show=lambda number: f"{number:+.2f}", best=None)
+        lines = markdown_table(own, column="pair", value="spearman", show=pictures.signed, best=None)
         text += ["", f"**{pictures.AXES[name][0]}**", "", *lines]
     figures = {
         f"differences_{name}": pictures.difference_chart(binned, correlations, name, what_of(found)) for name in known
@@ -111,6 +112,7 @@ def extra(found: Comparison, options: Namespace) -> Result | None:
         made = extra_batches(
             one.pair,
             options.extra_pairs,
+            list_name="paper" if one.list_name == "paper" else "long",
             framing=one.framing,  # type: ignore[arg-type]
             size=one.image_size or 64,
             test_seed=options.test_seed,
@@ -120,12 +122,16 @@ def extra(found: Comparison, options: Namespace) -> Result | None:
     groups, points = all_extra_rows(models, batches, options.resamples, found.left_out)
     if not groups:
         return None
-    text = [f"Error in px of a 70-px crop on the first {options.extra_pairs} pairs of the long test list. {LOWER}"]
+    text = [f"Error in px of a 70-px crop on the first {options.extra_pairs} pairs of the test list. {LOWER}"]
     named = [{**row, "group": GROUPS[row["group"]]} for row in groups]
     text += _tables(named, lambda own: markdown_table(own, column="group", value="pixel_error"))
-    figure = pictures.extra_chart(groups, f"first {options.extra_pairs} pairs, {found.sets[0].framing}")
+    species = dict.fromkeys(name for pair in batches for name in pair.split("+"))
+    figures = {
+        "extra": pictures.extra_chart(groups, f"first {options.extra_pairs} pairs, {found.sets[0].framing}"),
+        "extra_where": extra_places(list(species)),
+    }
     tables = {"extra": groups, "extra_points": points}
-    return Result("extra", "Points that nobody marked", tables, text, {"extra": figure})
+    return Result("extra", "Points that nobody marked", tables, text, figures)
 
 
 def _of_world(one: AnalysisSet) -> bool:
@@ -136,9 +142,14 @@ def failures(found: Comparison, options: Namespace) -> Result | None:
     """Worst and median pairs; None where no picture can be found."""
     rows: list[Row] = []
     figures: dict[str, Callable[[], object]] = {}
+    try:
+        data = options.photographs()
+    except DifeError as error:
+        found.left_out.append(f"no pictures of failures: {error}")
+        return None
     for one in found.sets:
+        images = PairImages(one, options.test_seed, data)
         try:
-            images = PairImages(one, options.test_seed, options.data)
             images[0]
         except DifeError as error:
             found.left_out.append(f"no pictures of failures: {error}")
