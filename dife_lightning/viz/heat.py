@@ -90,4 +90,5 @@ def _tile(column: int, row: int, color: Any) -> Any:
 
 def _names(axes: Any, categories: Sequence[str]) -> None:
     for column, name in enumerate(categories):
-        axes.text(column, -0.68, name, ha="center", va="baseline", fontsize=8, color=INK, linespacing=1.05)
+        for line, text in enumerate(reversed(name.split("\n"))):
+            axes.text(column, -0.68 - 0.46 * line, text, ha="center", va="baseline", fontsize=8, color=INK)

@@ -61,7 +61,7 @@ def interval_chart(
     figure, cells = panel_grid(len(panels), columns, height=height, labels=0.36 + 0.13 * lines + 0.16 * bool(xlabel))
     for number, (axes, panel) in enumerate(zip(cells, panels, strict=True)):
         _draw(axes, panel, methods)
-        axes.set_ylim(0, 1.06 * max(ends))
+        axes.set_ylim(-0.04 * max(ends), 1.06 * max(ends))  # room for dots at 0
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %" if percent else f"{value:g}")
         if number % columns == 0:
@@ -80,10 +80,11 @@ def _draw(axes: Any, panel: Panel, methods: Sequence[str]) -> None:
         for place, estimate in enumerate(panel.values.get(name, ())):
             if estimate is not None and finite(estimate):
                 x = place + offset
-                shared = {"color": colors[name], "clip_on": False}
+                shared = {"color": colors[name], "zorder": 3}
                 axes.plot([x, x], estimate[1:], linewidth=2.2, solid_capstyle="round", alpha=0.75, **shared)
                 axes.plot([x], estimate[:1], "o", markersize=4.5, **shared)
     dress(axes)
+    axes.spines["bottom"].set_visible(False)
     axes.set_xlim(-0.5, len(panel.categories) - 0.5)
     axes.set_xticks(range(len(panel.categories)), panel.categories)
     for place in range(1, len(panel.categories)):

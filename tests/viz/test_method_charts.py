@@ -89,7 +89,7 @@ def test_the_random_method_does_not_stretch_the_axis():
 def test_all_panels_of_a_chart_share_their_scale():
     other = Panel("human+cat", ["nose", "chin"], {"a": [(1.0, 0.5, 1.5)] * 2, "b": [(9.0, 8.0, 10.0)] * 2})
     first, second = interval_chart([PANEL, other], heading="h").axes
-    assert first.get_ylim() == second.get_ylim() == (0, pytest.approx(10.6))
+    assert first.get_ylim() == second.get_ylim() == (pytest.approx(-0.4), pytest.approx(10.6))
 
 
 def test_the_heat_of_a_cell_follows_its_number_and_the_least_is_bold():
