@@ -114,9 +114,7 @@ class WorldPairs(PairsDataModule):
         return KeypointPairs(source, target, indices, **names, list_hash=plan.pair_list.hash, size=self.size)
 
     def _framing_seeds(self, split: Split) -> tuple[int, int]:
-        """Source and target are framed independently, also where both come from one species."""
-        seed = self.test_seed or 0 if split == "test" else 0
-        return 2 * seed, 2 * seed + 1
+        return framing_seeds(self.test_seed if split == "test" else None)
 
     def _prepared(self, plan: _Plan) -> KeypointPairs:
         from dife_lightning.world import WORLD_VERSION
@@ -126,6 +124,12 @@ class WorldPairs(PairsDataModule):
         key = (WORLD_VERSION, plan.split, plan.pair, plan.pair_list.hash, plan.framing, self.size, *seeds)
         prepare(pairs, key, self.num_workers, disk=self.cache)
         return pairs
+
+
+def framing_seeds(test_seed: int | None = None) -> tuple[int, int]:
+    """Return the seeds by which source and target are framed: independently, also where both are of one species."""
+    seed = test_seed or 0
+    return 2 * seed, 2 * seed + 1
 
 
 def _check_pair(pair: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,3 +93,40 @@ def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np
 def _interval(values: NDArray[np.float64], level: float) -> Interval:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def ratio_intervals(
+    sums: NDArray[np.floating],
+    counts: NDArray[np.number],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Percentile intervals of M ratios on the same pairs, all from the same draws.
+
+    Args:
+        sums: (N, M) what each pair adds to each ratio's numerator.
+        counts: (N, M) likewise for the denominators.
+        resamples: how many sets of N pairs are drawn.
+        level: mass inside each interval.
+        seed: of the draw.
+
+    Returns:
+        (M, 2) lower and upper ends; NaN where a ratio has no count in any pair. A draw that holds no count of a ratio
+        says nothing of it.
+    """
+    weights = resample_weights(len(sums), resamples=resamples, seed=seed)
+    top, bottom = weights @ sums, weights @ counts.astype(np.float64)
+    found = np.full((sums.shape[1], 2), np.nan)
+    for m in np.flatnonzero(counts.any(axis=0)):
+        found[m] = _interval(_ratio(top[:, m], bottom[:, m]), level)
+    return found
+
+
+@lru_cache(maxsize=1)
+def resample_weights(pairs: int, *, resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
+    """Return (resamples, N): how often each set of N pairs, drawn with replacement, holds each pair; read-only."""
+    weights = _draws(pairs, resamples, seed)
+    weights.setflags(write=False)
+    return weights

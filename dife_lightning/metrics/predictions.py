@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,23 @@ class PredictionTable:
         return float(self.errors[self.visible].mean())
 
 
+@dataclass(frozen=True)
+class PointTable(PredictionTable):
+    """A :class:`PredictionTable` with the points themselves.
+
+    ``truth`` and ``predicted`` are (N, K, 2) float64, x then y, pixels of the target images.
+    """
+
+    truth: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+
+    def take(self, rows: Sequence[int]) -> PointTable:
+        """Return the pairs of these rows, in this order."""
+        at = np.asarray(rows, dtype=np.int64)
+        names = tuple(self.pair_ids[i] for i in at)
+        return PointTable(names, self.landmarks, self.errors[at], self.visible[at], self.truth[at], self.predicted[at])
+
+
 def prediction_rows(
     records: Records, pair_ids: Mapping[int, str], pair: str, list_name: str, framing: str, protocols: Iterable[str]
 ) -> Iterator[tuple[str | int, ...]]:
@@ -73,47 +91,72 @@ def write_predictions(path: str | Path, rows: Iterable[tuple[str | int, ...]]) -
         writer.writerows(rows)
 
 
+#: truth x and y, predicted x and y, error
+_Point = tuple[float, float, float, float, float]
+_NUMBERS = ("truth_x", "truth_y", "predicted_x", "predicted_y", "error")
+_VISIBLE = {"0": False, "1": True}
+
+
 @dataclass
 class _Growing:
     landmarks: dict[str, int] = field(default_factory=dict)
-    pairs: dict[str, dict[str, tuple[float, bool]]] = field(default_factory=dict)
+    pairs: dict[str, dict[str, tuple[_Point, bool]]] = field(default_factory=dict)
 
 
 Key = tuple[str, str, str, str]
 
 
-def read_predictions(path: str | Path) -> dict[Key, PredictionTable]:
+def read_predictions(path: str | Path) -> dict[Key, PointTable]:
     """Read a predictions file.
 
     Returns:
         A table for each (pair, list, framing, protocol).
 
     Raises:
-        DataError: missing file, or one without the expected columns.
+        DataError: missing file, one without the expected columns, or one that is cut off or otherwise damaged.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no predictions at {path}: run `dife test` first, or give the predictions.csv that it wrote")
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            tables = _read_rows(csv.DictReader(file), path)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a table ({' '.join(str(error).split())}): test again") from None
+    return {key: _finish(table, path) for key, table in tables.items()}
+
+
+def _read_rows(reader: csv.DictReader[str], path: Path) -> dict[Key, _Growing]:
+    missing = sorted(set(COLUMNS) - set(reader.fieldnames or ()))
+    if missing:
+        raise DataError(f"{path} has no column {', '.join(missing)}: expected a predictions.csv of `dife test`")
     tables: dict[Key, _Growing] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = sorted(set(COLUMNS) - set(reader.fieldnames or ()))
-        if missing:
-            raise DataError(f"{path} has no column {', '.join(missing)}: expected a predictions.csv of `dife test`")
-        for row in reader:
-            table = tables.setdefault((row["pair"], row["list"], row["framing"], row["protocol"]), _Growing())
-            table.landmarks.setdefault(row["landmark"], len(table.landmarks))
-            points = table.pairs.setdefault(row["pair_id"], {})
-            points[row["landmark"]] = (float(row["error"]), row["visible"] == "1")
-    return {key: _finish(table) for key, table in tables.items()}
+    for row in reader:
+        table = tables.setdefault((row["pair"], row["list"], row["framing"], row["protocol"]), _Growing())
+        try:
+            tx, ty, px, py, error = (float(row[name]) for name in _NUMBERS)
+            seen = _VISIBLE[row["visible"]]
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                f"{path}, line {reader.line_num}: no row of predictions; the file is damaged, test again"
+            ) from None
+        if seen and not all(map(math.isfinite, (tx, ty, px, py, error))):
+            raise DataError(f"{path}, line {reader.line_num}: a visible point is not a number; the method failed there")
+        table.landmarks.setdefault(row["landmark"], len(table.landmarks))
+        table.pairs.setdefault(row["pair_id"], {})[row["landmark"]] = ((tx, ty, px, py, error), seen)
+    return tables
 
 
-def _finish(table: _Growing) -> PredictionTable:
-    absent = (0.0, False)
-    cells = [[points.get(name, absent) for name in table.landmarks] for points in table.pairs.values()]
-    errors = np.array([[error for error, _ in row] for row in cells], dtype=np.float64)
+def _finish(table: _Growing, path: Path) -> PointTable:
+    for pair_id, points in table.pairs.items():
+        if len(points) != len(table.landmarks):
+            found = f"{len(points)} of {len(table.landmarks)} landmarks of {pair_id}"
+            raise DataError(f"{path} has {found}: the file is damaged, test again")
+    cells = [[points[name] for name in table.landmarks] for points in table.pairs.values()]
+    values = np.array([[point for point, _ in row] for row in cells], dtype=np.float64)
     visible = np.array([[seen for _, seen in row] for row in cells], dtype=bool)
-    return PredictionTable(tuple(table.pairs), tuple(table.landmarks), errors, visible)
+    errors, truth, predicted = values[..., 4], values[..., :2], values[..., 2:4]
+    return PointTable(tuple(table.pairs), tuple(table.landmarks), errors, visible, truth, predicted)
 
 
 def align(a: PredictionTable, b: PredictionTable) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

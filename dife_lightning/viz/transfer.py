@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -34,39 +35,52 @@ class TransferExample:
 
 
 def transfer_sheet(
-    examples: Sequence[TransferExample],
+    examples: Sequence[TransferExample | None],
     landmarks: Sequence[str],
     *,
     columns: int = 4,
     heading: str = "Key-point transfer",
     note: str = "",
+    rows: Sequence[str] = (),
 ) -> Figure:
     """Draw pairs in a grid.
 
     Args:
-        examples: the pairs.
+        examples: the pairs; None leaves a cell empty.
         landmarks: names of the K points, for the legend.
         columns: pairs in a row.
         heading: large title.
         note: small line below it.
+        rows: a label for each row, written upwards at its left.
     """
-    if not examples:
+    shown = [example for example in examples if example is not None]
+    if not shown:
         raise DataError("no pair to draw: a transfer sheet needs one example or more")
     columns = min(columns, len(examples))
-    rows = -(-len(examples) // columns)
-    cell, label, top, bottom = 1.55, 0.26, 0.72, 0.62
-    width = max(2 * cell * columns + 0.24, 6.4)
-    figure = new_figure(width, rows * (cell + label) + top + bottom)
-    outer = inches_grid(figure, rows, columns, top=top + label - 0.06, bottom=bottom)
-    outer.update(wspace=0.05, hspace=label / cell)
+    count = -(-len(examples) // columns)
+    cell, label, top, bottom, left = 1.55, 0.26, 0.72, 0.62, 0.38 if rows else 0.12
+    width = max(2 * cell * columns + 0.12 + left, 6.4)
+    figure = new_figure(width, count * (cell + label) + top + bottom)
+    outer = inches_grid(figure, count, columns, top=top + label - 0.06, bottom=bottom)
+    outer.update(left=left / width, wspace=0.05, hspace=label / cell)
+    _row_labels(figure, outer, rows[:count], left / width)
     for number, example in enumerate(examples):
+        if example is None:
+            continue
         inner = outer[number // columns, number % columns].subgridspec(1, 2, wspace=0.02)
         source, target = figure.add_subplot(inner[0]), figure.add_subplot(inner[1])
         _draw_source(source, example)
         _draw_target(target, example)
     title(figure, heading, note)
-    _legend(figure, landmarks, truth=any(np.isfinite(example.error) for example in examples))
+    _legend(figure, landmarks, truth=any(np.isfinite(example.error) for example in shown))
     return figure
+
+
+def _row_labels(figure: Figure, grid: GridSpec, labels: Sequence[str], left: float) -> None:
+    for row, text in enumerate(labels):
+        box = grid[row, 0].get_position(figure)
+        place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90}
+        figure.text(left / 2, (box.y0 + box.y1) / 2, text, fontsize=9, weight="bold", color=INK, **place)
 
 
 def _draw_source(axes: Any, example: TransferExample) -> None:

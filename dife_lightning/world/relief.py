@@ -42,8 +42,13 @@ class Relief:
 
     def covered(self, points: Array) -> NDArray[np.bool_]:
         """Whether an ear or hair lies over the face at ``points`` (n, 2) of the face plane."""
+        ear, hair = self.on_top(points)
+        return ear | hair
+
+    def on_top(self, points: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether an ear, and whether hair, is the surface at ``points`` (n, 2) of the face plane."""
         layers = lookup(self.layers, to_cells(points[:, 0]), to_cells(points[:, 1]))
-        return np.asarray((layers[:, 4] > 0) | (layers[:, 7] > 0))
+        return np.asarray(layers[:, 4] > 0), np.asarray(layers[:, 7] > 0)
 
 
 def to_cells(p: NDArray[np.floating]) -> Floats:
@@ -120,8 +125,8 @@ def _nose_profile(one: Individual) -> Array:
     return np.asarray(rise * above * below, np.float64)
 
 
-def _ears(one: Individual) -> tuple[Array, Array, Array]:
-    """Height of the ears, the place along them (0 root, 1 tip) and across them (0 middle, 1 rim)."""
+def ear_axis(one: Individual) -> tuple[tuple[float, float], float]:
+    """Return where the ear on the right begins on the face plane, and where it points: radians from up, clockwise."""
     ears, head = one.traits.ears, one.traits.head
     angle = math.radians(ears.angle)
     drooping = ears.shape == "floppy"
@@ -129,12 +134,19 @@ def _ears(one: Individual) -> tuple[Array, Array, Array]:
     reach = 1.0 if drooping else 0.86
     # Drooping ears hang beside the eyes, not over them.
     root = reach * head.width * math.sin(angle) + 0.45 * drooping * ears.width, -reach * head.top * math.cos(angle)
+    return root, lean
+
+
+def _ears(one: Individual) -> tuple[Array, Array, Array]:
+    """Height of the ears, the place along them (0 root, 1 tip) and across them (0 middle, 1 rim)."""
+    ears = one.traits.ears
+    root, lean = ear_axis(one)
     p, q = np.abs(_LINE)[None] - root[0], _LINE[:, None] - root[1]
     t = (p * math.sin(lean) - q * math.cos(lean)) / ears.length
     s = np.abs(p * math.cos(lean) + q * math.sin(lean)) / ears.width
     if ears.shape == "pointed":
         inside = np.where(t < 0, 1 - s + 2 * t, np.maximum(1 - t, 0) ** 0.8 - s - np.maximum(t - 1, 0) * 4)
-    elif drooping:
+    elif ears.shape == "floppy":
         inside = 1 - np.hypot(s / np.maximum(0.75 + 0.3 * t, 0.2), (t - 0.42) / 0.58)
     else:
         inside = 1 - np.hypot(s, (t - 0.35) / 0.68)

@@ -119,6 +119,16 @@ def check_size(size: int) -> None:
 
 def _landmarks(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     plane = stage.one.landmarks
+    points, visible = look_at(stage, plane, size, framing)
+    return points, visible & ~stage.relief.covered(plane)
+
+
+def look_at(stage: Stage, plane: Array, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return where the surface at ``plane`` (n, 2) of the face plane is seen: pixels (n, 2), and whether it is, (n,).
+
+    Hidden is what lies outside the picture, behind another part of the head, under dark lenses or something in front
+    of the head. Which part of the head is the surface there (face, ear or hair) is for the caller to ask.
+    """
     camera = stage.camera(size, framing)
     points, depth = camera.project(np.column_stack((plane, stage.relief.at(plane))))
     pixel = points.astype(np.float32)[None]
@@ -126,7 +136,6 @@ def _landmarks(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.fl
     front = camera.project(np.column_stack((seen[0].astype(np.float64), height[0].astype(np.float64))))[1]
     visible = ~(front - depth > _HIDDEN_BY)  # a ray that just misses (NaN) passes the silhouette: nothing in front
     visible &= ((points >= -0.5) & (points <= size - 0.5)).all(1)
-    visible &= ~stage.relief.covered(plane)
     visible &= ~hidden_by_glasses(stage.one, plane[:, 0], plane[:, 1])
     covered = occluder_distance(stage.setting, *_plain(points[:, 0], points[:, 1], size, framing))
     if covered is not None:

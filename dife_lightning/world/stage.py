@@ -65,19 +65,27 @@ def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
 
 def draw_stage(species: str | Species, split: str, index: int) -> Stage:
     """Draw individual, scene and placement; an individual whose canonical map folds is drawn again."""
+    one, spline, rng = _draw_face(species, split, index)
+    setting, relief = draw_setting(one.traits.scene, one.traits.coat, rng), build_relief(one)
+    return Stage(one, setting, relief, spline, _placement(one, relief, rng))
+
+
+def individual(species: str | Species, split: str, index: int) -> Individual:
+    """Return only the individual of :func:`draw_stage`, about ten times faster."""
+    return _draw_face(species, split, index)[0]
+
+
+def _draw_face(
+    species: str | Species, split: str, index: int
+) -> tuple[Individual, ThinPlateSpline, np.random.Generator]:
     table = load_species(species) if isinstance(species, str) else species
     rng = sample_rng(table.name, split, index)
     for _ in range(_MAX_REDRAWS):
         one = draw_individual(table, rng)
         spline = canonical_map(one)
         if smallest_jacobian(spline, one) > MIN_JACOBIAN:
-            break
-    else:
-        raise ConfigError(
-            f"species '{table.name}': the face folds in {_MAX_REDRAWS} draws; mend its eyes, nose or mouth"
-        )
-    setting, relief = draw_setting(one.traits.scene, one.traits.coat, rng), build_relief(one)
-    return Stage(one, setting, relief, spline, _placement(one, relief, rng))
+            return one, spline, rng
+    raise ConfigError(f"species '{table.name}': the face folds in {_MAX_REDRAWS} draws; mend its eyes, nose or mouth")
 
 
 def _placement(one: Individual, relief: Relief, rng: np.random.Generator) -> tuple[float, float, float]:

@@ -75,3 +75,49 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="has no column"):
         read_predictions(tmp_path / "x.csv")
+
+
+def test_read_tables_hold_the_written_points(tmp_path, records):
+    table = write(tmp_path / "p.csv", records)["human+dog", "long", "jittered", "3-point"]
+    np.testing.assert_allclose(table.truth, records.truth[:, 9:].numpy(), atol=1e-4)
+    np.testing.assert_allclose(table.predicted, records.predicted[:, 9:].numpy(), atol=1e-4)
+    part = table.take([3, 1])
+    assert part.pair_ids == (NAMES[3], NAMES[1])
+    for name in ("errors", "visible", "truth", "predicted"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(table, name)[[3, 1]])
+
+
+def damage(path, records, old, new):
+    write(path, records)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError) as caught:
+        read_predictions(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_damaged_file_is_told_by_its_line(tmp_path, records):
+    path = tmp_path / "p.csv"
+    write(path, records)
+    lines = path.read_text().splitlines()
+    assert "p.csv, line 5: no row of predictions" in damage(path, records, lines[4], lines[4][:-20])
+    assert "line 3: no row of predictions" in damage(
+        path, records, lines[2], lines[2].replace("nose", "nose").replace(".", "x")
+    )
+    assert "line 2: no row" in damage(path, records, lines[1], lines[1][:-1] + "7")
+    assert "8 of 9 landmarks of human-0>dog-9" in damage(path, records, lines[5] + "\n", "")
+    path.write_bytes(b"\xff\xfe" + path.read_bytes())
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        read_predictions(path)
+
+
+def test_a_visible_point_must_be_a_number_and_a_hidden_one_need_not(tmp_path, records):
+    rows = [("a>b", "human+dog", "long", "plain", "3-point", "nose", *["nan"] * 5, seen) for seen in (0, 1)]
+    write_predictions(tmp_path / "hidden.csv", rows[:1])
+    (table,) = read_predictions(tmp_path / "hidden.csv").values()
+    assert not table.visible.any()
+    write_predictions(tmp_path / "seen.csv", rows[1:])
+    with pytest.raises(DataError, match="line 2: a visible point is not a number"):
+        read_predictions(tmp_path / "seen.csv")

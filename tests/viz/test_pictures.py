@@ -144,3 +144,14 @@ def test_empty_sheets_are_refused():
     for draw in (lambda: transfer_sheet([], NAMES), lambda: gallery([]), lambda: embedding_sheet({}, {})):
         with pytest.raises(DataError):
             draw()
+
+
+def test_rows_of_a_transfer_sheet_have_labels_and_cells_may_be_empty():
+    figure = transfer_sheet([example(), None, example(), example()], NAMES, columns=2, rows=["worst", "median"])
+    assert len(figure.axes) == 2 * 3
+    placed = {text.get_text(): text.get_position() for text in figure.texts}
+    assert placed["worst"][1] > placed["median"][1]
+    left = min(axes.get_position().x0 for axes in figure.axes)
+    assert max(placed["worst"][0], placed["median"][0]) < left
+    with pytest.raises(DataError, match="no pair to draw"):
+        transfer_sheet([None], NAMES)

@@ -1,0 +1,134 @@
+"""Test pairs of the world with points beside the nine landmarks, and how a method carries them over.
+
+The pairs are the first ones of a test list, framed as in a test, so that the errors on the nine landmarks are those of
+the test, and the other points lie in the very same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dife_lightning.data.pairs import PairBatch
+from dife_lightning.data.world_pairs import FramingName, ListName, framing_seeds
+from dife_lightning.errors import ConfigError
+from dife_lightning.metrics.keypoint_transfer import pixel_errors
+from dife_lightning.metrics.predictions import PointTable
+from dife_lightning.schemes import get_scheme
+
+if TYPE_CHECKING:
+    from dife_lightning.methods._base import MatcherModule
+    from dife_lightning.world import Pair
+
+Group = Literal["landmarks", "face", "ears"]
+
+
+def point_groups() -> dict[str, Group]:
+    """Return each point of these pairs, in order, and what it is: a landmark, or a further point of face or ears."""
+    from dife_lightning.world.extra_landmarks import EAR_POINTS, FACE_POINTS
+
+    landmarks: dict[str, Group] = dict.fromkeys(get_scheme("animalweb-9").landmarks, "landmarks")
+    return landmarks | dict.fromkeys(FACE_POINTS, "face") | dict.fromkeys(EAR_POINTS, "ears")
+
+
+def extra_batches(
+    pair: str,
+    count: int,
+    *,
+    list_name: ListName = "long",
+    framing: FramingName = "jittered",
+    size: int = 64,
+    test_seed: int | None = None,
+    batch_size: int = 32,
+) -> Iterator[PairBatch]:
+    """Render the first pairs of a test list; their points are those of :func:`point_groups`, not of a protocol.
+
+    Args:
+        pair: kind of pair, source species first.
+        count: number of pairs; all of the list where it is shorter.
+        list_name: ``paper`` or ``long``.
+        framing: ``jittered`` or ``plain``.
+        size: side of the images in pixels.
+        test_seed: of the list and the framing, as in :class:`~dife_lightning.data.world_pairs.WorldPairs`.
+        batch_size: pairs in a batch.
+
+    Raises:
+        ConfigError: unknown names, or a count below 1.
+    """
+    from dife_lightning.world import pair_list
+
+    if count < 1:
+        raise ConfigError(f"{count} pairs with further points: expected one or more")
+    pairs = pair_list(pair, "test", list_name, seed=test_seed).pairs[:count]
+    seeds = framing_seeds(test_seed)
+    for start in range(0, len(pairs), batch_size):
+        part = pairs[start : start + batch_size]
+        source = _stacked([_face(p.source_species, p.source_index, framing, seeds[0], size) for p in part])
+        target = _stacked([_face(p.target_species, p.target_index, framing, seeds[1], size) for p in part])
+        yield PairBatch(
+            source_image=source[0],
+            target_image=target[0],
+            source_points=source[1],
+            target_points=target[1],
+            visible=source[2] & target[2],
+            index=torch.arange(start, start + len(part)),
+            pair_id=[_name(p) for p in part],
+            pair=pair,
+            framing=framing,
+            list_name=list_name,
+        )
+
+
+_Face = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]
+
+
+def _face(species: str, index: int, framing: FramingName, seed: int, size: int) -> _Face:
+    from dife_lightning.world import framing_for, render
+    from dife_lightning.world.extra_landmarks import extra_landmarks
+
+    frame = framing_for(framing, seed, index)
+    sample = render(species, "test", index, size=size, framing=frame)
+    points, visible = extra_landmarks(species, "test", index, size=size, framing=frame)
+    return sample.image, np.concatenate((sample.points, points)), np.concatenate((sample.visible, visible))
+
+
+def _name(pair: Pair) -> str:
+    source, target = (pair.source_species, pair.source_index), (pair.target_species, pair.target_index)
+    return ">".join(f"world/{species}/test/{index}" for species, index in (source, target))
+
+
+def _stacked(faces: Sequence[_Face]) -> tuple[Tensor, Tensor, Tensor]:
+    images, points, visible = (torch.from_numpy(np.stack(part)) for part in zip(*faces, strict=True))
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1, points, visible
+
+
+@torch.no_grad()
+def transfer_extra(method: MatcherModule, batches: Sequence[PairBatch]) -> PointTable:
+    """Carry the points of ``batches`` over.
+
+    Args:
+        method: one that carries any points, such as every embedder.
+        batches: of one kind of pair.
+
+    Raises:
+        ConfigError: the method gives another number of points: it knows those of the protocols alone.
+    """
+    parts = [_carried(method, batch) for batch in batches]
+    arrays = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+    return PointTable(tuple(name for batch in batches for name in batch.pair_id), tuple(point_groups()), *arrays)
+
+
+def _carried(method: MatcherModule, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return errors and visibility (B, K), true and found points (B, K, 2) in double precision."""
+    found = method.transfer_batch(batch).double().cpu()
+    if found.shape != batch.target_points.shape:
+        shapes = f"{tuple(found.shape)} instead of {tuple(batch.target_points.shape)}"
+        raise ConfigError(f"{type(method).__name__} carries the landmarks of the protocols alone: {shapes}")
+    side = torch.full((len(batch),), batch.target_image.shape[-1])
+    errors = pixel_errors(found, batch.target_points, side)
+    return errors, batch.visible, batch.target_points.double(), found

@@ -1,0 +1,76 @@
+"""Curves of PCK: the share of points within a threshold of the truth, for all thresholds of a range.
+
+Thresholds are parts of the crop's side (the default), or of the distance between the eyes of the target face, which
+does not depend on how the face was cropped.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE
+from dife_lightning.metrics.predictions import PointTable
+
+Normalizer = Literal["crop", "interocular"]
+Array = NDArray[np.float64]
+
+#: Where curves begin and end, and their steps.
+LOWEST, HIGHEST, STEPS = 0.01, 0.2, 20
+#: Landmarks whose mean is an eye, by the protocols' names.
+_EYES = {side: (f"{side}_eye", f"{side}_eye_outer", f"{side}_eye_inner") for side in ("left", "right")}
+
+
+def thresholds(low: float = LOWEST, high: float = HIGHEST, steps: int = STEPS) -> Array:
+    """Return evenly spaced thresholds (T,)."""
+    return np.linspace(low, high, steps)
+
+
+def normalized_errors(table: PointTable, by: Normalizer = "crop") -> tuple[Array, NDArray[np.bool_]]:
+    """Return (N, K) errors as parts of a length, and (N, K) which points count.
+
+    Args:
+        table: N pairs, K landmarks.
+        by: ``crop`` for the side of the crop; ``interocular`` for the distance of the true eye centres in the target
+            image. Then only pairs count whose eyes can be seen and are apart.
+
+    Raises:
+        ConfigError: another normaliser.
+        DataError: ``interocular`` without landmarks of both eyes.
+    """
+    if by not in get_args(Normalizer):
+        raise ConfigError(f"PCK by '{by}': {did_you_mean(by, get_args(Normalizer))}")
+    if by == "crop":
+        return table.errors / ERROR_SIDE, table.visible
+    distance, seen = _eye_distance(table)
+    known = seen & (distance > 0)
+    errors = np.linalg.norm(table.predicted - table.truth, axis=-1) / np.where(known, distance, 1.0)[:, None]
+    return errors, table.visible & known[:, None]
+
+
+def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
+    """Return (N,) pixels between the true eye centres, and whether all landmarks of both eyes can be seen."""
+    members = [[k for k, name in enumerate(table.landmarks) if name in names] for names in _EYES.values()]
+    if not all(members):
+        raise DataError(f"no eyes among the landmarks {', '.join(table.landmarks)}: PCK by interocular needs both")
+    left, right = (table.truth[:, group].mean(axis=1) for group in members)
+    seen = np.asarray(table.visible[:, members[0] + members[1]].all(axis=1))
+    return np.linalg.norm(left - right, axis=-1), seen
+
+
+def pck_hits(errors: Array, counted: NDArray[np.bool_], at: Array) -> Array:
+    """Return (N, T) how many of a pair's counted points lie within each threshold of ``at`` (T,)."""
+    hits: Array = ((errors[..., None] <= at) & counted[..., None]).sum(axis=1).astype(np.float64)
+    return hits
+
+
+def pck_area(errors: Array, low: float = LOWEST, high: float = HIGHEST) -> Array:
+    """Return what each point adds to the area under the curve between two thresholds, 0 to 1, exactly.
+
+    The curve of one point is a step at its error; what it leaves between ``low`` and ``high``, divided by their
+    distance, is the point's share. The mean over points is the mean PCK over the range.
+    """
+    return np.clip((high - errors) / (high - low), 0.0, 1.0)

@@ -1,0 +1,31 @@
+"""Left/right swaps: a transferred point that lies nearer to the true place of its mirrored partner than to its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.metrics.predictions import PointTable
+from dife_lightning.schemes import flip_permutation
+
+
+def swap_events(
+    table: PointTable, flip_pairs: Sequence[tuple[int, int]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Tell which points were swapped.
+
+    Args:
+        table: N pairs, K landmarks.
+        flip_pairs: landmarks that a mirrored face exchanges.
+
+    Returns:
+        (N, K) 1 for a swap and 0 for none, and (N, K) which points count: those that have a partner, where both can be
+        seen. A point that is as near to one as to the other is no swap.
+    """
+    order = flip_permutation(len(table.landmarks), tuple(flip_pairs))
+    own = np.linalg.norm(table.predicted - table.truth, axis=-1)
+    partner = np.linalg.norm(table.predicted - table.truth[:, order], axis=-1)
+    counted = table.visible & table.visible[:, order] & (order != np.arange(len(order)))
+    return (counted & (partner < own)).astype(np.float64), counted

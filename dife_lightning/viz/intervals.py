@@ -1,0 +1,91 @@
+"""Means with their intervals, method beside method: for landmarks, bins, groups of points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dife_lightning.errors import DataError
+from dife_lightning.viz.methods import (
+    GRID,
+    Panel,
+    drawn,
+    dress,
+    finite,
+    head,
+    method_colors,
+    method_legend,
+    panel_grid,
+)
+from dife_lightning.viz.sheet import INK, title
+
+#: Share of a category's width that its dots take.
+_SPREAD = 0.62
+
+
+def interval_chart(
+    panels: Sequence[Panel],
+    *,
+    heading: str,
+    note: str = "",
+    ylabel: str = "",
+    xlabel: str = "",
+    columns: int = 2,
+    percent: bool = False,
+    height: float = 2.1,
+) -> Figure:
+    """Draw one panel for each kind of pair: categories side by side, in each a dot with its interval per method.
+
+    Args:
+        panels: with the same methods.
+        heading: large title.
+        note: small line below it.
+        ylabel: what the values are.
+        xlabel: what the categories are.
+        columns: panels in a row.
+        percent: the values are shares.
+        height: of a panel in inches.
+
+    Raises:
+        DataError: nothing to draw.
+    """
+    methods = drawn(name for panel in panels for name in panel.values)
+    ends = [e[2] for p in panels for m in methods for e in p.values.get(m, ()) if e is not None and finite(e)]
+    if not ends:
+        raise DataError("nothing to draw: a chart needs one method with one value or more")
+    lines = max(label.count("\n") for panel in panels for label in panel.categories)
+    figure, cells = panel_grid(len(panels), columns, height=height, labels=0.36 + 0.13 * lines + 0.16 * bool(xlabel))
+    for number, (axes, panel) in enumerate(zip(cells, panels, strict=True)):
+        _draw(axes, panel, methods)
+        axes.set_ylim(-0.04 * max(ends), 1.06 * max(ends))  # room for dots at 0
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %" if percent else f"{value:g}")
+        if number % columns == 0:
+            axes.set_ylabel(ylabel, fontsize=8, color=INK)
+        axes.set_xlabel(xlabel, fontsize=8, color=INK, labelpad=2)
+        head(axes, panel.title, {name: panel.notes[name] for name in methods if name in panel.notes}, panel.note_of)
+    title(figure, heading, note)
+    method_legend(figure, methods)
+    return figure
+
+
+def _draw(axes: Any, panel: Panel, methods: Sequence[str]) -> None:
+    colors = method_colors(methods)
+    offsets = (np.arange(len(methods)) - (len(methods) - 1) / 2) * _SPREAD / max(len(methods), 2)
+    for name, offset in zip(methods, offsets.tolist(), strict=True):
+        for place, estimate in enumerate(panel.values.get(name, ())):
+            if estimate is not None and finite(estimate):
+                x = place + offset
+                shared = {"color": colors[name], "zorder": 3}
+                axes.plot([x, x], estimate[1:], linewidth=2.2, solid_capstyle="round", alpha=0.75, **shared)
+                axes.plot([x], estimate[:1], "o", markersize=4.5, **shared)
+    dress(axes)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlim(-0.5, len(panel.categories) - 0.5)
+    axes.set_xticks(range(len(panel.categories)), panel.categories)
+    for place in range(1, len(panel.categories)):
+        axes.axvline(place - 0.5, color=GRID, linewidth=0.8, zorder=0)

@@ -1,0 +1,56 @@
+"""What is known of a face of the world by its name: pose and shape as numbers, without rendering it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.world.anatomy import Individual
+from dife_lightning.world.species import Species
+from dife_lightning.world.stage import Split, individual
+
+#: The traits that shape a head, by section; all others are paint, hair or scene.
+SHAPE_TRAITS: dict[str, tuple[str, ...]] = {
+    "head": ("width", "top", "bottom", "taper", "cheek", "depth", "brow", "socket"),
+    "eyes": ("distance", "height", "width", "opening", "tilt"),
+    "nose": ("height", "width", "size", "bump", "bridge"),
+    "muzzle": ("length", "width", "height", "center"),
+    "mouth": ("height", "width", "upper", "gap", "drop", "lobes"),
+    "ears": ("angle", "lean", "length", "width", "lift"),
+}
+#: Names of the numbers of a shape: the traits, and how far the mouth is open.
+SHAPE_NAMES = (*(f"{section}.{name}" for section, names in SHAPE_TRAITS.items() for name in names), "mouth_open")
+_NAME = re.compile(r"world/([^/>]+)/(train|val|test)/(\d+)")
+
+
+@dataclass(frozen=True)
+class FaceParameters:
+    """``pose``: yaw, pitch and roll in degrees, as in ``Individual``; ``shape``: the numbers of ``SHAPE_NAMES``."""
+
+    pose: NDArray[np.float64]
+    shape: NDArray[np.float64]
+
+
+def parse_name(name: str) -> tuple[str, Split, int] | None:
+    """Return species, split and index of a face called ``world/human/test/470773``; None for any other name."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (found[1], cast(Split, found[2]), int(found[3]))
+
+
+def face_parameters(species: str | Species, split: Split, index: int) -> FaceParameters:
+    """Return pose and shape of a face.
+
+    Raises:
+        ConfigError: unknown species or split, or a negative index.
+    """
+    return parameters_of(individual(species, split, index))
+
+
+def parameters_of(one: Individual) -> FaceParameters:
+    """Return pose and shape of an individual."""
+    traits = [getattr(getattr(one.traits, part), name) for part, names in SHAPE_TRAITS.items() for name in names]
+    return FaceParameters(np.array(one.pose), np.array([*traits, one.mouth_open]))
