@@ -13,13 +13,15 @@ DEMO ?=
 # Seeds of each training of a table, and further options, for example TABLE="--columns human+dog".
 SEEDS ?= 1
 TABLE ?=
+# For example ANALYSES="--rows dife,dve --pairs human+dog".
+ANALYSES ?=
 # mafl_ap10k or wflw_animalweb: the table on your own photographs instead of the embedded world.
 BENCHMARK ?=
 TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABLE)
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables bench test lint format types wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables analyses bench test lint format types wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +54,9 @@ reproduce-table4: $(STAMP) ## table 4: which layer of the generator is tapped
 
 tables: $(STAMP) ## tables 1 to 4 from the committed records, without any training
 	$(BIN)/python -m experiments.tables table1 table2 table3 table4 --records experiments/records/world --no_training
+
+analyses: $(STAMP) ## what the tests of table 1 say beyond one number: landmarks, swaps, PCK, pose, failures
+	$(BIN)/python -m experiments.analyses $(ANALYSES)
 
 bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
 	$(BIN)/python -m experiments.bench

@@ -64,17 +64,8 @@ def rehearse(out: Path, faces: int) -> None:
         runs.call(runs.fit_words(configs, run, seed=0))
         runs.call(["test", "--ckpt_path", str(run.folder), "--trainer.precision=32-true"])
         _table(benchmark, small, out, count=max(1, faces // 3))
-    runs.call(
-        [
-            "test",
-            "--config",
-            "paper/cats",
-            "--data.init_args.count",
-            str(max(1, faces // 3)),
-            "--out",
-            str(out / "cats"),
-        ]
-    )
+    count = str(max(1, faces // 3))
+    runs.call(["test", "--config", "paper/cats", "--data.init_args.count", count, "--out", str(out / "cats")])
     preview = ["data", "preview", "ap10k", "own/ap10k", "--species", "dog", "--count", "6"]
     runs.call([*preview, "--out", str(out / "dogs.png")])
 
