@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,7 +176,7 @@ def root_folder(root: str | Path) -> Path:
     Raises:
         DataError: there is no such folder.
     """
-    folder = Path(root).expanduser()
+    folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise DataError(
             f"no folder {folder}. Give the folder that holds the data set (docs/datasets.md shows its tree)."

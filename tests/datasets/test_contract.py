@@ -195,6 +195,8 @@ def test_a_root_that_is_not_there_is_one_line(name, tmp_path):
     with pytest.raises(DataError) as caught:
         load(name, tmp_path / "nowhere")
     one_line(caught.value, "nowhere", "no folder")
+    with pytest.raises(DataError, match="no folder ~nobody-of-that-name"):
+        load(name, "~nobody-of-that-name/data")
     (tmp_path / "hollow").mkdir()
     with pytest.raises(DataError) as caught:
         load(name, tmp_path / "hollow")
