@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dife_lightning.datasets._checks import drop_missing, drop_repeats, drop_unfinite
-from dife_lightning.datasets._faults import Faults, LeftOut
+from dife_lightning.datasets._faults import OR_SKIP, Faults, LeftOut
 from dife_lightning.datasets._pictures import check_inside, upright
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.errors import DataError
@@ -112,7 +112,8 @@ class FaceFiles:
         return number
 
     def _located(self, index: int, error: DataError) -> DataError:
-        return DataError(f"{self._table.source(index)}: {error}")
+        """Return the error with the place that the face was read from."""
+        return DataError(f"{self._table.source(index)}: {str(error).rstrip('.')}; {OR_SKIP}")
 
     def _upright(self, index: int) -> FaceAnnotation:
         face = self._table[index]

@@ -126,7 +126,7 @@ def test_a_broken_picture_is_named_with_its_row(name, tmp_path, content):
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no image"}[content])
     with pytest.raises(DataError) as caught:
         dataset[1]
-    one_line(caught.value, path.name, dataset.annotations[1].source)
+    one_line(caught.value, path.name, dataset.annotations[1].source, "or leave such faces out: --skip-broken")
 
 
 def test_points_far_outside_are_refused_when_the_picture_is_opened(name, tmp_path):
