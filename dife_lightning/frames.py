@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dife_lightning.files import atomic_write, cache_folder
+from dife_lightning.cached_arrays import read_arrays, write_arrays
+from dife_lightning.files import cache_folder
 from dife_lightning.images import read_frame, read_image
 
 #: Raise it when the facts, or how they are found, change meaning.
@@ -139,12 +138,10 @@ def _file(folder: str) -> Path:
 
 
 def _load(folder: str) -> dict[str, _Facts]:
-    try:
-        with open(_file(folder), "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            names = os.fsdecode(file["names"].tobytes()).split("\0")
-            numbers = file["numbers"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    arrays = read_arrays(_file(folder), ("names", "numbers"))
+    if arrays is None:
         return {}
+    names, numbers = os.fsdecode(arrays["names"].tobytes()).split("\0"), arrays["numbers"]
     if numbers.shape != (len(names), len(_Facts._fields)) or numbers.dtype != np.int64:
         return {}
     if not ((numbers[:, 2:4] > 0).all() and np.isin(numbers[:, 4], range(1, 9)).all()):
@@ -154,9 +151,4 @@ def _load(folder: str) -> dict[str, _Facts]:
 
 def _save(folder: str, known: dict[str, _Facts]) -> None:
     names = np.frombuffer(os.fsencode("\0".join(known)), np.uint8)
-    numbers = np.array(list(known.values()), np.int64).reshape(len(known), -1)
-    try:
-        with atomic_write(_file(folder)) as temporary:
-            np.savez_compressed(temporary, names=names, numbers=numbers)
-    except OSError:
-        return  # a read-only or full disk costs time, not results
+    write_arrays(_file(folder), {"names": names, "numbers": np.array(list(known.values()), np.int64)})

@@ -33,11 +33,11 @@ def list_own_files() -> dict[str, Path]:
         return {}
     try:
         entries = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise AssetError(f"{file} cannot be read as YAML ({' '.join(str(error).split())[:120]})") from None
     if not isinstance(entries, dict) or not all(isinstance(v, str) for kv in entries.items() for v in kv):
         raise AssetError(f"{file}: expected lines like `ffhq: /data/ffhq.pkl`, a name and a path each")
-    return {f"{PREFIX}{name}": file.resolve().parent / Path(path).expanduser() for name, path in entries.items()}
+    return {f"{PREFIX}{name}": file.resolve().parent / os.path.expanduser(path) for name, path in entries.items()}
 
 
 def find_own_file(name: str) -> Path:

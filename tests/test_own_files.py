@@ -49,6 +49,7 @@ def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: 
         ("- a\n", "expected lines like"),
         ("a: 3\n", "expected lines like"),
         ("a: [\n", "cannot be read as YAML"),
+        ("a: 2020-99-99\n", "cannot be read as YAML"),
     ):
         (tmp_path / "paths.yaml").write_text(text)
         with pytest.raises(AssetError, match=reason) as error:
@@ -57,6 +58,13 @@ def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("DIFE_PATHS", "elsewhere.yaml")
     with pytest.raises(AssetError, match=r"DIFE_PATHS names elsewhere\.yaml"):
         list_own_files()
+
+
+def test_a_home_that_is_not_there_is_a_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "paths.yaml").write_text("ffhq: ~nobody-of-that-name/ffhq.pkl\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssetError, match=r"nobody-of-that-name/ffhq\.pkl, which does not exist"):
+        find_asset("own/ffhq")
 
 
 def test_a_list_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,8 @@ def try_steps(words: Sequence[str]) -> Measured | str:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             code = main([*words, *extra, "--runs_root", folder, "--run", "probe"])
         if code or not path.is_file():
-            return said.getvalue().strip().splitlines()[-1].removeprefix("error: ")
+            lines = said.getvalue().strip().splitlines() or ["the training ended without a word"]
+            return lines[-1].removeprefix("error: ")
         content = json.loads(path.read_text(encoding="utf-8"))
     first, *rest = content["seconds"]
     return Measured(first, statistics.median(rest or [first]), content["memory"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
+from dife_lightning.cached_arrays import read_arrays, write_arrays
 from dife_lightning.data.pairs import KeypointPairs, PairArrays
-from dife_lightning.files import atomic_write
 from dife_lightning.files import cache_folder as cache_folder
 
 #: Raise it when the content of a cache file changes meaning.
@@ -58,22 +56,13 @@ def _itself(item: Any) -> Any:
 
 
 def _write(path: Path, items: Sequence[PairArrays]) -> None:
-    arrays: dict[str, Any] = {name: np.stack([getattr(item, name) for item in items]) for name in _ARRAYS}
-    try:
-        with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
-    except OSError:
-        return  # a read-only or full disk costs time, not results
+    write_arrays(path, {name: np.stack([getattr(item, name) for item in items]) for name in _ARRAYS})
 
 
 def _read(path: Path, pairs: KeypointPairs) -> list[PairArrays] | None:
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
+    arrays = read_arrays(path, _ARRAYS)
     shape = (len(pairs), pairs.size, pairs.size, 3)
-    if arrays["source_image"].shape != shape or any(len(array) != len(pairs) for array in arrays.values()):
+    if arrays is None or arrays["source_image"].shape != shape or any(len(a) != len(pairs) for a in arrays.values()):
         return None
     names = [str(name) for name in arrays.pop("pair_id")]
     return [PairArrays(**{key: array[i] for key, array in arrays.items()}, pair_id=names[i]) for i in range(len(pairs))]

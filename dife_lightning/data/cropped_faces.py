@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.crops import CropError, CropOptions, Square, crop_image, face_square
+from dife_lightning.datasets._faults import OR_SKIP
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
 from dife_lightning.frames import shown_size
@@ -97,7 +98,10 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     stored, annotation = annotation.points, annotation_of(faces, index)
     if not np.array_equal(stored, annotation.points):
         points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
-    size = shown_size(annotation.image)
+    try:
+        size = shown_size(annotation.image)
+    except DataError as error:
+        raise DataError(f"{_place(annotation)}: {str(error).rstrip('.')}; {OR_SKIP}") from None
     if not inside(points[visible], *size).all():
         return "a point outside the picture"
     try:

@@ -30,7 +30,8 @@ class FacePairs(PairsDataModule):
 
     Validation and test lists share no picture: test lists take the first faces in drawing order, ``count`` or as many
     as the paper has of that domain, and validation lists keep away from the pictures of all of these, whether this
-    evaluation tests them or not. So evaluations of one seed and count choose on other pictures than any of them tests.
+    evaluation tests them or not. So evaluations of one seed and count choose on other pictures than any of them tests;
+    only pairs within a domain take twice ``count`` faces of it (give such a domain ``val_options``).
 
     Args:
         domains: name (``human``, ``dog``, ...) -> data set, folder and options of its reader.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def read_pair_list(path: str | Path, pair: str, split: Split) -> FacePairList:
         DataError: no such file, not of that form, of another kind or split, a face twice, or a hash that is not that
             of its content.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     content = _read_object(path)
     for key, expected in (("pair", pair), ("split", split)):
         if content.get(key, expected) != expected:

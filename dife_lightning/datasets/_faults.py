@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from dife_lightning.errors import DataError
 
+#: How an error about one face ends.
+OR_SKIP = "or leave such faces out: --skip-broken, skip_broken=True."
+
 
 class LeftOut(NamedTuple):
     """A face that was left out: file and row it was read from, and what is wrong with it."""
@@ -40,5 +43,5 @@ class Faults:
             DataError: unless faults are to be skipped.
         """
         if not self.skip:
-            raise DataError(f"{source}: {reason}. Mend it, or leave such faces out: --skip-broken, skip_broken=True.")
+            raise DataError(f"{source}: {reason}. Mend it, {OR_SKIP}")
         self.left_out.append(LeftOut(source, reason))

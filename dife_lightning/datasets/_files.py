@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dife_lightning.datasets._checks import drop_missing, drop_repeats, drop_unfinite
-from dife_lightning.datasets._faults import Faults, LeftOut
+from dife_lightning.datasets._faults import OR_SKIP, Faults, LeftOut
 from dife_lightning.datasets._pictures import check_inside, upright
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.errors import DataError
@@ -111,7 +112,8 @@ class FaceFiles:
         return number
 
     def _located(self, index: int, error: DataError) -> DataError:
-        return DataError(f"{self._table.source(index)}: {error}")
+        """Return the error with the place that the face was read from."""
+        return DataError(f"{self._table.source(index)}: {str(error).rstrip('.')}; {OR_SKIP}")
 
     def _upright(self, index: int) -> FaceAnnotation:
         face = self._table[index]
@@ -175,7 +177,7 @@ def root_folder(root: str | Path) -> Path:
     Raises:
         DataError: there is no such folder.
     """
-    folder = Path(root).expanduser()
+    folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
         raise DataError(
             f"no folder {folder}. Give the folder that holds the data set (docs/datasets.md shows its tree)."

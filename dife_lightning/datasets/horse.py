@@ -110,8 +110,8 @@ def _read_labels(path: Path) -> NDArray[np.float64]:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise Fault(f"no file {path}; expected labels there") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise Fault(f"{path} is no array of numbers ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # on damaged bytes NumPy and Python's own parser raise whatever they like
+        raise Fault(f"{path} is no array of numbers ({(str(error) or type(error).__name__).splitlines()[0]})") from None
     if values.shape != (5, 3) or values.dtype.kind not in "iuf":
         raise Fault(f"{path} holds {values.dtype} of shape {values.shape}, expected numbers of shape (5, 3)")
     bad = np.flatnonzero(~np.isfinite(values[:, 2]))

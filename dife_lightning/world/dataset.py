@@ -172,7 +172,7 @@ def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """Return the array of a cache file, or None where there is none or it is damaged."""
     try:
         images = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, OverflowError):
+    except Exception:  # on damaged bytes NumPy and Python's own parser raise whatever they like
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 

@@ -72,6 +72,15 @@ def test_faces_are_refused_for_one_reason_each(tmp_path):
     assert reason(faces, CropOptions("celeba")).startswith("not an aligned CelebA picture")
 
 
+def test_a_picture_that_cannot_be_opened_is_named_with_its_row_and_how_to_go_on(tmp_path):
+    faces = make_faces(tmp_path, 1)
+    faces.annotations[0].image.write_bytes(b"no picture")
+    words = r"0000 \(fake.txt:0\): .*0000\.png is damaged .* or leave such faces out: --skip-broken"
+    with pytest.raises(DataError, match=words) as caught:
+        reason(faces)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_last_pixel_is_inside_and_the_next_is_not(tmp_path):
     faces = make_faces(tmp_path, 1)
     points = faces.annotations[0].points.copy()

@@ -220,7 +220,7 @@ def test_a_second_setup_reads_the_cache_and_gives_the_same(world):
             assert a[i].pair_id == b[i].pair_id
 
 
-@pytest.mark.parametrize("damage", ["empty", "foreign", "truncated", "flipped"])
+@pytest.mark.parametrize("damage", ["empty", "foreign", "truncated", "flipped", "method"])
 def test_a_damaged_cache_file_is_made_anew(world, damage):
     arguments = {"lists": ["long"], "framings": ["plain"]}
     first = WorldPairs(**arguments)
@@ -229,9 +229,10 @@ def test_a_damaged_cache_file_is_made_anew(world, damage):
     whole = path.read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 99]) + whole[middle + 99 :]
-    path.write_bytes(
-        {"empty": b"", "foreign": b"PK\x03\x04 no", "truncated": whole[:middle], "flipped": flipped}[damage]
-    )
+    entry = whole.index(b"PK\x01\x02") + 10  # where the table at the end says how the first array is packed
+    method = whole[:entry] + b"\x63" + whole[entry + 1 :]
+    damaged = {"empty": b"", "foreign": b"PK\x03\x04 no", "truncated": whole[:middle], "flipped": flipped}
+    path.write_bytes({**damaged, "method": method}[damage])
     second = WorldPairs(**arguments)
     second.setup("test")
     np.testing.assert_array_equal(second.test_sets[0][3].source_image, first.test_sets[0][3].source_image)

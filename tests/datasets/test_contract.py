@@ -126,7 +126,7 @@ def test_a_broken_picture_is_named_with_its_row(name, tmp_path, content):
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no image"}[content])
     with pytest.raises(DataError) as caught:
         dataset[1]
-    one_line(caught.value, path.name, dataset.annotations[1].source)
+    one_line(caught.value, path.name, dataset.annotations[1].source, "or leave such faces out: --skip-broken")
 
 
 def test_points_far_outside_are_refused_when_the_picture_is_opened(name, tmp_path):
@@ -195,6 +195,8 @@ def test_a_root_that_is_not_there_is_one_line(name, tmp_path):
     with pytest.raises(DataError) as caught:
         load(name, tmp_path / "nowhere")
     one_line(caught.value, "nowhere", "no folder")
+    with pytest.raises(DataError, match="no folder ~nobody-of-that-name"):
+        load(name, "~nobody-of-that-name/data")
     (tmp_path / "hollow").mkdir()
     with pytest.raises(DataError) as caught:
         load(name, tmp_path / "hollow")

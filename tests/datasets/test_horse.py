@@ -68,7 +68,9 @@ def test_labels_of_another_form_are_named(root, value, words):
         assert len(load_dataset("horse", root, skip_broken=True)) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY"])
+@pytest.mark.parametrize("content", [
+    b"", b"text", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x0a\x00{'descr': ", b"\x93NUMPY\x01\x00\x08\x00(\0\0\0\0\0\0\n",
+])  # fmt: skip
 def test_labels_that_are_no_array_are_named(root, content):
     labels(root, 200).write_bytes(content)
     with pytest.raises(DataError, match=rf"{LIST}, row 1: .*200\.npy is no array of numbers") as caught:

@@ -152,8 +152,9 @@ def test_everything_that_decides_the_content_is_in_the_name(tmp_path):
         lambda whole: whole.replace(b"(2, 16,", b"(1, 16,"),
         lambda whole: whole.replace(b"|u1", b"|i1"),
         lambda whole: whole.replace(b"|u1", b"|O8"),
+        lambda whole: whole.replace(b", }", b",  ", 1),
     ],
-    ids=["truncated", "empty", "other-format", "damaged-header", "other-shape", "other-type", "pickled"],
+    ids=["truncated", "empty", "other-format", "damaged-header", "other-shape", "other-type", "pickled", "open-header"],
 )
 def test_a_damaged_cache_is_made_anew(tmp_path, count_chunks, damage):
     first = render_arrays("cat", "val", 2, 16, tmp_path)
