@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 import dife_lightning
-from dife_lightning import assets, embedders
+from dife_lightning import assets
 from dife_lightning.cli.configs import find_config, list_configs
 from dife_lightning.cli.main import main
 from dife_lightning.data.clicks import WorldClicks
@@ -62,7 +62,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assets, "FOLDER", folder / "assets")
-        patch.setattr(embedders, "_CACHE", {})
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         register_tiny_world(folder)
         (folder / "images").mkdir()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from dife_lightning import assets, generators
+from dife_lightning import assets
 from dife_lightning.cli import doctor
 from dife_lightning.cli.main import main
 from tests.datasets.layouts import draw_face, write_animalweb
@@ -78,7 +78,6 @@ def test_what_stands_in_the_way_is_an_error_with_what_to_type(diagnose, config, 
 def test_an_altered_asset_is_found_by_its_hash(diagnose, tmp_path, monkeypatch):
     shipped = assets.find_asset("world/dog")
     monkeypatch.setattr(assets, "FOLDER", tmp_path / "assets")
-    monkeypatch.setattr(generators, "_cache", {})
     for name in ("world/human", "world/dog", "world/teacher"):
         assets.register_asset(name, shipped, "x")
     target = tmp_path / "assets/world-dog.safetensors"
