@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dife_lightning.assets import find_asset, list_assets
-from dife_lightning.errors import CheckpointError
+from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.files import atomic_write
 from dife_lightning.own_files import PREFIX, find_own_file
 
@@ -68,8 +68,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_text(path, str(error))) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is truncated or no checkpoint ({_first_line(error)}). Copy it again.") from None
+    except Exception as error:  # a damaged file can make torch's reader fail in about every way
+        raise CheckpointError(f"{path} is truncated or no checkpoint ({reason_of(error)}). Copy it again.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of tensors.")
     return content
@@ -184,7 +184,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        reason = _first_line(error)
+        reason = reason_of(error)
         raise CheckpointError(f"{path} is truncated or no safetensors file ({reason}). Copy it again.") from None
 
 
@@ -206,10 +206,6 @@ def _unpickling_text(path: Path, reason: str) -> str:
             "Convert it to .safetensors where you trust it."
         )
     return f"{path} is truncated or no checkpoint (torch cannot read it). Copy it again."
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def _shape(value: Any) -> str:

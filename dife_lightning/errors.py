@@ -56,6 +56,12 @@ class Interrupted(DifeError):
         self.exit_code = 128 + number
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the kind and the first line of an error of a library, for use within an error of ours."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}"[:140] if lines else type(error).__name__
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """Return ``"Known: a, b, c."`` preceded by the closest name to ``found``, if one is close."""
     names = sorted(known)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dife_lightning._pickled import STORAGES, Array, Persistent, Refused, Scalar
 from dife_lightning._unpickler import Unpickler
-from dife_lightning.errors import AssetError, CheckpointError, ConfigError
+from dife_lightning.errors import AssetError, CheckpointError, ConfigError, reason_of
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older format
 _ZIP = b"PK\x03\x04"  # how an archive starts
@@ -71,10 +71,8 @@ def explained(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: {error}") from None
     # a hostile or damaged pickle can make the machine that reads it fail in about every way
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
-        raise CheckpointError(
-            f"{path} is truncated, damaged or no checkpoint of a known kind ({reason}). Copy it again."
-        ) from None
+        text = f"{path} is truncated, damaged or no checkpoint of a known kind ({reason_of(error)})"
+        raise CheckpointError(f"{text}. Copy it again.") from None
 
 
 def _described(pid: Any) -> tuple[torch.dtype, str, int, Any]:

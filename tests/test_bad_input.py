@@ -14,10 +14,9 @@ import yaml
 from PIL import Image
 
 import dife_lightning
-from dife_lightning import assets, embedders
+from dife_lightning import assets
 from dife_lightning.cli.main import main
 from dife_lightning.cli.runs import drop_if_unused
-from dife_lightning.kept import KeptByFile
 from tests.tiny import dife_arguments
 
 #: Folders of a few images of one colour are trained on here.
@@ -41,7 +40,6 @@ Bad = Callable[..., str]
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(assets, "FOLDER", tmp_path / "assets")
-    monkeypatch.setattr(embedders, "_kept", KeptByFile())
     (tmp_path / "images").mkdir()
     for i in range(4):
         Image.fromarray(np.full((8, 8, 3), 60 * i, dtype=np.uint8)).save(tmp_path / f"images/{i}.png")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,15 @@ def test_a_file_with_code_is_refused_and_the_code_does_not_run(tmp_path, monkeyp
     assert not (tmp_path / "pwned").exists()
 
 
+def storage_of_a_text():
+    """An archive whose one storage is of the type 'x', as a flipped bit can make it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps(("storage", "x", "0", "cpu", 4), protocol=2)[:-1] + b"Q.")
+        file.writestr("archive/version", b"3\n")
+    return buffer.getvalue()
+
+
 def bad_files(folder):
     torch.save(TENSORS, folder / "cut.pt")
     (folder / "cut.pt").write_bytes((folder / "cut.pt").read_bytes()[:-200])
@@ -70,6 +81,7 @@ def bad_files(folder):
     (folder / "text.ckpt").write_text("not a checkpoint")
     (folder / "text.safetensors").write_text("not a checkpoint")
     torch.save([1, 2], folder / "list.pt")
+    (folder / "wrong.pt").write_bytes(storage_of_a_text())
     torch.save({"epoch": 3}, folder / "nothing.pt")
     (folder / "x.onnx").touch()
     (folder / "folder.pt").mkdir()
@@ -80,6 +92,7 @@ def bad_files(folder):
         "text.ckpt": "no checkpoint",
         "text.safetensors": "no safetensors",
         "list.pt": "holds a list",
+        "wrong.pt": "no checkpoint (AttributeError",
         "nothing.pt": "no named tensors",
         "x.onnx": "unknown suffix '.onnx'",
         "folder.pt": "is a folder",

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 import dife_lightning
-from dife_lightning import assets, embedders
+from dife_lightning import assets
 from dife_lightning.cli.configs import find_config, list_configs
 from dife_lightning.cli.main import main
 from dife_lightning.data.clicks import WorldClicks
@@ -29,7 +29,6 @@ from dife_lightning.data.images import GeneratorImages
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.data.world_pairs import WorldPairs
 from dife_lightning.data.world_renders import WorldRenders
-from dife_lightning.kept import KeptByFile
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
@@ -66,7 +65,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assets, "FOLDER", folder / "assets")
-        patch.setattr(embedders, "_kept", KeptByFile())
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         register_tiny_world(folder)
         (folder / "images").mkdir()

@@ -11,10 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from dife_lightning import assets, generators
+from dife_lightning import assets
 from dife_lightning.cli import doctor
 from dife_lightning.cli.main import main
-from dife_lightning.kept import KeptByFile
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.experiments.tiny_config import write_config
@@ -93,7 +92,6 @@ def test_public_weights_of_cats_are_found_in_their_folder_or_told_where_to_get(d
 def test_an_altered_asset_is_found_by_its_hash(diagnose, tmp_path, monkeypatch):
     shipped = assets.find_asset("world/dog")
     monkeypatch.setattr(assets, "FOLDER", tmp_path / "assets")
-    monkeypatch.setattr(generators, "_kept", KeptByFile())
     for name in ("world/human", "world/dog", "world/teacher"):
         assets.register_asset(name, shipped, "x")
     target = tmp_path / "assets/world-dog.safetensors"
