@@ -28,8 +28,6 @@ HERE = Path(__file__).parent
 Key = tuple[str, str, int]
 #: Seeds beyond this are never looked for.
 MOST_SEEDS = 10
-#: Lists of the missing end here.
-SHOWN = 5
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -52,7 +50,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, help="folder of the table (results/<table>, with the benchmark's name)")
     add("--trainer", help="trainer preset; the plan's")
     add("--records", type=Path, help="folder of committed records: what they hold is neither trained nor tested again")
-    add("--no_training", action="store_true", help="build from what is there; a missing run is an error")
+    add("--no_training", action="store_true", help="build from what is there, without rows that have no run")
     add("--record", type=Path, help="also write the table and a small file per run here, to be committed")
     add("--count", type=int, help="test pairs in each list instead of its own number; to try things out")
     options = parser.parse_args(words)
@@ -121,7 +119,7 @@ def test_all(plan: Plan, place: Place, options: argparse.Namespace) -> tuple[dic
     """Test every row on its pairs, or take the test from the records; returns the tests, and row -> why it has none.
 
     Raises:
-        DataError: a row has no run, though nothing is to be trained.
+        DataError: the row that the others are compared with has no run, though nothing is to be trained.
     """
     found: dict[Key, Tested] = {}
     left_out: dict[str, str] = {}
@@ -133,8 +131,8 @@ def test_all(plan: Plan, place: Place, options: argparse.Namespace) -> tuple[dic
                 raise
             left_out[row.name] = str(error)
             print(f"{row.name} is left out: {error}", flush=True)
-    _check_complete(plan.without(left_out), found, place)
-    return found, left_out
+    _leave_out_missing(plan, found, place, left_out)
+    return {key: test for key, test in found.items() if key[0] not in left_out}, left_out
 
 
 def _tests_of(row: TableRow, plan: Plan, place: Place, options: argparse.Namespace) -> dict[Key, Tested]:
@@ -162,14 +160,23 @@ def _available(row: TableRow, model: str, seed: int, plan: Plan, place: Place) -
     return training if training.available else None
 
 
-def _check_complete(plan: Plan, found: dict[Key, Tested], place: Place) -> None:
+def _leave_out_missing(plan: Plan, found: dict[Key, Tested], place: Place, left_out: dict[str, str]) -> None:
+    """Leave out rows without a run for every model, and say so.
+
+    Raises:
+        DataError: nothing is left, or the row that the others are compared with is missing.
+    """
     have = {(row, model) for row, model, _ in found}
-    wanted = ((row.name, model) for row in plan.rows for model in plan.models())
-    missing = [f"{row}-{model}" for row, model in wanted if (row, model) not in have]
-    if missing:
-        shown = ", ".join(missing[:SHOWN]) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
-        where = f"{place.runs_root}{f' or {place.records}' if place.records else ''}"
-        raise DataError(f"no finished run of {shown} in {where}: run it without --no_training, or name fewer --rows")
+    where = f"{place.runs_root}{f' or {place.records}' if place.records else ''}"
+    for row in plan.rows:
+        missing = [model for model in plan.models() if (row.name, model) not in have]
+        if not missing or row.name in left_out:
+            continue
+        reason = f"no finished run of {row.name}-{missing[0]} in {where}"
+        if row.name == plan.reference:
+            raise DataError(f"{reason}: run the table without --no_training, or name other --rows and --columns")
+        left_out[row.name] = f"{reason}; it is trained without --no_training"
+        print(f"{row.name} is left out: {left_out[row.name]}", flush=True)
 
 
 def _tested(

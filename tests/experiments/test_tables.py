@@ -223,13 +223,26 @@ def test_a_recorded_run_is_trained_where_another_starts_from_its_checkpoint(benc
     assert [words[words.index("--run") + 1] for words in bench.calls] == ["dife-tiny-seed1", "no-m1-tiny-seed1"]
 
 
+def test_a_row_without_a_run_is_left_out_where_nothing_is_trained(bench, capsys):
+    kept = bench.folder / "records/runs/no-m1-tiny-seed0.json"
+    for path in (kept, kept.with_name("no-m1-tiny-seed1.json")):
+        path.rename(bench.folder / path.name)
+    try:
+        words = ["--records", "records", "--runs_root", "nowhere", "--out", "some", "--no_training"]
+        assert bench.build(*words) == 0
+    finally:
+        for path in (kept, kept.with_name("no-m1-tiny-seed1.json")):
+            (bench.folder / path.name).rename(path)
+    assert "no-m1 is left out: no finished run of no-m1-tiny in nowhere or records;" in capsys.readouterr().out
+    assert set(bench.table("some")["left_out"]) == {"absent", "no-m1"}
+    assert {row["method"] for row in bench.table("some")["rows"]} == set(ROWS) - {"no-m1"}
+
+
 def test_missing_runs_and_damaged_records_are_told_in_one_line(bench, capsys):
     assert bench.build("--runs_root", "nothing", "--no_training") == 1
     error = capsys.readouterr().err
-    assert error == (
-        "error: no finished run of dife-warmup-tiny, dife-tiny, no-m1-tiny in nothing: "
-        "run it without --no_training, or name fewer --rows\n"
-    )
+    assert error.startswith("error: no finished run of dife-tiny in nothing: run the table without --no_training")
+    assert error.count("\n") == 1
     (bench.folder / "broken/runs").mkdir(parents=True)
     (bench.folder / "broken/runs/dife-tiny-seed0.json").write_text('{"errors": {')
     assert bench.build("--runs_root", "nothing", "--records", "broken", "--no_training") == 1
