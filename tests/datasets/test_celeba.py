@@ -136,9 +136,9 @@ def test_a_face_in_two_parts_is_no_face_of_the_second(root, split):
     assert ("1" in found) == (split == "train")
 
 
-def test_columns_of_the_partition_may_be_apart_by_more_than_a_blank(root):
+def test_columns_of_the_partition_may_be_apart_by_tabs(root):
     path = root / "Eval/list_eval_partition.txt"
-    path.write_text(path.read_text().replace(" ", "\t ").replace("000002.jpg", "00 0002.jpg"))
+    path.write_text(path.read_text().replace(" ", "\t").replace("000002.jpg", "00 0002.jpg"))
     edit(root, LANDMARKS, 4, "00 0002.jpg 1 2 3 4 5 6 7 8 9 10")
     (root / "Img/img_align_celeba/000002.jpg").rename(root / "Img/img_align_celeba/00 0002.jpg")
     found = [face.name for face in load_dataset("celeba", root, split="train").annotations]
