@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from dife_lightning import load_generator
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from tests.formats.writers import rosinality_state, write_nvlabs, write_rosinality
+from tests.nn.filled import read_golden
 
 Shared = Callable[[str], Path]
 SHAPES = {
@@ -228,7 +228,7 @@ def nested(state: Mapping[str, Tensor]) -> nn.Module:
 def test_other_kinds_are_told(tmp_path: Path) -> None:
     network = random_generator(SHAPES["plain"])
     write_nvlabs(tmp_path / "resnet.pkl", network, architecture="resnet")
-    with pytest.raises(CheckpointError, match="resnet"):
+    with pytest.raises(CheckpointError, match="is of architecture 'resnet'; only 'skip'"):
         load_generator(tmp_path / "resnet.pkl")
     write_nvlabs(tmp_path / "gain.pkl", network, bias_gain=0.02)
     with pytest.raises(CheckpointError, match=r"gain 0\.02; only 0\.01"):
@@ -256,11 +256,6 @@ def test_modules_without_an_end_are_refused(tmp_path: Path) -> None:
             load_generator(tmp_path / f"{name}.pkl")
 
 
-def golden(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
-
-
 def test_the_public_nvlabs_file_is_read_bit_for_bit(shared: Shared) -> None:
     folder = shared("golden/stylegan2_ada_nvlabs")
     found = load_generator(folder / "network_uncond_128.pkl")
@@ -269,7 +264,7 @@ def test_the_public_nvlabs_file_is_read_bit_for_bit(shared: Shared) -> None:
     assert state.keys() == hashes.keys()
     for name, expected in hashes.items():
         assert hashlib.sha256(state[name].contiguous().numpy().astype("<f4").tobytes()).hexdigest() == expected, name
-    io = golden(folder / "io_uncond_128.npz")
+    io = read_golden(folder / "io_uncond_128.npz")
     w = found.map(io["z"], truncation=0.5, cutoff=5)
     torch.testing.assert_close(w, io["ws_psi05_cutoff5"], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.image(found.map(io["z"])), io["image_psi1"], atol=1e-4, rtol=1e-4)
@@ -278,7 +273,7 @@ def test_the_public_nvlabs_file_is_read_bit_for_bit(shared: Shared) -> None:
 def test_the_public_rosinality_file_gives_its_images(shared: Shared) -> None:
     folder = shared("golden/stylegan2_rosinality")
     found = load_generator(folder / "generator_128.pt")
-    io = golden(folder / "io_main.npz")
+    io = read_golden(folder / "io_main.npz")
     w = found.map(io["z"], truncation=0.7)
     torch.testing.assert_close(w, io["latent_psi07"], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.image(w), io["image_psi07"], atol=1e-4, rtol=1e-4)
