@@ -87,6 +87,10 @@ def test_checkpoints_of_dve_are_read_whatever_else_they_hold(tmp_path: Path, nam
 BAD: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "missing": (lambda s: s.pop("hg.layer2.0.conv2.weight"), "no tensor 'hg.layer2.0.conv2.weight' ((16, 16, 3, 3) in"),
     "missing_first": (lambda s: s.pop("hg.conv1.weight"), "no tensor 'hg.conv1.weight' ((16, 3, 7, 7) in"),
+    "missing_last": (
+        lambda s: s.pop("hg.output_layers.0.5.weight"),
+        "no tensor 'hg.output_layers.0.5.weight' ((8, 64, 1, 1) in",
+    ),
     "shape": (
         lambda s: s.update({"hg.bn1.bias": torch.zeros(3)}),
         "'hg.bn1.bias' is (3,), HourglassEncoder expects (16,)",

@@ -54,12 +54,29 @@ def test_networks_of_nvlabs_are_read_exactly(tmp_path: Path, name: str, protocol
         assert torch.equal(found.network.state_dict()[key], value), key
 
 
+def mapped(network: StyleGAN2Generator, z: Tensor, c: Tensor) -> Tensor:
+    """NVlabs' mapping network, written out in double precision: the class is embedded and comes after z."""
+    state = {name: value.double() for name, value in network.mapping.state_dict().items()}
+
+    def unit(x: Tensor) -> Tensor:
+        return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+    embedded = c.double() @ state["embed.weight"].T / c.shape[1] ** 0.5 + state["embed.bias"]
+    x = torch.cat((unit(z.double()), unit(embedded)), dim=1)
+    for i in range(network.architecture.mapping_layers):
+        weight, bias = state[f"fc{i}.weight"], state[f"fc{i}.bias"]
+        x = x @ weight.T * (0.01 / weight.shape[1] ** 0.5) + bias * 0.01
+        x = torch.where(x < 0, 0.2 * x, x) * 2**0.5
+    return x.float()
+
+
 def test_classes_of_a_conditional_network_are_read(tmp_path: Path) -> None:
     network = random_generator(Architecture((8, 6, 4), z_dim=7, w_dim=8, c_dim=3, mapping_layers=2))
     write_nvlabs(tmp_path / "n.pkl", network, protocol=3)
     found = load_generator(tmp_path / "n.pkl")
     assert (found.architecture.c_dim, found.architecture.z_dim) == (3, 7)
     z = torch.randn(3, 7)
+    torch.testing.assert_close(found.map(z, torch.eye(3))[:, 0], mapped(network, z, torch.eye(3)), atol=1e-4, rtol=1e-4)
     expected = images(network, z, torch.eye(3))
     torch.testing.assert_close(found.image(found.map(z, torch.eye(3), truncation=0.7)), expected, atol=1e-5, rtol=1e-5)
 
