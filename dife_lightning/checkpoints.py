@@ -43,7 +43,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if path.suffix in TORCH_SUFFIXES:
         content = read_checkpoint(path)
         named = content.get("state_dict", content)
-        tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+        tensors = {k: v for k, v in named.items() if isinstance(v, Tensor)} if isinstance(named, dict) else {}
         metadata = {key: value for key, value in content.items() if key != "state_dict" and key not in tensors}
     elif path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)

@@ -75,7 +75,9 @@ class Embedder:
         if convert is None:
             raise ConfigError(f"{self.name} has no converters: only DIFE maps embeddings to generator features")
         names = list(getattr(self.module, "domains", ()))
-        if isinstance(domain, int) and 0 <= domain < len(names):
+        if isinstance(domain, int) and names:
+            if not 0 <= domain < len(names):
+                raise ConfigError(f"no domain {domain}: {self.name} has {', '.join(names)}, counted from 0")
             domain = names[domain]
         return convert(embedding.to(self.device), domain)
 

@@ -98,9 +98,7 @@ class Generator:
             device: where the copy is wanted.
             channels_last: memory format of the weights; half-precision convolutions are several times faster with it.
         """
-        device = torch.device(device)
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", torch.cuda.current_device())
+        device = torch.empty(0, device=device).device  # with its number, as tensors have it
         if device not in self._siblings:
             sibling = Generator(copy.deepcopy(self.network).to(device))
             sibling._siblings = self._siblings

@@ -218,6 +218,6 @@ def _plain(root: Any, size: int) -> Any:
 
     while waiting:
         container = waiting.pop()
-        for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
-            container[key] = plain(value)
+        for key in list(container) if isinstance(container, dict) else range(len(container)):
+            container[key] = plain(container[key])
     return holder[0]

@@ -83,6 +83,7 @@ def bad_files(folder):
     torch.save([1, 2], folder / "list.pt")
     (folder / "wrong.pt").write_bytes(storage_of_a_text())
     torch.save({"epoch": 3}, folder / "nothing.pt")
+    torch.save({"state_dict": [torch.ones(1)]}, folder / "unnamed.pt")
     (folder / "x.onnx").touch()
     (folder / "folder.pt").mkdir()
     return {
@@ -94,6 +95,7 @@ def bad_files(folder):
         "list.pt": "holds a list",
         "wrong.pt": "no checkpoint (AttributeError",
         "nothing.pt": "no named tensors",
+        "unnamed.pt": "no named tensors",
         "x.onnx": "unknown suffix '.onnx'",
         "folder.pt": "is a folder",
         "missing.pt": "no checkpoint",

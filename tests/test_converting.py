@@ -84,10 +84,12 @@ def test_a_trained_dife_goes_to_the_authors_layout_and_back(tmp_path: Path) -> N
         at_full_size = method.converters(embedding, domain)
         torch.testing.assert_close(method.normalize(features, domain), at_full_size, atol=1e-5, rtol=1e-4)
 
-    back = DIFE(**dife_arguments(tmp_path, **WIDE, init_from=str(tmp_path / "human+dog.pth")))
-    back.setup("fit")
-    torch.testing.assert_close(back.eval().embed(images), method.embed(images))
-    torch.testing.assert_close(back.converters(embedding, "dog"), official.convert(embedding, 1))
+    convert(tmp_path / "human+dog.pth", tmp_path / "human+dog.safetensors")
+    for suffix in (".pth", ".safetensors"):
+        back = DIFE(**dife_arguments(tmp_path, **WIDE, init_from=str(tmp_path / f"human+dog{suffix}")))
+        back.setup("fit")
+        torch.testing.assert_close(back.eval().embed(images), method.embed(images))
+        torch.testing.assert_close(back.converters(embedding, "dog"), official.convert(embedding, 1))
 
 
 def test_unit_length_is_said_to_be_lost_nowhere_but_in_the_embedding(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def test_a_trained_method_embeds_and_converts_by_name_or_number(tmp_path: Path) 
     assert not torch.equal(found.convert(embedding, 0), found.convert(embedding, "dog"))
     with pytest.raises(ConfigError, match="no converter for domain 'cat'"):
         found.convert(embedding, "cat")
+    for wrong in (-1, 2):
+        with pytest.raises(ConfigError, match=rf"no domain {wrong}: .*m\.ckpt has human, dog, counted from 0"):
+            found.convert(embedding, wrong)
 
 
 def test_embedders_without_converters_say_so(tmp_path: Path) -> None:

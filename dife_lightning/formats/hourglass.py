@@ -92,7 +92,7 @@ def _encoder(shapes: Shapes) -> HourglassEncoder:
     depth = shapes.count("hg.0.layer", first=1)
     if 12 * stacks * blocks * (3 * depth + 2) > len(shapes.tensors):  # each block has 12 tensors or more
         raise CheckpointError(f"{shapes.source} names more blocks than it holds; it is damaged or no hourglass.")
-    last = 5 if f"output_layers.{stacks - 1}.5.weight" in shapes.tensors else 4
+    last = 5 if any(name.startswith(f"output_layers.{stacks - 1}.5.") for name in shapes.tensors) else 4
     return HourglassEncoder(
         dim=shapes.size(*_filters(f"output_layers.{stacks - 1}.{last}")),
         planes=(

@@ -11,7 +11,7 @@ from dife_lightning.checkpoints import read_tensors
 from dife_lightning.errors import CheckpointError
 from dife_lightning.formats import hourglass
 from dife_lightning.generators import Generator
-from dife_lightning.unpickling import read_pickled
+from dife_lightning.unpickling import explained, read_pickled
 
 
 def load_fitting_weights(module: nn.Module, path: str) -> None:
@@ -35,12 +35,12 @@ def load_fitting_weights(module: nn.Module, path: str) -> None:
 
 
 def _tensors(module: nn.Module, path: Path) -> dict[str, Tensor]:
-    if path.suffix in (".pth", ".pt"):
-        state = hourglass.state_of(read_pickled(path))
-        if hourglass.is_hourglass(state):
-            domains: dict[str, int] = module.domains  # type: ignore[assignment]
-            return hourglass.to_ours(hourglass.build(state, path), domains, path)
-    return read_tensors(path)[0]
+    state = hourglass.state_of(read_pickled(path)) if path.suffix in (".pth", ".pt") else read_tensors(path)[0]
+    if not hourglass.is_hourglass(state):
+        return state
+    domains: dict[str, int] = module.domains  # type: ignore[assignment]
+    with explained(path):
+        return hourglass.to_ours(hourglass.build(state, path), domains, path)
 
 
 @torch.no_grad()

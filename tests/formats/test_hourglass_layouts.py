@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from dife_lightning import load_embedder
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.converter import Converter
 from dife_lightning.nn.hourglass import HourglassEncoder
+from tests.nn.filled import read_golden
 
 Shared = Callable[[str], Path]
 GOLDEN = "golden/hourglass_dve_dife"
@@ -87,6 +87,10 @@ def test_checkpoints_of_dve_are_read_whatever_else_they_hold(tmp_path: Path, nam
 BAD: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "missing": (lambda s: s.pop("hg.layer2.0.conv2.weight"), "no tensor 'hg.layer2.0.conv2.weight' ((16, 16, 3, 3) in"),
     "missing_first": (lambda s: s.pop("hg.conv1.weight"), "no tensor 'hg.conv1.weight' ((16, 3, 7, 7) in"),
+    "missing_last": (
+        lambda s: s.pop("hg.output_layers.0.5.weight"),
+        "no tensor 'hg.output_layers.0.5.weight' ((8, 64, 1, 1) in",
+    ),
     "shape": (
         lambda s: s.update({"hg.bn1.bias": torch.zeros(3)}),
         "'hg.bn1.bias' is (3,), HourglassEncoder expects (16,)",
@@ -140,14 +144,9 @@ def test_the_first_wrong_tensor_is_named(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def golden(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
-
-
 def test_the_public_small_dife_gives_its_outputs(shared: Shared) -> None:
     found = load_embedder(shared(f"{GOLDEN}/dife_small.pth"))
-    io, domains = (golden(shared(f"{GOLDEN}/io_dife_small{tail}.npz")) for tail in ("", "_domains"))
+    io, domains = (read_golden(shared(f"{GOLDEN}/io_dife_small{tail}.npz")) for tail in ("", "_domains"))
     embedding = found.embed(io["x"])
     torch.testing.assert_close(embedding[:1], io["embedding0"], atol=1e-3, rtol=0)
     for i in (0, 1):
@@ -157,5 +156,5 @@ def test_the_public_small_dife_gives_its_outputs(shared: Shared) -> None:
 
 def test_the_public_small_dve_gives_its_output(shared: Shared) -> None:
     found = load_embedder(shared(f"{GOLDEN}/dve_small_bn.pth"))
-    io = golden(shared(f"{GOLDEN}/io_dve_small.npz"))
+    io = read_golden(shared(f"{GOLDEN}/io_dve_small.npz"))
     torch.testing.assert_close(found.embed(io["x"]), io["out0"], atol=2e-3, rtol=0)

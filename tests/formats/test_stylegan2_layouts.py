@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from dife_lightning import load_generator
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from tests.formats.writers import rosinality_state, write_nvlabs, write_rosinality
+from tests.nn.filled import read_golden
 
 Shared = Callable[[str], Path]
 SHAPES = {
@@ -54,12 +54,29 @@ def test_networks_of_nvlabs_are_read_exactly(tmp_path: Path, name: str, protocol
         assert torch.equal(found.network.state_dict()[key], value), key
 
 
+def mapped(network: StyleGAN2Generator, z: Tensor, c: Tensor) -> Tensor:
+    """NVlabs' mapping network, written out in double precision: the class is embedded and comes after z."""
+    state = {name: value.double() for name, value in network.mapping.state_dict().items()}
+
+    def unit(x: Tensor) -> Tensor:
+        return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+    embedded = c.double() @ state["embed.weight"].T / c.shape[1] ** 0.5 + state["embed.bias"]
+    x = torch.cat((unit(z.double()), unit(embedded)), dim=1)
+    for i in range(network.architecture.mapping_layers):
+        weight, bias = state[f"fc{i}.weight"], state[f"fc{i}.bias"]
+        x = x @ weight.T * (0.01 / weight.shape[1] ** 0.5) + bias * 0.01
+        x = torch.where(x < 0, 0.2 * x, x) * 2**0.5
+    return x.float()
+
+
 def test_classes_of_a_conditional_network_are_read(tmp_path: Path) -> None:
     network = random_generator(Architecture((8, 6, 4), z_dim=7, w_dim=8, c_dim=3, mapping_layers=2))
     write_nvlabs(tmp_path / "n.pkl", network, protocol=3)
     found = load_generator(tmp_path / "n.pkl")
     assert (found.architecture.c_dim, found.architecture.z_dim) == (3, 7)
     z = torch.randn(3, 7)
+    torch.testing.assert_close(found.map(z, torch.eye(3))[:, 0], mapped(network, z, torch.eye(3)), atol=1e-4, rtol=1e-4)
     expected = images(network, z, torch.eye(3))
     torch.testing.assert_close(found.image(found.map(z, torch.eye(3), truncation=0.7)), expected, atol=1e-5, rtol=1e-5)
 
@@ -228,7 +245,7 @@ def nested(state: Mapping[str, Tensor]) -> nn.Module:
 def test_other_kinds_are_told(tmp_path: Path) -> None:
     network = random_generator(SHAPES["plain"])
     write_nvlabs(tmp_path / "resnet.pkl", network, architecture="resnet")
-    with pytest.raises(CheckpointError, match="resnet"):
+    with pytest.raises(CheckpointError, match="is of architecture 'resnet'; only 'skip'"):
         load_generator(tmp_path / "resnet.pkl")
     write_nvlabs(tmp_path / "gain.pkl", network, bias_gain=0.02)
     with pytest.raises(CheckpointError, match=r"gain 0\.02; only 0\.01"):
@@ -256,11 +273,6 @@ def test_modules_without_an_end_are_refused(tmp_path: Path) -> None:
             load_generator(tmp_path / f"{name}.pkl")
 
 
-def golden(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
-
-
 def test_the_public_nvlabs_file_is_read_bit_for_bit(shared: Shared) -> None:
     folder = shared("golden/stylegan2_ada_nvlabs")
     found = load_generator(folder / "network_uncond_128.pkl")
@@ -269,7 +281,7 @@ def test_the_public_nvlabs_file_is_read_bit_for_bit(shared: Shared) -> None:
     assert state.keys() == hashes.keys()
     for name, expected in hashes.items():
         assert hashlib.sha256(state[name].contiguous().numpy().astype("<f4").tobytes()).hexdigest() == expected, name
-    io = golden(folder / "io_uncond_128.npz")
+    io = read_golden(folder / "io_uncond_128.npz")
     w = found.map(io["z"], truncation=0.5, cutoff=5)
     torch.testing.assert_close(w, io["ws_psi05_cutoff5"], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.image(found.map(io["z"])), io["image_psi1"], atol=1e-4, rtol=1e-4)
@@ -278,7 +290,7 @@ def test_the_public_nvlabs_file_is_read_bit_for_bit(shared: Shared) -> None:
 def test_the_public_rosinality_file_gives_its_images(shared: Shared) -> None:
     folder = shared("golden/stylegan2_rosinality")
     found = load_generator(folder / "generator_128.pt")
-    io = golden(folder / "io_main.npz")
+    io = read_golden(folder / "io_main.npz")
     w = found.map(io["z"], truncation=0.7)
     torch.testing.assert_close(w, io["latent_psi07"], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.image(w), io["image_psi07"], atol=1e-4, rtol=1e-4)

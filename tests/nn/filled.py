@@ -1,12 +1,19 @@
-"""Reference weights too large to keep: they are computed from the names of the tensors."""
+"""Reference tensors: those that are kept, and weights too large to keep, computed from the names of the tensors."""
 
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+
+def read_golden(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a reference file (``.npz``)."""
+    with np.load(path) as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 def fill(key: str, shape: tuple[int, ...]) -> Tensor:

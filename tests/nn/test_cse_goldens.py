@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from dife_lightning.nn.cse import CSEMaps, CSENetwork, read_architecture, squared_distances, unit_embedding
 from dife_lightning.nn.cse.roi_heads import V1ConvXHead
 from dife_lightning.nn.cse.vertices import VertexDirectEmbedder
-from tests.nn.filled import load_filled
+from tests.nn.filled import load_filled, read_golden
 from tests.nn.public_cse import GOLDEN, empty, read_shapes
 
 Shared = Callable[[str], Path]
@@ -31,8 +30,7 @@ def filled_part(network: CSENetwork, name: str) -> nn.Module:
 
 
 def read(shared: Shared, name: str) -> dict[str, Tensor]:
-    with np.load(shared(f"{GOLDEN}/{name}")) as content:
-        return {key: torch.from_numpy(content[key]) for key in content}
+    return read_golden(shared(f"{GOLDEN}/{name}"))
 
 
 def close(found: Tensor, expected: Tensor, atol: float) -> None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,15 +13,11 @@ from torch import Tensor, nn
 from dife_lightning.errors import ConfigError
 from dife_lightning.methods._stylegan2_parts import average_into
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator, layer_resolution, truncate
+from tests.nn.filled import read_golden
 from tests.nn.public_stylegan2 import read_nvlabs, read_rosinality
 
 Shared = Callable[[str], Path]
 TINY = Architecture((8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=2)
-
-
-def load(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 @pytest.fixture
@@ -48,7 +43,7 @@ def close(found: Tensor | None, expected: Tensor, tolerance: float = 1e-4) -> No
 
 
 def test_images_and_w_equal_rosinality(rosinality: StyleGAN2Generator, shared: Shared) -> None:
-    io = load(shared("golden/stylegan2_rosinality/io_main.npz"))
+    io = read_golden(shared("golden/stylegan2_rosinality/io_main.npz"))
     close(rosinality.map(io["z"]), io["latent_psi1"], 1e-5)
     close(rosinality.map(io["z"], truncation=0.7), io["latent_psi07"], 1e-5)
     close(rosinality(io["z"]), io["image_psi1"])
@@ -57,8 +52,8 @@ def test_images_and_w_equal_rosinality(rosinality: StyleGAN2Generator, shared: S
 
 
 def test_every_layer_equals_rosinality(rosinality: StyleGAN2Generator, shared: Shared) -> None:
-    z = load(shared("golden/stylegan2_rosinality/io_main.npz"))["z"]
-    features = load(shared("golden/stylegan2_rosinality/features_psi1.npz"))
+    z = read_golden(shared("golden/stylegan2_rosinality/io_main.npz"))["z"]
+    features = read_golden(shared("golden/stylegan2_rosinality/features_psi1.npz"))
     ws = rosinality.map(z)
     for layer in (1, 3, 5, 7, 9):
         side = layer_resolution(layer)
@@ -68,7 +63,7 @@ def test_every_layer_equals_rosinality(rosinality: StyleGAN2Generator, shared: S
 
 
 def test_mixed_and_free_w_equal_rosinality(rosinality: StyleGAN2Generator, shared: Shared) -> None:
-    io = load(shared("golden/stylegan2_rosinality/io_mix_wplus.npz"))
+    io = read_golden(shared("golden/stylegan2_rosinality/io_mix_wplus.npz"))
     close(rosinality.synthesis(io["wplus"])[0], io["image_wplus"])
     mixed = torch.cat((rosinality.map(io["z"])[:, :4], rosinality.map(io["z2"])[:, 4:]), dim=1)
     close(mixed, io["latent_mix_inject4"], 1e-5)
@@ -76,7 +71,7 @@ def test_mixed_and_free_w_equal_rosinality(rosinality: StyleGAN2Generator, share
 
 
 def test_images_truncation_and_noise_equal_nvlabs(nvlabs: StyleGAN2Generator, shared: Shared) -> None:
-    io = load(shared("golden/stylegan2_ada_nvlabs/io_uncond_128.npz"))
+    io = read_golden(shared("golden/stylegan2_ada_nvlabs/io_uncond_128.npz"))
     close(nvlabs.map(io["z"]), io["ws_psi1"], 1e-5)
     close(nvlabs.map(io["z"], truncation=0.7), io["ws_psi07"], 1e-5)
     close(nvlabs.map(io["z"], truncation=0.5, cutoff=5), io["ws_psi05_cutoff5"], 1e-5)
@@ -86,8 +81,8 @@ def test_images_truncation_and_noise_equal_nvlabs(nvlabs: StyleGAN2Generator, sh
 
 
 def test_inner_maps_equal_nvlabs(nvlabs: StyleGAN2Generator, shared: Shared) -> None:
-    z = load(shared("golden/stylegan2_ada_nvlabs/io_uncond_128.npz"))["z"][:1]
-    expected = load(shared("golden/stylegan2_ada_nvlabs/features_uncond_128_psi1.npz"))
+    z = read_golden(shared("golden/stylegan2_ada_nvlabs/io_uncond_128.npz"))["z"][:1]
+    expected = read_golden(shared("golden/stylegan2_ada_nvlabs/features_uncond_128_psi1.npz"))
     found: dict[str, Tensor] = {}
     for name in expected:
         if name.endswith(("conv0", "conv1", "torgb")):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from dife_lightning.nn.stylegan2_ops import (
     upfirdn2d,
     upsample2d,
 )
+from tests.nn.filled import read_golden
 
 Shared = Callable[[str], Path]
 CASES = [
@@ -31,19 +31,14 @@ CASES = [
 ]
 
 
-def load(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
-
-
 @pytest.fixture
 def rosinality(shared: Shared) -> dict[str, Tensor]:
-    return load(shared("golden/stylegan2_rosinality/ops.npz"))
+    return read_golden(shared("golden/stylegan2_rosinality/ops.npz"))
 
 
 @pytest.fixture
 def nvlabs(shared: Shared) -> dict[str, Tensor]:
-    return load(shared("golden/stylegan2_ada_nvlabs/ops.npz"))
+    return read_golden(shared("golden/stylegan2_ada_nvlabs/ops.npz"))
 
 
 @pytest.mark.parametrize(("name", "up", "down", "padding"), CASES)
