@@ -53,7 +53,7 @@ def ratio_interval(
         level: mass inside the interval.
         seed: of the draw.
     """
-    weights = _draws(len(sums), resamples, seed)
+    weights = resample_weights(len(sums), resamples=resamples, seed=seed)
     return _interval(_ratio(weights @ sums, weights @ counts.astype(np.float64)), level)
 
 
@@ -78,12 +78,6 @@ def _per_pair(errors: NDArray[Any], visible: NDArray[np.bool_]) -> tuple[NDArray
     if not visible.any():
         raise DataError("no visible point: there is nothing to draw a confidence interval from")
     return np.where(visible, errors, 0.0).sum(1, dtype=np.float64), visible.sum(1).astype(np.float64)
-
-
-def _draws(pairs: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return how often each resample holds each pair, (resamples, pairs)."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, pairs]))
-    return rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(np.float64)
 
 
 def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,9 +118,10 @@ def ratio_intervals(
     return found
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)  # a table asks for the same ones for each of its cells
 def resample_weights(pairs: int, *, resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
     """Return (resamples, N): how often each set of N pairs, drawn with replacement, holds each pair; read-only."""
-    weights = _draws(pairs, resamples, seed)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, pairs]))
+    weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(np.float64)
     weights.setflags(write=False)
     return weights
