@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dife_lightning import backbones
 from dife_lightning.assets import find_asset, list_assets
 from dife_lightning.checkpoints import load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
@@ -82,7 +83,8 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
     Args:
         name_or_path: a shipped name (``world/teacher``), a safetensors file of ours, a checkpoint or run of a trained
             method that embeds (DIFE, for example), an official DIFE (with converters or a bare hourglass), a DVE or a
-            DensePose CSE of detectron2 (``.pkl`` or ``.pth``).
+            DensePose CSE of detectron2 (``.pkl`` or ``.pth``), or a vision network of ``transformers``
+            (``backbone:facebook/dinov2-small?layer=9``, see ``backbones``).
 
     Raises:
         AssetError: neither a known name nor a file.
@@ -91,7 +93,9 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
     key = str(name_or_path)
     if key.startswith(PREFIX):
         name_or_path = key = str(find_own_file(key))
-    if key not in list_assets():
+    if key.startswith(backbones.PREFIX):
+        key += f" {backbones.state_of(key)}"
+    elif key not in list_assets():
         path = Path(key).expanduser().resolve()
         key = str(path)
         if path.is_file():  # another content under the same name is another embedder
@@ -102,6 +106,8 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
 
 
 def _build(name_or_path: str) -> nn.Module:
+    if name_or_path.startswith(backbones.PREFIX):
+        return backbones.load_backbone(name_or_path)
     if Path(name_or_path).expanduser().is_dir() or name_or_path.endswith(".ckpt"):
         return _trained(name_or_path)
     path = find_asset(name_or_path)

@@ -34,6 +34,7 @@ from dife_lightning.registry import get_method, list_methods
 from tests import shipped_assets
 from tests.shipped_assets import register_tiny_world
 from tests.tiny import dife_arguments, write_run
+from tests.tiny_backbones import write_backbone
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
@@ -118,6 +119,19 @@ def shrink_teacher(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"model": {"width": 8}, "data": {"species": dict.fromkeys(data["species"], 1), **pairs_shrunk(data)}}
 
 
+def shrink_backbone(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {**shrink_other(content, folder), "model": tiny_backbone(folder)}
+
+
+def shrink_generator_features(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {**shrink_other(content, folder), "model": {"steps": 1}}
+
+
+def tiny_backbone(folder: Path) -> dict[str, Any]:
+    pytest.importorskip("transformers", reason="the extra 'backbones' is not installed")
+    return {"model": write_backbone(folder / "backbone"), "side": 28, "layer": -1}
+
+
 def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content.get("data") or {"class_path": "WorldPairs"}
     pairs = {"count": 2, "val_count": 2, "lists": ["long"]}
@@ -128,6 +142,8 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "DIFE": shrink_dife,
     "StyleGAN2": shrink_stylegan2,
     "SurfaceTeacher": shrink_teacher,
+    "FrozenBackbone": shrink_backbone,
+    "GeneratorFeatures": shrink_generator_features,
 }
 
 
@@ -213,6 +229,8 @@ def teacher(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
 
 #: Methods whose constructor needs arguments, and the data that they learn from.
 RECIPES = {"stylegan2": gan, "dife": dife, "surface-teacher": teacher}
+#: Methods that learn nothing, but need arguments, or fewer steps than by default.
+ARGUMENTS = {"frozen-backbone": tiny_backbone, "generator-features": lambda folder: {"steps": 1}}
 
 
 def trainer(**more: Any) -> L.Trainer:
@@ -244,7 +262,7 @@ def two_pairs(world: Path) -> WorldPairs:
 @pytest.mark.parametrize("name", list_methods())
 def test_every_method_trains_a_step_and_comes_back_from_its_checkpoint(name, world, two_pairs, tmp_path):
     if name not in RECIPES:
-        module = get_method(name)()
+        module = get_method(name)(**ARGUMENTS.get(name, lambda folder: {})(world))
         found = trainer().predict(module, two_pairs.test_dataloader()[0])
         assert found is not None
         points = found[0]
