@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dife_lightning import backbones
 from dife_lightning.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import hourglass
@@ -25,6 +26,7 @@ from dife_lightning.unpickling import explained, read_pickled
 
 _LARGEST_SIDE = 1024  # to which a surface teacher may bring images
 _kept: KeptByFile[Embedder] = KeptByFile()
+_backbones: dict[str, Embedder] = {}
 
 
 class Embedder:
@@ -88,13 +90,23 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
     Args:
         name_or_path: a shipped name (``world/teacher``), a safetensors file of ours, a checkpoint or run of a trained
             method that embeds (DIFE, for example), an official DIFE (with converters or a bare hourglass), a DVE or a
-            DensePose CSE of detectron2 (``.pkl`` or ``.pth``).
+            DensePose CSE of detectron2 (``.pkl`` or ``.pth``), or a vision network of ``transformers``
+            (``backbone:facebook/dinov2-small?layer=9``, see ``backbones``).
 
     Raises:
         AssetError: neither a known name nor a file or folder.
         CheckpointError: the file is damaged or holds something that cannot embed.
     """
+    if str(name_or_path).startswith(backbones.PREFIX):
+        return _backbone(str(name_or_path))
     return _kept.get(find_weights(name_or_path), lambda path: Embedder(_build(path), str(name_or_path)))
+
+
+def _backbone(name: str) -> Embedder:
+    key = f"{name} {backbones.state_of(name)}"
+    if key not in _backbones:
+        _backbones[key] = Embedder(backbones.load_backbone(name), name)
+    return _backbones[key]
 
 
 def _build(path: Path) -> nn.Module:

@@ -37,6 +37,7 @@ from tests import shipped_assets
 from tests.formats.writers import write_cats
 from tests.shipped_assets import register_tiny_world
 from tests.tiny import TINY_CATS, dife_arguments, write_run
+from tests.tiny_backbones import write_backbone
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
@@ -134,6 +135,19 @@ def shrink_cats(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"model": {}, "data": {"count": 2, "batch_size": 4, **pairs_shrunk(data)}}
 
 
+def shrink_backbone(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {**shrink_other(content, folder), "model": tiny_backbone(folder)}
+
+
+def shrink_generator_features(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {**shrink_other(content, folder), "model": {"steps": 1}}
+
+
+def tiny_backbone(folder: Path) -> dict[str, Any]:
+    pytest.importorskip("transformers", reason="the extra 'backbones' is not installed")
+    return {"model": write_backbone(folder / "backbone"), "side": 28, "layer": -1}
+
+
 def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content.get("data") or {"class_path": "WorldPairs"}
     pairs = {"count": 2, "val_count": 2, "lists": ["long"]}
@@ -147,6 +161,8 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "SurfaceTeacher": shrink_teacher,
     "DenseTruth": shrink_renders,
     "CATs": shrink_cats,
+    "FrozenBackbone": shrink_backbone,
+    "GeneratorFeatures": shrink_generator_features,
 }
 
 
@@ -256,8 +272,12 @@ def public_cats(folder: Path) -> dict[str, Any]:
     return {"weights": str(folder / "cats")}
 
 
-#: Arguments of methods that learn nothing, but need a file.
-FILES = {"public-cats": public_cats}
+#: Methods that learn nothing, but need arguments, or fewer steps than by default.
+ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "public-cats": public_cats,
+    "frozen-backbone": tiny_backbone,
+    "generator-features": lambda folder: {"steps": 1},
+}
 
 
 def trainer(**more: Any) -> L.Trainer:
@@ -289,7 +309,7 @@ def two_pairs(world: Path) -> WorldPairs:
 @pytest.mark.parametrize("name", list_methods())
 def test_every_method_trains_a_step_and_comes_back_from_its_checkpoint(name, world, two_pairs, tmp_path):
     if name not in RECIPES:
-        module = get_method(name)(**(FILES[name](tmp_path) if name in FILES else {}))
+        module = get_method(name)(**ARGUMENTS.get(name, lambda folder: {})(tmp_path))
         found = trainer().predict(module, two_pairs.test_dataloader()[0])
         assert found is not None
         points = found[0]

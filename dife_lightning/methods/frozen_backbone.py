@@ -1,0 +1,38 @@
+"""A vision network that was trained on other images, as it is: DINOv2, DINOv3, ViT, ResNet, ..."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dife_lightning.backbones import backbone_name
+from dife_lightning.embedders import load_embedder
+from dife_lightning.methods._base import EmbedderModule, FloorModule
+from dife_lightning.nn.backbone import BackboneOptions
+
+METHOD = "FrozenBackbone"
+
+
+class FrozenBackbone(EmbedderModule, FloorModule):
+    """Transfer with a backbone of ``transformers`` as it is; it learns nothing and is tested like a floor.
+
+    Args:
+        model: a folder, ``own/<name>``, or a name on the Hugging Face hub, such as ``facebook/dinov2-small``.
+        layer: which output; -1 is the last, see :class:`~dife_lightning.nn.backbone.BackboneOptions`.
+        side: the images are brought to so many pixels; None takes what the model asks for.
+        unit_length: compare directions alone, also where the search goes by dot product.
+        upsample: resize the map to the image. The other rows answer with any pixel of the image, and the surface
+            teacher's coarse map is brought to it in the same way; False answers with the corners of coarse cells.
+    """
+
+    def __init__(
+        self, model: str, layer: int = -1, side: int | None = None, unit_length: bool = True, upsample: bool = True
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        options = BackboneOptions(layer=layer, side=side, upsample=upsample, unit_length=unit_length)
+        self.embedder = backbone_name(model, options)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the backbone's map (B, n, h, w) float32 of ``images`` (B, 3, H, W) in [-1, 1]."""
+        # The holder comes from the cache of frozen parts: it is no submodule and is in no state_dict.
+        return load_embedder(self.embedder).to(images.device).embed(images).float()

@@ -1,0 +1,176 @@
+"""A vision network of ``transformers`` as a dense map: images in, one vector per cell out.
+
+Transformers (DINOv2, DINOv3, ViT, ...) give tokens, of which the leading ones (class, registers) belong to no place;
+convolutional networks (ResNet, ConvNeXt, ...) and those with windows (Swin) give maps. Which kind a network is, and how
+many pixels a cell covers, is seen by letting it run once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dife_lightning.errors import ConfigError
+
+#: Mean and deviation of ImageNet's pixels in [0, 1].
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """What is taken from a backbone, and how.
+
+    Attributes:
+        layer: which of the outputs: 0 is what the blocks or stages start from, k the output of the k-th, negative ones
+            count from the last. Tokens go through the network's final norm, as DINOv2's own intermediate layers do.
+        side: the images' shorter side is brought to so many pixels; None takes the side that the network asks for.
+        upsample: resize the map to the image, so that a search answers with a pixel of it and not with a cell.
+        unit_length: vectors of length 1, so that a search by dot product compares directions.
+    """
+
+    layer: int = -1
+    side: int | None = None
+    upsample: bool = True
+    unit_length: bool = True
+
+
+@dataclass(frozen=True)
+class PixelOptions:
+    """What a network wants to see.
+
+    Attributes:
+        mean: of each channel, subtracted after ``scale``.
+        std: of each channel, divided by.
+        scale: factor of pixels in [0, 1].
+        reverse: blue first.
+        side: of the images, in pixels; None if it does not say.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    scale: float = 1.0
+    reverse: bool = False
+    side: int | None = None
+
+
+class Backbone(nn.Module):
+    """A network of ``transformers`` with ``embed``.
+
+    Args:
+        model: what ``AutoModel`` gave.
+        options: what is taken from it.
+        pixels: what it wants to see.
+
+    Attributes:
+        dim: channels of the map.
+        stride: pixels of the resized image that a cell covers.
+        side: of the resized image (its shorter one).
+
+    Raises:
+        ConfigError: it gives no map, has no such layer, or does not take images of this side.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        options: BackboneOptions = BackboneOptions(),
+        pixels: PixelOptions = PixelOptions(),
+    ) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.options, self.pixels = options, pixels
+        self.patch = _patch_size(model)
+        if options.side is None:
+            self.side = max(pixels.side or 224, self.patch) // self.patch * self.patch
+        else:
+            self.side = options.side
+        if self.side < 1 or self.side % self.patch:
+            raise ConfigError(f"side {self.side}: {self._name} takes multiples of its patch of {self.patch} px")
+        inputs = inspect.signature(model.forward).parameters
+        self.inputs: dict[str, Any] = {"output_hidden_states": True, "return_dict": True}
+        if "interpolate_pos_encoding" in inputs:
+            self.inputs["interpolate_pos_encoding"] = True
+        if next(iter(inputs), "") != "pixel_values":
+            raise ConfigError(f"{self._name} takes '{next(iter(inputs), 'nothing')}' and no images: no spatial map")
+        self.dim, self.stride = self._probe()
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Map ``images`` (B, 3, H, W) in [-1, 1] to (B, dim, h, w) float32; h, w are H, W with ``upsample``."""
+        height, width = images.shape[-2:]
+        maps = self._map(self._prepared(images)).float()
+        if self.options.upsample:
+            shrinks = maps.shape[-2] > height
+            maps = F.interpolate(maps, (height, width), mode="bilinear", align_corners=False, antialias=shrinks)
+        return F.normalize(maps, dim=1) if self.options.unit_length else maps
+
+    @property
+    def _name(self) -> str:
+        return type(self.model).__name__
+
+    @torch.no_grad()
+    def _probe(self) -> tuple[int, int]:
+        """Return channels and stride, seen by running on a black square."""
+        device = next(self.model.parameters()).device
+        with torch.autocast(device.type, enabled=False):
+            maps = self._map(torch.zeros(1, 3, self.side, self.side, device=device))
+        _, channels, height, width = maps.shape
+        stride = self.side // height
+        if height != width or self.side % height or (stride != self.patch and stride & (stride - 1)):
+            found = f"{height} x {width} cells for {self.side} x {self.side} px"
+            raise ConfigError(f"side {self.side}: {self._name} gives {found}; expected a side that is a multiple of 32")
+        return channels, stride
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Return images (B, 3, H, W) in [-1, 1] as the network wants them; the sides keep their ratio."""
+        height, width = images.shape[-2:]
+        cells = [max(1, round(length * self.side / (min(height, width) * self.stride))) for length in (height, width)]
+        with torch.autocast(images.device.type, enabled=False):
+            size = (cells[0] * self.stride, cells[1] * self.stride)
+            resized = F.interpolate(images.float(), size, mode="bicubic", align_corners=False, antialias=True)
+            pixels = (resized.clamp(-1, 1) + 1) / 2 * self.pixels.scale
+            pixels = pixels.flip(1) if self.pixels.reverse else pixels
+            return (pixels - _channels(self.pixels.mean, pixels)) / _channels(self.pixels.std, pixels)
+
+    def _map(self, pixels: Tensor) -> Tensor:
+        """Return the chosen layer of ``pixels`` (B, 3, H, W) as (B, C, h, w)."""
+        output = self.model(pixels, **self.inputs)
+        states = getattr(output, "reshaped_hidden_states", None) or getattr(output, "hidden_states", None)
+        if not states:
+            raise ConfigError(f"{self._name} gives no spatial map: it has no hidden states; try DINOv2, ViT or ResNet")
+        if not -len(states) <= self.options.layer < len(states):
+            raise ConfigError(f"layer {self.options.layer}: {self._name} has layers 0 to {len(states) - 1}")
+        state: Tensor = states[self.options.layer]
+        if state.ndim == 4:
+            return state
+        if self.options.layer in (-1, len(states) - 1):
+            return self._spread(output.last_hidden_state, pixels)  # with the final norm
+        norm = getattr(self.model, "layernorm", None) or getattr(self.model, "norm", None)
+        return self._spread(state if norm is None else norm(state), pixels)
+
+    def _spread(self, tokens: Tensor, pixels: Tensor) -> Tensor:
+        """Lay tokens (B, T, C), the last ones of which are the patches row by row, out as (B, C, h, w)."""
+        height, width = pixels.shape[-2] // self.patch, pixels.shape[-1] // self.patch
+        count = height * width
+        if tokens.ndim != 3 or self.patch == 1 or tokens.shape[1] < count:
+            found = f"{tuple(tokens.shape)} for {count} patches"
+            raise ConfigError(f"{self._name} gives no spatial map: found {found}; try DINOv2, ViT or ResNet")
+        return tokens[:, -count:].transpose(1, 2).unflatten(2, (height, width))
+
+
+def _patch_size(model: nn.Module) -> int:
+    """Return the side of a patch in pixels; 1 for a network that does not say."""
+    found = getattr(model.config, "patch_size", 1) or 1
+    sides = [found] if isinstance(found, int) else list(found)
+    if len(set(sides)) != 1:
+        raise ConfigError(f"{type(model).__name__} has patches of {sides} px: expected square ones")
+    return int(sides[0])
+
+
+def _channels(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
