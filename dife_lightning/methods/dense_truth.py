@@ -54,7 +54,7 @@ class DenseTruth(EmbedderModule):
         unit_length: bool = True,
         lambda_code: float = 3.0,
         lambda_match: float = 1.0,
-        code_scale: float = 0.7,
+        code_scale: float = 1.7,
         queries: int = 32,
         temperature: float = 0.05,
         tolerance: float = 0.06,

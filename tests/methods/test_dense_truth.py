@@ -26,8 +26,8 @@ ENCODER = {"planes": [8, 8, 8], "blocks": 1, "depth": 2, "groups": 4}
 
 def tiny(**changes: Any) -> DenseTruth:
     torch.manual_seed(0)
-    options: dict[str, Any] = {"dim": 8, "encoder": ENCODER, "optimizer": {"schedule": "constant", "lr": 3e-3}}
-    return DenseTruth(**options | changes)
+    options: dict[str, Any] = {"dim": 8, "code_scale": 0.7, "encoder": ENCODER}
+    return DenseTruth(**{**options, "optimizer": {"schedule": "constant", "lr": 3e-3}} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,16 @@ def batch_of(data: WorldRenders, number: int = 0) -> RenderBatch:
     return RenderStream(data.renders, data.per_domain, data.augment).batch(number)
 
 
-def fit(model: DenseTruth, data: WorldRenders, folder: Path, steps: int, **more: Any) -> L.Trainer:
+def fit(
+    model: DenseTruth, data: WorldRenders, folder: Path, steps: int, ckpt_path: Path | None = None, **more: Any
+) -> L.Trainer:
     trainer = L.Trainer(
         accelerator="cpu", max_steps=steps, max_epochs=-1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, **more,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*num_workers.*|.*across ranks is zero.*")
-        trainer.fit(model, data)
+        trainer.fit(model, data, ckpt_path=ckpt_path)
     return trainer
 
 
@@ -161,6 +163,15 @@ def test_both_losses_fall_and_the_same_seed_gives_the_same_weights(data: WorldRe
         before, after = (m.losses(m.embed(batch.images), batch, number) for m in (fresh, runs[0]))
         assert after["code"] < 0.7 * before["code"]
         assert after["match"] < 0.9 * before["match"]
+
+
+def test_a_training_that_went_on_ends_with_the_same_weights(data: WorldRenders, tmp_path: Path) -> None:
+    whole, part, rest = tiny(), tiny(), tiny(seed=0)
+    fit(whole, data, tmp_path, 4)
+    fit(part, data, tmp_path, 2).save_checkpoint(tmp_path / "half.ckpt")
+    fit(rest, data, tmp_path, 4, tmp_path / "half.ckpt")
+    assert all(map(torch.equal, rest.state_dict().values(), whole.state_dict().values()))
+    assert not torch.equal(part.encoder.last_weight, whole.encoder.last_weight)
 
 
 def test_bfloat16_gives_nearly_the_same_losses(data: WorldRenders) -> None:
