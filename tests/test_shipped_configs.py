@@ -121,9 +121,9 @@ def shrink_teacher(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"model": {"width": 8}, "data": {"species": dict.fromkeys(data["species"], 1), **pairs_shrunk(data)}}
 
 
-def shrink_cats(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+def shrink_renders(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content["data"]["init_args"]
-    return {"model": {}, "data": {"count": 2, "batch_size": 4, **pairs_shrunk(data)}}
+    return {"model": {}, "data": {"batch_size": 2 * len(data["domains"]), "count": 2, **pairs_shrunk(data)}}
 
 
 def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -136,7 +136,8 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "DIFE": shrink_dife,
     "StyleGAN2": shrink_stylegan2,
     "SurfaceTeacher": shrink_teacher,
-    "CATs": shrink_cats,
+    "DenseTruth": shrink_renders,
+    "CATs": shrink_renders,
 }
 
 
@@ -220,12 +221,17 @@ def teacher(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
     return get_method("surface-teacher")(dim=8, width=8, blocks=1), WorldClicks({"human": 2}, batch_size=2)
 
 
+def dense_truth(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    encoder = {"planes": [8, 8, 8], "blocks": 1, "depth": 2, "groups": 4}
+    return get_method("dense-truth")(dim=8, encoder=encoder), WorldRenders(["human"], size=32, batch_size=2, count=2)
+
+
 def cats(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
     return get_method("cats")(TINY_CATS), WorldRenders(["human", "dog"], size=32, batch_size=4, count=2)
 
 
 #: Methods that learn, and the data that they learn from.
-RECIPES = {"stylegan2": gan, "dife": dife, "surface-teacher": teacher, "cats": cats}
+RECIPES = {"stylegan2": gan, "dife": dife, "surface-teacher": teacher, "dense-truth": dense_truth, "cats": cats}
 
 
 def public_cats(folder: Path) -> dict[str, Any]:

@@ -56,3 +56,14 @@ def test_renders_streams_and_pairs_name_the_same_species(name: str) -> None:
     }
     reference = read("renders/human_dog")["data"]["init_args"]
     assert {key for key in renders if renders[key] != reference[key]} <= {"domains", "evaluation"}
+
+
+def test_the_ceiling_has_the_encoder_and_the_pairs_of_dife_and_the_renders_of_its_species() -> None:
+    ceiling, dife = read("ceiling"), read("human_dog")
+    for key in ("encoder", "dim"):
+        assert ceiling["model"]["init_args"][key] == dife["model"]["init_args"][key]
+    assert ceiling["data"] == read("renders/human_dog")["data"]
+
+
+def test_cats_learns_from_the_renders_that_others_learn_from_with_labels() -> None:
+    assert read("cats")["data"] == read("renders/human_dog")["data"]
