@@ -127,12 +127,7 @@ def shrink_dve(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def shrink_renders(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content["data"]["init_args"]
-    return {"model": {}, "data": {"batch_size": len(data["domains"]), "count": 1, **pairs_shrunk(data)}}
-
-
-def shrink_cats(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    data = content["data"]["init_args"]
-    return {"model": {}, "data": {"count": 2, "batch_size": 4, **pairs_shrunk(data)}}
+    return {"model": {}, "data": {"batch_size": 2 * len(data["domains"]), "count": 2, **pairs_shrunk(data)}}
 
 
 def shrink_backbone(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -160,7 +155,7 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "StyleGAN2": shrink_stylegan2,
     "SurfaceTeacher": shrink_teacher,
     "DenseTruth": shrink_renders,
-    "CATs": shrink_cats,
+    "CATs": shrink_renders,
     "FrozenBackbone": shrink_backbone,
     "GeneratorFeatures": shrink_generator_features,
 }

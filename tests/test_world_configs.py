@@ -70,3 +70,7 @@ def test_the_ceiling_has_the_encoder_and_the_pairs_of_dife_and_the_renders_of_it
     for key in ("encoder", "dim"):
         assert ceiling["model"]["init_args"][key] == dife["model"]["init_args"][key]
     assert ceiling["data"] == read("renders/human_dog")["data"]
+
+
+def test_cats_learns_from_the_renders_that_others_learn_from_with_labels() -> None:
+    assert read("cats")["data"] == read("renders/human_dog")["data"]
