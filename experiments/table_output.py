@@ -172,7 +172,7 @@ def picture(rows: Sequence[Row], measure: Measure) -> Figure:
     _, framing, protocol = measure.claim
     methods, columns, cells = grid(rows, protocol, framing)
     methods = [method for method in methods if method != "random"] or methods  # it would stretch every axis
-    figure = new_figure(2.0 + 2.3 * len(columns), 1.5 + 0.34 * len(methods))
+    figure = new_figure(max(8.0, 2.0 + 2.3 * len(columns)), 1.5 + 0.34 * len(methods))  # room for the title
     width, height = figure.get_size_inches()
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(1.5 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
