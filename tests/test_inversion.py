@@ -129,6 +129,16 @@ def test_it_searches_where_gradients_and_precision_are_off(generator: Generator)
     assert not found.w.is_inference()
 
 
+def test_bfloat16_finds_nearly_the_same_image_and_gives_float32(generator: Generator) -> None:
+    _, images = samples(generator, 2)
+    plain, coarse = (invert(generator, images, SEARCH, bfloat16=value) for value in (False, True))
+    assert coarse.w.dtype == torch.float32
+    assert not torch.equal(coarse.w, plain.w)
+    with torch.no_grad():
+        at_start = rms(generator.image(generator.mean_w[None]), images)
+        assert (rms(generator.image(coarse.w), generator.image(plain.w)) < 0.2 * at_start).all()
+
+
 def test_images_of_another_size_are_brought_to_the_generators(generator: Generator) -> None:
     _, images = samples(generator, 1)
     large = images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)

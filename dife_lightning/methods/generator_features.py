@@ -40,6 +40,7 @@ class GeneratorFeatures(FloorModule):
         weight_w: weight of the distance to the mean w, which truncates.
         space: ``w`` (one vector for all layers) or ``w+`` (one per layer).
         pose: look for turn, scale and shift of the face, too (see ``inversion``).
+        bfloat16: let the generators compute in it during the inversion; the features are float32 in any case.
         normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over samples of its generator;
             ``none`` leaves its scale.
         upsample: bring the map to the image, so that a search answers with a pixel of it, as the other rows do.
@@ -58,6 +59,7 @@ class GeneratorFeatures(FloorModule):
         weight_w: float = 1.0,
         space: Space = "w",
         pose: bool = True,
+        bfloat16: bool = False,
         normalize_features: Literal["channel", "none"] = "none",
         upsample: bool = True,
         stand_in: dict[str, str] = {},  # noqa: B006
@@ -70,7 +72,8 @@ class GeneratorFeatures(FloorModule):
             if other not in generators:
                 raise ConfigError(f"stand_in.{domain}: '{other}' has no generator. {did_you_mean(other, generators)}")
         self.generator_names, self.stand_in = dict(generators), dict(stand_in)
-        self.layer, self.pose, self.normalize_features, self.upsample = layer, pose, normalize_features, upsample
+        self.layer, self.pose, self.bfloat16 = layer, pose, bfloat16
+        self.normalize_features, self.upsample = normalize_features, upsample
         self.search = ExplorationOptions(steps, lr, space, weight_w) if steps else None
         self._found: dict[tuple[str, bytes], tuple[Tensor, Tensor]] = {}
         self._statistics: dict[str, tuple[Tensor, Tensor]] = {}
@@ -111,7 +114,7 @@ class GeneratorFeatures(FloorModule):
         keys = [(name, hashlib.sha256(image.cpu().numpy().tobytes()).digest()) for image in images]
         new = {key: i for i, key in enumerate(keys) if key not in self._found}
         if new:
-            found = invert(generator, images[list(new.values())], self.search, self.pose)
+            found = invert(generator, images[list(new.values())], self.search, self.pose, self.bfloat16)
             self._found |= dict(zip(new, zip(found.w.cpu(), found.pose.cpu(), strict=True), strict=True))
         w, pose = (torch.stack([self._found[key][i] for key in keys]).to(images.device) for i in (0, 1))
         return Inversion(w, pose)
