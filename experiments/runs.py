@@ -76,7 +76,7 @@ class Run:
         return dict(yaml.safe_load(_existing(self.folder / "resolved.yaml").read_text(encoding="utf-8")))
 
     def stages(self) -> dict[str, dict[str, float]]:
-        """Return stage -> ``steps`` and ``seconds``, as ``StageTimer`` measured them."""
+        """Return stage -> ``steps`` and ``seconds`` of ``StageTimer``; a method without stages has one."""
         return dict(json.loads(_existing(self.folder / "stages.json").read_text(encoding="utf-8")))
 
 

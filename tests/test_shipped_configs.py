@@ -213,6 +213,9 @@ def test_every_experiment_runs_for_two_steps_and_is_tested(name, world, tmp_path
         losses = [float(value) for row in rows for key, value in row.items() if "loss" in key and value]
         assert losses
         assert np.isfinite(losses).all()
+        stages = json.loads(Path("runs/short/stages.json").read_text())
+        assert sum(stage["steps"] for stage in stages.values()) == 2
+        assert all(stage["seconds"] > 0 for stage in stages.values())
         dife_lightning.load("runs/short/checkpoints/last.ckpt")
         run("test", *configs, "--ckpt_path", "runs/short/checkpoints/last.ckpt", "--out", "out")
     if scored:

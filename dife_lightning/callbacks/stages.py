@@ -1,6 +1,7 @@
 """Callbacks of the two-stage schedule: time per stage, a checkpoint between the stages, early stopping in the second.
 
-They take the stage from the method's ``stage`` and do nothing for a method without one.
+They take the stage from the method's ``stage``. For a method without one the whole training is one stage to the timer,
+and the others do nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ def stage_of(module: LightningModule) -> str | None:
     return getattr(module, "stage", None)
 
 
+#: What the timer calls the training of a method without stages.
+WHOLE = "training"
+
+
 class StageTimer(Callback):
     """Measure the training time of each stage, validation apart, and write ``stages.json`` into the run's folder.
 
@@ -32,7 +37,7 @@ class StageTimer(Callback):
         self.seconds: dict[str, float] = {}
         self.steps: dict[str, int] = {}
         self._mark = 0.0
-        self._stage: str | None = None
+        self._stage = WHOLE
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -40,16 +45,15 @@ class StageTimer(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the stage of this step; after it the module is already in the next."""
-        self._stage = stage_of(pl_module)
+        self._stage = stage_of(pl_module) or WHOLE
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Book the step."""
         now = time.perf_counter()
-        if self._stage is not None:
-            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._mark
-            self.steps[self._stage] = self.steps.get(self._stage, 0) + 1
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._mark
+        self.steps[self._stage] = self.steps.get(self._stage, 0) + 1
         self._mark = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -19,6 +19,7 @@ from dife_lightning.callbacks.keep_last import KeepLast
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
+from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli import skipping
 from dife_lightning.cli.configs import option_value, resolve_configs
 from dife_lightning.cli.errors import UsageError
@@ -277,6 +278,8 @@ class DifeCLI(LightningCLI):
             extra.append(StepProgressBar())
         if self.verb == "fit":
             extra.append(StopOnNaN())
+            if not any(isinstance(callback, StageTimer) for callback in own):
+                extra.append(StageTimer())
             if config["enable_checkpointing"] is not False:
                 extra.append(checkpoints_for(self.model, self.folder))
                 if not any(isinstance(callback, KeepLast) for callback in own):

@@ -1,0 +1,133 @@
+"""The generators' own features, without an encoder: invert both images, and search in the tapped layer."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.exploration import ExplorationOptions, Space
+from dife_lightning.generators import Generator, load_generator
+from dife_lightning.inversion import Inversion, invert, posed
+from dife_lightning.matching import transfer
+from dife_lightning.methods._base import FloorModule
+from dife_lightning.methods._dife_setup import feature_statistics
+from dife_lightning.randomness import normal
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairBatch
+
+METHOD = "GeneratorFeatures"
+_STATISTICS = 256
+
+
+class GeneratorFeatures(FloorModule):
+    """Nearest-neighbour search in the features F^d of the generators of both species, by inversion of each image.
+
+    It shows what DIFE's second teacher can do alone. It learns nothing, so that it is tested like a floor. What comes
+    out for an image depends on that image and the options, not on its batch. The defaults are the best of a few
+    settings on validation pairs (``configs/world/generator_features.yaml``).
+
+    Args:
+        generators: domain -> generator, a shipped name or a file.
+        layer: tapped layer in the paper's numbers.
+        steps: Adam steps of each inversion; 0 takes the mean face.
+        lr: Adam's step size in w.
+        weight_w: weight of the distance to the mean w, which truncates.
+        space: ``w`` (one vector for all layers) or ``w+`` (one per layer).
+        pose: look for turn, scale and shift of the face, too (see ``inversion``).
+        bfloat16: let the generators compute in it during the inversion; the features are float32 in any case.
+        normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over samples of its generator;
+            ``none`` leaves its scale.
+        upsample: bring the map to the image, so that a search answers with a pixel of it, as the other rows do.
+        stand_in: domain without a generator -> the domain whose generator is taken.
+
+    Raises:
+        ConfigError: no generator, negative steps, or a stand-in that has no generator.
+    """
+
+    def __init__(
+        self,
+        generators: dict[str, str] = {"human": "world/human", "dog": "world/dog", "cat": "world/cat"},  # noqa: B006
+        layer: int = 1,
+        steps: int = 20,
+        lr: float = 0.1,
+        weight_w: float = 1.0,
+        space: Space = "w",
+        pose: bool = True,
+        bfloat16: bool = False,
+        normalize_features: Literal["channel", "none"] = "none",
+        upsample: bool = True,
+        stand_in: dict[str, str] = {},  # noqa: B006
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not generators or steps < 0:
+            raise ConfigError(f"{len(generators)} generators, steps {steps}: expected one or more, and 0 or more")
+        for domain, other in stand_in.items():
+            if other not in generators:
+                raise ConfigError(f"stand_in.{domain}: '{other}' has no generator. {did_you_mean(other, generators)}")
+        self.generator_names, self.stand_in = dict(generators), dict(stand_in)
+        self.layer, self.pose, self.bfloat16 = layer, pose, bfloat16
+        self.normalize_features, self.upsample = normalize_features, upsample
+        self.search = ExplorationOptions(steps, lr, space, weight_w) if steps else None
+        self._found: dict[tuple[str, bytes], tuple[Tensor, Tensor]] = {}
+        self._statistics: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def transfer_batch(self, batch: PairBatch) -> Tensor:
+        """Invert both images of each pair, and search in the features."""
+        images = (batch.source_image, batch.target_image)
+        source, target = (self.features(one, domain) for one, domain in zip(images, batch.species, strict=True))
+        return transfer(
+            source,
+            target,
+            batch.source_points,
+            source_size=(images[0].shape[-1], images[0].shape[-2]),
+            target_size=(images[1].shape[-1], images[1].shape[-2]),
+            similarity=self.matching.similarity,
+            subpixel=self.matching.subpixel,
+        )
+
+    def features(self, images: Tensor, domain: str) -> Tensor:
+        """Return unit vectors (B, C, h, w), float32, of ``images`` (B, 3, H, W) in [-1, 1] of a domain.
+
+        Raises:
+            ConfigError: the domain has neither generator nor stand-in.
+        """
+        name = self._generator_name(domain)
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            generator = load_generator(name).to(images.device)
+            found = self.invert(images, name, generator)
+            maps = generator.features(found.w, self.layer).float()
+            if self.normalize_features == "channel":
+                mean, deviation = self._channel_statistics(name, generator)
+                maps = (maps - mean[:, None, None]) / deviation[:, None, None]
+            height, width = images.shape[-2:] if self.upsample else maps.shape[-2:]
+            return F.normalize(posed(maps, found.pose, height, width), dim=1)
+
+    def invert(self, images: Tensor, name: str, generator: Generator) -> Inversion:
+        """Return w and pose of ``images``; an image that was there before is not inverted again."""
+        keys = [(name, hashlib.sha256(image.cpu().numpy().tobytes()).digest()) for image in images]
+        new = {key: i for i, key in enumerate(keys) if key not in self._found}
+        if new:
+            found = invert(generator, images[list(new.values())], self.search, self.pose, self.bfloat16)
+            self._found |= dict(zip(new, zip(found.w.cpu(), found.pose.cpu(), strict=True), strict=True))
+        w, pose = (torch.stack([self._found[key][i] for key in keys]).to(images.device) for i in (0, 1))
+        return Inversion(w, pose)
+
+    def _generator_name(self, domain: str) -> str:
+        known = self.stand_in.get(domain, domain)
+        if known not in self.generator_names:
+            hint = f"type --model.init_args.stand_in.{domain} {next(iter(self.generator_names))}, or give it one"
+            raise ConfigError(f"'{domain}' has no generator among {', '.join(self.generator_names)}; {hint}")
+        return self.generator_names[known]
+
+    def _channel_statistics(self, name: str, generator: Generator) -> tuple[Tensor, Tensor]:
+        if name not in self._statistics:
+            z = normal((_STATISTICS, generator.z_dim), 0, "generator features")
+            self._statistics[name] = feature_statistics(generator, z, self.layer, 1.0)
+        return self._statistics[name]
