@@ -7,7 +7,7 @@ device, warped there by one affine each, and emitted as a :class:`~dife_lightnin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.batches import DomainBatch, LatentBatch, StreamBatch
-from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.errors import ConfigError
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry import inside_mask, sampling_grid, warp
@@ -200,21 +199,6 @@ class StyleGAN2Stream(LightningDataModule):
             return batch
         generators = {d: g.to(batch.index.device) for d, g in self.generators.items()}
         return synthesize(batch, generators, self.layer, self.size, self.truncation, self.augment)
-
-    @property
-    def val_sets(self) -> list[KeypointPairs]:
-        """The evaluation's validation sets."""
-        return getattr(self.evaluation, "val_sets", [])
-
-    @property
-    def test_sets(self) -> list[KeypointPairs]:
-        """The evaluation's test sets."""
-        return getattr(self.evaluation, "test_sets", [])
-
-    def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
-        """Hashes of the evaluation's pair lists."""
-        hashes = getattr(self.evaluation, "list_hashes", None)
-        return {} if hashes is None else hashes()
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The evaluation's validation loaders."""
