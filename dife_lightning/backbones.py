@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 
 import torch
 
-from dife_lightning.errors import AssetError, CheckpointError, ConfigError, DifeError, did_you_mean
+from dife_lightning.errors import AssetError, CheckpointError, ConfigError, DifeError, did_you_mean, reason_of
 from dife_lightning.nn.backbone import Backbone, BackboneOptions, PixelOptions
 from dife_lightning.own_files import PREFIX as OWN
 from dife_lightning.own_files import find_own_file
@@ -114,7 +114,7 @@ def _transformers() -> ModuleType:
     try:
         import transformers
     except ImportError as error:
-        reason = _first_line(error)
+        reason = reason_of(error)
         raise AssetError(
             f"a backbone needs the package transformers ({reason}); type: pip install 'dife-lightning[backbones]'"
         ) from None
@@ -192,8 +192,7 @@ def _network(transformers: ModuleType, folder: Path) -> Any:
         if "trust_remote_code" in str(error):
             text = "needs code of its own, which is never run here; give a model that transformers has built in"
             raise CheckpointError(f"{folder} {text}") from None
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        raise CheckpointError(f"transformers cannot load {folder} ({reason}); copy it again") from None
+        raise CheckpointError(f"transformers cannot load {folder} ({reason_of(error)}); copy it again") from None
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # no part of a map
     if missing:
         raise CheckpointError(
@@ -248,7 +247,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no JSON file ({_first_line(error)}); copy it again") from None
+        raise CheckpointError(f"{path} is no JSON file ({reason_of(error)}); copy it again") from None
     return found if isinstance(found, dict) else {}
 
 
@@ -265,7 +264,3 @@ def _quiet(transformers: ModuleType) -> Iterator[None]:
         logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

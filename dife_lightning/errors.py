@@ -58,7 +58,7 @@ class Interrupted(DifeError):
 
 def reason_of(error: BaseException) -> str:
     """Return the kind and the first line of an error of a library, for use within an error of ours."""
-    lines = str(error).splitlines()
+    lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}"[:140] if lines else type(error).__name__
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+_State = tuple[int, ...] | None
 
 
 class KeptByFile(Generic[T]):
@@ -16,14 +17,19 @@ class KeptByFile(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Path, tuple[tuple[int, ...], T]] = {}
+        self._kept: dict[Path, tuple[list[_State], T]] = {}
 
-    def get(self, path: Path, make: Callable[[Path], T]) -> T:
-        """Return what ``make`` made of the file ``path``."""
+    def get(self, path: Path, make: Callable[[Path], T], *beside: Path) -> T:
+        """Return what ``make`` made of the file ``path``, and of those ``beside`` it, which need not be there."""
         path = path.resolve()
-        state = path.stat()
-        # size and time of change can be those of the file before: it was replaced within a tick, or its time was set
-        content = (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        content = [_state(path), *(_state(file) if file.is_file() else None for file in beside)]
         if path not in self._kept or self._kept[path][0] != content:
             self._kept[path] = content, make(path)
         return self._kept[path][1]
+
+
+def _state(path: Path) -> _State:
+    """Return what tells contents of a file apart."""
+    found = path.stat()
+    # size and time of change can be those of the file before: it was replaced within a tick, or its time was set
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.files import atomic_write, write_json
+from dife_lightning.files import atomic_write, cache_folder, write_json
 from experiments import runs
 from experiments._species_transfers import marked_face, transfers
 from experiments._world_parts import budget
@@ -189,7 +189,6 @@ def write_renders(species: str, count: int, size: int, folder: Path) -> Path:
     """Write train renders of a species of the embedded world as PNG files; returns their folder."""
     from PIL import Image
 
-    from dife_lightning.data.cache import cache_folder
     from dife_lightning.world.dataset import render_arrays
 
     place = folder / f"{species}-{count}x{size}"

@@ -74,10 +74,12 @@ def find_record(folder: Path | None, name: str) -> Record | None:
 def _content(path: Path, changed: int) -> dict[str, Any]:
     try:
         content = dict(json.loads(path.read_text(encoding="utf-8")))
-        return content if content["errors"] and content["cell"]["key"] else {}
+        if content["errors"] and content["cell"]["key"]:
+            return content
+        found = "an empty 'key'" if content["errors"] else "empty 'errors'"
     except (ValueError, KeyError, TypeError) as error:
         found = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{path} is no record of a run ({found}): take it from version control again") from None
+    raise DataError(f"{path} is no record of a run ({found}): take it from version control again")
 
 
 def write_records(table: dict[str, Any], plan: Plan, folder: Path, name: str) -> None:

@@ -185,7 +185,7 @@ def _groups(parts: Sequence[Part], parallel: bool) -> list[list[Part]]:
 
 def _render(parts: Sequence[Part], settings: dict[str, dict[str, Any]]) -> None:
     """Fill the cache of renders, on all cores; the trainings then read it."""
-    from dife_lightning.data.cache import cache_folder
+    from dife_lightning.files import cache_folder
     from dife_lightning.world.dataset import render_arrays
 
     folder, workers = cache_folder() / "renders", os.cpu_count() or 1

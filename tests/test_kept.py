@@ -27,6 +27,21 @@ def test_a_thing_is_made_once_until_another_content_takes_the_file_s_place(tmp_p
     assert len(made._kept) == 1  # what was made of the older content is let go
 
 
+def test_a_thing_is_made_anew_when_a_file_beside_it_comes_changes_or_goes(tmp_path: Path) -> None:
+    path, beside, made = tmp_path / "a", tmp_path / "b", KeptByFile[str]()
+    path.write_text("one")
+
+    def read() -> str:
+        return made.get(path, lambda file: file.read_text() + (beside.read_text() if beside.is_file() else ""), beside)
+
+    assert read() is read()
+    for change in (lambda: beside.write_text(" two"), lambda: beside.write_text(" three"), beside.unlink):
+        change()
+        expected = "one" + (beside.read_text() if beside.is_file() else "")
+        assert read() == expected
+        assert read() is read()
+
+
 def test_what_could_not_be_made_is_tried_again(tmp_path: Path) -> None:
     path, made = tmp_path / "a", KeptByFile[int]()
     path.write_text("x")

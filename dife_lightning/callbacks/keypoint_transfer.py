@@ -201,10 +201,9 @@ class KeypointTransfer(L.Callback):
 
     def _circumstances(self, trainer: L.Trainer) -> dict[str, Any]:
         """Return what a reader must know to compare the numbers with others."""
-        hashes = getattr(trainer.datamodule, "list_hashes", None)  # type: ignore[attr-defined]
         data, stored = evaluation_data(trainer), any(c.pairs.eye_order == "stored" for c in self._sets)
         return {
-            "lists": hashes() if callable(hashes) else {"test": {c.pairs.name: c.pairs.list_hash for c in self._sets}},
+            "lists": self._tested_lists() if data is None else data.list_hashes(),
             "switches": {
                 **asdict(self.options),
                 "error_unit": f"pixels of a crop scaled to {ERROR_SIDE} px",
@@ -219,6 +218,9 @@ class KeypointTransfer(L.Callback):
             "checkpoint": trainer.ckpt_path,
             "world_size": trainer.world_size,
         }
+
+    def _tested_lists(self) -> dict[str, dict[str, str]]:
+        return {"test": {collector.pairs.name: collector.pairs.list_hash for collector in self._sets}}
 
     def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if not trainer.is_global_zero:

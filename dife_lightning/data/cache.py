@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from dife_lightning.cached_arrays import read_arrays, write_arrays
 from dife_lightning.data.pairs import KeypointPairs, PairArrays
-from dife_lightning.files import cache_folder as cache_folder
+from dife_lightning.files import cache_folder
 
 #: Raise it when the content of a cache file changes meaning.
 FORMAT = 1

@@ -6,22 +6,21 @@ annotators' clicks are. Batches warp image and clicks by the evaluation's framin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.batches import ClickBatch
+from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry import apply_affine, sampling_grid, warp
 from dife_lightning.randomness import torch_generator, uniform
 from dife_lightning.world import render
 
 
-class Clicks(IterableDataset[ClickBatch]):
+class Clicks(EndlessBatches[ClickBatch]):
     """Endless batches over a fixed set of clicked renders, each a pure function of (seed, number).
 
     Args:
@@ -46,6 +45,7 @@ class Clicks(IterableDataset[ClickBatch]):
         augment: AugmentOptions,
         seed: int,
     ) -> None:
+        super().__init__()
         self.size, self.batch_size, self.augment, self.seed = size, batch_size, augment, seed
         items = [
             _clicked(name, i, size, clicks, pixel_noise, uv_noise, seed)
@@ -71,13 +71,6 @@ class Clicks(IterableDataset[ClickBatch]):
             color_jitter(warped, numbers[:, AFFINE_NUMBERS:], self.augment), points, self.uv[rows], inside
         )
 
-    def __iter__(self) -> Iterator[ClickBatch]:
-        """Yield batches for ever."""
-        number = 0
-        while True:
-            yield self.batch(number)
-            number += 1
-
 
 def _clicked(
     species: str, index: int, size: int, clicks: int, pixel_noise: float, uv_noise: float, seed: int
@@ -92,7 +85,7 @@ def _clicked(
     return sample.image, points.astype(np.float32), uv.astype(np.float32)
 
 
-class WorldClicks(LightningDataModule):
+class WorldClicks(TrainingDataModule):
     """Clicked world renders for the surface teacher.
 
     Args:
@@ -104,7 +97,7 @@ class WorldClicks(LightningDataModule):
         batch_size: images per step.
         augment: framing and colour.
         seed: of clicks and batches.
-        evaluation: data module of key-point pairs for validation and test.
+        evaluation: data module of key-point pairs that validation, test and predict use; None trains without.
 
     Raises:
         ConfigError: no species or a count below 1.
@@ -122,29 +115,19 @@ class WorldClicks(LightningDataModule):
         seed: int = 0,
         evaluation: LightningDataModule | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(evaluation)
         if not species or min(species.values()) < 1:
             raise ConfigError(f"clicks: species={species}; expected at least one species with at least one image")
         self.options = (species, size, clicks, pixel_noise, uv_noise, batch_size, augment, seed)
-        self.evaluation = evaluation
         self.clicks: Clicks | None = None
 
     def setup(self, stage: str) -> None:
         """Render and click the train faces; set up the evaluation."""
         if stage == "fit" and self.clicks is None:
             self.clicks = Clicks(*self.options)
-        if self.evaluation is not None:
-            self.evaluation.setup(stage)
+        super().setup(stage)
 
     def train_dataloader(self) -> DataLoader[ClickBatch]:
         """Return the endless batches."""
         assert self.clicks is not None
         return DataLoader(self.clicks, batch_size=None)
-
-    def val_dataloader(self) -> object:
-        """The evaluation's validation loaders."""
-        return [] if self.evaluation is None else self.evaluation.val_dataloader()
-
-    def test_dataloader(self) -> object:
-        """The evaluation's test loaders."""
-        return [] if self.evaluation is None else self.evaluation.test_dataloader()

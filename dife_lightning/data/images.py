@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
-from dife_lightning.data.cache import cache_folder
 from dife_lightning.data.folder_check import FolderReport, advice, check_folder
+from dife_lightning.data.training import EndlessBatches
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.files import cache_folder
 from dife_lightning.images import center_square, list_images, read_image
 from dife_lightning.randomness import seed_of
 from dife_lightning.world.dataset import render_arrays
@@ -40,7 +40,7 @@ def to_float(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-class ImageStream(IterableDataset[ImageBatch]):
+class ImageStream(EndlessBatches[ImageBatch]):
     """Endless shuffled batches; batch k of a rank is a pure function of (seed, k, rank).
 
     The stream runs through the images in one random order per pass and mirrors each with probability 1/2 on request.
@@ -65,14 +65,13 @@ class ImageStream(IterableDataset[ImageBatch]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(first_batch, rank, world_size)
         self.images, self.batch_size, self.seed, self.flip = images, batch_size, seed, flip
-        self.first_batch, self.rank, self.world_size = first_batch, rank, world_size
         self._order: tuple[int, NDArray[np.int64], NDArray[np.bool_]] | None = None
 
     def batch(self, number: int) -> ImageBatch:
         """Return batch ``number`` of this rank, uint8."""
-        first = (number * self.world_size + self.rank) * self.batch_size
-        picked = np.stack([self._image(position) for position in range(first, first + self.batch_size)])
+        picked = np.stack([self._image(position) for position in self.positions(number, self.batch_size)])
         return ImageBatch(torch.from_numpy(picked).permute(0, 3, 1, 2), number)
 
     def _image(self, position: int) -> NDArray[np.uint8]:
@@ -82,15 +81,6 @@ class ImageStream(IterableDataset[ImageBatch]):
             self._order = (turn, rng.permutation(len(self.images)), rng.random(len(self.images)) < 0.5)
         image = self.images[self._order[1][place]]
         return image[:, ::-1] if self.flip and self._order[2][place] else image
-
-    def __iter__(self) -> Iterator[ImageBatch]:
-        """Yield this worker's batches, for ever."""
-        worker = get_worker_info()
-        step, offset = (1, 0) if worker is None else (worker.num_workers, worker.id)
-        number = self.first_batch + offset
-        while True:
-            yield self.batch(number)
-            number += step
 
 
 class FixedBatches(torch.utils.data.Dataset[ImageBatch]):

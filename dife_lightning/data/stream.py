@@ -7,29 +7,23 @@ device, warped there by one affine each, and emitted as a :class:`~dife_lightnin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
 from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.batches import DomainBatch, LatentBatch, StreamBatch
-from dife_lightning.data.pairs import KeypointPairs
+from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry import inside_mask, sampling_grid, warp
 from dife_lightning.randomness import normal, uniform
 
 
-class LatentStream(IterableDataset[LatentBatch]):
+class LatentStream(EndlessBatches[LatentBatch]):
     """Endless batches of latents, each a pure function of (seed, position).
-
-    Batch k of rank r covers the positions ``(k * world_size + r) * batch_size ...``; worker j of J hands out the
-    batches with ``k % J == j``, so that the DataLoader returns them in order whatever J is.
 
     Args:
         z_dims: latent size per domain.
@@ -51,13 +45,12 @@ class LatentStream(IterableDataset[LatentBatch]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(first_batch, rank, world_size)
         self.z_dims, self.batch_size, self.seed, self.same_z = z_dims, batch_size, seed, same_z
-        self.first_batch, self.rank, self.world_size = first_batch, rank, world_size
 
     def batch(self, number: int) -> LatentBatch:
         """Return batch ``number`` of this rank."""
-        first = (number * self.world_size + self.rank) * self.batch_size
-        positions = range(first, first + self.batch_size)
+        positions = self.positions(number, self.batch_size)
         z = {d: torch.stack([self._z(d, i) for i in positions]) for d in self.z_dims}
         count = AFFINE_NUMBERS + COLOR_NUMBERS
         numbers = {d: torch.stack([uniform((count,), self.seed, "augment", d, i) for i in positions]) for d in z}
@@ -65,15 +58,6 @@ class LatentStream(IterableDataset[LatentBatch]):
 
     def _z(self, domain: str, position: int) -> Tensor:
         return normal((self.z_dims[domain],), self.seed, "z", "all" if self.same_z else domain, position)
-
-    def __iter__(self) -> Iterator[LatentBatch]:
-        """Yield this worker's batches, for ever."""
-        worker = get_worker_info()
-        step, offset = (1, 0) if worker is None else (worker.num_workers, worker.id)
-        number = self.first_batch + offset
-        while True:
-            yield self.batch(number)
-            number += step
 
 
 def synthesize(
@@ -124,7 +108,7 @@ def _augmented(
     return DomainBatch(jittered, originals, warped_features, affine, inside_mask(grid), w)
 
 
-class StyleGAN2Stream(LightningDataModule):
+class StyleGAN2Stream(TrainingDataModule):
     """Training batches from frozen generators; validation, test and predict pairs from another data module.
 
     Args:
@@ -156,42 +140,26 @@ class StyleGAN2Stream(LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(evaluation)
         if not generators or batch_size < len(generators):
             raise ConfigError(f"stream: batch_size={batch_size} for {len(generators)} domains; each needs an image")
         if not 0 <= truncation <= 1:
             raise ConfigError(f"stream: truncation={truncation}; expected 0 (mean face) to 1 (no truncation)")
-        self.names, self.evaluation, self.layer, self.size = dict(generators), evaluation, layer, size
+        self.names, self.layer, self.size = dict(generators), layer, size
         self.per_domain, self.truncation, self.same_z = batch_size // len(generators), truncation, same_z
         self.augment, self.seed, self.num_workers = augment, seed, num_workers
         self.generators: dict[str, Generator] = {}
-
-    def prepare_data(self) -> None:
-        """Let the evaluation prepare its files once per node."""
-        if self.evaluation is not None:
-            self.evaluation.trainer = self.trainer
-            self.evaluation.prepare_data()
 
     def setup(self, stage: str) -> None:
         """Load the generators through the cache (for fit) and the evaluation pairs."""
         if stage == "fit":
             self.generators = {domain: load_generator(name) for domain, name in self.names.items()}
-        if self.evaluation is not None:
-            self.evaluation.trainer = self.trainer
-            self.evaluation.setup(stage)
+        super().setup(stage)
 
     def train_dataloader(self) -> DataLoader[LatentBatch]:
         """Return the stream from the step at which the trainer stands."""
-        trainer = self.trainer
-        stream = LatentStream(
-            {domain: generator.z_dim for domain, generator in self.generators.items()},
-            self.per_domain,
-            self.seed,
-            self.same_z,
-            first_batch=0 if trainer is None else trainer.global_step * trainer.accumulate_grad_batches,
-            rank=0 if trainer is None else trainer.global_rank,
-            world_size=1 if trainer is None else trainer.world_size,
-        )
+        z_dims = {domain: generator.z_dim for domain, generator in self.generators.items()}
+        stream = LatentStream(z_dims, self.per_domain, self.seed, self.same_z, *self.place())
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
@@ -200,30 +168,3 @@ class StyleGAN2Stream(LightningDataModule):
             return batch
         generators = {d: g.to(batch.index.device) for d, g in self.generators.items()}
         return synthesize(batch, generators, self.layer, self.size, self.truncation, self.augment)
-
-    @property
-    def val_sets(self) -> list[KeypointPairs]:
-        """The evaluation's validation sets."""
-        return getattr(self.evaluation, "val_sets", [])
-
-    @property
-    def test_sets(self) -> list[KeypointPairs]:
-        """The evaluation's test sets."""
-        return getattr(self.evaluation, "test_sets", [])
-
-    def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
-        """Hashes of the evaluation's pair lists."""
-        hashes = getattr(self.evaluation, "list_hashes", None)
-        return {} if hashes is None else hashes()
-
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """The evaluation's validation loaders."""
-        return [] if self.evaluation is None else self.evaluation.val_dataloader()
-
-    def test_dataloader(self) -> list[DataLoader[Any]]:
-        """The evaluation's test loaders."""
-        return [] if self.evaluation is None else self.evaluation.test_dataloader()
-
-    def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """The evaluation's predict loaders."""
-        return [] if self.evaluation is None else self.evaluation.predict_dataloader()

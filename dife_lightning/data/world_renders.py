@@ -7,18 +7,18 @@ mirrored: the surface coordinate tells left from right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
 from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.batches import RenderBatch
-from dife_lightning.data.cache import cache_folder
+from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
+from dife_lightning.files import cache_folder
 from dife_lightning.geometry import apply_affine, sampling_grid, warp, warp_known
 from dife_lightning.randomness import uniform
 from dife_lightning.world import load_species
@@ -29,11 +29,8 @@ from dife_lightning.world.truth import TruthArrays, decode_uv, truth_arrays
 FOLD = 0.25
 
 
-class RenderStream(IterableDataset[RenderBatch]):
+class RenderStream(EndlessBatches[RenderBatch]):
     """Endless batches of warped renders, each a pure function of (seed, number).
-
-    Batch k of rank r covers the positions ``(k * world_size + r) * per_domain ...``; worker j of J hands out the
-    batches with ``k % J == j``, so that the DataLoader returns them in order whatever J is.
 
     Args:
         renders: species -> its faces.
@@ -55,13 +52,12 @@ class RenderStream(IterableDataset[RenderBatch]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(first_batch, rank, world_size)
         self.renders, self.per_domain, self.augment, self.seed = dict(renders), per_domain, augment, seed
-        self.first_batch, self.rank, self.world_size = first_batch, rank, world_size
 
     def batch(self, number: int) -> RenderBatch:
         """Return batch ``number`` of this rank: ``per_domain`` faces of the first species, then of the next."""
-        first = (number * self.world_size + self.rank) * self.per_domain
-        positions = range(first, first + self.per_domain)
+        positions = self.positions(number, self.per_domain)
         parts = [self._faces(name, positions) for name in self.renders]
         images, uv, inside, points, visible = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         domain = torch.arange(len(parts)).repeat_interleave(self.per_domain)
@@ -85,17 +81,8 @@ class RenderStream(IterableDataset[RenderBatch]):
         uv, inside = warp_known(uv, known, affine, FOLD)
         return color_jitter(warped, color, self.augment), uv, inside, points, visible
 
-    def __iter__(self) -> Iterator[RenderBatch]:
-        """Yield this worker's batches, for ever."""
-        worker = get_worker_info()
-        step, offset = (1, 0) if worker is None else (worker.num_workers, worker.id)
-        number = self.first_batch + offset
-        while True:
-            yield self.batch(number)
-            number += step
 
-
-class WorldRenders(LightningDataModule):
+class WorldRenders(TrainingDataModule):
     """Train renders of several species with their dense truth; validation and test pairs from another data module.
 
     Args:
@@ -125,7 +112,7 @@ class WorldRenders(LightningDataModule):
         evaluation: LightningDataModule | None = None,
         cache: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(evaluation)
         for name in domains:
             load_species(name)
         if not domains or len(set(domains)) < len(domains):
@@ -136,25 +123,20 @@ class WorldRenders(LightningDataModule):
             raise ConfigError(f"renders: count={count}; expected 1 or more renders of each species")
         check_size(size)
         self.domains, self.size, self.per_domain, self.count = list(domains), size, batch_size // len(domains), count
-        self.augment, self.seed, self.num_workers = augment, seed, num_workers
-        self.evaluation, self.cache = evaluation, cache
+        self.augment, self.seed, self.num_workers, self.cache = augment, seed, num_workers, cache
         self.renders: dict[str, TruthArrays] = {}
 
     def prepare_data(self) -> None:
         """Render into the cache once, before several processes ask for the same faces."""
         if self.cache and self.trainer is not None and self.trainer.world_size > 1:
             self._render()
-        if self.evaluation is not None:
-            self.evaluation.trainer = self.trainer
-            self.evaluation.prepare_data()
+        super().prepare_data()
 
     def setup(self, stage: str) -> None:
         """Render the faces, or read them from the cache (for fit), and set up the evaluation pairs."""
         if stage == "fit":
             self._render()
-        if self.evaluation is not None:
-            self.evaluation.trainer = self.trainer
-            self.evaluation.setup(stage)
+        super().setup(stage)
 
     def _render(self) -> None:
         folder = cache_folder() / "renders" if self.cache else None
@@ -163,26 +145,5 @@ class WorldRenders(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[RenderBatch]:
         """Return the stream from the step at which the trainer stands."""
-        trainer = self.trainer
-        stream = RenderStream(
-            self.renders,
-            self.per_domain,
-            self.augment,
-            self.seed,
-            first_batch=0 if trainer is None else trainer.global_step * trainer.accumulate_grad_batches,
-            rank=0 if trainer is None else trainer.global_rank,
-            world_size=1 if trainer is None else trainer.world_size,
-        )
+        stream = RenderStream(self.renders, self.per_domain, self.augment, self.seed, *self.place())
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
-
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """The evaluation's validation loaders."""
-        return [] if self.evaluation is None else self.evaluation.val_dataloader()
-
-    def test_dataloader(self) -> list[DataLoader[Any]]:
-        """The evaluation's test loaders."""
-        return [] if self.evaluation is None else self.evaluation.test_dataloader()
-
-    def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """The evaluation's predict loaders."""
-        return [] if self.evaluation is None else self.evaluation.predict_dataloader()

@@ -7,7 +7,6 @@ were taken, and by how many heads, is in no tensor: the settings say it, or it i
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from dife_lightning.assets import find_asset
 from dife_lightning.checkpoints import load_state
 from dife_lightning.errors import CheckpointError
 from dife_lightning.formats.hourglass import state_of
+from dife_lightning.kept import KeptByFile
 from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
 from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.unpickling import explained, read_pickled
@@ -29,6 +29,7 @@ __all__ = ["SETTINGS", "WEIGHTS", "build", "find_weights", "is_cats", "load_cats
 #: Names of the two files in a folder of the authors'.
 WEIGHTS, SETTINGS = "model_best.pth", "args.pkl"
 _MOST = 1000  # of a number in the settings
+_kept: KeptByFile[CATsNetwork] = KeptByFile()
 
 
 def load_cats(name_or_path: str | Path) -> CATsNetwork:
@@ -43,8 +44,7 @@ def load_cats(name_or_path: str | Path) -> CATsNetwork:
         CheckpointError: damaged, or no CATs network; names the first tensor that does not fit.
     """
     path = find_weights(name_or_path)
-    settings = path.with_name(SETTINGS)
-    return _load(path, *(_version(file) for file in (path, settings)))
+    return _kept.get(path, lambda _: _load(path), path.with_name(SETTINGS))
 
 
 def find_weights(name_or_path: str | Path) -> Path:
@@ -65,15 +65,9 @@ def find_weights(name_or_path: str | Path) -> Path:
     return path / WEIGHTS
 
 
-def _version(path: Path) -> tuple[int, int] | None:
-    """Another content under the same name is another network."""
-    return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
-
-
-@functools.lru_cache(maxsize=2)
-def _load(path: Path, weights: Any, settings: Any) -> CATsNetwork:
-    content = read_pickled(path)
-    given = read_settings(path.with_name(SETTINGS)) if settings is not None else {}
+def _load(path: Path) -> CATsNetwork:
+    content, settings = read_pickled(path), path.with_name(SETTINGS)
+    given = read_settings(settings) if settings.is_file() else {}
     with explained(path):
         return build(state_of(content), path, given).eval().requires_grad_(False)
 

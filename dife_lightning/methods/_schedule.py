@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule of the two-stage methods."""
+"""Optimiser and learning-rate schedule of the methods that train an encoder with Adam."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from dife_lightning.methods._base import MatcherModule
 from dife_lightning.methods._dife_options import OptimizerOptions
 
 
@@ -36,7 +37,22 @@ def make_optimizer(
     return {"optimizer": adam, "lr_scheduler": {"scheduler": timed, "interval": "step"}}
 
 
-def step_plateau(scheduler: Any, metric: Tensor | None) -> None:
-    """Give a plateau schedule one validation's error; other schedules and missing metrics are left alone."""
-    if metric is not None and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        scheduler.step(metric)
+class ScheduledModule(MatcherModule):
+    """Base of methods with such a schedule: a plateau counts validations, the others go by time."""
+
+    def plateau_counts(self) -> bool:
+        """Return whether a validation at this step counts for a plateau."""
+        return True
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step schedules of time; a plateau is stepped after validations instead."""
+        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            scheduler.step()
+
+    def on_validation_end(self) -> None:
+        """Tell a plateau schedule the validation error; other schedules and a missing error are left alone."""
+        if self.trainer.sanity_checking or not self.plateau_counts():
+            return
+        scheduler, error = self.lr_schedulers(), self.trainer.callback_metrics.get(self.monitor)
+        if error is not None and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            scheduler.step(error)

@@ -19,14 +19,14 @@ from dife_lightning.losses.dense_truth import draw_pixels, surface_code_loss, tr
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._dife_options import EncoderOptions, OptimizerOptions, as_options, plain
-from dife_lightning.methods._schedule import make_optimizer, step_plateau
+from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.randomness import uniform
 
 METHOD = "DenseTruth"
 
 
-class DenseTruth(EmbedderModule):
+class DenseTruth(ScheduledModule, EmbedderModule):
     """An embedding learnt from dense surface coordinates of annotated faces.
 
     Args:
@@ -123,13 +123,3 @@ class DenseTruth(EmbedderModule):
     def configure_optimizers(self) -> Any:
         """Adam over the encoder, with the chosen schedule."""
         return make_optimizer(self.encoder.parameters(), self.optimizer_options, 0, self.trainer.max_steps)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step schedules of time; a plateau is stepped after validations instead."""
-        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step()
-
-    def on_validation_end(self) -> None:
-        """Tell a plateau schedule the validation error."""
-        if not self.trainer.sanity_checking:
-            step_plateau(self.lr_schedulers(), self.trainer.callback_metrics.get(self.monitor))

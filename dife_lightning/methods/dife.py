@@ -40,7 +40,7 @@ from dife_lightning.methods._dife_pairs import PairMaker
 from dife_lightning.methods._dife_setup import feature_statistics, load_fitting_weights
 from dife_lightning.methods._gradient_share import gradient_shares
 from dife_lightning.methods._matching_step import matching_errors
-from dife_lightning.methods._schedule import make_optimizer, step_plateau
+from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.converter import Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.pseudo_pairs import PairBank, PairState
@@ -55,7 +55,7 @@ def stage_at(step: int, warmup_steps: int) -> Stage:
     return "warmup" if step < warmup_steps else "matching"
 
 
-class DIFE(PairMaker):
+class DIFE(ScheduledModule, PairMaker):
     """Dense Interspecies Face Embedding.
 
     Args:
@@ -283,15 +283,9 @@ class DIFE(PairMaker):
         parameters = [*self.encoder.parameters(), *self.converters.parameters()]
         return make_optimizer(parameters, self.optimizer_options, self.warmup_steps, self.trainer.max_steps)
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step schedules of time; a plateau is stepped after validations instead."""
-        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step()
-
-    def on_validation_end(self) -> None:
-        """Tell a plateau schedule the validation error; its counter starts with the matching stage."""
-        if not self.trainer.sanity_checking and self.stage == "matching":
-            step_plateau(self.lr_schedulers(), self.trainer.callback_metrics.get(self.monitor))
+    def plateau_counts(self) -> bool:
+        """Count from the start of the matching stage on."""
+        return self.stage == "matching"
 
     def _log(self, losses: dict[str, Tensor], total: Tensor) -> None:
         self.log("train/loss", total, prog_bar=True)

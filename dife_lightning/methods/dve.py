@@ -25,7 +25,7 @@ from dife_lightning.geometry import channels_last, to_normalized
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._dife_options import EncoderOptions, OptimizerOptions, as_options, plain
-from dife_lightning.methods._schedule import make_optimizer, step_plateau
+from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.randomness import torch_generator, uniform
 from dife_lightning.tps import TPSOptions, Views, draw_weights, two_views
@@ -49,7 +49,7 @@ class JitterOptions:
         return AugmentOptions(**amounts, color_probability=self.probability)
 
 
-class DVE(EmbedderModule):
+class DVE(ScheduledModule, EmbedderModule):
     """Descriptor Vector Exchange.
 
     The defaults are those of the baseline of [1] where it tells; DVE's own network has ``dim=64, norm="batch"``.
@@ -174,13 +174,3 @@ class DVE(EmbedderModule):
     def configure_optimizers(self) -> Any:
         """Adam over the encoder, with the chosen schedule."""
         return make_optimizer(self.encoder.parameters(), self.optimizer_options, 0, self.trainer.max_steps)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step schedules of time; a plateau is stepped after validations instead."""
-        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step()
-
-    def on_validation_end(self) -> None:
-        """Tell a plateau schedule the validation error."""
-        if not self.trainer.sanity_checking:
-            step_plateau(self.lr_schedulers(), self.trainer.callback_metrics.get(self.monitor))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dife_lightning.cached_arrays import read_arrays, write_arrays
 from dife_lightning.errors import ConfigError
-from dife_lightning.files import atomic_write
 from dife_lightning.world.dataset import cache_name
 from dife_lightning.world.renderer import WorldSample, render
 from dife_lightning.world.species import load_species
@@ -80,7 +77,7 @@ def truth_arrays(species: str, split: Split, count: int, size: int, cache: Path 
     if found is None:
         found = _stack([render(species, split, index, size=size) for index in range(count)])
         if path is not None:
-            _write(path, found)
+            write_arrays(path, {name: getattr(found, name) for name in _ARRAYS})
     return found
 
 
@@ -95,25 +92,10 @@ def _stack(samples: list[WorldSample]) -> TruthArrays:
 
 def _read(path: Path, count: int, size: int) -> TruthArrays | None:
     """Return the arrays of a cache file, or None where there is none or it is damaged."""
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            found = TruthArrays(*(file[name] for name in _ARRAYS))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    arrays = read_arrays(path, _ARRAYS)
+    if arrays is None:
         return None
     shapes = ((count, size, size, 3), (count, size, size, 2), (count, 9, 2), (count, 9))
     kinds = (np.uint8, np.int16, np.float32, np.bool_)
-    fits = [a.shape == s and a.dtype == k for a, s, k in zip(_arrays(found), shapes, kinds, strict=True)]
-    return found if all(fits) else None
-
-
-def _arrays(truth: TruthArrays) -> tuple[NDArray[Any], ...]:
-    return tuple(getattr(truth, name) for name in _ARRAYS)
-
-
-def _write(path: Path, truth: TruthArrays) -> None:
-    arrays: dict[str, Any] = dict(zip(_ARRAYS, _arrays(truth), strict=True))
-    try:
-        with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
-    except OSError:
-        return  # a read-only or full disk costs time, not results
+    fits = [a.shape == s and a.dtype == k for a, s, k in zip(arrays.values(), shapes, kinds, strict=True)]
+    return TruthArrays(**arrays) if all(fits) else None

@@ -132,8 +132,19 @@ def test_what_the_data_module_says_of_itself_and_its_lists_lie_beside_the_number
 
     data = Stream() if wrapped else Told()
     trainer(KeypointTransfer(pictures=0, resamples=100)).test(offset_matcher(), datamodule=data, verbose=False)
-    assert json.loads((tmp_path / "metrics.json").read_text())["data"] == {"crop": {"factor": 2.8}}
+    result = json.loads((tmp_path / "metrics.json").read_text())
+    assert result["data"] == {"crop": {"factor": 2.8}}
+    assert result["lists"] == {"val": {"human+dog/val": "v"}, "test": {"human+dog/long": "abc"}}
     assert (tmp_path / "lists" / "test.json").exists()
+
+
+def test_lists_of_which_nothing_but_the_pairs_is_known_are_those_of_the_test(trainer, blobs, offset_matcher, tmp_path):
+    data = blobs()
+    data.setup("test")
+    callback = KeypointTransfer(pictures=0, resamples=100)
+    trainer(callback).test(offset_matcher(), dataloaders=data.test_dataloader(), verbose=False)
+    found = json.loads((tmp_path / "metrics.json").read_text())["lists"]
+    assert found == {"test": {"human+dog/long/jittered": "abc", "human+dog/long/plain": "abc"}}
 
 
 def test_only_the_protocols_of_the_pairs_are_reported(trainer, blobs, offset_matcher, tmp_path):

@@ -68,6 +68,8 @@ def test_a_network_is_loaded_once_until_its_file_changes(tmp_path: Path) -> None
     write_cats(tmp_path, public())
     first = load_cats(tmp_path)
     assert load_cats(tmp_path / "model_best.pth") is first
+    (tmp_path / "args.pkl").write_bytes(pickle.dumps(argparse.Namespace(hyperpixel="[0, 2]")))
+    assert load_cats(tmp_path) is not first
     write_cats(tmp_path, public(appearance=18), protocol=2)
     assert load_cats(tmp_path).architecture.appearance == 18
 

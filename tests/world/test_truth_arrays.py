@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,20 @@ def write_other(path, **changes):
     np.savez(path, **{name: array for name, array in (arrays | changes).items() if array is not None})
 
 
+def write_array(path, array):
+    with open(path, "wb") as file:
+        np.save(file, array)
+
+
+def write_header(path, name, header):
+    with zipfile.ZipFile(path) as file:
+        content = {member: file.read(member) for member in file.namelist()}
+    content[name] = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(path, "w") as file:
+        for member, data in content.items():
+            file.writestr(member, data)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -79,8 +95,10 @@ def write_other(path, **changes):
         lambda path: write_other(path, visible=np.ones((2, 8), bool)),
         lambda path: write_other(path, uv=np.zeros((2, 16, 16, 2), np.float32)),
         lambda path: write_other(path, points=np.full((2, 9, 2), None)),
+        lambda path: write_array(path, np.zeros(3)),
+        lambda path: write_header(path, "uv.npy", b"{'descr': '<i2', 'shape': (2, 16, 16, 2"),
     ],
-    ids=["truncated", "empty", "missing", "other-shape", "other-type", "pickled"],
+    ids=["truncated", "empty", "missing", "other-shape", "other-type", "pickled", "one-array", "header"],
 )
 def test_a_damaged_cache_is_made_anew(tmp_path, count_renders, damage):
     first = truth_arrays("cat", "val", 2, 16, tmp_path)
