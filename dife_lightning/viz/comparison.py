@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dife_lightning.errors import DataError
-from dife_lightning.viz.sheet import FAINT, INK, new_figure, title
+from dife_lightning.viz.sheet import INK, new_figure, title
 from dife_lightning.viz.transfer import Mark, TransferExample, draw_source, draw_target, marks_of, transfer_legend
 
 #: In inches: side of a picture, space between pictures, and between groups of columns; room for a row's number.
@@ -91,8 +91,8 @@ def _draw_group(
                 axes = _axes(figure, x, row)
                 draw_target(axes, example, marks, _SIZE)
                 best = round(example.error, 1) == least
-                look: dict[str, Any] = {"weight": "bold", "color": INK} if best else {"color": FAINT}
-                axes.set_title(f"{example.error:.1f} px", fontsize=8, loc="right", pad=2, **look)
+                weight = "bold" if best else "normal"
+                axes.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, weight=weight, loc="right", pad=2)
 
 
 def _top(row: int) -> float:
