@@ -52,8 +52,8 @@ def embeddings(
             gallery.left_out.append(f"{row.name}: it carries points without an embedding, which figure 4 shows")
     if not found:
         raise DataError("none of the rows has an embedding: name others with --rows, such as surface-teacher,dife")
-    trained = model.split("_")
-    unseen = [species for species in images if species not in trained]
+    trained = model.split("_") if any(row.trained and row.name in found for row in gallery.rows) else []
+    unseen = [species for species in images if trained and species not in trained]
     figure = embedding_sheet(images, found, mode=colors, heading="Embeddings", note=_note(colors, trained, unseen))
     return figure, {"model": model, "unseen": unseen, "colors": colors, "faces": names}
 
@@ -63,8 +63,9 @@ def _note(colors: Mode, trained: Sequence[str], unseen: Sequence[str]) -> str:
         "pca": "three principal components as colours, fitted over all faces of a row",
         "first-three": "the first three channels as colours, scaled for each image",
     }[colors]
-    new = f"; {' and '.join(unseen)}: in no training" if unseen else ""
-    return f"{what}; one model for {', '.join(trained)}{new}"
+    seen = f"; trained rows: one model of {', '.join(trained)}" if trained else ""
+    new = f", which never saw {' or '.join(unseen)}" if unseen else ""
+    return f"{what}{seen}{new}"
 
 
 def model_of(gallery: Gallery, wanted: str | None) -> str:

@@ -49,7 +49,7 @@ def transfers(
     tables = {row.name: tested(gallery, row, kinds, data, tests) for row in gallery.rows}
     tables = {name: by_kind for name, by_kind in tables.items() if by_kind}
     reference = reference_of(tables, kinds, gallery.plan.reference)
-    rule = f"the pairs in the middle of the order of {reference}'s errors, of those that show half of the points"
+    rule = f"the pairs in the middle of the order by the error of {reference}, of those that show half of the points"
     sheet: dict[str, dict[str, Sequence[TransferExample | None]]] = {}
     shown = []
     for kind in kinds:
