@@ -15,13 +15,15 @@ SEEDS ?= 1
 TABLE ?=
 # For example ANALYSES="--rows dife,dve --pairs human+dog".
 ANALYSES ?=
+# For example FIGURES="fig3 --rows surface-teacher,dife --each 3".
+FIGURES ?=
 # mafl_ap10k or wflw_animalweb: the table on your own photographs instead of the embedded world.
 BENCHMARK ?=
 TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABLE)
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables analyses bench test lint format types wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables analyses figures bench test lint format types wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,9 @@ tables: $(STAMP) ## tables 1 to 4 from the committed records, without any traini
 
 analyses: $(STAMP) ## what the tests of table 1 say beyond one number: landmarks, swaps, PCK, pose, failures
 	$(BIN)/python -m experiments.analyses $(ANALYSES)
+
+figures: $(STAMP) ## figures 3 and 4 from the runs of table 1: transfers by all methods, embeddings in colour
+	$(BIN)/python -m experiments.figures $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(FIGURES)
 
 bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
 	$(BIN)/python -m experiments.bench

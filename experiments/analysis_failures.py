@@ -75,7 +75,7 @@ def failure_sheet(one: AnalysisSet, method: str, images: PairImages, worst: int,
     examples: list[TransferExample | None] = []
     labels: list[str] = []
     for kind, numbers in zip(("worst", "median"), groups, strict=True):
-        examples += [_example(table, i, images, float(errors[i])) for i in numbers]
+        examples += [transfer_example(table, i, images, float(errors[i])) for i in numbers]
         examples += [None] * (-len(examples) % COLUMNS)
         labels += [kind] * (len(examples) // COLUMNS - len(labels))
     return transfer_sheet(
@@ -89,7 +89,8 @@ def failure_sheet(one: AnalysisSet, method: str, images: PairImages, worst: int,
     )
 
 
-def _example(table: PointTable, number: int, images: PairImages, error: float) -> TransferExample:
+def transfer_example(table: PointTable, number: int, images: PairImages, error: float) -> TransferExample:
+    """Return what is drawn of a pair: its pictures, and what a method's test says of its points."""
     pair, part = images[number], LAYOUT[images.set.protocol]
     return TransferExample(
         source_image=pair.source_image,

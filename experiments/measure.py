@@ -90,6 +90,6 @@ def _built(cls: type[Any], arguments: Mapping[str, Any]) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, "it")
     try:
-        return parser.instantiate_classes(parser.parse_object({"it": dict(arguments)})).it
+        return parser.instantiate(parser.parse_object({"it": dict(arguments)})).it
     except ArgumentError as error:
         raise ConfigError(f"{cls.__name__}: {' '.join(str(error).split())}") from None

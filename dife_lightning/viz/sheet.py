@@ -78,10 +78,10 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, atomically."""
+def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> Path:
+    """Write a figure as PNG, atomically, with its own pixels per inch or others."""
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", dpi="figure" if dpi is None else dpi)
     return Path(path)
 
 

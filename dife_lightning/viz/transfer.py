@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,6 +14,35 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
 from dife_lightning.viz.sheet import COLORS, FAINT, INK, inches_grid, new_figure, show, title
+
+
+class Mark(NamedTuple):
+    """Colour and shape of a point."""
+
+    color: str
+    shape: str = "o"
+
+
+#: Warm is the viewer's left, cold the right, light the middle line; eyes are round, mouths square, noses triangles. Of
+#: one shape no two colours are alike to colour-blind eyes: they differ in brightness where they do not in hue.
+_MARKS = {
+    "left_eye": Mark("#ff8c00"),
+    "left_eye_outer": Mark("#ff8c00"),
+    "left_eye_inner": Mark("#ffe96b"),
+    "right_eye_inner": Mark("#9fdcff"),
+    "right_eye_outer": Mark("#2f7bff"),
+    "right_eye": Mark("#2f7bff"),
+    "nose": Mark("#ffffff", "^"),
+    "mouth_left": Mark("#ff8c00", "s"),
+    "mouth_right": Mark("#2f7bff", "s"),
+    "lip_upper": Mark("#ffffff", "s"),
+    "lip_lower": Mark("#ff9ecb", "s"),
+}
+
+
+def marks_of(landmarks: Sequence[str]) -> list[Mark]:
+    """Return how each point is drawn: a known landmark always alike, others in a colour each, in turn."""
+    return [_MARKS.get(name, Mark(COLORS[k % len(COLORS)])) for k, name in enumerate(landmarks)]
 
 
 @dataclass(frozen=True)
@@ -64,15 +93,19 @@ def transfer_sheet(
     outer = inches_grid(figure, count, columns, top=top + label - 0.06, bottom=bottom)
     outer.update(left=left / width, wspace=0.05, hspace=label / cell)
     _row_labels(figure, outer, rows[:count], left / width)
+    marks = marks_of(landmarks)
     for number, example in enumerate(examples):
         if example is None:
             continue
         inner = outer[number // columns, number % columns].subgridspec(1, 2, wspace=0.02)
         source, target = figure.add_subplot(inner[0]), figure.add_subplot(inner[1])
-        _draw_source(source, example)
-        _draw_target(target, example)
+        draw_source(source, example, marks)
+        source.set_title(example.label, fontsize=8, color=INK, loc="left", pad=2)
+        draw_target(target, example, marks)
+        if np.isfinite(example.error):
+            target.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, loc="right", pad=2)
     title(figure, heading, note)
-    _legend(figure, landmarks, truth=any(np.isfinite(example.error) for example in shown))
+    transfer_legend(figure, landmarks, truth=any(np.isfinite(example.error) for example in shown))
     return figure
 
 
@@ -83,45 +116,43 @@ def _row_labels(figure: Figure, grid: GridSpec, labels: Sequence[str], left: flo
         figure.text(left / 2, (box.y0 + box.y1) / 2, text, fontsize=9, weight="bold", color=INK, **place)
 
 
-def _draw_source(axes: Any, example: TransferExample) -> None:
+def draw_source(axes: Any, example: TransferExample, marks: Sequence[Mark], size: float = 5.0) -> None:
+    """Show the source with its visible points, ``size`` typographic points wide."""
     show(axes, example.source_image)
     for k in np.flatnonzero(example.visible).tolist():
-        _dot(axes, example.source_points[k], _color(k))
-    axes.set_title(example.label, fontsize=8, color=INK, loc="left", pad=2)
+        _dot(axes, example.source_points[k], marks[k], size)
 
 
-def _draw_target(axes: Any, example: TransferExample) -> None:
+def draw_target(axes: Any, example: TransferExample, marks: Sequence[Mark], size: float = 5.0) -> None:
+    """Show the target: each visible point's true place as a ring, joined to where it was carried."""
     show(axes, example.target_image)
     for k in np.flatnonzero(example.visible).tolist():
-        truth, found = example.target_points[k], example.predicted[k]
-        axes.plot(*zip(truth, found, strict=True), color=_color(k), linewidth=1.3, solid_capstyle="round")
-        axes.plot(*truth, "o", markersize=6, markerfacecolor="none", markeredgecolor="black", markeredgewidth=2.2)
-        axes.plot(*truth, "o", markersize=6, markerfacecolor="none", markeredgecolor=_color(k), markeredgewidth=1.2)
-        _dot(axes, found, _color(k))
-    if np.isfinite(example.error):
-        axes.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, loc="right", pad=2)
+        truth, found, (color, shape) = example.target_points[k], example.predicted[k], marks[k]
+        axes.plot(*zip(truth, found, strict=True), color=color, linewidth=0.26 * size, solid_capstyle="round")
+        for edge, width in (("black", 0.44 * size), (color, 0.24 * size)):
+            ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": edge, "markeredgewidth": width}
+            axes.plot(*truth, shape, markersize=1.2 * size, **ring)
+        _dot(axes, found, marks[k], size)
 
 
-def _dot(axes: Any, point: NDArray[np.float32], color: str) -> None:
-    axes.plot(*point, "o", markersize=5, markerfacecolor=color, markeredgecolor="black", markeredgewidth=0.7)
+def _dot(axes: Any, point: NDArray[np.float32], mark: Mark, size: float) -> None:
+    look: dict[str, Any] = {"markerfacecolor": mark.color, "markeredgecolor": "black", "markeredgewidth": 0.14 * size}
+    axes.plot(*point, mark.shape, markersize=size, **look)
 
 
-def _color(landmark: int) -> str:
-    return COLORS[landmark % len(COLORS)]
-
-
-def _legend(figure: Figure, landmarks: Sequence[str], *, truth: bool) -> None:
-    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 6, "markeredgecolor": "black"}
+def transfer_legend(figure: Figure, landmarks: Sequence[str], *, truth: bool) -> None:
+    """Name the points at the bottom of a figure, and tell true places (where any is drawn) from transferred ones."""
+    dot: dict[str, Any] = {"linestyle": "none", "markersize": 6, "markeredgecolor": "black"}
     points = [
-        Line2D([], [], label=name.replace("_", " "), markerfacecolor=_color(k), **dot)
-        for k, name in enumerate(landmarks)
+        Line2D([], [], label=name.replace("_", " "), marker=mark.shape, markerfacecolor=mark.color, **dot)
+        for name, mark in zip(landmarks, marks_of(landmarks), strict=True)
     ]
     kinds = [
-        Line2D([], [], label="transferred", markerfacecolor=FAINT, **dot),
+        Line2D([], [], label="transferred", marker="o", markerfacecolor=FAINT, **dot),
     ]
     if truth:
         ring = {**dot, "markeredgecolor": FAINT, "markeredgewidth": 2}
-        kinds.append(Line2D([], [], label="true", markerfacecolor="none", **ring))
+        kinds.append(Line2D([], [], label="true", marker="o", markerfacecolor="none", **ring))
     columns = -(-(len(points) + len(kinds)) // 2)
     figure.legend(
         handles=[*points, *kinds],
