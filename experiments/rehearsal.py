@@ -71,7 +71,7 @@ def rehearse(out: Path, faces: int) -> None:
 
 
 def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> None:
-    """Build the benchmark's table by its own plan, with the reductions laid over its trainings; without backbones of the hub."""
+    """Build the benchmark's table by its own plan, its trainings reduced, without backbones of the hub."""
     plan = plan_content(tables.HERE / f"table1_{benchmark}.yaml")
     plan["rows"] = {name: row for name, row in plan["rows"].items() if row.get("test") != "FrozenBackbone"}
     for name, row in plan["rows"].items():
