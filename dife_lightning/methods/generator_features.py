@@ -72,7 +72,7 @@ class GeneratorFeatures(FloorModule):
             if other not in generators:
                 raise ConfigError(f"stand_in.{domain}: '{other}' has no generator. {did_you_mean(other, generators)}")
         self.generator_names, self.stand_in = dict(generators), dict(stand_in)
-        self.layer, self.pose, self.bfloat16 = layer, pose, bfloat16
+        self.layer, self.pose, self.fast_search = layer, pose, bfloat16
         self.normalize_features, self.upsample = normalize_features, upsample
         self.search = ExplorationOptions(steps, lr, space, weight_w) if steps else None
         self._found: dict[tuple[str, bytes], tuple[Tensor, Tensor]] = {}
@@ -114,7 +114,7 @@ class GeneratorFeatures(FloorModule):
         keys = [(name, hashlib.sha256(image.cpu().numpy().tobytes()).digest()) for image in images]
         new = {key: i for i, key in enumerate(keys) if key not in self._found}
         if new:
-            found = invert(generator, images[list(new.values())], self.search, self.pose, self.bfloat16)
+            found = invert(generator, images[list(new.values())], self.search, self.pose, self.fast_search)
             self._found |= dict(zip(new, zip(found.w.cpu(), found.pose.cpu(), strict=True), strict=True))
         w, pose = (torch.stack([self._found[key][i] for key in keys]).to(images.device) for i in (0, 1))
         return Inversion(w, pose)
