@@ -129,10 +129,16 @@ def test_all(plan: Plan, place: Place, options: argparse.Namespace) -> tuple[dic
         except DifeError as error:
             if not row.optional:
                 raise
-            left_out[row.name] = str(error)
+            left_out[row.name] = without_home(str(error))
             print(f"{row.name} is left out: {error}", flush=True)
     _leave_out_missing(plan, found, place, left_out)
     return {key: test for key, test in found.items() if key[0] not in left_out}, left_out
+
+
+def without_home(message: str) -> str:
+    """Return a message with ``~`` for the home folder: tables are committed and read elsewhere."""
+    home = str(Path.home())
+    return message.replace(home + "/", "~/") if len(home) > 1 else message
 
 
 def _tests_of(row: TableRow, plan: Plan, place: Place, options: argparse.Namespace) -> dict[Key, Tested]:

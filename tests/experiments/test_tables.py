@@ -393,3 +393,13 @@ def test_errors_pair_by_pair_give_what_the_points_give():
 
 def test_text_is_escaped_for_latex():
     assert escaped(r"a_b & 5 % \x") == r"a\_b \& 5 \% \textbackslash{}x"
+
+
+def test_a_reason_that_is_recorded_does_not_tell_whose_home_it_was(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/her")
+    assert (
+        tables.without_home("nothing in /home/her/.cache/x, nor /home/herald")
+        == "nothing in ~/.cache/x, nor /home/herald"
+    )
+    monkeypatch.setenv("HOME", "/")
+    assert tables.without_home("nothing in /a/b") == "nothing in /a/b"
