@@ -30,13 +30,15 @@ class StageTimer(Callback):
     """Measure the training time of each stage, validation apart, and write ``stages.json`` into the run's folder.
 
     The time of a step runs from the end of the step before, so that the stream's synthesis is in it; the time of
-    the matching stage has the synthesis of pseudo-pairs in it.
+    the matching stage has the synthesis of pseudo-pairs in it. Steps are those of the trainer, which counts each of
+    several optimisers.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.steps: dict[str, int] = {}
         self._mark = 0.0
+        self._first = 0
         self._stage = WHOLE
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,6 +48,7 @@ class StageTimer(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the stage of this step; after it the module is already in the next."""
         self._stage = stage_of(pl_module) or WHOLE
+        self._first = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -53,7 +56,7 @@ class StageTimer(Callback):
         """Book the step."""
         now = time.perf_counter()
         self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._mark
-        self.steps[self._stage] = self.steps.get(self._stage, 0) + 1
+        self.steps[self._stage] = self.steps.get(self._stage, 0) + trainer.global_step - self._first
         self._mark = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,7 +65,7 @@ class StageTimer(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the times."""
-        if self.steps and trainer.is_global_zero:
+        if self.steps and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             content = {s: {"steps": n, "seconds": round(self.seconds[s], 3)} for s, n in self.steps.items()}
             write_json(Path(trainer.default_root_dir) / "stages.json", content)
 

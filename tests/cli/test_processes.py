@@ -41,7 +41,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_files_are_written_once(pair):
-    names = {"resolved.yaml", "environment.json", "metrics.csv"}
+    names = {"resolved.yaml", "environment.json", "metrics.csv", "stages.json"}
     assert files(pair) == names | {f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")}
     rows = (pair / "metrics.csv").read_text().splitlines()
     assert len([row for row in rows if row]) == len(set(rows))
