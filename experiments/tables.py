@@ -198,7 +198,7 @@ def _tested(
     recorded = _recorded(row, training, hashes, place)
     if recorded is not None:
         return Tested(recorded.errors(), str(recorded.path))
-    folder = _test(row, None if training is None else training.run, pairs, hashes, measure, place, options.count)
+    folder = _test(row, None if training is None else training.run, pairs, hashes, measure, place, options)
     return Tested(read_errors(folder, measure), str(folder))
 
 
@@ -218,7 +218,7 @@ def _test(
     hashes: dict[str, str],
     measure: Measure,
     place: Place,
-    count: int | None,
+    options: argparse.Namespace,
 ) -> Path:
     from dife_lightning import load
     from dife_lightning.loading import best_checkpoint
@@ -230,8 +230,10 @@ def _test(
     key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__))
     cell = Cell(folder / "cell.json", key)
     if cell.state()[0] != "finished":
+        if options.no_training and row.optional:
+            raise DataError(f"no finished test of {row.name} in {folder}; it is tested without --no_training")
         print(f"testing {row.name if run is None else run.name} on {', '.join(pairs)} ...", flush=True)
-        score(row.name, module, measure.prepared(pairs, count), folder)
+        score(row.name, module, measure.prepared(pairs, options.count), folder)
         cell.write(finished=True)
     return folder
 

@@ -161,6 +161,8 @@ def test_an_optional_row_that_cannot_be_tested_is_left_out_with_the_reason(bench
     assert f"- `absent` is left out: {reason}" in (bench.folder / "results/table1/table.md").read_text()
     assert bench.build("--rows", "copy-xy") == 0
     assert bench.table()["left_out"] == {}
+    assert bench.build("--no_training") == 0  # nothing is asked of a hub, then
+    assert bench.table()["left_out"]["absent"].endswith("it is tested without --no_training")
     assert bench.build("--seeds", "2") == 0
 
 
