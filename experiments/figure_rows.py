@@ -81,7 +81,8 @@ def wanted_rows(plan: Plan, names: Sequence[str] | None) -> list[TableRow]:
         ConfigError: a name is not in the plan.
     """
     plan.only(None, names)
-    return [row for row in plan.rows if (row.name in names if names else row.name not in _NOT_DRAWN)]
+    drawn = [row.name for row in plan.rows if row.name not in _NOT_DRAWN and not row.optional]
+    return [row for row in plan.rows if row.name in (names or drawn)]
 
 
 def require_runs(gallery: Gallery, models: Sequence[str], command: str) -> None:
