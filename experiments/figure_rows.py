@@ -81,8 +81,7 @@ def wanted_rows(plan: Plan, names: Sequence[str] | None) -> list[TableRow]:
         ConfigError: a name is not in the plan.
     """
     plan.only(None, names)
-    drawn = [row.name for row in plan.rows if row.name not in _NOT_DRAWN and not row.optional]
-    return [row for row in plan.rows if row.name in (names or drawn)]
+    return [row for row in plan.rows if (row.name in names if names else row.name not in _NOT_DRAWN)]
 
 
 def require_runs(gallery: Gallery, models: Sequence[str], command: str) -> None:
@@ -108,4 +107,6 @@ def _untrained(row: TableRow) -> Any:
     from dife_lightning.registry import get_method, list_methods
 
     classes: Mapping[str, Any] = {cls.__name__: cls for cls in (get_method(name) for name in list_methods())}
-    return classes[str(row.test)](**row.arguments).eval()
+    method = classes[str(row.test)](**row.arguments).eval()
+    method.setup("test")  # asks for weights that are not there before anything is drawn
+    return method

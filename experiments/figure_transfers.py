@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from dife_lightning.errors import DifeError
 from dife_lightning.metrics.predictions import PointTable, read_predictions
 from dife_lightning.schemes import get_protocol
 from dife_lightning.viz.comparison import comparison_sheet
@@ -84,13 +83,7 @@ def tested(
         if model in methods:
             folder = tests / f"{row.name}-{kind}"
             print(f"{row.name} on {kind} ...", flush=True)
-            try:
-                score(row.name, methods[model], _only(data, kind), folder)
-            except DifeError as error:  # weights that are not there are only asked for now
-                if not row.optional:
-                    raise
-                gallery.left_out.append(f"{row.name}: {error}")
-                return {}
+            score(row.name, methods[model], _only(data, kind), folder)
             (found[kind],) = (
                 table
                 for key, table in read_predictions(folder / FILE).items()

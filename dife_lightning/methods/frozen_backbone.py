@@ -32,6 +32,11 @@ class FrozenBackbone(EmbedderModule, FloorModule):
         options = BackboneOptions(layer=layer, side=side, upsample=upsample, unit_length=unit_length)
         self.embedder = backbone_name(model, options)
 
+    def setup(self, stage: str) -> None:
+        """Load the backbone, so that what is missing is told before any pair is made; refuse to be fitted."""
+        super().setup(stage)
+        load_embedder(self.embedder)
+
     def embed(self, images: Tensor) -> Tensor:
         """Return the backbone's map (B, n, h, w) float32 of ``images`` (B, 3, H, W) in [-1, 1]."""
         # The holder comes from the cache of frozen parts: it is no submodule and is in no state_dict.

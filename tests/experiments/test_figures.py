@@ -50,6 +50,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory):
             "copy-xy": {"test": "CopyXY"},
             "mean-shape": {"test": "MeanShape"},
             "surface-teacher": {"test": "FrozenEmbedder", "arguments": {"embedder": arguments["teacher"]}},
+            "dinov2": {"test": "FrozenBackbone", "arguments": {"model": "./absent"}, "optional": True},
             "dve": {"fit": "x"},
             "dife": {"fit": "x"},
         },
@@ -121,9 +122,11 @@ def test_the_pairs_are_those_in_the_middle_of_the_order_of_dife(drawn):
 
 
 def test_what_is_not_drawn_is_told(drawn, monkeypatch, capsys):
-    assert read(drawn, "fig3")["left_out"] == ["dve: no finished run dve-human_dog-seed0, dve-human_cat-seed0 in runs"]
+    weights, missing = read(drawn, "fig3")["left_out"]
+    assert weights.startswith("dinov2: ")  # a package or a folder that is not there, told before anything is drawn
+    assert missing == "dve: no finished run dve-human_dog-seed0, dve-human_cat-seed0 in runs"
     why = read(drawn, "fig4")["left_out"]
-    assert [line.partition(":")[0] for line in why] == ["copy-xy", "mean-shape", "dve"]
+    assert [line.partition(":")[0] for line in why] == ["copy-xy", "mean-shape", "dinov2", "dve"]
     assert "without an embedding" in why[0]
     monkeypatch.chdir(drawn)
     monkeypatch.setenv("DIFE_CACHE", str(drawn / "cache"))
