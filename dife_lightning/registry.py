@@ -34,6 +34,11 @@ def get_method(name: str) -> type[Any]:
     return _get("methods", "METHOD", name)
 
 
+def methods_by_class() -> dict[str, type[Any]]:
+    """Return class name -> class of all methods, as configurations name them."""
+    return {cls.__name__: cls for cls in map(get_method, list_methods())}
+
+
 def get_dataset(name: str) -> type[Any]:
     """Return the class of a dataset.
 

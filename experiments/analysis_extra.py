@@ -16,7 +16,7 @@ from dife_lightning.data.extra_pairs import point_groups, transfer_extra
 from dife_lightning.data.pairs import PairBatch
 from dife_lightning.errors import DifeError
 from dife_lightning.metrics.predictions import PointTable
-from dife_lightning.registry import get_method, list_methods
+from dife_lightning.registry import get_method, methods_by_class
 from experiments.analysis_numbers import Row, column_rows, over_seeds
 from experiments.analysis_tests import Sources
 
@@ -53,7 +53,7 @@ def load_model(model: str) -> Any:
     """
     from dife_lightning import load
 
-    classes = {cls.__name__: cls for cls in (get_method(name) for name in list_methods())}
+    classes = methods_by_class()
     if model in classes:
         return classes[model]()
     if Path(model).is_dir() or model.endswith(".ckpt"):

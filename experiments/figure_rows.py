@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.errors import DataError, DifeError
 from experiments.plan import Plan, TableRow
+from experiments.trainings import untrained
 
 if TYPE_CHECKING:
     from dife_lightning.methods._base import MatcherModule
@@ -61,10 +62,10 @@ class Gallery:
             names = ", ".join(self.run(row, model).name for model in missing)
             self.left_out.append(f"{row.name}: no finished run {names} in {self.runs_root}")
         try:
-            untrained = None if row.trained else _untrained(row)
+            method = None if row.trained else _untrained(row)
             for model in models:
                 if model not in missing:
-                    found[model] = untrained or _trained(self.run(row, model))
+                    found[model] = method or _trained(self.run(row, model))
         except DifeError as error:
             self.left_out.append(f"{row.name}: {error}")
             return {}
@@ -104,9 +105,6 @@ def _trained(run: Path) -> Any:
 
 
 def _untrained(row: TableRow) -> Any:
-    from dife_lightning.registry import get_method, list_methods
-
-    classes: Mapping[str, Any] = {cls.__name__: cls for cls in (get_method(name) for name in list_methods())}
-    method = classes[str(row.test)](**row.arguments).eval()
+    method = untrained(row).eval()
     method.setup("test")  # asks for weights that are not there before anything is drawn
     return method

@@ -21,7 +21,7 @@ from experiments.plan import Plan, TableRow, read_plan
 from experiments.records import Record, covers, find_record
 from experiments.runs import Run, guarded
 from experiments.table_rows import Tested
-from experiments.trainings import Place, Training, run_of, train_all, training_of, versions_of
+from experiments.trainings import Place, Training, run_of, train_all, training_of, untrained, versions_of
 
 HERE = Path(__file__).parent
 #: (row, model, seed)
@@ -225,7 +225,7 @@ def _test(
     from experiments.baselines import score
 
     folder = (place.runs_root / row.name if run is None else run.folder) / "eval" / "_".join(pairs)
-    module = load(run.folder) if run is not None else _untrained(row)
+    module = load(run.folder) if run is not None else untrained(row)
     checkpoint = None if run is None else best_checkpoint(run.folder)
     key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__))
     cell = Cell(folder / "cell.json", key)
@@ -236,15 +236,6 @@ def _test(
         score(row.name, module, measure.prepared(pairs, options.count), folder)
         cell.write(finished=True)
     return folder
-
-
-def _untrained(row: TableRow) -> Any:
-    from dife_lightning.registry import get_method, list_methods
-
-    classes = {cls.__name__: cls for cls in (get_method(name) for name in list_methods())}
-    if row.test not in classes:
-        raise ConfigError(f"row '{row.name}': no method '{row.test}'. {did_you_mean(str(row.test), classes)}")
-    return classes[row.test](**row.arguments)
 
 
 if __name__ == "__main__":

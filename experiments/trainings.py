@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.errors import DataError
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from experiments import runs
 from experiments.cells import Cell, training_key
 from experiments.plan import Plan, TableRow
@@ -120,12 +120,25 @@ def _recorded(run: Run, key: dict[str, Any], place: Place) -> Record | None:
 
 def versions_of(class_path: str) -> dict[str, int]:
     """Return the versions of a method, by its class path or class name, and of the world."""
-    from dife_lightning.registry import get_method, list_methods
+    from dife_lightning.registry import methods_by_class
     from dife_lightning.world import WORLD_VERSION
 
-    classes = {cls.__name__: cls for cls in (get_method(name) for name in list_methods())}
-    cls = classes.get(class_path.rpartition(".")[2])
+    cls = methods_by_class().get(class_path.rpartition(".")[2])
     return {"method": getattr(cls, "version", 1), "world": WORLD_VERSION}
+
+
+def untrained(row: TableRow) -> Any:
+    """Return the method of a row that needs no training.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    from dife_lightning.registry import methods_by_class
+
+    classes = methods_by_class()
+    if row.test not in classes:
+        raise ConfigError(f"row '{row.name}': no method '{row.test}'. {did_you_mean(str(row.test), classes)}")
+    return classes[row.test](**row.arguments)
 
 
 def train_all(plan: Plan, seeds: Sequence[int], place: Place) -> None:

@@ -146,10 +146,10 @@ def check_domains(settings: Settings) -> Iterator[Finding]:
 
 def check_encoder(settings: Settings) -> Iterator[Finding]:
     """Build the method as configured, and see that the encoder takes the images."""
-    from dife_lightning.registry import get_method, list_methods
+    from dife_lightning.registry import methods_by_class
 
     class_name = str(settings["model"]["class_path"]).rpartition(".")[2]
-    classes = {cls.__name__: cls for cls in (get_method(name) for name in list_methods())}
+    classes = methods_by_class()
     if class_name not in classes:
         return
     arguments = {k: v for k, v in _arguments(settings, "model").items() if k != "init_from"}
