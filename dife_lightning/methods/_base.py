@@ -40,6 +40,18 @@ class MatcherModule(L.LightningModule):
         """Return the transferred points (B, P, 2) float32, pixels of the target images."""
         raise NotImplementedError
 
+    def search(self, source: Tensor, target: Tensor, batch: PairBatch) -> Tensor:
+        """Return where the target's map (B, n, h, w) is most like the source's at its points: (B, P, 2), as above."""
+        return transfer(
+            source,
+            target,
+            batch.source_points,
+            source_size=_size(batch.source_image),
+            target_size=_size(batch.target_image),
+            similarity=self.matching.similarity,
+            subpixel=self.matching.subpixel,
+        )
+
     def validation_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Transfer; the callback scores what is returned."""
         return self.transfer_batch(batch)
@@ -70,15 +82,7 @@ class EmbedderModule(MatcherModule):
         if not bool(embedding.isfinite().all()):
             raise TrainingError("the embedding holds NaN or infinity: go back to an earlier checkpoint, lower the lr")
         source, target = embedding.chunk(2)
-        return transfer(
-            source,
-            target,
-            batch.source_points,
-            source_size=_size(batch.source_image),
-            target_size=_size(batch.target_image),
-            similarity=self.matching.similarity,
-            subpixel=self.matching.subpixel,
-        )
+        return self.search(source, target, batch)
 
 
 class FloorModule(MatcherModule):

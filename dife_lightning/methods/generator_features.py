@@ -13,7 +13,6 @@ from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.exploration import ExplorationOptions, Space
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.inversion import Inversion, invert, posed
-from dife_lightning.matching import transfer
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods._dife_setup import feature_statistics
 from dife_lightning.randomness import normal
@@ -74,7 +73,7 @@ class GeneratorFeatures(FloorModule):
         self.generator_names, self.stand_in = dict(generators), dict(stand_in)
         self.layer, self.pose, self.fast_search = layer, pose, bfloat16
         self.normalize_features, self.upsample = normalize_features, upsample
-        self.search = ExplorationOptions(steps, lr, space, weight_w) if steps else None
+        self.search_options = ExplorationOptions(steps, lr, space, weight_w) if steps else None
         self._found: dict[tuple[str, bytes], tuple[Tensor, Tensor]] = {}
         self._statistics: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -82,15 +81,7 @@ class GeneratorFeatures(FloorModule):
         """Invert both images of each pair, and search in the features."""
         images = (batch.source_image, batch.target_image)
         source, target = (self.features(one, domain) for one, domain in zip(images, batch.species, strict=True))
-        return transfer(
-            source,
-            target,
-            batch.source_points,
-            source_size=(images[0].shape[-1], images[0].shape[-2]),
-            target_size=(images[1].shape[-1], images[1].shape[-2]),
-            similarity=self.matching.similarity,
-            subpixel=self.matching.subpixel,
-        )
+        return self.search(source, target, batch)
 
     def features(self, images: Tensor, domain: str) -> Tensor:
         """Return unit vectors (B, C, h, w), float32, of ``images`` (B, 3, H, W) in [-1, 1] of a domain.
@@ -114,7 +105,7 @@ class GeneratorFeatures(FloorModule):
         keys = [(name, hashlib.sha256(image.cpu().numpy().tobytes()).digest()) for image in images]
         new = {key: i for i, key in enumerate(keys) if key not in self._found}
         if new:
-            found = invert(generator, images[list(new.values())], self.search, self.pose, self.fast_search)
+            found = invert(generator, images[list(new.values())], self.search_options, self.pose, self.fast_search)
             self._found |= dict(zip(new, zip(found.w.cpu(), found.pose.cpu(), strict=True), strict=True))
         w, pose = (torch.stack([self._found[key][i] for key in keys]).to(images.device) for i in (0, 1))
         return Inversion(w, pose)
