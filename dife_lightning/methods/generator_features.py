@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -13,6 +12,7 @@ from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.exploration import ExplorationOptions, Space
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.inversion import Inversion, invert, posed
+from dife_lightning.inversion_cache import KeptInversions
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods._dife_setup import feature_statistics
 from dife_lightning.randomness import normal
@@ -44,6 +44,7 @@ class GeneratorFeatures(FloorModule):
             ``none`` leaves its scale.
         upsample: bring the map to the image, so that a search answers with a pixel of it, as the other rows do.
         stand_in: domain without a generator -> the domain whose generator is taken.
+        cache: keep what was found in the cache folder (``DIFE_CACHE``), so that an interrupted test goes on.
 
     Raises:
         ConfigError: no generator, negative steps, or a stand-in that has no generator.
@@ -62,6 +63,7 @@ class GeneratorFeatures(FloorModule):
         normalize_features: Literal["channel", "none"] = "none",
         upsample: bool = True,
         stand_in: dict[str, str] = {},  # noqa: B006
+        cache: bool = True,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -74,7 +76,7 @@ class GeneratorFeatures(FloorModule):
         self.layer, self.pose, self.fast_search = layer, pose, bfloat16
         self.normalize_features, self.upsample = normalize_features, upsample
         self.search_options = ExplorationOptions(steps, lr, space, weight_w) if steps else None
-        self._found: dict[tuple[str, bytes], tuple[Tensor, Tensor]] = {}
+        self._kept = KeptInversions((self.search_options, pose, bfloat16), disk=cache)
         self._statistics: dict[str, tuple[Tensor, Tensor]] = {}
 
     def transfer_batch(self, batch: PairBatch) -> Tensor:
@@ -92,7 +94,7 @@ class GeneratorFeatures(FloorModule):
         name = self._generator_name(domain)
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             generator = load_generator(name).to(images.device)
-            found = self.invert(images, name, generator)
+            found = self.invert(images, generator)
             maps = generator.features(found.w, self.layer).float()
             if self.normalize_features == "channel":
                 mean, deviation = self._channel_statistics(name, generator)
@@ -100,15 +102,11 @@ class GeneratorFeatures(FloorModule):
             height, width = images.shape[-2:] if self.upsample else maps.shape[-2:]
             return F.normalize(posed(maps, found.pose, height, width), dim=1)
 
-    def invert(self, images: Tensor, name: str, generator: Generator) -> Inversion:
-        """Return w and pose of ``images``; an image that was there before is not inverted again."""
-        keys = [(name, hashlib.sha256(image.cpu().numpy().tobytes()).digest()) for image in images]
-        new = {key: i for i, key in enumerate(keys) if key not in self._found}
-        if new:
-            found = invert(generator, images[list(new.values())], self.search_options, self.pose, self.fast_search)
-            self._found |= dict(zip(new, zip(found.w.cpu(), found.pose.cpu(), strict=True), strict=True))
-        w, pose = (torch.stack([self._found[key][i] for key in keys]).to(images.device) for i in (0, 1))
-        return Inversion(w, pose)
+    def invert(self, images: Tensor, generator: Generator) -> Inversion:
+        """Return w and pose of ``images`` in [-1, 1]; an image that was there before is not inverted again."""
+        return self._kept.get(
+            images, generator, lambda new: invert(generator, new, self.search_options, self.pose, self.fast_search)
+        )
 
     def _generator_name(self, domain: str) -> str:
         known = self.stand_in.get(domain, domain)

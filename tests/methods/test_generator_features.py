@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,12 @@ from dife_lightning.methods import generator_features
 from dife_lightning.registry import get_method
 from tests.methods.test_floors import make_batch
 from tests.tiny import write_generator
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def test_each_image_is_searched_in_the_features_of_its_own_species(method, gener
     for images, domain in ((batch.source_image, "human"), (batch.target_image, "dog")):
         generator = load_generator(generators[domain])
         with torch.no_grad():
-            features = generator.features(module.invert(images, generators[domain], generator).w, 3)
+            features = generator.features(module.invert(images, generator).w, 3)
         maps.append(F.normalize(resize_maps(features, 32), dim=1))
     found = module.transfer_batch(batch)
     torch.testing.assert_close(found, transfer(*maps, batch.source_points))
@@ -100,12 +107,14 @@ def test_normalised_channels_have_mean_0_and_deviation_1_over_samples(method, ge
 
 def test_a_result_depends_on_the_pair_and_not_on_its_batch(method, generators):
     batch = pair_of(generators, 5)
-    whole = method().transfer_batch(batch)
+    whole = method(cache=False).transfer_batch(batch)
     for rows in (slice(0, 1), slice(3, 5)):
-        assert torch.equal(method().transfer_batch(part(batch, rows)), whole[rows])
+        assert torch.equal(method(cache=False).transfer_batch(part(batch, rows)), whole[rows])
 
 
-def test_an_image_of_several_pairs_is_inverted_once(method, generators, monkeypatch):
+@pytest.fixture
+def inverted(monkeypatch) -> list[int]:
+    """Numbers of images that were inverted, call by call."""
     counts = []
     original = generator_features.invert
 
@@ -114,15 +123,64 @@ def test_an_image_of_several_pairs_is_inverted_once(method, generators, monkeypa
         return original(generator, images, *args)
 
     monkeypatch.setattr(generator_features, "invert", invert)
+    return counts
+
+
+def test_an_image_of_several_pairs_is_inverted_once(method, generators, inverted):
     batch = pair_of(generators)
     batch.source_image[2] = batch.source_image[0]
-    module = method()
+    module = method(cache=False)
     first = module.transfer_batch(batch)
-    assert counts == [2, 3]
+    assert inverted == [2, 3]
     assert torch.equal(module.transfer_batch(batch), first)
-    assert counts == [2, 3]
+    assert inverted == [2, 3]
     module.features(batch.source_image, "dog")  # another generator
-    assert counts == [2, 3, 2]
+    assert inverted == [2, 3, 2]
+
+
+def test_a_test_that_is_run_again_goes_on_from_the_cache(method, generators, inverted):
+    batch = pair_of(generators)
+    first = method().transfer_batch(batch)
+    assert inverted == [3, 3]
+    assert torch.equal(method().transfer_batch(batch), first)
+    assert inverted == [3, 3]
+    for other in ({"steps": 5}, {"pose": False}, {"bfloat16": True}, {"weight_w": 2.0}, {"cache": False}):
+        method(**other).transfer_batch(batch)
+        assert inverted[-2:] == [3, 3], other
+        inverted.clear()
+
+
+def test_other_weights_of_the_same_name_are_inverted_anew(generators, inverted, tmp_path):
+    images, path = pair_of(generators, 2).source_image, tmp_path / "other.safetensors"
+    for seed in (7, 8):
+        module = get_method("generator-features")(generators={"human": write_generator(path, seed)}, layer=3, steps=1)
+        module.features(images, "human")
+    assert inverted == [2, 2]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other", "not a number", "shape", "folder"])
+def test_what_is_damaged_in_the_cache_is_made_anew(damage, method, generators, inverted, cache):
+    images = pair_of(generators, 2).source_image
+    first = method().features(images, "human")
+    (path,) = cache.rglob("*.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    match damage:
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:-50])
+        case "other":
+            np.savez(path, w=arrays["w"])
+        case "not a number":
+            np.savez(path, w=arrays["w"] * np.nan, pose=arrays["pose"])
+        case "shape":
+            np.savez(path, w=arrays["w"][:1], pose=arrays["pose"])
+        case "folder":
+            path.unlink()
+            path.mkdir()
+    assert torch.equal(method().features(images, "human"), first)
+    assert inverted == [2, 2]
+    assert torch.equal(method().features(images, "human"), first)
+    assert inverted == [2, 2] + [2] * (damage == "folder")
 
 
 def test_a_species_without_a_generator_takes_its_stand_in_or_is_told(method, generators):
