@@ -51,7 +51,9 @@ def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out:
             raise ConfigError(f"no row '{name}' in the table. {did_you_mean(name, names)}")
     found: Sources = {}
     for row in plan.rows:
-        if rows is None or row.name in rows:
+        if rows is None and row.first is not None:
+            left_out.append(f"{row.name}: tested on the first {row.first} pairs of each list alone")
+        elif rows is None or row.name in rows:
             folders = _of_row(plan, row.name, runs_root)
             if folders:
                 found[row.name] = folders

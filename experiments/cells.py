@@ -86,11 +86,16 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def testing_key(
-    checkpoint: Path | None, arguments: Mapping[str, Any], lists: Mapping[str, str], versions: Mapping[str, int]
+    checkpoint: Path | None,
+    arguments: Mapping[str, Any],
+    lists: Mapping[str, str],
+    versions: Mapping[str, int],
+    first: int | None,
 ) -> Key:
-    """Return what decides a test: weights or settings, pair lists, versions."""
+    """Return what decides a test: weights or settings, pair lists and how many pairs of them, versions."""
     weights = None if checkpoint is None else sha256(checkpoint)
     found = {"checkpoint": weights, "arguments": dict(arguments), "assets": asset_hashes(arguments)}
+    found |= {} if first is None else {"first": first}
     return json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)}))
 
 

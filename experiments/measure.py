@@ -62,12 +62,20 @@ class Measure:
         content = yaml.safe_load(find_config(self.config).read_text(encoding="utf-8"))
         return dict(content["data"]["init_args"]["evaluation"]["init_args"])
 
-    def prepared(self, pairs: Sequence[str], count: int | None) -> PairsDataModule:
-        """Return the test pairs, made (by two processes where there are two processors) or read from the cache."""
+    def prepared(self, pairs: Sequence[str], count: int | None, first: int | None = None) -> PairsDataModule:
+        """Return the test pairs, made (by two processes where there are two processors) or read from the cache.
+
+        Args:
+            pairs: kinds of pair.
+            count: pairs in each test list in place of its own number.
+            first: keep only so many of each, the first ones.
+        """
         data = self.pairs(pairs, count)
         data.num_workers = 2 if processors() > 1 else 0
         data.setup("test")
         data.num_workers = 0  # what is in memory needs no worker
+        if first is not None:
+            data.test_sets = [found.first(first) for found in data.test_sets]
         return data
 
 

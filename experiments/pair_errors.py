@@ -44,6 +44,10 @@ class PairErrors:
         """Mean error over all points."""
         return float(self.sums.sum() / self.counts.sum())
 
+    def first(self, count: int | None) -> PairErrors:
+        """Return the first ``count`` pairs, all if None."""
+        return PairErrors(self.sums[:count], self.counts[:count])
+
     def interval(self) -> Interval:
         """Return the 95 % interval of the mean when pairs are drawn anew."""
         return ratio_interval(self.sums, self.counts)

@@ -38,6 +38,7 @@ class TableRow:
         start: the row whose warm-up is gone on from, with ``set``, for as many steps as that row has.
         set: settings in place of those of the configuration, dotted as in the command line.
         steps: the row whose number of steps a ``fit`` takes.
+        first: test only so many pairs of each list, the first ones, for a method that takes long; None tests all.
         optional: where its test cannot be made, for want of weights or of a package, it is left out and the table
             says why.
         supervision: what people had to mark for it.
@@ -52,6 +53,7 @@ class TableRow:
     start: str | None = None
     set: dict[str, Any] = field(default_factory=dict)
     steps: str | None = None
+    first: int | None = None
     optional: bool = False
     supervision: str = ""
     note: str = ""
@@ -115,6 +117,10 @@ class Plan:
     def row(self, name: str) -> TableRow:
         """Return the row of a name."""
         return next(row for row in self.rows if row.name == name)
+
+    def first_of(self, *names: str) -> int | None:
+        """Return how many pairs of each list all these rows were tested on, None if on all."""
+        return min((row.first for row in self.rows if row.name in names and row.first), default=None)
 
     def in_order(self) -> list[TableRow]:
         """Return the rows, each after those that it needs.
@@ -180,6 +186,8 @@ def plan_content(path: Path) -> dict[str, Any]:
 def _check(row: TableRow, names: Sequence[str], path: str | Path) -> None:
     if sum(getattr(row, kind) is not None for kind in _KINDS) != 1:
         raise ConfigError(f"{path}, row '{row.name}': give exactly one of {', '.join(_KINDS)}")
+    if row.first is not None and row.first < 1:
+        raise ConfigError(f"{path}, row '{row.name}': first is {row.first}, expected 1 or more")
     for name in row.needs:
         if name not in names:
             raise ConfigError(f"{path}, row '{row.name}': no row '{name}'. {did_you_mean(name, names)}")

@@ -118,7 +118,9 @@ def covers(record: Record, key: Mapping[str, Any]) -> bool:
     """Return whether a record's test is what ``key`` decides, on its pair lists and perhaps further ones."""
     found = record.test_key
     lists = key["lists"].items() <= found["lists"].items()
-    return lists and all(found[part] == key[part] for part in ("checkpoint", "arguments", "assets", "versions"))
+    return lists and all(
+        found.get(part) == key.get(part) for part in ("checkpoint", "arguments", "assets", "versions", "first")
+    )
 
 
 def _described(run: Run, tested: Path, measure: Measure) -> dict[str, Any]:

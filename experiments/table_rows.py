@@ -11,7 +11,6 @@ import numpy as np
 
 from dife_lightning.environment import collect_environment
 from dife_lightning.errors import DataError
-from experiments.measure import Measure
 from experiments.pair_errors import Key, PairErrors, difference, joined, mean_of
 from experiments.plan import Column, Plan, TableRow
 from experiments.rows import Comparison, Ratio, Row, plain
@@ -51,10 +50,10 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
     }
     names = [row.name for row in plan.rows]
     comparisons = [
-        {**entry, "verdict": verdict(entry["ci95"]), "by_seed": by_seed(column, *pair, tests, measure)}
+        {**entry, "verdict": verdict(entry["ci95"]), "by_seed": by_seed(plan, column, *pair, tests)}
         for column in plan.columns
         for pair in (pair for pair in plan.comparisons if set(pair) <= set(names))
-        for entry in plain([compare(column, *pair, tests, measure)])
+        for entry in plain([compare(plan, column, *pair, tests)])
     ]
     facts = collect_environment()
     return {
@@ -64,9 +63,14 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
         "ratios": plain(ratios(found[measure.lists[-1]], plan)),
         "claim": dict(zip(("list", "framing", "protocol"), measure.claim, strict=True)),
         "columns": {column.name: {"model": column.model, "pairs": list(column.pairs)} for column in plan.columns},
-        "notes": {row.name: row.note for row in plan.rows if row.note},
+        "notes": {row.name: note for row in plan.rows if (note := _note(row))},
         **{key: facts[key] for key in ("commit", "dirty", "versions", "machine", "time")},
     }
+
+
+def _note(row: TableRow) -> str:
+    few = f"the first {row.first} pairs of each list alone" if row.first else ""
+    return "; ".join(part for part in (row.note, few) if part)
 
 
 def cell(plan: Plan, column: Column, row: TableRow, tests: Tests, list_name: str, protocol: str, framing: str) -> Row:
@@ -77,7 +81,7 @@ def cell(plan: Plan, column: Column, row: TableRow, tests: Tests, list_name: str
     """
     seeds = seeds_of(tests, row.name, column)
     place = (list_name, framing, protocol)
-    several = [pooled(tests[row.name, column.model, seed].errors, column, *place) for seed in seeds]
+    several = [pooled(tests[row.name, column.model, seed].errors, column, *place, row.first) for seed in seeds]
     mean = mean_of(several)
     errors = [part.pixel_error for part in several]
     return {
@@ -105,7 +109,8 @@ def _against(
     seeds = [seed for name, model, seed in tests if (name, model) == (plan.reference, column.model)]
     if row == plan.reference or not seeds:
         return None
-    reference = mean_of([pooled(tests[plan.reference, column.model, s].errors, column, *place) for s in seeds])
+    first = plan.first_of(row, plan.reference)
+    reference = mean_of([pooled(tests[plan.reference, column.model, s].errors, column, *place, first) for s in seeds])
     gap, interval = difference(mean, reference)
     return {"method": plan.reference, "difference": gap, "ci95": list(interval), "verdict": verdict(interval)}
 
@@ -123,36 +128,44 @@ def seeds_of(tests: Mapping[tuple[str, str, int], Any], row: str, column: Column
     return seeds
 
 
-def pooled(errors: Mapping[Key, PairErrors], column: Column, list_name: str, framing: str, protocol: str) -> PairErrors:
-    """Return the pairs of all kinds of a column as one set."""
+def pooled(
+    errors: Mapping[Key, PairErrors],
+    column: Column,
+    list_name: str,
+    framing: str,
+    protocol: str,
+    first: int | None = None,
+) -> PairErrors:
+    """Return the pairs of all kinds of a column as one set; of each kind the ``first`` ones, or all."""
     keys = [(pair, list_name, framing, protocol) for pair in column.pairs]
     for key in keys:
         if key not in errors:
             raise DataError(f"a test has no set {'/'.join(key)}: test it on the same lists as the others")
-    return joined([errors[key] for key in keys])
+    return joined([errors[key].first(first) for key in keys])
 
 
 def compare(
-    column: Column, worse: str, better: str, tests: Tests, measure: Measure, seeds: Sequence[int] | None = None
+    plan: Plan, column: Column, worse: str, better: str, tests: Tests, seeds: Sequence[int] | None = None
 ) -> Comparison:
     """Return the difference of two rows on the same pairs, the mean over ``seeds`` (None: all), and its interval."""
     means = []
+    place = (*plan.measure.claim, plan.first_of(worse, better))
     for row in (worse, better):
         own = seeds_of(tests, row, column)
         chosen = [seed for seed in own if seeds is None or len(own) == 1 or seed in seeds]
-        means.append(mean_of([pooled(tests[row, column.model, s].errors, column, *measure.claim) for s in chosen]))
+        means.append(mean_of([pooled(tests[row, column.model, s].errors, column, *place) for s in chosen]))
     gap, interval = difference(*means)
-    _, framing, protocol = measure.claim
+    _, framing, protocol = plan.measure.claim
     return Comparison(worse, better, column.name, gap, interval, protocol, framing)
 
 
-def by_seed(column: Column, worse: str, better: str, tests: Tests, measure: Measure) -> dict[str, dict[str, Any]]:
+def by_seed(plan: Plan, column: Column, worse: str, better: str, tests: Tests) -> dict[str, dict[str, Any]]:
     """Return the same comparison for each seed alone that both rows have."""
     found = {}
     own = seeds_of(tests, worse, column)
     for seed in seeds_of(tests, better, column):
         if len(own) == 1 or seed in own:
-            one = compare(column, worse, better, tests, measure, [seed])
+            one = compare(plan, column, worse, better, tests, [seed])
             found[str(seed)] = {"difference": one.difference, "ci95": one.ci95, "holds": one.holds}
     return found
 

@@ -205,10 +205,11 @@ def _tested(
 def _recorded(row: TableRow, training: Training | None, hashes: dict[str, str], place: Place) -> Record | None:
     if training is None:
         found = find_record(place.records, row.name)
-        key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)))
+        key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)), row.first)
         return found if found is not None and covers(found, key) else None
     found = None if training.finished else training.record
-    return found if found is not None and hashes.items() <= found.test_key["lists"].items() else None
+    same = found is not None and found.test_key.get("first") == row.first
+    return found if same and hashes.items() <= found.test_key["lists"].items() else None
 
 
 def _test(
@@ -227,13 +228,13 @@ def _test(
     folder = (place.runs_root / row.name if run is None else run.folder) / "eval" / "_".join(pairs)
     module = load(run.folder) if run is not None else untrained(row)
     checkpoint = None if run is None else best_checkpoint(run.folder)
-    key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__))
+    key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__), row.first)
     cell = Cell(folder / "cell.json", key)
     if cell.state()[0] != "finished":
         if options.no_training and row.optional:
             raise DataError(f"no finished test of {row.name} in {folder}; it is tested without --no_training")
         print(f"testing {row.name if run is None else run.name} on {', '.join(pairs)} ...", flush=True)
-        score(row.name, module, measure.prepared(pairs, options.count), folder)
+        score(row.name, module, measure.prepared(pairs, options.count, row.first), folder)
         cell.write(finished=True)
     return folder
 

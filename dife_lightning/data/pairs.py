@@ -6,6 +6,7 @@ index pairs. An item is a pure function of its number.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -144,6 +145,13 @@ class KeypointPairs(Dataset[PairArrays]):
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def first(self, count: int) -> KeypointPairs:
+        """Return the set of the first ``count`` pairs, or of all where there are fewer; images are shared."""
+        found = copy.copy(self)
+        found.pairs = self.pairs[:count]
+        found.prepared = None if self.prepared is None else self.prepared[:count]
+        return found
 
     def __getitem__(self, index: int) -> PairArrays:
         if self.prepared is not None:

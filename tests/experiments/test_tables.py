@@ -27,7 +27,7 @@ from tests.experiments.tiny_config import write_config
 
 #: A row that cannot be tested here.
 ABSENT = {"test": "FrozenEmbedder", "arguments": {"embedder": "no/weights.pt"}, "optional": True}
-COLUMNS, ROWS = ("human+dog", "both"), ("copy-xy", "surface-teacher", "dife-warmup", "dife", "no-m1")
+COLUMNS, ROWS = ("human+dog", "both"), ("copy-xy", "slow", "surface-teacher", "dife-warmup", "dife", "no-m1")
 KEYS = {"method", "pair", "protocol", "framing", "pixel_error", "ci95", "pairs", "points"}
 
 
@@ -45,6 +45,7 @@ class Bench:
             },
             "rows": {
                 "copy-xy": {"test": "CopyXY"},
+                "slow": {"test": "MeanShape", "first": 3, "note": "takes long"},
                 "surface-teacher": {"test": "FrozenEmbedder", "arguments": {"embedder": teacher}},
                 "absent": ABSENT,
                 "dife-warmup": {"control": "dife"},
@@ -172,6 +173,23 @@ def test_each_row_is_compared_with_the_row_of_reference_on_the_same_pairs(bench)
     gap = found["copy-xy"]["against"]
     assert gap["difference"] == pytest.approx(found["copy-xy"]["pixel_error"] - found["dife"]["pixel_error"])
     assert gap["verdict"] == verdict(gap["ci95"])
+
+
+def test_a_slow_row_is_tested_and_compared_on_the_first_pairs_alone(bench):
+    table = bench.table()
+    assert table["notes"]["slow"] == "takes long; the first 3 pairs of each list alone"
+    kinds = {"human+dog": ["human+dog"], "both": ["human+dog", "human+wild"]}
+    full = {r["pair"]: r["run"] for r in table["rows"] if r["method"] == "dife"}
+    for row in (r for r in table["rows"] if r["method"] == "slow"):
+        assert row["pairs"] == 3 * len(kinds[row["pair"]])
+        keys = [(kind, "long", row["framing"], row["protocol"]) for kind in kinds[row["pair"]]]
+        errors = []
+        for folder in (*row["run"], *full[row["pair"]]):
+            read = read_predictions(bench.folder / folder / "predictions.csv")
+            parts = [read[key].take([0, 1, 2]) for key in keys]
+            errors.append(np.concatenate([part.errors[part.visible] for part in parts]).mean())
+        assert row["pixel_error"] == pytest.approx(errors[0], abs=1e-6)
+        assert row["against"]["difference"] == pytest.approx(errors[0] - np.mean(errors[1:]), abs=1e-6)
 
 
 @pytest.mark.parametrize(("interval", "said"), [((0.1, 2), "better"), ((-0.1, 2), "tie"), ((-2, -0.1), "worse")])
