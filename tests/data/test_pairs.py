@@ -62,6 +62,19 @@ def test_items_pair_the_listed_faces_and_are_visible_in_both():
     assert item.pair_id == "human-test-000003>dog-test-000002"
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_the_first_pairs_of_a_set_are_those_of_the_whole_one(ahead):
+    whole = make()
+    if ahead:
+        whole.prepared = [whole[i] for i in range(3)]
+    part = whole.first(2)
+    assert (len(part), len(whole), len(whole.first(9))) == (2, 3, 3)
+    assert (part.name, part.list_hash) == (whole.name, whole.list_hash)
+    (found,), expected = part.loader(4), next(iter(whole.loader(2)))
+    assert found.pair_id == expected.pair_id
+    assert torch.equal(found.target_image, expected.target_image)
+
+
 def test_images_are_brought_to_one_size_with_their_points():
     large, item = make(size=32, face_size=64), make(size=64)[0]
     assert large[0].source_image.shape == (32, 32, 3)

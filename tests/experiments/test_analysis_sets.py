@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,15 @@ def test_the_newest_test_of_a_run_counts(table):
     assert {test.folder.name for test in from_plan(plan, runs, ["copy-xy"], [])["copy-xy"]} == {"human+dog_human+cat"}
     os.utime(old / "predictions.csv", (2**32, 2**32))
     assert from_plan(plan, runs, ["copy-xy"], [])["copy-xy"][0].folder == old
+
+
+def test_a_row_that_was_tested_on_some_of_the_pairs_is_left_out_unless_it_is_asked_for(table):
+    plan, runs = table
+    slow = replace(plan, rows=tuple(replace(row, first=3 if row.test == "CopyXY" else None) for row in plan.rows))
+    left_out = []
+    assert list(from_plan(slow, runs, None, left_out)) == ["teacher", "dife"]
+    assert left_out == ["copy-xy: tested on the first 3 pairs of each list alone"]
+    assert list(from_plan(slow, runs, ["copy-xy"], [])) == ["copy-xy"]
 
 
 def test_missing_runs_are_told(table, tmp_path):

@@ -223,7 +223,8 @@ def test_a_table_is_built_from_records_alone(bench, capsys):
     for old, new in zip(before, after, strict=True):
         assert new["seeds"] == old["seeds"]
         assert new["pixel_error"] == pytest.approx(old["pixel_error"], abs=0.01)
-        assert new["ci95"] == pytest.approx(old["ci95"], abs=0.02)
+        # sums are recorded to 0.1 px, and of few pairs the interval's end may be one pair of a single point
+        assert new["ci95"] == pytest.approx(old["ci95"], abs=0.051)
     assert {path.name for path in (bench.folder / "again/runs").iterdir()} == {
         path.name for path in (bench.folder / "records/runs").iterdir()
     }
@@ -315,7 +316,9 @@ def test_a_name_that_is_not_in_the_plan_is_refused_in_one_line(bench, capsys):
     assert capsys.readouterr().err.startswith("error: no column 'human+cow' in the table.")
 
 
-@pytest.mark.parametrize("entry", [{}, {"test": "CopyXY", "fit": "world/{model}"}, {"control": "nobody"}])
+@pytest.mark.parametrize(
+    "entry", [{}, {"test": "CopyXY", "fit": "world/{model}"}, {"control": "nobody"}, {"test": "CopyXY", "first": 0}]
+)
 def test_a_row_says_exactly_one_thing(tmp_path, entry):
     plan = {"columns": {"a": {"model": "m", "pairs": ["human+dog"]}}, "rows": {"x": entry}}
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
