@@ -40,7 +40,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(prog="python -m experiments.tables", description=__doc__)
     add = parser.add_argument
-    add("tables", nargs="*", default=["table1"], help="table1 to table4; table1 by default")
+    add("tables", nargs="*", default=["table1"], help="table1 to table4, swept; table1 by default")
     add("--seeds", type=_seeds, default=[0], help="how many: 3 is seeds 0, 1, 2 of each training; or 1,2: just those")
     add("--columns", type=_names, help="columns to build, with commas; all by default")
     add("--rows", type=_names, help="rows to build, with commas; all by default")
@@ -107,7 +107,7 @@ def build(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _read(path: Path, options: argparse.Namespace) -> Plan:
     if not path.is_file():
-        known = sorted(p.stem for p in HERE.glob("table[0-9]*.yaml"))
+        known = sorted(p.stem for p in HERE.glob("*.yaml"))
         raise ConfigError(f"no plan {path}. {did_you_mean(path.stem, known)}")
     return read_plan(path).only(options.columns, options.rows)
 
