@@ -133,7 +133,7 @@ def make(
         numbers = todo(folder.trials(), count, options.retry)
         if numbers:
             check_settings(sweep, folder, options.seed, more)
-            words = [*folder.known("fixed", []), *more]
+            words = [*more, *folder.known("fixed", [])]  # last: the words may ask for what is fixed here
             print(f"sweep: {folder.path}, {count} trials, {len(numbers)} to make", file=sys.stderr)
             runner = Runner(
                 sweep, folder, seed=options.seed, more=words, parallel=options.parallel, launch=launch or launch_fit

@@ -49,8 +49,8 @@ def test_numbers_in_the_text_are_those_of_the_code():
     assert f"{STARTUP} by chance, then Optuna's TPE" in TEXT
     long, short = (read_sweep(find_sweep(name)) for name in ("sweeps/lambdas", "sweeps/lambdas_world_short"))
     assert f"in {long.run_cap} trainings of full length" in " ".join(TEXT.split())
-    assert {"--model.init_args.warmup_steps=480", "--trainer.max_steps=600"} <= set(short.words)
-    assert "(480 + 120) and 16 trainings" in " ".join(TEXT.split())
+    assert {"--model.init_args.warmup_steps=320", "--trainer.max_steps=400"} <= set(short.words)
+    assert "(320 + 80), half of the pseudo-pairs, and 16 trainings" in " ".join(TEXT.split())
     assert short.run_cap == 16
     for name in set(_DISTRIBUTIONS) - {"constant", "categorical"}:
         assert f"`{name}`" in TEXT
