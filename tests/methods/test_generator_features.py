@@ -145,9 +145,9 @@ def test_a_test_that_is_run_again_goes_on_from_the_cache(method, generators, inv
     assert torch.equal(method().transfer_batch(batch), first)
     assert inverted == [3, 3]
     for other in ({"steps": 5}, {"pose": False}, {"bfloat16": True}, {"weight_w": 2.0}, {"cache": False}):
-        method(**other).transfer_batch(batch)
-        assert inverted[-2:] == [3, 3], other
         inverted.clear()
+        method(**other).transfer_batch(batch)
+        assert inverted == [3, 3], other
 
 
 def test_other_weights_of_the_same_name_are_inverted_anew(generators, inverted, tmp_path):
