@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dife_lightning.errors import DataError
-from dife_lightning.viz.sheet import INK, new_figure, title
+from dife_lightning.viz.sheet import INK, new_figure, note_width, title
 from dife_lightning.viz.transfer import Mark, TransferExample, draw_source, draw_target, marks_of, transfer_legend
 
 #: In inches: side of a picture, space between pictures, and between groups of columns; room for a row's number.
@@ -45,7 +45,7 @@ def comparison_sheet(
     columns = sum(counts.values())
     width = _LEFT + columns * (CELL + GAP) + (len(groups) - 1) * GROUP_GAP + _EDGE
     height = _TOP + _HEAD + rows * (CELL + LINE) + _BOTTOM
-    figure = new_figure(max(width, _NARROWEST), height)
+    figure = new_figure(max(width, _NARROWEST, note_width(note)), height)
     left = _LEFT
     for name, group in groups.items():
         _draw_group(figure, left, name, group, methods, marks)

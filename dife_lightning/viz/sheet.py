@@ -57,6 +57,12 @@ def title(figure: Figure, text: str, note: str = "") -> None:
         figure.text(0.12 / width, 1 - 0.40 / height, note, fontsize=9, color=FAINT, va="top")
 
 
+def note_width(note: str) -> float:
+    """Return the inches that a note of :func:`title` takes, margins included."""
+    figure = new_figure(1, 1)  # hinting makes drawn text wider than its outlines
+    return float(figure.text(0, 0, note, fontsize=9).get_window_extent().width) / figure.dpi + 0.24
+
+
 def show(axes: Any, image: NDArray[Any], *, edge: str | None = None, smooth: bool = True) -> None:
     """Draw an image without ticks; pixel centres lie at integers, so points need no shift."""
     axes.imshow(image, interpolation="bicubic" if smooth else "nearest")

@@ -92,3 +92,11 @@ def test_a_picture_is_written_as_finely_as_asked(tmp_path):
     assert coarse is not None
     assert fine is not None
     assert abs(fine.shape[1] - 2 * coarse.shape[1]) <= 1
+
+
+@pytest.mark.parametrize("note", ["", "short", "a long note that says how the pairs were chosen, " * 4])
+def test_a_note_is_never_cut_off(note):
+    figure = comparison_sheet({"x": {"a": [example(3.0)]}}, NAMES, note=note)
+    pixels(figure)
+    width = figure.bbox.width
+    assert all(text.get_window_extent().x1 <= width for text in figure.texts)
