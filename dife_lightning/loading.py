@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dife_lightning.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.checkpoints import load_state, read_checkpoint
 from dife_lightning.errors import CheckpointError, did_you_mean
-from dife_lightning.registry import get_method, list_methods, method_name
+from dife_lightning.registry import get_method, list_methods, method_name, methods_by_class
 
 if TYPE_CHECKING:
     from lightning import LightningModule
@@ -72,8 +72,9 @@ def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
         raise CheckpointError(
             f"{path} does not say which method wrote it, so it is not a checkpoint of dife-lightning."
         )
-    if name is None and class_path.startswith("dife_lightning.methods."):
-        name = class_path.split(".")[2].replace("_", "-")
+    if name is None and class_path.startswith("dife_lightning."):
+        cls = methods_by_class().get(class_path.rpartition(".")[2])  # by name: a class may have moved
+        name = None if cls is None else method_name(cls)
     known = list_methods()
     if name in known:
         return str(name)

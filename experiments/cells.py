@@ -34,14 +34,14 @@ def training_key(settings: Mapping[str, Any], versions: Mapping[str, int]) -> Ke
 
 
 def spoken(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a class path with those of its arguments that are not at their defaults."""
+    """Return a class name with those of its arguments that are not at their defaults."""
     class_path, given = str(part.get("class_path", "")), part.get("init_args") or {}
     module, _, name = class_path.rpartition(".")
     defaults: dict[str, Any] = {}
     if module:
         parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
         defaults = {key: _plain(p.default) for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
-    return {"class_path": class_path, "init_args": _differing(_plain(given), defaults)}
+    return {"class_path": name, "init_args": _differing(_plain(given), defaults)}
 
 
 def _differing(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,8 +111,8 @@ class Cell:
         if not self.path.is_file():
             return "new", ""
         found = json.loads(self.path.read_text(encoding="utf-8"))
-        if found["key"] != self.key:
-            return "changed", ", ".join(changes(found["key"], self.key)[:3])
+        if differing := changes(found["key"], self.key):
+            return "changed", ", ".join(differing[:3])
         return ("finished" if found["finished"] else "interrupted"), ""
 
     def write(self, *, finished: bool) -> None:
@@ -121,8 +121,10 @@ class Cell:
 
 
 def changes(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Return the dotted names of what differs between two keys."""
+    """Return the dotted names of what differs between two keys; classes are compared by name, wherever they live."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(old.keys() | new.keys())
         return [text for name in names for text in changes(old.get(name), new.get(name), f"{prefix}.{name}")]
+    if prefix.endswith(".class_path"):
+        old, new = (str(path).rpartition(".")[2] for path in (old, new))
     return [] if old == new else [prefix.lstrip(".")]

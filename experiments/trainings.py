@@ -11,7 +11,7 @@ from typing import Any
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from experiments import runs
-from experiments.cells import Cell, training_key
+from experiments.cells import Cell, changes, training_key
 from experiments.plan import Plan, TableRow
 from experiments.records import Record, find_record
 from experiments.runs import Run
@@ -115,7 +115,7 @@ def stages_of(training: Training) -> dict[str, dict[str, float]]:
 
 def _recorded(run: Run, key: dict[str, Any], place: Place) -> Record | None:
     found = find_record(place.records, run.name)
-    return found if found is not None and found.training_key == key else None
+    return found if found is not None and not changes(found.training_key, key) else None
 
 
 def versions_of(class_path: str) -> dict[str, int]:

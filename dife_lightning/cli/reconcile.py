@@ -72,8 +72,8 @@ def reconcile(
         accepted: all arguments of the model with their present values, defaults included.
         class_path: of the model that the command asks for.
     """
-    wrote = saved.get("_class_path", class_path)
-    if wrote != class_path:
+    wrote = str(saved.get("_class_path", class_path))
+    if wrote.rpartition(".")[2] != class_path.rpartition(".")[2]:  # a class may have moved to another module
         return Reconciled({}, [f"model: the checkpoint was written by {wrote}, kept the given {class_path}"])
     updates: dict[str, Any] = {}
     notes: list[str] = []

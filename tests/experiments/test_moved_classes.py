@@ -1,0 +1,39 @@
+"""Records and checkpoints name classes by the module they lived in when they were written; classes move."""
+
+import copy
+import json
+from pathlib import Path
+
+from dife_lightning.cli.reconcile import reconcile
+from experiments.cells import Cell, changes
+
+RECORDS = Path(__file__).parents[2] / "experiments" / "records" / "world" / "runs"
+
+
+def _moved(value):
+    """Return ``value`` with every class in another module."""
+    if isinstance(value, dict):
+        return {k: f"else.where.{v.rpartition('.')[2]}" if k == "class_path" else _moved(v) for k, v in value.items()}
+    return [_moved(item) for item in value] if isinstance(value, list) else value
+
+
+def test_a_recorded_training_is_unchanged_when_its_classes_move(tmp_path):
+    key = json.loads((RECORDS / "dife-human_dog-seed0.json").read_text())["training_key"]
+    moved = _moved(key)
+    assert moved != key
+    assert changes(key, moved) == []
+    cell = Cell(tmp_path / "cell.json", key)
+    cell.write(finished=True)
+    assert Cell(tmp_path / "cell.json", moved).state() == ("finished", "")
+
+
+def test_another_class_is_a_change():
+    key = json.loads((RECORDS / "dife-human_dog-seed0.json").read_text())["training_key"]
+    other = copy.deepcopy(key)
+    other["settings"]["model"]["class_path"] = "dife_lightning.methods.dife.DVE"
+    assert changes(key, other) == ["settings.model.class_path"]
+
+
+def test_settings_of_a_checkpoint_count_when_its_class_has_moved():
+    saved = {"_class_path": "some.former.module.DIFE", "lr": 0.5}
+    assert reconcile(saved, {}, {"lr": 0.1}, "dife_lightning.methods.dife.DIFE").updates == {"lr": 0.5}
