@@ -1,4 +1,4 @@
-"""DIFE: domain-invariant facial embeddings, and keypoint transfer between faces of different species.
+"""DIFE (Dense Interspecies Face Embedding) and keypoint transfer between faces of different species.
 
 Everything public is listed in ``__all__`` and imported on first use (PEP 562), so that ``import dife_lightning``
 costs nothing: neither torch nor Lightning is loaded by it.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dife_lightning._version import __version__
+
 if TYPE_CHECKING:
     from dife_lightning.datasets._load import load_dataset as load_dataset
     from dife_lightning.embedders import load_embedder as load_embedder
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from dife_lightning.matching import transfer as transfer
     from dife_lightning.registry import list_datasets as list_datasets
     from dife_lightning.registry import list_methods as list_methods
-
-__version__ = "0.1.0"
 
 #: Public name -> the module that defines it.
 _HOMES = {

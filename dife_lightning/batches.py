@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -133,3 +136,71 @@ class RenderBatch:
     def _map(self, function: Callable[[Tensor], Tensor]) -> RenderBatch:
         tensors = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "domains"}
         return RenderBatch(**tensors, domains=self.domains)
+
+
+@dataclass
+class PairBatch:
+    """B pairs of one set.
+
+    Points are (B, P, 2), x then y, pixels of the S x S images, in the layout of all protocols (9-point, then
+    3-point: ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1].
+    """
+
+    source_image: Tensor
+    target_image: Tensor
+    source_points: Tensor
+    target_points: Tensor
+    #: (B, P) bool: visible in both images.
+    visible: Tensor
+    #: (B,) int64, number of the pair in its set.
+    index: Tensor
+    pair_id: list[str]
+    #: Kind of pair, source species first: ``human+dog``.
+    pair: str
+    framing: str
+    list_name: str
+
+    def __len__(self) -> int:
+        return len(self.pair_id)
+
+    @property
+    def species(self) -> tuple[str, str]:
+        """Species of the source and of the target."""
+        source, _, target = self.pair.partition("+")
+        return source, target
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
+        """Return the batch with its tensors on ``device``; Lightning calls this."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> PairBatch:
+        """Return the batch in page-locked memory; the DataLoader calls this."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Any) -> PairBatch:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(v) for name, v in values.items() if isinstance(v, Tensor)})
+
+
+@dataclass(frozen=True)
+class PairArrays:
+    """One prepared pair: uint8 images (S, S, 3), points (P, 2), visible (P,) in both."""
+
+    source_image: NDArray[np.uint8]
+    target_image: NDArray[np.uint8]
+    source_points: NDArray[np.float32]
+    target_points: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    pair_id: str
+
+
+@dataclass
+class ImageBatch:
+    """``images`` (B, 3, S, S): uint8 from the loader, float in [-1, 1] for the method; ``number`` of the batch."""
+
+    images: Tensor
+    number: int
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.images.shape[0]

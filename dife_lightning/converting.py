@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning import __version__
+from dife_lightning._version import __version__
 from dife_lightning.checkpoints import write_tensors
 from dife_lightning.embedders import PUBLIC_KINDS, public_state
 from dife_lightning.errors import CheckpointError, ConfigError

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dife_lightning import __version__
+from dife_lightning._version import __version__
 
 #: Packages whose version can change a number.
 PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "albumentations", "opencv-python-headless", "jsonargparse")

@@ -36,6 +36,10 @@ class ConfigError(DifeError):
     """A setting, or a combination of settings, that makes no sense."""
 
 
+class UsageError(ConfigError):
+    """The command itself, or a key of a configuration file, is not understood (exit code 2)."""
+
+
 class DataError(DifeError):
     """A data folder, file or item cannot be used."""
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dife_lightning.data.pairs import KeypointPairs, PairArrays
+from dife_lightning.batches import PairArrays
+from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.data.world_pairs import framing_seeds
 from dife_lightning.errors import DataError
 from dife_lightning.schemes import LAYOUT

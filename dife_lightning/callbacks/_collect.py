@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from dife_lightning.data.pairs import KeypointPairs, PairBatch, PairsDataModule, pairs_of
+from dife_lightning.batches import PairBatch
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, pairs_of
 from dife_lightning.errors import ConfigError
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.methods._base import MatcherModule

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from dife_lightning.batches import PairBatch
 from dife_lightning.callbacks._collect import (
     TransferCollector,
     collectors,
@@ -19,7 +20,6 @@ from dife_lightning.callbacks._collect import (
     match_with,
 )
 from dife_lightning.callbacks._score_table import print_scores
-from dife_lightning.data.pairs import PairBatch
 from dife_lightning.errors import ConfigError
 from dife_lightning.files import write_json
 from dife_lightning.matching import MatchingOptions, Similarity

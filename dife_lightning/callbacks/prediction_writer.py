@@ -9,9 +9,9 @@ from typing import Any
 
 import lightning as L
 
-from dife_lightning import __version__
+from dife_lightning._version import __version__
+from dife_lightning.batches import PairBatch
 from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
-from dife_lightning.data.pairs import PairBatch
 from dife_lightning.files import atomic_write, write_json
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.metrics.keypoint_transfer import Records

@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import did_you_mean
+from dife_lightning.errors import UsageError, did_you_mean
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 #: Shipped files that are for `dife sweep`, not for --config.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 
 _HELP = """usage: dife convert SOURCE DESTINATION
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.errors import ConfigError, DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from dife_lightning.crops import CropOptions

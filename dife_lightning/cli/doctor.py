@@ -14,11 +14,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from dife_lightning.cli.errors import UsageError, one_line
+from dife_lightning.cli.errors import one_line
 from dife_lightning.cli.findings import Finding, Level
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.cli.skipping import skip_broken_in
-from dife_lightning.errors import ConfigError, DifeError
+from dife_lightning.errors import ConfigError, DifeError, UsageError
 
 Settings = Mapping[str, Any]
 

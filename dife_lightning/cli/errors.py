@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from dife_lightning.errors import ConfigError, DataError, DifeError, Interrupted, TrainingError
+from dife_lightning.errors import DataError, DifeError, Interrupted, TrainingError, UsageError
 
 #: What the system may refuse, and what to do about it.
 _SYSTEM = {
@@ -17,10 +17,6 @@ _SYSTEM = {
     errno.EDQUOT: "Make room; what was there before stays.",
     errno.EFBIG: "Files may not grow that large here (see `ulimit -f`); what was there before stays.",
 }
-
-
-class UsageError(ConfigError):
-    """The command itself, or a key of a configuration file, is not understood (exit code 2)."""
 
 
 def exit_code(error: BaseException) -> int:

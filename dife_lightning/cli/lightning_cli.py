@@ -22,7 +22,6 @@ from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli import skipping
 from dife_lightning.cli.configs import option_value, resolve_configs
-from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.parser_errors import explain
 from dife_lightning.cli.precision import probe_precision, time_convolution
 from dife_lightning.cli.processes import RunLock, process_rank
@@ -41,7 +40,7 @@ from dife_lightning.cli.runs import (
     stem_of,
 )
 from dife_lightning.cli.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
-from dife_lightning.errors import CheckpointError
+from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.loading import best_checkpoint
 from dife_lightning.registry import import_all
 

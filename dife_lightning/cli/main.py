@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from dife_lightning import __version__
-from dife_lightning.cli.errors import UsageError, debugging, exit_code, one_line, user_error
-from dife_lightning.errors import did_you_mean
+from dife_lightning._version import __version__
+from dife_lightning.cli.errors import debugging, exit_code, one_line, user_error
+from dife_lightning.errors import UsageError, did_you_mean
 
 #: Verb -> (module:function taking the verb and its arguments, one line of help).
 VERBS = {

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Iterable
 
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 
 #: What helps when nothing closer is known.
 _HELP = "`dife {verb} --help` and `--print_config` show what there is"

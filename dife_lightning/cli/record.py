@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
-from dife_lightning import __version__
+from dife_lightning._version import __version__
 from dife_lightning.cli.runs import ENVIRONMENT, RESOLVED
 from dife_lightning.environment import collect_environment
 from dife_lightning.files import atomic_write, write_json

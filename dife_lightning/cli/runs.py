@@ -13,8 +13,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import did_you_mean
+from dife_lightning.errors import UsageError, did_you_mean
 
 RESOLVED = "resolved.yaml"
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"

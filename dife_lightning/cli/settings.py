@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 
 
 def resolved_settings(words: Sequence[str]) -> dict[str, Any]:

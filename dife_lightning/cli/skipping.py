@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 
 #: Both spellings.
 FLAGS = ("--skip_broken", "--skip-broken")

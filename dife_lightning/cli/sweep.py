@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import TrainingError
+from dife_lightning.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
     from dife_lightning.sweeps.definition import Sweep

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
+from dife_lightning.batches import PairArrays
 from dife_lightning.cached_arrays import read_arrays, write_arrays
-from dife_lightning.data.pairs import KeypointPairs, PairArrays
+from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.files import cache_folder
 
 #: Raise it when the content of a cache file changes meaning.

@@ -7,14 +7,14 @@ the test, and the other points lie in the very same pictures.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.data.pairs import PairBatch
+from dife_lightning.batches import PairBatch
 from dife_lightning.data.world_pairs import FramingName, ListName, framing_seeds
 from dife_lightning.errors import ConfigError
 from dife_lightning.metrics.keypoint_transfer import pixel_errors
@@ -22,10 +22,17 @@ from dife_lightning.metrics.predictions import PointTable
 from dife_lightning.schemes import get_scheme
 
 if TYPE_CHECKING:
-    from dife_lightning.methods._base import MatcherModule
     from dife_lightning.world import Pair
 
 Group = Literal["landmarks", "face", "ears"]
+
+
+class Matcher(Protocol):
+    """Anything that carries the points of a batch over, such as every method."""
+
+    def transfer_batch(self, batch: PairBatch) -> Tensor:
+        """Return the transferred points (B, P, 2), pixels of the target images."""
+        ...
 
 
 def point_groups() -> dict[str, Group]:
@@ -108,7 +115,7 @@ def _stacked(faces: Sequence[_Face]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def transfer_extra(method: MatcherModule, batches: Sequence[PairBatch]) -> PointTable:
+def transfer_extra(method: Matcher, batches: Sequence[PairBatch]) -> PointTable:
     """Carry the points of ``batches`` over.
 
     Args:
@@ -123,7 +130,7 @@ def transfer_extra(method: MatcherModule, batches: Sequence[PairBatch]) -> Point
     return PointTable(tuple(name for batch in batches for name in batch.pair_id), tuple(point_groups()), *arrays)
 
 
-def _carried(method: MatcherModule, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _carried(method: Matcher, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return errors and visibility (B, K), true and found points (B, K, 2) in double precision."""
     found = method.transfer_batch(batch).double().cpu()
     if found.shape != batch.target_points.shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dife_lightning.batches import ImageBatch
 from dife_lightning.data.folder_check import FolderReport, advice, check_folder
 from dife_lightning.data.training import EndlessBatches
 from dife_lightning.errors import ConfigError, DataError
@@ -21,18 +21,6 @@ from dife_lightning.files import cache_folder
 from dife_lightning.images import center_square, list_images, read_image
 from dife_lightning.randomness import seed_of
 from dife_lightning.world.dataset import render_arrays
-
-
-@dataclass
-class ImageBatch:
-    """``images`` (B, 3, S, S): uint8 from the loader, float in [-1, 1] for the method; ``number`` of the batch."""
-
-    images: Tensor
-    number: int
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return self.images.shape[0]
 
 
 def to_float(images: Tensor) -> Tensor:

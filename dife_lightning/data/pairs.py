@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dife_lightning.batches import PairArrays, PairBatch
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces import FaceItem
 from dife_lightning.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
@@ -31,62 +31,6 @@ class Faces(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> FaceItem: ...
-
-
-@dataclass
-class PairBatch:
-    """B pairs of one set.
-
-    Points are (B, P, 2), x then y, pixels of the S x S images, in the layout of all protocols (9-point, then
-    3-point: ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1].
-    """
-
-    source_image: Tensor
-    target_image: Tensor
-    source_points: Tensor
-    target_points: Tensor
-    #: (B, P) bool: visible in both images.
-    visible: Tensor
-    #: (B,) int64, number of the pair in its set.
-    index: Tensor
-    pair_id: list[str]
-    #: Kind of pair, source species first: ``human+dog``.
-    pair: str
-    framing: str
-    list_name: str
-
-    def __len__(self) -> int:
-        return len(self.pair_id)
-
-    @property
-    def species(self) -> tuple[str, str]:
-        """Species of the source and of the target."""
-        source, _, target = self.pair.partition("+")
-        return source, target
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
-        """Return the batch with its tensors on ``device``; Lightning calls this."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> PairBatch:
-        """Return the batch in page-locked memory; the DataLoader calls this."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, function: Any) -> PairBatch:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: function(v) for name, v in values.items() if isinstance(v, Tensor)})
-
-
-@dataclass(frozen=True)
-class PairArrays:
-    """One prepared pair: uint8 images (S, S, 3), points (P, 2), visible (P,) in both."""
-
-    source_image: NDArray[np.uint8]
-    target_image: NDArray[np.uint8]
-    source_points: NDArray[np.float32]
-    target_points: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    pair_id: str
 
 
 class KeypointPairs(Dataset[PairArrays]):

@@ -28,7 +28,7 @@ from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.randomness import torch_generator
 
 if TYPE_CHECKING:
-    from dife_lightning.data.pairs import PairBatch
+    from dife_lightning.batches import PairBatch
 
 METHOD = "CATs"
 #: Sizes that do not have to be those of the public network that a training starts from.

@@ -18,7 +18,7 @@ from dife_lightning.methods._dife_setup import feature_statistics
 from dife_lightning.randomness import normal
 
 if TYPE_CHECKING:
-    from dife_lightning.data.pairs import PairBatch
+    from dife_lightning.batches import PairBatch
 
 METHOD = "GeneratorFeatures"
 _STATISTICS = 256

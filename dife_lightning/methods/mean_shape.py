@@ -13,7 +13,7 @@ from dife_lightning.methods._base import FloorModule
 from dife_lightning.schemes import to_layout
 
 if TYPE_CHECKING:
-    from dife_lightning.data.pairs import PairBatch
+    from dife_lightning.batches import PairBatch
 
 METHOD = "MeanShape"
 

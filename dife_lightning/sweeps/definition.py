@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dife_lightning.cli.configs import packaged_configs, read_yaml
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import did_you_mean
+from dife_lightning.errors import UsageError, did_you_mean
 from dife_lightning.sweeps.space import Parameter, parse_parameter
 
 METHODS = ("grid", "random", "bayes")

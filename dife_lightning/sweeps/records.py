@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import DataError
+from dife_lightning.errors import DataError, UsageError
 from dife_lightning.files import write_json
 
 State = Literal["running", "done", "failed"]

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import did_you_mean
+from dife_lightning.errors import UsageError, did_you_mean
 
 Kind = Literal["choice", "int", "real", "log"]
 #: More values than this are no grid any more.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 from dife_lightning.randomness import seed_of
 from dife_lightning.sweeps.definition import Sweep
 from dife_lightning.sweeps.records import Trial

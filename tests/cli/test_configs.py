@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from dife_lightning.cli.configs import find_config, list_configs, option_value, packaged_configs, resolve_configs
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 
 CLONE = Path(__file__).resolve().parents[2]
 

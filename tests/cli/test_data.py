@@ -9,8 +9,8 @@ from PIL import Image
 
 import dife_lightning
 from dife_lightning.cli.data import split_options
-from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.main import main
+from dife_lightning.errors import UsageError
 from dife_lightning.viz.landmarks import LEFT, RIGHT, cell_corner
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.fake_faces import BLUE, RED, make_faces

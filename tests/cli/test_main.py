@@ -8,9 +8,9 @@ import pytest
 
 from dife_lightning import __version__
 from dife_lightning.cli import main as main_module
-from dife_lightning.cli.errors import UsageError, exit_code, one_line
+from dife_lightning.cli.errors import exit_code, one_line
 from dife_lightning.cli.main import VERBS, main
-from dife_lightning.errors import CheckpointError, DataError
+from dife_lightning.errors import CheckpointError, DataError, UsageError
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["methods"], ["datasets"], ["assets"], ["configs"]])

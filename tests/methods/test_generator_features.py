@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dife_lightning.data.pairs import PairBatch
+from dife_lightning.batches import PairBatch
 from dife_lightning.errors import ConfigError
 from dife_lightning.generators import load_generator
 from dife_lightning.geometry import resize_maps

@@ -9,8 +9,8 @@ import yaml
 from wandb.apis.public.sweeps import _validate_config_and_fill_distribution
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from dife_lightning.cli.errors import UsageError
 from dife_lightning.cli.settings import resolved_settings
+from dife_lightning.errors import UsageError
 from dife_lightning.sweeps.definition import find_sweep, list_sweeps, parse_sweep, read_sweep
 from dife_lightning.sweeps.suggest import by_chance
 

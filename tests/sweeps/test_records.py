@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dife_lightning.cli.errors import UsageError
-from dife_lightning.errors import DataError
+from dife_lightning.errors import DataError, UsageError
 from dife_lightning.sweeps.records import SweepFolder, Trial
 from tests.sweeps.fakes import LAMBDA, sweep_of
 

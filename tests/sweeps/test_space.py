@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 from dife_lightning.sweeps.space import Parameter, parse_parameter, short_names
 
 LOG = {"distribution": "log_uniform_values", "min": 0.01, "max": 100}

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from dife_lightning.cli.errors import UsageError
+from dife_lightning.errors import UsageError
 from dife_lightning.sweeps.definition import Sweep
 from dife_lightning.sweeps.records import Trial
 from dife_lightning.sweeps.suggest import STARTUP, _distribution, check_method, grid_size, suggest
