@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from dife_lightning.assets import find_asset, list_assets
 from dife_lightning.errors import CheckpointError, reason_of
-from dife_lightning.files import atomic_write
 from dife_lightning.own_files import PREFIX, find_own_file
+from dife_lightning.utils.files import atomic_write
 
 #: Suffixes of files that torch wrote.
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")

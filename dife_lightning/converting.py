@@ -19,9 +19,9 @@ from dife_lightning._version import __version__
 from dife_lightning.checkpoints import write_tensors
 from dife_lightning.embedders import PUBLIC_KINDS, public_state
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.files import atomic_write, sha256, write_json
 from dife_lightning.generators import KIND, from_public, save_generator
 from dife_lightning.unpickling import explained, read_pickled
+from dife_lightning.utils.files import atomic_write, sha256, write_json
 
 Card = dict[str, Any]
 

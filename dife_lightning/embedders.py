@@ -18,11 +18,11 @@ from dife_lightning import backbones
 from dife_lightning.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import hourglass
-from dife_lightning.kept import KeptByFile
 from dife_lightning.nn.cse import CSENetwork, is_cse
 from dife_lightning.nn.surface import SurfaceNet
 from dife_lightning.shapes import Shapes
 from dife_lightning.unpickling import explained, read_pickled
+from dife_lightning.utils.kept import KeptByFile
 
 _LARGEST_SIDE = 1024  # to which a surface teacher may bring images
 _kept: KeptByFile[Embedder] = KeptByFile()

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dife_lightning.cached_arrays import read_arrays, write_arrays
-from dife_lightning.files import cache_folder
 from dife_lightning.images import read_frame, read_image
+from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
+from dife_lightning.utils.files import cache_folder
 
 #: Raise it when the facts, or how they are found, change meaning.
 _FORMAT = 1

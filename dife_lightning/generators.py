@@ -27,10 +27,10 @@ from dife_lightning.checkpoints import (
 )
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import nvlabs, rosinality
-from dife_lightning.kept import KeptByFile
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
-from dife_lightning.randomness import normal
 from dife_lightning.unpickling import explained, read_pickled
+from dife_lightning.utils.kept import KeptByFile
+from dife_lightning.utils.randomness import normal
 
 KIND = "stylegan2-generator"
 _MEAN_SAMPLES = 4096

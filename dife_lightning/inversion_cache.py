@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.cached_arrays import read_arrays, write_arrays
-from dife_lightning.files import cache_folder
 from dife_lightning.generators import Generator
 from dife_lightning.inversion import Inversion
+from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
+from dife_lightning.utils.files import cache_folder
 
 #: Raise it when an inversion with the same settings comes to another result.
 FORMAT = 1

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry import pixel_grid, to_normalized, to_pixels, warp
-from dife_lightning.randomness import normal, uniform
+from dife_lightning.utils.randomness import normal, uniform
 
 
 @dataclass(frozen=True)

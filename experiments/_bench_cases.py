@@ -18,7 +18,7 @@ from dife_lightning.matching import transfer
 from dife_lightning.nn.converter import Converter
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
-from dife_lightning.randomness import uniform
+from dife_lightning.utils.randomness import uniform
 from dife_lightning.world.pairs import PAPER_COUNTS
 from experiments._bench_measure import (
     ALWAYS_FREE,

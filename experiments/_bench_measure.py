@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from dife_lightning.randomness import normal
+from dife_lightning.utils.randomness import normal
 
 FP32 = "32-true"
 CONFIG = "world/human_dog"

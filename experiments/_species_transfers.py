@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import CheckpointError, DataError
 from dife_lightning.faces import FaceItem
-from dife_lightning.files import atomic_write
+from dife_lightning.utils.files import atomic_write
 from experiments.rows import CLAIM_LIST, CLAIM_PROTOCOL, Row, read_rows
 from experiments.runs import Run
 

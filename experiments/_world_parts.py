@@ -15,7 +15,7 @@ from dife_lightning.assets import list_assets, register_asset
 from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, TrainingError
-from dife_lightning.files import sha256
+from dife_lightning.utils.files import sha256
 
 State = Literal["new", "changed", "interrupted", "finished"]
 #: A score may be this much worse than the recorded one before the part is refused.

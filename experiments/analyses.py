@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dife_lightning.environment import collect_environment
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.utils.environment import collect_environment
 from experiments.analysis_output import write_result, write_text
 from experiments.analysis_sections import SECTIONS, what_of
 from experiments.analysis_sets import Comparison, read_sets

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dife_lightning.files import atomic_write, write_json
+from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.sheet import save_figure
 from experiments.analysis_numbers import Row
 

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dife_lightning.environment import collect_environment
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.files import write_json
+from dife_lightning.utils.environment import collect_environment
+from dife_lightning.utils.files import write_json
 from experiments.runs import guarded
 
 if TYPE_CHECKING:

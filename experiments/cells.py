@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.assets import list_assets
-from dife_lightning.files import sha256, write_json
+from dife_lightning.utils.files import sha256, write_json
 
 Key = dict[str, Any]
 

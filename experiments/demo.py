@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.environment import collect_environment
-from dife_lightning.files import write_json
+from dife_lightning.utils.environment import collect_environment
+from dife_lightning.utils.files import write_json
 from experiments import runs
 from experiments.report import print_report
 from experiments.rows import CLAIM_LIST, METHODS, check_rows, compare, plain, ratios, read_rows

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.environment import collect_environment
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.files import write_json
+from dife_lightning.utils.environment import collect_environment
+from dife_lightning.utils.files import write_json
 from dife_lightning.viz.sheet import save_figure
 from experiments.figure_rows import Gallery, require_runs, wanted_rows
 from experiments.plan import Plan, read_plan

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import DataError
-from dife_lightning.files import write_json
+from dife_lightning.utils.files import write_json
 from experiments.pair_errors import PairErrors, difference, joined, mean_of
 from experiments.records import Record, find_record
 from experiments.runs import guarded

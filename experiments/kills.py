@@ -23,7 +23,7 @@ import torch
 
 from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.errors import TrainingError
-from dife_lightning.files import write_json
+from dife_lightning.utils.files import write_json
 from experiments.runs import guarded
 
 #: A schedule of seconds in which everything happens: both stages, two refreshes of pairs, several validations.

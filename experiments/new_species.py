@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.files import atomic_write, cache_folder, write_json
+from dife_lightning.utils.files import atomic_write, cache_folder, write_json
 from experiments import runs
 from experiments._species_transfers import marked_face, transfers
 from experiments._world_parts import budget

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dife_lightning.errors import DataError
-from dife_lightning.files import write_json
+from dife_lightning.utils.files import write_json
 from dife_lightning.viz.sheet import FAINT, LINES, new_figure, save_figure, title
 from experiments import runs
 from experiments.runs import Run, guarded

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dife_lightning.files import atomic_write, write_json
+from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure, save_figure, title
 from experiments.measure import Measure
 from experiments.plan import Plan

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dife_lightning.environment import collect_environment
 from dife_lightning.errors import DataError
+from dife_lightning.utils.environment import collect_environment
 from experiments.pair_errors import Key, PairErrors, difference, joined, mean_of
 from experiments.plan import Column, Plan, TableRow
 from experiments.rows import Comparison, Ratio, Row, plain

@@ -157,7 +157,7 @@ def draw(part: Part, module: Any, results: Path) -> None:
     from PIL import Image
 
     from dife_lightning.callbacks.sample_sheet import image_grid
-    from dife_lightning.files import atomic_write
+    from dife_lightning.utils.files import atomic_write
 
     if part.kind != "generator":
         return
@@ -185,7 +185,7 @@ def _groups(parts: Sequence[Part], parallel: bool) -> list[list[Part]]:
 
 def _render(parts: Sequence[Part], settings: dict[str, dict[str, Any]]) -> None:
     """Fill the cache of renders, on all cores; the trainings then read it."""
-    from dife_lightning.files import cache_folder
+    from dife_lightning.utils.files import cache_folder
     from dife_lightning.world.dataset import render_arrays
 
     folder, workers = cache_folder() / "renders", os.cpu_count() or 1

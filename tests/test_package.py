@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dife_lightning.environment import collect_environment, git_state
+from dife_lightning.utils.environment import collect_environment, git_state
 
 CLONE = Path(__file__).resolve().parents[1]
 

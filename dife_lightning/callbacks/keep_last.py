@@ -11,8 +11,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from dife_lightning.callbacks.best_and_last import BestAndLast
-from dife_lightning.distributed import agree_on
 from dife_lightning.errors import Interrupted
+from dife_lightning.utils.distributed import agree_on
 
 _NOTHING, _SAVE = 0, 1
 #: Signals that end a run after its checkpoint is written; the larger number wins where processes got different ones.

@@ -21,13 +21,13 @@ from dife_lightning.callbacks._collect import (
 )
 from dife_lightning.callbacks._score_table import print_scores
 from dife_lightning.errors import ConfigError
-from dife_lightning.files import write_json
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.metrics.bootstrap import bootstrap_ci
 from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, Records, flatten, pixel_errors, score_records
 from dife_lightning.metrics.predictions import prediction_rows, write_predictions
 from dife_lightning.registry import method_name
 from dife_lightning.schemes import LAYOUT, get_protocol
+from dife_lightning.utils.files import write_json
 
 
 class KeypointTransfer(L.Callback):

@@ -9,8 +9,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from dife_lightning.distributed import agree_on
 from dife_lightning.errors import TrainingError
+from dife_lightning.utils.distributed import agree_on
 
 
 class StopOnNaN(Callback):

@@ -12,10 +12,10 @@ import lightning as L
 from dife_lightning._version import __version__
 from dife_lightning.batches import PairBatch
 from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
-from dife_lightning.files import atomic_write, write_json
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.metrics.keypoint_transfer import Records
 from dife_lightning.schemes import LAYOUT, PROTOCOLS, get_protocol
+from dife_lightning.utils.files import atomic_write, write_json
 
 COLUMNS = ("pair_id", "pair", "list", "framing", "source", "target", "landmark", "x", "y", "visible")
 #: COCO's visibility flags: 2 is visible; 1 is predicted for a point that the annotations do not show.

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.files import atomic_write
+from dife_lightning.utils.files import atomic_write
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from dife_lightning.callbacks.keep_last import validation_is_due
-from dife_lightning.files import write_json
+from dife_lightning.utils.files import write_json
 
 
 def stage_of(module: LightningModule) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from dife_lightning.files import write_json
+from dife_lightning.utils.files import write_json
 
 
 class StepClock(Callback):

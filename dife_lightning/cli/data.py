@@ -197,7 +197,7 @@ def _swapped(items: list[FaceItem], scheme: str, eye_order: EyeOrder) -> list[st
 def _save(out: str, sheet: Any) -> None:
     from PIL import Image
 
-    from dife_lightning.files import atomic_write
+    from dife_lightning.utils.files import atomic_write
 
     path = Path(out).expanduser()
     if path.suffix.lower() != ".png":

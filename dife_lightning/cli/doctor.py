@@ -194,7 +194,7 @@ def check_data(settings: Settings) -> Iterator[Finding]:
 
 def check_disk(settings: Settings) -> Iterator[Finding]:
     """Compare the room on the disk with that of the checkpoints."""
-    from dife_lightning.files import cache_folder
+    from dife_lightning.utils.files import cache_folder
 
     needed = 4 * _checkpoint_bytes(settings)  # best, last, previous, and one being written
     for about, place, wanted in (("runs", Path(), needed), ("cache", cache_folder(), 300e6)):

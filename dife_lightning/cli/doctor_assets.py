@@ -9,8 +9,8 @@ from dife_lightning.assets import list_assets
 from dife_lightning.cli.errors import one_line
 from dife_lightning.cli.findings import Finding
 from dife_lightning.errors import DifeError
-from dife_lightning.files import sha256
 from dife_lightning.own_files import PREFIX
+from dife_lightning.utils.files import sha256
 
 if TYPE_CHECKING:
     from dife_lightning.data.face_domains import DomainFaces

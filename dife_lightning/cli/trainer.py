@@ -20,7 +20,7 @@ from torch import Tensor
 from dife_lightning.cli.precision import probe_precision
 from dife_lightning.cli.runs import LAST, PREVIOUS
 from dife_lightning.errors import TrainingError
-from dife_lightning.files import atomic_write
+from dife_lightning.utils.files import atomic_write
 
 
 class DifeTrainer(Trainer):

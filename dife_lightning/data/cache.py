@@ -11,9 +11,9 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from dife_lightning.batches import PairArrays
-from dife_lightning.cached_arrays import read_arrays, write_arrays
 from dife_lightning.data.pairs import KeypointPairs
-from dife_lightning.files import cache_folder
+from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
+from dife_lightning.utils.files import cache_folder
 
 #: Raise it when the content of a cache file changes meaning.
 FORMAT = 1

@@ -16,7 +16,7 @@ from dife_lightning.batches import ClickBatch
 from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry import apply_affine, sampling_grid, warp
-from dife_lightning.randomness import torch_generator, uniform
+from dife_lightning.utils.randomness import torch_generator, uniform
 from dife_lightning.world import render
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceDataset
-from dife_lightning.files import write_json
+from dife_lightning.utils.files import write_json
 
 Split = Literal["val", "test"]
 

@@ -19,7 +19,7 @@ from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry import inside_mask, sampling_grid, warp
-from dife_lightning.randomness import normal, uniform
+from dife_lightning.utils.randomness import normal, uniform
 
 
 class LatentStream(EndlessBatches[LatentBatch]):

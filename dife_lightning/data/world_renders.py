@@ -18,9 +18,9 @@ from dife_lightning.augment import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions
 from dife_lightning.batches import RenderBatch
 from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
-from dife_lightning.files import cache_folder
 from dife_lightning.geometry import apply_affine, sampling_grid, warp, warp_known
-from dife_lightning.randomness import uniform
+from dife_lightning.utils.files import cache_folder
+from dife_lightning.utils.randomness import uniform
 from dife_lightning.world import load_species
 from dife_lightning.world.renderer import check_size
 from dife_lightning.world.truth import TruthArrays, decode_uv, truth_arrays

@@ -19,10 +19,10 @@ from dife_lightning.assets import find_asset
 from dife_lightning.checkpoints import load_state
 from dife_lightning.errors import CheckpointError
 from dife_lightning.formats.hourglass import state_of
-from dife_lightning.kept import KeptByFile
 from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
 from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.unpickling import explained, read_pickled
+from dife_lightning.utils.kept import KeptByFile
 
 __all__ = ["SETTINGS", "WEIGHTS", "build", "find_weights", "is_cats", "load_cats"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from dife_lightning.batches import ImageBatch
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
-from dife_lightning.randomness import normal
+from dife_lightning.utils.randomness import normal
 
 
 class ScoredGenerator(L.LightningModule):

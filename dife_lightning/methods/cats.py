@@ -25,7 +25,7 @@ from dife_lightning.methods._base import MatcherModule
 from dife_lightning.methods._dife_options import as_options, plain
 from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
-from dife_lightning.randomness import torch_generator
+from dife_lightning.utils.randomness import torch_generator
 
 if TYPE_CHECKING:
     from dife_lightning.batches import PairBatch

@@ -21,7 +21,7 @@ from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._dife_options import EncoderOptions, OptimizerOptions, as_options, plain
 from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.hourglass import HourglassEncoder
-from dife_lightning.randomness import uniform
+from dife_lightning.utils.randomness import uniform
 
 METHOD = "DenseTruth"
 

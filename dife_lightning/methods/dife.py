@@ -44,7 +44,7 @@ from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.converter import Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.pseudo_pairs import PairBank, PairState
-from dife_lightning.randomness import normal, torch_generator
+from dife_lightning.utils.randomness import normal, torch_generator
 
 METHOD = "DIFE"
 Stage = Literal["warmup", "matching"]

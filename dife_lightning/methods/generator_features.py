@@ -15,7 +15,7 @@ from dife_lightning.inversion import Inversion, invert, posed
 from dife_lightning.inversion_cache import KeptInversions
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods._dife_setup import feature_statistics
-from dife_lightning.randomness import normal
+from dife_lightning.utils.randomness import normal
 
 if TYPE_CHECKING:
     from dife_lightning.batches import PairBatch

@@ -29,7 +29,7 @@ from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.diffaugment import DiffAugment
 from dife_lightning.nn.discriminator import Discriminator
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator
-from dife_lightning.randomness import seed_of
+from dife_lightning.utils.randomness import seed_of
 
 METHOD = "StyleGAN2"
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from dife_lightning.errors import DataError
-from dife_lightning.randomness import normal
+from dife_lightning.utils.randomness import normal
 
 FEATURES = 204
 _SIDE = 64

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.files import atomic_write
 from dife_lightning.metrics.keypoint_transfer import Records, pixel_errors
 from dife_lightning.schemes import LAYOUT, get_protocol
+from dife_lightning.utils.files import atomic_write
 
 COLUMNS = (
     "pair_id",

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dife_lightning.randomness import normal, uniform
+from dife_lightning.utils.randomness import normal, uniform
 
 
 def surface_code(uv: Tensor, dim: int = 16, scale: float = 0.3, seed: int = 7) -> Tensor:

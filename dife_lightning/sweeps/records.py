@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dife_lightning.errors import DataError, UsageError
-from dife_lightning.files import write_json
+from dife_lightning.utils.files import write_json
 
 State = Literal["running", "done", "failed"]
 

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dife_lightning.files import atomic_write
 from dife_lightning.sweeps.definition import Sweep, as_text
 from dife_lightning.sweeps.importance import Importance, chance_level, importances
 from dife_lightning.sweeps.objective import ranked
 from dife_lightning.sweeps.records import SweepFolder, Trial
 from dife_lightning.sweeps.space import short_names
+from dife_lightning.utils.files import atomic_write
 
 
 def write_report(sweep: Sweep, folder: SweepFolder, trials: Sequence[Trial], more: Sequence[str] = ()) -> list[Path]:

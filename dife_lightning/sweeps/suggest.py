@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.errors import UsageError
-from dife_lightning.randomness import seed_of
 from dife_lightning.sweeps.definition import Sweep
 from dife_lightning.sweeps.records import Trial
 from dife_lightning.sweeps.space import LARGEST_GRID, Parameter
+from dife_lightning.utils.randomness import seed_of
 
 if TYPE_CHECKING:
     import optuna

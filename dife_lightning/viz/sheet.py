@@ -13,7 +13,7 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.files import atomic_write
+from dife_lightning.utils.files import atomic_write
 
 INK, FAINT = "#1f2430", "#8a90a0"
 #: Distinct on skin, fur and leaves; one per landmark, in turn.

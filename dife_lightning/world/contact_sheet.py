@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, DataError, DifeError
-from dife_lightning.files import atomic_write
+from dife_lightning.utils.files import atomic_write
 from dife_lightning.world.framing import FramingKind, framing_for
 from dife_lightning.world.renderer import WorldSample, render
 from dife_lightning.world.species import list_species

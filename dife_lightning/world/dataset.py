@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces import FaceItem
-from dife_lightning.files import atomic_write
+from dife_lightning.utils.files import atomic_write
 from dife_lightning.world.framing import FramingKind, framing_for
 from dife_lightning.world.renderer import WORLD_VERSION, WorldSample, check_size, landmarks_only, render, render_image
 from dife_lightning.world.species import load_species

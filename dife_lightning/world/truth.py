@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.cached_arrays import read_arrays, write_arrays
 from dife_lightning.errors import ConfigError
+from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
 from dife_lightning.world.dataset import cache_name
 from dife_lightning.world.renderer import WorldSample, render
 from dife_lightning.world.species import load_species

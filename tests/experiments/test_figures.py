@@ -12,9 +12,9 @@ import yaml
 from PIL import Image
 
 from dife_lightning.data.world_pairs import WorldPairs
-from dife_lightning.files import write_json
 from dife_lightning.metrics.predictions import read_predictions
 from dife_lightning.registry import get_method
+from dife_lightning.utils.files import write_json
 from experiments import figures
 from experiments.figure_embeddings import first_faces
 from experiments.figure_transfers import reference_of

@@ -21,7 +21,7 @@ from dife_lightning.methods._flow_transfer import network_images, transfer_by_fl
 from dife_lightning.methods.cats import CATs, load_public, partners
 from dife_lightning.methods.public_cats import PublicCATs
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
-from dife_lightning.randomness import torch_generator, uniform
+from dife_lightning.utils.randomness import torch_generator, uniform
 from tests.formats.writers import write_cats
 from tests.methods.test_floors import make_batch
 from tests.tiny import TINY_CATS

@@ -22,7 +22,7 @@ from dife_lightning.methods._matching_step import reliable_cells
 from dife_lightning.methods._schedule import rate_factor
 from dife_lightning.methods.dife import DIFE, stage_at
 from dife_lightning.pseudo_pairs import embedding_drift, most_reliable
-from dife_lightning.randomness import normal
+from dife_lightning.utils.randomness import normal
 from tests.tiny import dife_arguments
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dife_lightning.kept import KeptByFile
+from dife_lightning.utils.kept import KeptByFile
 
 
 def test_a_thing_is_made_once_until_another_content_takes_the_file_s_place(tmp_path: Path) -> None:

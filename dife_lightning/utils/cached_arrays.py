@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.files import atomic_write
+from dife_lightning.utils.files import atomic_write
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:

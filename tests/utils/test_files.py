@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dife_lightning.files import atomic_write, sha256, write_json
+from dife_lightning.utils.files import atomic_write, sha256, write_json
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_rest(tmp_path):
