@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import pixel_grid, to_normalized, warp
+from dife_lightning.geometry.coordinates import pixel_grid, to_normalized, warp
 
 Norm = Literal["rms", "literal"]
 Space = Literal["w", "w+"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dife_lightning.exploration import ExplorationOptions, explore
 from dife_lightning.generators import Generator
-from dife_lightning.geometry import channels_last, pixel_grid, to_pixels
+from dife_lightning.geometry.coordinates import channels_last, pixel_grid, to_pixels
 from dife_lightning.losses.dve import dve_loss
 from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
 from dife_lightning.matching import transfer

@@ -141,7 +141,7 @@ def _square(shape: Sequence[int]) -> tuple[int, NDArray[np.float32]]:
 def _scaled(points: NDArray[np.float32], old: int, new: int) -> NDArray[np.float32]:
     import torch
 
-    from dife_lightning.geometry import resize_points
+    from dife_lightning.geometry.coordinates import resize_points
 
     return np.asarray(resize_points(torch.from_numpy(points), (old, old), (new, new)).numpy())
 

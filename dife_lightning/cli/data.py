@@ -11,8 +11,8 @@ import yaml
 from dife_lightning.errors import ConfigError, DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from dife_lightning.crops import CropOptions
     from dife_lightning.faces import FaceDataset, FaceItem
+    from dife_lightning.geometry.crops import CropOptions
     from dife_lightning.schemes import EyeOrder
 
 _USAGE = """usage: dife data preview NAME ROOT [--key value ...]
@@ -115,7 +115,7 @@ def preview(
         DataError: files are missing or damaged, or no face can be drawn.
     """
     import dife_lightning
-    from dife_lightning.crops import CropOptions
+    from dife_lightning.geometry.crops import CropOptions
     from dife_lightning.schemes import check_eye_order, eye_sides, get_scheme
     from dife_lightning.viz.landmarks import landmark_sheet
 

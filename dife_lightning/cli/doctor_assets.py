@@ -77,8 +77,8 @@ def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
 
 def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
     """Read the annotations of every domain of a ``FacePairs``, count faces and pairs, and open a few pictures."""
-    from dife_lightning.crops import CropOptions
     from dife_lightning.data.face_pairs import FacePairs
+    from dife_lightning.geometry.crops import CropOptions
 
     crop = arguments.get("crop") or {}
     data = FacePairs(**{**arguments, "crop": CropOptions(**crop) if isinstance(crop, Mapping) else crop})

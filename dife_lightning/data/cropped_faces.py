@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.crops import CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.datasets._faults import OR_SKIP
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
 from dife_lightning.frames import shown_size
+from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.schemes import get_protocol, to_protocol
 
 #: Landmark set of all of a scheme's own points, for those that serve no protocol.

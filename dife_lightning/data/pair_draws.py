@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from dife_lightning.crops import CropOptions
 from dife_lightning.data.cropped_faces import why_unusable
 from dife_lightning.data.pair_lists import FacePairList, Split
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceDataset
 from dife_lightning.frames import remembering
+from dife_lightning.geometry.crops import CropOptions
 
 #: The kinds of pair that the paper tests.
 PAPER_PAIRS = ("human+dog", "human+cat", "dog+cat", "human+wild")

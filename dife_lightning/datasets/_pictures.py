@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dife_lightning.errors import DataError
 from dife_lightning.faces import FaceAnnotation
 from dife_lightning.frames import frame_of
-from dife_lightning.geometry import turn_points
+from dife_lightning.geometry.coordinates import turn_points
 from dife_lightning.images import SUFFIXES
 
 #: How far a labelled point may lie outside its picture, as a part of the longer side: faces that the border cuts have

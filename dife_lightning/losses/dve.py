@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import to_pixels
+from dife_lightning.geometry.coordinates import to_pixels
 
 #: Length of normalised descriptors, which makes logits of 400 times the cosine: the only temperature there is.
 LENGTH = 20.0

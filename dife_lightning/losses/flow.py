@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dife_lightning.geometry import pixel_grid, resize_points
+from dife_lightning.geometry.coordinates import pixel_grid, resize_points
 
 #: Side of the box around a cell whose key points count for it, in cells: 35 px at a stride of 16.
 REACH = 35 / 16

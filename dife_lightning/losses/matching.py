@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.geometry import pixel_grid
+from dife_lightning.geometry.coordinates import pixel_grid
 from dife_lightning.losses.distillation import Reduction, reduce_pixels
 
 Weights = Literal["softmax", "windowed", "dve", "literal"]

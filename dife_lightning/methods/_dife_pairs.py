@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dife_lightning.exploration import ExplorationOptions
 from dife_lightning.generators import Generator
-from dife_lightning.geometry import channels_last, resize_maps
+from dife_lightning.geometry.coordinates import channels_last, resize_maps
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._dife_options import MatchingLossOptions, PairOptions
 from dife_lightning.nn.hourglass import HourglassEncoder

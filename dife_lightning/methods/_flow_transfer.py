@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from dife_lightning.errors import TrainingError
-from dife_lightning.geometry import resize_maps, resize_points
+from dife_lightning.geometry.coordinates import resize_maps, resize_points
 from dife_lightning.nn.cats import CATsNetwork, image_net_normalized, move_points
 
 if TYPE_CHECKING:

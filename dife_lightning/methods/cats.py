@@ -19,7 +19,7 @@ from dife_lightning.batches import RenderBatch
 from dife_lightning.checkpoints import load_state
 from dife_lightning.errors import ConfigError
 from dife_lightning.formats.cats import load_cats
-from dife_lightning.geometry import resize_points
+from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.losses.flow import REACH, end_point_error, sparse_flow
 from dife_lightning.methods._base import MatcherModule
 from dife_lightning.methods._dife_options import as_options, plain

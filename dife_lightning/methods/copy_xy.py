@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from dife_lightning.geometry import resize_points
+from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.methods._base import FloorModule
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dife_lightning.batches import RenderBatch
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import channels_last
+from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.losses.dense_truth import draw_pixels, surface_code_loss, true_partners
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._base import EmbedderModule

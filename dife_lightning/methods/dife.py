@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from dife_lightning.augment import AugmentOptions
 from dife_lightning.batches import StreamBatch
 from dife_lightning.embedders import Embedder, load_embedder
 from dife_lightning.errors import ConfigError
 from dife_lightning.exploration import ExplorationOptions
 from dife_lightning.formats.hourglass import to_official
 from dife_lightning.generators import Generator, load_generator
-from dife_lightning.geometry import channels_last, resize_maps, resize_mask, sampling_grid, warp
+from dife_lightning.geometry.affine import AugmentOptions
+from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask, sampling_grid, warp
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
 from dife_lightning.methods._dife_options import (
     ConverterOptions,

@@ -18,16 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.augment import COLOR_NUMBERS, AugmentOptions, color_jitter
 from dife_lightning.batches import StreamBatch
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import channels_last, to_normalized
+from dife_lightning.geometry.affine import COLOR_NUMBERS, AugmentOptions, color_jitter
+from dife_lightning.geometry.coordinates import channels_last, to_normalized
+from dife_lightning.geometry.tps import TPSOptions, Views, draw_weights, two_views
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._dife_options import EncoderOptions, OptimizerOptions, as_options, plain
 from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.hourglass import HourglassEncoder
-from dife_lightning.tps import TPSOptions, Views, draw_weights, two_views
 from dife_lightning.utils.randomness import torch_generator, uniform
 
 METHOD = "DVE"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dife_lightning.crops import CropOptions
 from dife_lightning.data.cropped_faces import ALL_POINTS, CroppedFaces, why_unusable
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.geometry.crops import CropOptions
 from tests.fake_faces import BLUE, GREEN, RED, make_faces
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import dife_lightning
-from dife_lightning.crops import CropOptions
 from dife_lightning.data.face_domains import FaceDomain
 from dife_lightning.data.face_pairs import FacePairs
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.schemes import LAYOUT
 from tests.fake_faces import BLUE, RED, make_faces
 

@@ -9,12 +9,12 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.augment import AugmentOptions
 from dife_lightning.batches import LatentBatch, StreamBatch
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize, to_encoder_size
 from dife_lightning.errors import ConfigError
 from dife_lightning.generators import load_generator
-from dife_lightning.geometry import apply_affine
+from dife_lightning.geometry.affine import AugmentOptions
+from dife_lightning.geometry.coordinates import apply_affine
 from tests.tiny import write_generator
 
 DIMS = {"human": 8, "dog": 8}
@@ -84,7 +84,7 @@ def test_the_batch_has_images_features_and_w_of_every_domain(batch: tuple[Latent
 
 def test_image_and_features_get_the_same_warp(tmp_path: Path) -> None:
     """A bright dot moves to the same place, in both, as the affine says."""
-    from dife_lightning.geometry import sampling_grid, warp
+    from dife_lightning.geometry.coordinates import sampling_grid, warp
 
     affine = synthesize(
         LatentStream(DIMS, 2).batch(3),

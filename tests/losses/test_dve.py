@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import pixel_grid, to_normalized
+from dife_lightning.geometry.coordinates import pixel_grid, to_normalized
 from dife_lightning.losses import dve
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from experiments._bench_measure import peak_memory

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import pixel_grid
+from dife_lightning.geometry.coordinates import pixel_grid
 from dife_lightning.losses.matching import cosine_similarity_map, expected_coordinates, semantic_matching_loss
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from dife_lightning.batches import PairBatch
 from dife_lightning.errors import ConfigError
 from dife_lightning.generators import load_generator
-from dife_lightning.geometry import resize_maps
+from dife_lightning.geometry.coordinates import resize_maps
 from dife_lightning.matching import transfer
 from dife_lightning.methods import generator_features
 from dife_lightning.registry import get_method

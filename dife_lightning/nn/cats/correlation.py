@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.geometry import pixel_grid
+from dife_lightning.geometry.coordinates import pixel_grid
 
 #: What stands for a largest value of exactly 0 when it is divided by.
 _TINY = 1e-30

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.geometry import sample_points
+from dife_lightning.geometry.coordinates import sample_points
 from dife_lightning.nn.cats.aggregator import TransformerAggregator
 from dife_lightning.nn.cats.architecture import CATsArchitecture
 from dife_lightning.nn.cats.backbone import HyperpixelFeatures, ResNet

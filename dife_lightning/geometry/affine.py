@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import affine_matrix
+from dife_lightning.geometry.coordinates import affine_matrix
 
 #: Uniform numbers that :func:`draw_affine` and :func:`color_jitter` need per image.
 AFFINE_NUMBERS, COLOR_NUMBERS = 4, 5

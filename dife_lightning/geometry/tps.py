@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import pixel_grid, to_normalized, to_pixels, warp
+from dife_lightning.geometry.coordinates import pixel_grid, to_normalized, to_pixels, warp
 from dife_lightning.utils.randomness import normal, uniform
 
 

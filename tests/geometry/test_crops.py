@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dife_lightning.crops import FACTORS, CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.errors import ConfigError
+from dife_lightning.geometry.crops import FACTORS, CropError, CropOptions, Square, crop_image, face_square
 
 EYES_NOSE = np.array([[40.0, 50.0], [80.0, 54.0], [61.0, 75.0]], dtype=np.float32)
 SEEN = np.ones(3, dtype=bool)

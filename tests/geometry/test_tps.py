@@ -12,8 +12,17 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.geometry import pixel_grid, sample_points, to_normalized
-from dife_lightning.tps import TPSOptions, draw_weights, lattice, tps_basis, two_points, two_views, warp_origins, warped
+from dife_lightning.geometry.coordinates import pixel_grid, sample_points, to_normalized
+from dife_lightning.geometry.tps import (
+    TPSOptions,
+    draw_weights,
+    lattice,
+    tps_basis,
+    two_points,
+    two_views,
+    warp_origins,
+    warped,
+)
 
 Shared = Callable[[str], Path]
 SETTINGS = {"default": 0, "crop6": 6, "test_pair": 6}  # name -> crop

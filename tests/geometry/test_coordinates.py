@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from dife_lightning.geometry import pixel_grid, to_normalized, to_pixels, turn_points
+from dife_lightning.geometry.coordinates import pixel_grid, to_normalized, to_pixels, turn_points
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
