@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import CheckpointError, DataError
-from dife_lightning.faces import FaceItem
+from dife_lightning.faces.items import FaceItem
 from dife_lightning.utils.files import atomic_write
 from experiments.rows import CLAIM_LIST, CLAIM_PROTOCOL, Row, read_rows
 from experiments.runs import Run
@@ -29,7 +29,7 @@ FAST_SCORED = 4
 
 def usable_photos(report: FolderReport, count: int) -> list[Path]:
     """Return at most ``count`` photos, evenly spread over those that are neither blank nor there twice."""
-    from dife_lightning.images import list_images
+    from dife_lightning.faces.images import list_images
 
     harmful = {*report.damaged, *report.blank, *(path for group in report.duplicates for path in group[1:])}
     sound = [path for path in list_images(report.folder) if path not in harmful]
@@ -66,8 +66,8 @@ def draw_photos(
     options: argparse.Namespace, method: DIFE, report: FolderReport, human: tuple[FaceItem, list[str]] | None
 ) -> None:
     """Write ``transfers.png``, and ``transfers.csv`` in pixels of the photos."""
-    from dife_lightning.images import center_square, read_image
-    from dife_lightning.schemes import get_protocol
+    from dife_lightning.faces.images import center_square, read_image
+    from dife_lightning.faces.schemes import get_protocol
     from dife_lightning.viz.sheet import save_figure
     from dife_lightning.viz.transfer import TransferExample, transfer_sheet
     from dife_lightning.world import WorldFaces
@@ -198,7 +198,7 @@ def marked_face(image: Path, points: Path, size: int) -> tuple[FaceItem, list[st
     Raises:
         DataError: a file is damaged, or a point lies outside the central square.
     """
-    from dife_lightning.images import center_square, read_image
+    from dife_lightning.faces.images import center_square, read_image
 
     photo = read_image(image)
     names, found = read_points(points)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.batches import PairBatch
 from dife_lightning.data.extra_pairs import point_groups, transfer_extra
 from dife_lightning.errors import DifeError
+from dife_lightning.faces.batches import PairBatch
 from dife_lightning.metrics.predictions import PointTable
 from dife_lightning.registry import get_method, methods_by_class
 from experiments.analysis_numbers import Row, column_rows, over_seeds

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.schemes import LAYOUT, get_protocol
 from dife_lightning.metrics.predictions import PointTable
-from dife_lightning.schemes import LAYOUT, get_protocol
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from experiments.analysis_images import PairImages
 from experiments.analysis_numbers import Row

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dife_lightning.batches import PairArrays
 from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.data.world_pairs import framing_seeds
 from dife_lightning.errors import DataError
-from dife_lightning.schemes import LAYOUT
+from dife_lightning.faces.batches import PairArrays
+from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.world import WorldFaces
 from dife_lightning.world.parameters import parse_name
 from experiments.analysis_sets import AnalysisSet

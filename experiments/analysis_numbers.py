@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
+from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.bootstrap import ratio_intervals
 from dife_lightning.metrics.pck import Normalizer, normalized_errors, pck_area, pck_hits, thresholds
 from dife_lightning.metrics.predictions import PointTable
 from dife_lightning.metrics.swaps import swap_events
-from dife_lightning.schemes import get_protocol
 from experiments.analysis_sets import AnalysisSet
 
 Row = dict[str, Any]

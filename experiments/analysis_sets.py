@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dife_lightning.errors import DataError
+from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import Key, PointTable, read_predictions
-from dife_lightning.schemes import get_protocol
 from experiments.analysis_tests import FILE, Source, Sources
 from experiments.rows import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import PointTable, read_predictions
-from dife_lightning.schemes import get_protocol
 from dife_lightning.viz.comparison import comparison_sheet
 from dife_lightning.viz.transfer import TransferExample
 from experiments.analysis_failures import chosen, ranked, transfer_example

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dife_lightning.callbacks._collect import TransferCollector
 from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods.dife import DIFE
-from dife_lightning.schemes import get_protocol
 from dife_lightning.viz.curves import curves
 from dife_lightning.viz.embedding import embedding_sheet
 from dife_lightning.viz.gallery import GalleryBlock, gallery

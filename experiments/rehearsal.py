@@ -153,7 +153,7 @@ def _five(points: Points) -> Points:
 
 def _in_celeba(face: tuple[NDArray[np.uint8], Points], split: str) -> Face:
     """Put a face where aligned CelebA pictures (178 x 218) have theirs."""
-    from dife_lightning.transforms import resize
+    from dife_lightning.faces.transforms import resize
 
     image, points = resize(*face, 178)
     canvas = np.full((218, 178, 3), 128, dtype=np.uint8)

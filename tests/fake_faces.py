@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dife_lightning.faces import FaceAnnotation, FaceItem
-from dife_lightning.images import read_image
+from dife_lightning.faces.images import read_image
+from dife_lightning.faces.items import FaceAnnotation, FaceItem
 
 RED, BLUE, GREEN = (230, 30, 30), (30, 30, 230), (30, 200, 30)
 

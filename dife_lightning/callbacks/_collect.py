@@ -12,13 +12,13 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from dife_lightning.batches import PairBatch
 from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, pairs_of
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.methods._base import MatcherModule
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
-from dife_lightning.schemes import LAYOUT
 from dife_lightning.viz.transfer import TransferExample
 
 

@@ -11,7 +11,6 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from dife_lightning.batches import PairBatch
 from dife_lightning.callbacks._collect import (
     TransferCollector,
     collectors,
@@ -21,12 +20,13 @@ from dife_lightning.callbacks._collect import (
 )
 from dife_lightning.callbacks._score_table import print_scores
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.schemes import LAYOUT, get_protocol
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.metrics.bootstrap import bootstrap_ci
 from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, Records, flatten, pixel_errors, score_records
 from dife_lightning.metrics.predictions import prediction_rows, write_predictions
 from dife_lightning.registry import method_name
-from dife_lightning.schemes import LAYOUT, get_protocol
 from dife_lightning.utils.files import write_json
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import lightning as L
 
 from dife_lightning._version import __version__
-from dife_lightning.batches import PairBatch
 from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
+from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.schemes import LAYOUT, PROTOCOLS, get_protocol
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.metrics.keypoint_transfer import Records
-from dife_lightning.schemes import LAYOUT, PROTOCOLS, get_protocol
 from dife_lightning.utils.files import atomic_write, write_json
 
 COLUMNS = ("pair_id", "pair", "list", "framing", "source", "target", "landmark", "x", "y", "visible")

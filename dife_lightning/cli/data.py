@@ -11,9 +11,9 @@ import yaml
 from dife_lightning.errors import ConfigError, DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from dife_lightning.faces import FaceDataset, FaceItem
+    from dife_lightning.faces.items import FaceDataset, FaceItem
+    from dife_lightning.faces.schemes import EyeOrder
     from dife_lightning.geometry.crops import CropOptions
-    from dife_lightning.schemes import EyeOrder
 
 _USAGE = """usage: dife data preview NAME ROOT [--key value ...]
 
@@ -115,8 +115,8 @@ def preview(
         DataError: files are missing or damaged, or no face can be drawn.
     """
     import dife_lightning
+    from dife_lightning.faces.schemes import check_eye_order, eye_sides, get_scheme
     from dife_lightning.geometry.crops import CropOptions
-    from dife_lightning.schemes import check_eye_order, eye_sides, get_scheme
     from dife_lightning.viz.landmarks import landmark_sheet
 
     if min(count, columns) < 1 or not 32 <= size <= 2048:
@@ -140,7 +140,7 @@ def preview(
 
 def _checked_landmarks(landmarks: str) -> str:
     from dife_lightning.data.cropped_faces import ALL_POINTS
-    from dife_lightning.schemes import PROTOCOLS
+    from dife_lightning.faces.schemes import PROTOCOLS
 
     if landmarks not in (*PROTOCOLS, ALL_POINTS):
         raise ConfigError(f"unknown landmarks '{landmarks}'. {did_you_mean(landmarks, (*PROTOCOLS, ALL_POINTS))}")
@@ -153,7 +153,7 @@ def _crops(
     """Return the first ``count`` faces in drawing order that can be cropped, and why others before them cannot."""
     from dife_lightning.data.cropped_faces import CroppedFaces, why_unusable
     from dife_lightning.data.pair_draws import drawing_order
-    from dife_lightning.frames import remembering
+    from dife_lightning.faces.image_info import remembering
 
     crops = CroppedFaces(faces, size, options, landmarks)
     items: list[FaceItem] = []
@@ -183,7 +183,7 @@ def _rule(options: CropOptions, landmarks: str) -> str:
 
 def _swapped(items: list[FaceItem], scheme: str, eye_order: EyeOrder) -> list[str]:
     """Return a line if the left eye lies to the right of the right one in many faces."""
-    from dife_lightning.schemes import get_scheme, to_protocol
+    from dife_lightning.faces.schemes import get_scheme, to_protocol
 
     if "3-point" not in get_scheme(scheme).maps:
         return []

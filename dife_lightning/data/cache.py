@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from dife_lightning.batches import PairArrays
 from dife_lightning.data.pairs import KeypointPairs
+from dife_lightning.faces.batches import PairArrays
 from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
 from dife_lightning.utils.files import cache_folder
 

@@ -11,9 +11,9 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from dife_lightning.batches import ClickBatch
 from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import ClickBatch
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp
 from dife_lightning.utils.randomness import torch_generator, uniform

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from dife_lightning.datasets._faults import OR_SKIP
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
-from dife_lightning.frames import shown_size
+from dife_lightning.faces.image_info import shown_size
+from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem
+from dife_lightning.faces.schemes import get_protocol, to_protocol
 from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
-from dife_lightning.schemes import get_protocol, to_protocol
 
 #: Landmark set of all of a scheme's own points, for those that serve no protocol.
 ALL_POINTS = "all"

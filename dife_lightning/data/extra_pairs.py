@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.batches import PairBatch
 from dife_lightning.data.world_pairs import FramingName, ListName, framing_seeds
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.schemes import get_scheme
 from dife_lightning.metrics.keypoint_transfer import pixel_errors
 from dife_lightning.metrics.predictions import PointTable
-from dife_lightning.schemes import get_scheme
 
 if TYPE_CHECKING:
     from dife_lightning.world import Pair

@@ -13,10 +13,10 @@ from dife_lightning.data.cropped_faces import annotation_of
 from dife_lightning.data.pair_draws import UsableFaces, usable_faces
 from dife_lightning.data.pair_lists import Split
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces import FaceDataset
-from dife_lightning.frames import remembering
+from dife_lightning.faces.image_info import remembering
+from dife_lightning.faces.items import FaceDataset
+from dife_lightning.faces.schemes import EyeOrder, protocol_members
 from dife_lightning.geometry.crops import CropOptions
-from dife_lightning.schemes import EyeOrder, protocol_members
 
 
 @dataclass(frozen=True)

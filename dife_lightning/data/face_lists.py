@@ -9,7 +9,7 @@ from dife_lightning.data.face_domains import DomainFaces
 from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests, picture_of
 from dife_lightning.data.pair_lists import FacePairList, Split, find_pairs, read_pair_list
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceDataset
+from dife_lightning.faces.items import FaceDataset
 
 
 def paper_count(pair: str) -> int | None:

@@ -18,8 +18,8 @@ from dife_lightning.data.face_lists import FaceLists, paper_count
 from dife_lightning.data.pair_lists import FacePairList, Split
 from dife_lightning.data.pairs import KeypointPairs, PairsDataModule
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.faces.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions
-from dife_lightning.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
 
 #: Faces behind a mean shape.
 MEAN_FACES = 200

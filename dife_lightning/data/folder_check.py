@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.images import center_square, list_images, read_image
+from dife_lightning.faces.images import center_square, list_images, read_image
 
 #: Returns the image (H, W, 3) uint8 of a file, or raises DataError.
 Reader = Callable[[Path], NDArray[np.uint8]]

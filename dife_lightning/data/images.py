@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.batches import ImageBatch
 from dife_lightning.data.folder_check import FolderReport, advice, check_folder
 from dife_lightning.data.training import EndlessBatches
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.images import center_square, list_images, read_image
+from dife_lightning.faces.batches import ImageBatch
+from dife_lightning.faces.images import center_square, list_images, read_image
 from dife_lightning.utils.files import cache_folder
 from dife_lightning.utils.randomness import seed_of
 from dife_lightning.world.dataset import render_arrays

@@ -17,8 +17,8 @@ from typing import Any
 from dife_lightning.data.cropped_faces import why_unusable
 from dife_lightning.data.pair_lists import FacePairList, Split
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceDataset
-from dife_lightning.frames import remembering
+from dife_lightning.faces.image_info import remembering
+from dife_lightning.faces.items import FaceDataset
 from dife_lightning.geometry.crops import CropOptions
 
 #: The kinds of pair that the paper tests.

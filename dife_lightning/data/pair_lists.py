@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceDataset
+from dife_lightning.faces.items import FaceDataset
 from dife_lightning.utils.files import write_json
 
 Split = Literal["val", "test"]

@@ -1,6 +1,6 @@
 """Pairs of annotated faces: the items, batches and data module that every key-point evaluation uses.
 
-A reader only has to hand out :class:`~dife_lightning.faces.FaceItem`; which faces form a pair is a list of
+A reader only has to hand out :class:`~dife_lightning.faces.items.FaceItem`; which faces form a pair is a list of
 index pairs. An item is a pure function of its number.
 """
 
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dife_lightning.batches import PairArrays, PairBatch
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.faces import FaceItem
-from dife_lightning.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
-from dife_lightning.transforms import resize
+from dife_lightning.faces.batches import PairArrays, PairBatch
+from dife_lightning.faces.items import FaceItem
+from dife_lightning.faces.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
+from dife_lightning.faces.transforms import resize
 
 
 class Faces(Protocol):

@@ -2,7 +2,7 @@
 
 The dataset is a counter: stream position i gives the same latents and the same random numbers in any worker, on any
 rank and after any interruption. Workers hand out latents only; images and features are synthesised on the training
-device, warped there by one affine each, and emitted as a :class:`~dife_lightning.batches.StreamBatch`.
+device, warped there by one affine each, and emitted as a :class:`~dife_lightning.faces.batches.StreamBatch`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.batches import DomainBatch, LatentBatch, StreamBatch
 from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import DomainBatch, LatentBatch, StreamBatch
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import inside_mask, sampling_grid, warp

@@ -14,9 +14,9 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.batches import RenderBatch
 from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp, warp_known
 from dife_lightning.utils.files import cache_folder

@@ -15,9 +15,9 @@ from dife_lightning.datasets._faults import OR_SKIP, Faults, LeftOut
 from dife_lightning.datasets._pictures import check_inside, upright
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceAnnotation, FaceDataset, FaceItem
-from dife_lightning.frames import check_whole, remembering, shown_size
-from dife_lightning.images import read_image
+from dife_lightning.faces.image_info import check_whole, remembering, shown_size
+from dife_lightning.faces.images import read_image
+from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem
 
 #: Faults that a result names; of the others it has the number.
 _NAMED = 5

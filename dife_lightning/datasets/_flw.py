@@ -15,7 +15,7 @@ from dife_lightning.datasets._pictures import by_stem, list_names
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.datasets._text import read_text
 from dife_lightning.errors import DataError
-from dife_lightning.schemes import get_scheme
+from dife_lightning.faces.schemes import get_scheme
 
 
 class FlwFaces(FaceFiles):

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceAnnotation
-from dife_lightning.frames import frame_of
+from dife_lightning.faces.image_info import frame_of
+from dife_lightning.faces.images import SUFFIXES
+from dife_lightning.faces.items import FaceAnnotation
 from dife_lightning.geometry.coordinates import turn_points
-from dife_lightning.images import SUFFIXES
 
 #: How far a labelled point may lie outside its picture, as a part of the longer side: faces that the border cuts have
 #: points beyond it, coordinates of another picture or of another size lie farther.
@@ -80,7 +80,7 @@ def _with_other_suffix(missing: Iterable[str], there: Iterable[str]) -> dict[str
 
 
 def upright(face: FaceAnnotation, width: int, height: int) -> FaceAnnotation:
-    """Carry an annotation into the picture as :func:`dife_lightning.images.read_image` gives it.
+    """Carry an annotation into the picture as :func:`dife_lightning.faces.images.read_image` gives it.
 
     Cameras store pictures lying and say in the EXIF header how to turn them. The size that the annotation file states
     tells whether its author looked at the stored or at the turned picture. Where it does not tell (a half turn, a

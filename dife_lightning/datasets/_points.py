@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dife_lightning.errors import DataError
-from dife_lightning.schemes import SCHEMES
+from dife_lightning.faces.schemes import SCHEMES
 
 
 def known_count(scheme: str) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.faces import FaceAnnotation
+from dife_lightning.faces.items import FaceAnnotation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

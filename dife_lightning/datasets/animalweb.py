@@ -18,7 +18,7 @@ from dife_lightning.datasets._pts import PtsFace, list_faces, read_faces
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.datasets._text import parse_numbers, read_names
 from dife_lightning.errors import DataError
-from dife_lightning.images import SUFFIXES
+from dife_lightning.faces.images import SUFFIXES
 
 DATASET = "AnimalWeb"
 

@@ -17,7 +17,7 @@ from dife_lightning.datasets._points import check_count
 from dife_lightning.datasets._table import FaceTable
 from dife_lightning.datasets._text import parse_numbers
 from dife_lightning.errors import DataError, did_you_mean
-from dife_lightning.schemes import SCHEMES
+from dife_lightning.faces.schemes import SCHEMES
 
 DATASET = "Folder"
 

@@ -19,7 +19,7 @@ from dife_lightning.matching import MatchingOptions, transfer
 from dife_lightning.registry import method_name
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 
 class MatcherModule(L.LightningModule):

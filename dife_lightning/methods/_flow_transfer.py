@@ -11,7 +11,7 @@ from dife_lightning.geometry.coordinates import resize_maps, resize_points
 from dife_lightning.nn.cats import CATsNetwork, image_net_normalized, move_points
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 
 def network_images(images: Tensor, size: int) -> Tensor:

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from dife_lightning.batches import ImageBatch
+from dife_lightning.faces.batches import ImageBatch
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
 from dife_lightning.utils.randomness import normal

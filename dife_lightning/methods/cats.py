@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.batches import RenderBatch
 from dife_lightning.checkpoints import load_state
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.formats.cats import load_cats
 from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.losses.flow import REACH, end_point_error, sparse_flow
@@ -28,7 +28,7 @@ from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.utils.randomness import torch_generator
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "CATs"
 #: Sizes that do not have to be those of the public network that a training starts from.

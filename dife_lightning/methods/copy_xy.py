@@ -10,7 +10,7 @@ from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.methods._base import FloorModule
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "CopyXY"
 

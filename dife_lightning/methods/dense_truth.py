@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.batches import RenderBatch
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.losses.dense_truth import draw_pixels, surface_code_loss, true_partners
 from dife_lightning.losses.matching import semantic_matching_loss

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from dife_lightning.batches import StreamBatch
 from dife_lightning.embedders import Embedder, load_embedder
 from dife_lightning.errors import ConfigError
 from dife_lightning.exploration import ExplorationOptions
+from dife_lightning.faces.batches import StreamBatch
 from dife_lightning.formats.hourglass import to_official
 from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry.affine import AugmentOptions

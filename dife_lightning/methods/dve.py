@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.batches import StreamBatch
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import StreamBatch
 from dife_lightning.geometry.affine import COLOR_NUMBERS, AugmentOptions, color_jitter
 from dife_lightning.geometry.coordinates import channels_last, to_normalized
 from dife_lightning.geometry.tps import TPSOptions, Views, draw_weights, two_views

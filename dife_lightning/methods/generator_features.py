@@ -18,7 +18,7 @@ from dife_lightning.methods._dife_setup import feature_statistics
 from dife_lightning.utils.randomness import normal
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "GeneratorFeatures"
 _STATISTICS = 256

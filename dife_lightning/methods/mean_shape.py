@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dife_lightning.faces.schemes import to_layout
 from dife_lightning.methods._base import FloorModule
-from dife_lightning.schemes import to_layout
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "MeanShape"
 

@@ -12,7 +12,7 @@ from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods._flow_transfer import transfer_by_flow
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "PublicCATs"
 

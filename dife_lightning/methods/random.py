@@ -12,7 +12,7 @@ from torch import Tensor
 from dife_lightning.methods._base import FloorModule
 
 if TYPE_CHECKING:
-    from dife_lightning.batches import PairBatch
+    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "RandomPoint"
 

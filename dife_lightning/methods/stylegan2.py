@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from dife_lightning.batches import ImageBatch
+from dife_lightning.faces.batches import ImageBatch
 from dife_lightning.generators import save_generator
 from dife_lightning.loading import stamp
 from dife_lightning.losses.gan import (

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.batches import ClickBatch
 from dife_lightning.checkpoints import write_tensors
+from dife_lightning.faces.batches import ClickBatch
 from dife_lightning.geometry.coordinates import sample_points
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.nn.surface import SurfaceNet, surface_code

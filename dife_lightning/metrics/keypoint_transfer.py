@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from dife_lightning.errors import DataError
-from dife_lightning.schemes import LAYOUT, Protocol, flip_permutation, get_protocol
+from dife_lightning.faces.schemes import LAYOUT, Protocol, flip_permutation, get_protocol
 
 ERROR_SIDE = 70
 #: PCK thresholds as parts of the image side, by the key under which they are reported (no dots: torchmetrics).

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
+from dife_lightning.faces.schemes import LAYOUT, get_protocol
 from dife_lightning.metrics.keypoint_transfer import Records, pixel_errors
-from dife_lightning.schemes import LAYOUT, get_protocol
 from dife_lightning.utils.files import atomic_write
 
 COLUMNS = (

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dife_lightning.faces.schemes import flip_permutation
 from dife_lightning.metrics.predictions import PointTable
-from dife_lightning.schemes import flip_permutation
 
 
 def swap_events(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces import FaceItem
+from dife_lightning.faces.items import FaceItem
 
 #: Colours (RGB) of the eye that the viewer calls left, of the right one, and of all other points.
 LEFT, RIGHT, OTHER = (255, 140, 0), (40, 130, 255), (255, 255, 255)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces import FaceItem
+from dife_lightning.faces.items import FaceItem
 from dife_lightning.utils.files import atomic_write
 from dife_lightning.world.framing import FramingKind, framing_for
 from dife_lightning.world.renderer import WORLD_VERSION, WorldSample, check_size, landmarks_only, render, render_image
@@ -42,7 +42,7 @@ class WorldFaces:
         ConfigError: unknown species, split or framing, a count under 1, a size under 8 or a negative seed.
     """
 
-    #: Landmark scheme of all items (see ``dife_lightning.schemes``).
+    #: Landmark scheme of all items (see ``dife_lightning.faces.schemes``).
     scheme: ClassVar[str] = "animalweb-9"
 
     def __init__(

@@ -8,8 +8,8 @@ import pytest
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.schemes import PROTOCOLS
 from dife_lightning.matching import MatchingOptions
-from dife_lightning.schemes import PROTOCOLS
 
 
 @pytest.fixture

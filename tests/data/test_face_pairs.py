@@ -10,8 +10,8 @@ import dife_lightning
 from dife_lightning.data.face_domains import FaceDomain
 from dife_lightning.data.face_pairs import FacePairs
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.geometry.crops import CropOptions
-from dife_lightning.schemes import LAYOUT
 from tests.fake_faces import BLUE, RED, make_faces
 
 THREE = LAYOUT["3-point"]

@@ -12,10 +12,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dife_lightning.batches import ImageBatch
 from dife_lightning.data import folder_check, images
 from dife_lightning.data.images import FixedBatches, GeneratorImages, ImageStream, split_held_out, to_float
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.batches import ImageBatch
 
 #: Folders of a few small images are what is wanted here.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.batches import RenderBatch
 from dife_lightning.data.world_pairs import WorldPairs
 from dife_lightning.data.world_renders import FOLD, RenderStream, WorldRenders
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import warp_known
 from dife_lightning.world import CANONICAL_LANDMARKS, Framing, render

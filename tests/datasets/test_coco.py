@@ -14,7 +14,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.schemes import SCHEMES
+from dife_lightning.faces.schemes import SCHEMES
 from tests.datasets.layouts import (
     AP10K_POINTS,
     Face,

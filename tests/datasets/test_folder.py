@@ -9,7 +9,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.schemes import get_scheme
+from dife_lightning.faces.schemes import get_scheme
 from tests.datasets.layouts import draw_face, write_folder
 
 NINE = list(get_scheme("animalweb-9").landmarks)

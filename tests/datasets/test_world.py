@@ -5,8 +5,8 @@ import pytest
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.schemes import get_scheme
 from dife_lightning.registry import get_dataset
-from dife_lightning.schemes import get_scheme
 
 SMALL = {"species": "dog", "split": "val", "count": 3, "framing": "jittered"}
 

@@ -27,7 +27,7 @@ from dife_lightning.cli.main import main as dife
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.data.folder_check import FolderReport
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.images import center_square
+from dife_lightning.faces.images import center_square
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.world import render_image
 from experiments import _species_transfers, new_species, runs

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 import dife_lightning
-from dife_lightning.batches import RenderBatch
 from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, TrainingError
+from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.formats.cats import load_cats
 from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
 from dife_lightning.methods.cats import CATs, load_public, partners

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import dife_lightning
-from dife_lightning.batches import LatentBatch, StreamBatch
 from dife_lightning.callbacks.stages import StageCheckpoint, StageTimer
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
 from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.methods._dife_options import MatchingLossOptions, OptimizerOptions
 from dife_lightning.methods._matching_step import reliable_cells

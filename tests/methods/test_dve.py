@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import dife_lightning
-from dife_lightning.batches import StreamBatch
 from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
 from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import StreamBatch
 from dife_lightning.generators import load_generator
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import pixel_grid, to_normalized

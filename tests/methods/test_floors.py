@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from dife_lightning.batches import PairBatch
 from dife_lightning.errors import ConfigError, TrainingError
+from dife_lightning.faces.batches import PairBatch
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.methods import mean_shape
 from dife_lightning.methods._base import EmbedderModule

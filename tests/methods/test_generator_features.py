@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dife_lightning.batches import PairBatch
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import PairBatch
 from dife_lightning.generators import load_generator
 from dife_lightning.geometry.coordinates import resize_maps
 from dife_lightning.matching import transfer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import PointTable
-from dife_lightning.schemes import get_protocol
 
 
 def table_of(truth, predicted, visible=None, landmarks=None, side: float = 64.0) -> PointTable:

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from dife_lightning.errors import DataError
+from dife_lightning.faces.schemes import LAYOUT, LAYOUT_POINTS, PROTOCOLS
 from dife_lightning.metrics.keypoint_transfer import (
     KeypointTransferMetric,
     flatten,
     keypoint_transfer_scores,
     pixel_errors,
 )
-from dife_lightning.schemes import LAYOUT, LAYOUT_POINTS, PROTOCOLS
 
 
 def draw(pairs: int, seed: int = 0, side: int = 64):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.keypoint_transfer import keypoint_transfer_scores
 from dife_lightning.metrics.swaps import swap_events
-from dife_lightning.schemes import get_protocol
 from tests.metrics.tables import random_table, table_of
 
 FLIPS = get_protocol("3-point").flip_pairs

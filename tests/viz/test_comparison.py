@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dife_lightning.errors import DataError
-from dife_lightning.schemes import get_protocol
+from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.viz.comparison import comparison_sheet
 from dife_lightning.viz.sheet import pixels, save_figure
 from dife_lightning.viz.transfer import TransferExample, marks_of

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.scheme_tables import pairs_by_name
-from dife_lightning.schemes import flip_permutation
+from dife_lightning.faces.scheme_tables import pairs_by_name
+from dife_lightning.faces.schemes import flip_permutation
 from dife_lightning.world import Framing, render
 from dife_lightning.world.extra_landmarks import EAR_POINTS, EXTRA_LANDMARKS, FACE_POINTS, extra_landmarks
 from dife_lightning.world.species import Species, parse_species

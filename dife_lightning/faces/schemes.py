@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.scheme_tables import PROTOCOLS as PROTOCOLS
-from dife_lightning.scheme_tables import SCHEMES as SCHEMES
-from dife_lightning.scheme_tables import Group, Members, Pairs, mirrored
-from dife_lightning.scheme_tables import Protocol as Protocol
-from dife_lightning.scheme_tables import Scheme as Scheme
+from dife_lightning.faces.scheme_tables import PROTOCOLS as PROTOCOLS
+from dife_lightning.faces.scheme_tables import SCHEMES as SCHEMES
+from dife_lightning.faces.scheme_tables import Group, Members, Pairs, mirrored
+from dife_lightning.faces.scheme_tables import Protocol as Protocol
+from dife_lightning.faces.scheme_tables import Scheme as Scheme
 
 #: ``viewer``: a scheme that names the face's own left is remapped. ``stored``: it is taken as it is.
 EyeOrder = Literal["viewer", "stored"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from dife_lightning.errors import DataError
-from dife_lightning.images import center_square, list_images, read_frame, read_image
+from dife_lightning.faces.images import center_square, list_images, read_frame, read_image
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.schemes import SCHEMES, flip_permutation, get_scheme, to_layout, to_protocol
+from dife_lightning.faces.schemes import SCHEMES, flip_permutation, get_scheme, to_layout, to_protocol
 
 RAW = ("catflw-48", "dogflw-46")
 #: What each data set's documentation says, by number, in the viewer's order (two eyes, nose).

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.schemes import (
+from dife_lightning.faces.schemes import (
     LAYOUT,
     PROTOCOLS,
     SCHEMES,

@@ -50,7 +50,7 @@ class FaceAnnotation:
 class FaceDataset(Protocol):
     """A reader of annotated faces on disk: a list of annotations, and the pictures on demand."""
 
-    #: Name of the landmark scheme (``dife_lightning.schemes``).
+    #: Name of the landmark scheme (``dife_lightning.faces.schemes``).
     scheme: str
     #: Name of the dataset, as in ``load_dataset(name, root)``.
     name: str

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.schemes import Pairs, flip_permutation
+from dife_lightning.faces.schemes import Pairs, flip_permutation
 
 if TYPE_CHECKING:
     from albumentations import BasicTransform, Compose
@@ -44,7 +44,7 @@ class FaceTransform:
         size: side of the result in pixels.
         crop_scale: least and greatest area of the random square-ish crop as a part of the image; (1, 1) crops nothing.
         flip: probability of mirroring.
-        flip_pairs: landmarks that a mirrored face exchanges (see :class:`~dife_lightning.schemes.Scheme`).
+        flip_pairs: landmarks that a mirrored face exchanges (see :class:`~dife_lightning.faces.schemes.Scheme`).
         jitter: strength of the colour jitter, 0 for none.
         seed: first part of every sample's seed.
     """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.transforms import FaceTransform, resize
+from dife_lightning.faces.transforms import FaceTransform, resize
 
 PAIRS = ((0, 1),)
 SEEN = np.ones(3, dtype=bool)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dife_lightning.images import read_frame, read_image
+from dife_lightning.faces.images import read_frame, read_image
 from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
 from dife_lightning.utils.files import cache_folder
 
