@@ -22,8 +22,8 @@ import torch
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, DifeError, did_you_mean, reason_of
 from dife_lightning.nn.backbone import Backbone, BackboneOptions, PixelOptions
-from dife_lightning.own_files import PREFIX as OWN
-from dife_lightning.own_files import find_own_file
+from dife_lightning.weights.user_paths import PREFIX as OWN
+from dife_lightning.weights.user_paths import find_own_file
 
 PREFIX = "backbone:"
 _CONFIG, _PIXELS = "config.json", "preprocessor_config.json"

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning import backbones
-from dife_lightning.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.formats import hourglass
 from dife_lightning.nn.cse import CSENetwork, is_cse
 from dife_lightning.nn.surface import SurfaceNet
-from dife_lightning.shapes import Shapes
-from dife_lightning.unpickling import explained, read_pickled
 from dife_lightning.utils.kept import KeptByFile
+from dife_lightning.weights.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
+from dife_lightning.weights.pickles.reading import explained, read_pickled
+from dife_lightning.weights.shapes import Shapes
 
 _LARGEST_SIDE = 1024  # to which a surface teacher may bring images
 _kept: KeptByFile[Embedder] = KeptByFile()
@@ -126,7 +126,7 @@ def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
     """Return the kind (a key of ``PUBLIC_KINDS``) and the tensors of a public embedder's checkpoint.
 
     Args:
-        content: what :func:`~dife_lightning.unpickling.read_pickled` gave.
+        content: what :func:`~dife_lightning.weights.pickles.reading.read_pickled` gave.
         source: its file, for messages.
 
     Raises:

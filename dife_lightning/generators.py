@@ -16,7 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning.checkpoints import (
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.formats import nvlabs, rosinality
+from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
+from dife_lightning.utils.kept import KeptByFile
+from dife_lightning.utils.randomness import normal
+from dife_lightning.weights.checkpoints import (
     TORCH_SUFFIXES,
     as_float32,
     check_declared,
@@ -25,12 +30,7 @@ from dife_lightning.checkpoints import (
     read_tensors,
     write_tensors,
 )
-from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.formats import nvlabs, rosinality
-from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
-from dife_lightning.unpickling import explained, read_pickled
-from dife_lightning.utils.kept import KeptByFile
-from dife_lightning.utils.randomness import normal
+from dife_lightning.weights.pickles.reading import explained, read_pickled
 
 KIND = "stylegan2-generator"
 _MEAN_SAMPLES = 4096
@@ -192,7 +192,7 @@ def read_generator(path: str | Path) -> StyleGAN2Generator:
 
 
 def from_public(content: Any, source: Path) -> StyleGAN2Generator | None:
-    """Build the generator in what :func:`~dife_lightning.unpickling.read_pickled` gave; None if there is none."""
+    """Build the generator in what :func:`~dife_lightning.weights.pickles.reading.read_pickled` gave; None if there is none."""
     with explained(source):
         for is_layout, generator_of in _LAYOUTS:
             if is_layout(content):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dife_lightning.checkpoints import best_checkpoint as best_checkpoint
-from dife_lightning.checkpoints import load_state, read_checkpoint
 from dife_lightning.errors import CheckpointError, did_you_mean
 from dife_lightning.registry import get_method, list_methods, method_name, methods_by_class
+from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
+from dife_lightning.weights.checkpoints import load_state, read_checkpoint
 
 if TYPE_CHECKING:
     from lightning import LightningModule

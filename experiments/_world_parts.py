@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import yaml
 
-from dife_lightning.assets import list_assets, register_asset
-from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.utils.files import sha256
+from dife_lightning.weights.assets import list_assets, register_asset
+from dife_lightning.weights.checkpoints import read_checkpoint
 
 State = Literal["new", "changed", "interrupted", "finished"]
 #: A score may be this much worse than the recorded one before the part is refused.

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.assets import list_assets
 from dife_lightning.utils.files import sha256, write_json
+from dife_lightning.weights.assets import list_assets
 
 Key = dict[str, Any]
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.errors import TrainingError
 from dife_lightning.utils.files import write_json
+from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.runs import guarded
 
 #: A schedule of seconds in which everything happens: both stages, two refreshes of pairs, several validations.

@@ -103,7 +103,7 @@ def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_finished(checkpoint: Path, wanted: int) -> bool:
     """Return whether a training has used up its budget of images or steps, or was stopped early by its score."""
-    from dife_lightning.checkpoints import read_checkpoint
+    from dife_lightning.weights.checkpoints import read_checkpoint
 
     content = read_checkpoint(checkpoint)
     done = int(content["state_dict"].get("images_seen", content["global_step"]))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from dife_lightning.assets import register_asset
-from dife_lightning.checkpoints import write_tensors
 from dife_lightning.generators import save_generator
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.weights.assets import register_asset
+from dife_lightning.weights.checkpoints import write_tensors
 
 #: As the shipped ones: 64 px, and 64 channels in layer 5 (32 px).
 CHANNELS = (8, 8, 8, 64, 8)

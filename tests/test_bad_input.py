@@ -14,9 +14,9 @@ import yaml
 from PIL import Image
 
 import dife_lightning
-from dife_lightning import assets
 from dife_lightning.cli.main import main
 from dife_lightning.cli.runs import drop_if_unused
+from dife_lightning.weights import assets
 from tests.tiny import dife_arguments
 
 #: Folders of a few images of one colour are trained on here.

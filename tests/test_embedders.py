@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from dife_lightning import load_embedder
-from dife_lightning.checkpoints import read_tensors, write_tensors
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError
 from dife_lightning.methods.dife import DIFE
+from dife_lightning.weights.checkpoints import read_tensors, write_tensors
 from tests.tiny import dife_arguments, write_run, write_teacher
 
 

@@ -67,7 +67,7 @@ def test_configurations_and_assets_resolve_inside_the_wheel(unpacked_wheel):
     _, site = unpacked_wheel
     code = (
         "from dife_lightning.cli.configs import find_config\n"
-        "from dife_lightning.assets import list_assets, find_asset\n"
+        "from dife_lightning.weights.assets import list_assets, find_asset\n"
         "print(find_config('trainer/cpu')); print(*[find_asset(name) for name in list_assets()])"
     )
     paths = run_outside(site, code).split()

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from dife_lightning.checkpoints import write_tensors
 from dife_lightning.generators import save_generator
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.weights.checkpoints import write_tensors
 
 CHANNELS = (8, 8, 8, 8)  # 4 to 32 px; layer 3 is 16 px
 #: Sizes of a CATs network that trains in a blink: tokens of 48 channels.

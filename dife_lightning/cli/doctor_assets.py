@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dife_lightning.assets import list_assets
 from dife_lightning.cli.errors import one_line
 from dife_lightning.cli.findings import Finding
 from dife_lightning.errors import DifeError
-from dife_lightning.own_files import PREFIX
 from dife_lightning.utils.files import sha256
+from dife_lightning.weights.assets import list_assets
+from dife_lightning.weights.user_paths import PREFIX
 
 if TYPE_CHECKING:
     from dife_lightning.data.face_domains import DomainFaces
@@ -53,8 +53,8 @@ def _where(error: DifeError, source: Source | None) -> str:
 
 def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
     """Find each generator, teacher or CATs; name -> where such a thing comes from."""
-    from dife_lightning.checkpoints import find_weights
     from dife_lightning.formats import cats
+    from dife_lightning.weights.checkpoints import find_weights
 
     hashes: dict[str, str] = {}
     for name, source in names.items():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dife_lightning.assets import list_assets
 from dife_lightning.cli.configs import list_configs
 from dife_lightning.errors import UsageError
 from dife_lightning.registry import list_datasets, list_methods
+from dife_lightning.weights.assets import list_assets
 
 
 def show(verb: str, args: list[str]) -> int:

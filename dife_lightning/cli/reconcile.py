@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.errors import CheckpointError
+from dife_lightning.weights.checkpoints import read_checkpoint
 
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
 #: What Lightning reads from a checkpoint, always and to go on with a training; a missing one is a KeyError there.

@@ -9,8 +9,8 @@ from typing import Any
 
 from dife_lightning.datasets._files import FaceFiles
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.registry import get_dataset
+from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
 
 def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> FaceFiles:

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning.assets import find_asset
-from dife_lightning.checkpoints import load_state
 from dife_lightning.errors import CheckpointError
 from dife_lightning.formats.hourglass import state_of
 from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
-from dife_lightning.own_files import PREFIX, find_own_file
-from dife_lightning.unpickling import explained, read_pickled
 from dife_lightning.utils.kept import KeptByFile
+from dife_lightning.weights.assets import find_asset
+from dife_lightning.weights.checkpoints import load_state
+from dife_lightning.weights.pickles.reading import explained, read_pickled
+from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
 __all__ = ["SETTINGS", "WEIGHTS", "build", "find_weights", "is_cats", "load_cats"]
 

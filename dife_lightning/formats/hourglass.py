@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import as_float32, load_state
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.converter import Converter, ConverterKind, Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
-from dife_lightning.shapes import Place, Shapes
+from dife_lightning.weights.checkpoints import as_float32, load_state
+from dife_lightning.weights.shapes import Place, Shapes
 
 _CONVERTER = re.compile(r"transformer\.interspecies2d(\d{1,2})_(layer\d(?:_norm)?\.\w+)")
 _GROUPS = 16

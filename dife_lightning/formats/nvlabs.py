@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning._pickled import Persistent
-from dife_lightning.checkpoints import as_float32
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.stylegan2 import Architecture
 from dife_lightning.nn.stylegan2_mapping import LR_MULTIPLIER
 from dife_lightning.nn.stylegan2_ops import setup_filter
-from dife_lightning.shapes import Place, Shapes
+from dife_lightning.weights.checkpoints import as_float32
+from dife_lightning.weights.pickles.objects import Persistent
+from dife_lightning.weights.shapes import Place, Shapes
 
 _DEPTH, _COUNT = 12, 10_000  # modules in modules, and modules in all; a real network has 4 and about 100
 _WIDEST = 16384

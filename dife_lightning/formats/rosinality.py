@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dife_lightning.checkpoints import as_float32, check_state
 from dife_lightning.errors import CheckpointError
 from dife_lightning.formats.nvlabs import BLOCKS, architecture_of
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.stylegan2_ops import setup_filter
-from dife_lightning.shapes import Shapes
 from dife_lightning.utils.randomness import normal
+from dife_lightning.weights.checkpoints import as_float32, check_state
+from dife_lightning.weights.shapes import Shapes
 
 #: Tensors of a layer and of an RGB output: their name -> ours, and the axes of length 1 before and behind ours.
 _MODULATED = {

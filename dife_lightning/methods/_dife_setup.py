@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import read_tensors
 from dife_lightning.errors import CheckpointError
 from dife_lightning.formats import hourglass
 from dife_lightning.generators import Generator
-from dife_lightning.unpickling import explained, read_pickled
+from dife_lightning.weights.checkpoints import read_tensors
+from dife_lightning.weights.pickles.reading import explained, read_pickled
 
 
 def load_fitting_weights(module: nn.Module, path: str) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import load_state
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.formats.cats import load_cats
@@ -26,6 +25,7 @@ from dife_lightning.methods._dife_options import as_options, plain
 from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.utils.randomness import torch_generator
+from dife_lightning.weights.checkpoints import load_state
 
 if TYPE_CHECKING:
     from dife_lightning.faces.batches import PairBatch

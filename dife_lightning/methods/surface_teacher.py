@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.checkpoints import write_tensors
 from dife_lightning.faces.batches import ClickBatch
 from dife_lightning.geometry.coordinates import sample_points
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.nn.surface import SurfaceNet, surface_code
+from dife_lightning.weights.checkpoints import write_tensors
 
 METHOD = "SurfaceTeacher"
 

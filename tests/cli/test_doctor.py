@@ -11,10 +11,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from dife_lightning import assets
 from dife_lightning.cli import doctor
 from dife_lightning.cli.main import main
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
+from dife_lightning.weights import assets
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.experiments.tiny_config import write_config
 from tests.formats.writers import write_cats

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.cli.errors import user_error
 from dife_lightning.errors import DifeError
+from dife_lightning.weights.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 LIMITED = """

@@ -12,11 +12,11 @@ import pytest
 import torch
 import yaml
 
-from dife_lightning import assets
 from dife_lightning.cli.main import main as dife
 from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.generators import load_generator
+from dife_lightning.weights import assets
 from experiments import _world_parts as parts_module
 from experiments import world
 from experiments._world_parts import PARTS, Part, check_quality, last_checkpoint, select

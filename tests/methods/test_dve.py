@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import dife_lightning
-from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
 from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import ConfigError
@@ -22,6 +21,7 @@ from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import pixel_grid, to_normalized
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from dife_lightning.methods.dve import DVE
+from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.kills import same
 from tests.tiny import write_generator
 

@@ -11,11 +11,11 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.plugins import MixedPrecision
 
-from dife_lightning.checkpoints import read_checkpoint
 from dife_lightning.losses.distillation import distillation_loss
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.matching import transfer
 from dife_lightning.methods.dife import DIFE
+from dife_lightning.weights.checkpoints import read_checkpoint
 from tests.methods.test_dife import ready, stream_of
 from tests.tiny import dife_arguments
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from dife_lightning.nn.cse.roi_heads import GROUPS, HeadKind
-from dife_lightning.shapes import Place, Shapes
+from dife_lightning.weights.shapes import Place, Shapes
 
 #: Tensors of public checkpoints that embedding a given box does not need: proposals, boxes and classes of the
 #: detector. Older files also hold ``pixel_mean`` and ``pixel_std``, which are read, but are no part of the network.

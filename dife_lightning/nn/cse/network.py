@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dife_lightning.checkpoints import load_state
 from dife_lightning.errors import CheckpointError, ConfigError, did_you_mean
 from dife_lightning.nn.cse.architecture import IGNORED_PREFIXES, CSEArchitecture, read_architecture
 from dife_lightning.nn.cse.backbone import COARSEST_STRIDE, FPN, ResNet
@@ -20,6 +19,7 @@ from dife_lightning.nn.cse.vertices import (
     closest_vertices,
     unit_embedding,
 )
+from dife_lightning.weights.checkpoints import load_state
 
 #: Blue, green and red of the mean picture, 0 to 255, and what the differences are divided by.
 PIXEL_STATISTICS = {"pixel_mean": (103.530, 116.280, 123.675), "pixel_std": (1.0, 1.0, 1.0)}

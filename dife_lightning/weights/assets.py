@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import AssetError, did_you_mean
-from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.utils.files import atomic_write, sha256, write_json
+from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
 #: Where the shipped files lie.
 FOLDER = Path(__file__).parent / "assets"

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from dife_lightning.checkpoints import load_state, read_checkpoint, read_tensors, write_tensors
 from dife_lightning.errors import CheckpointError
+from dife_lightning.weights.checkpoints import load_state, read_checkpoint, read_tensors, write_tensors
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}
 

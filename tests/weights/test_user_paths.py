@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dife_lightning import load_dataset, load_embedder, load_generator
-from dife_lightning.assets import find_asset
 from dife_lightning.errors import AssetError
-from dife_lightning.own_files import list_own_files
+from dife_lightning.weights.assets import find_asset
+from dife_lightning.weights.user_paths import list_own_files
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.tiny import write_generator, write_teacher
 

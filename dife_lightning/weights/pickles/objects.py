@@ -206,7 +206,7 @@ def _parameter(data: Any, *_: Any) -> Tensor:
 
 
 def _storage_bytes(content: Any) -> Tensor:
-    from dife_lightning.unpickling import load_storage_bytes  # which reads pickles by this table
+    from dife_lightning.weights.pickles.reading import load_storage_bytes  # which reads pickles by this table
 
     return load_storage_bytes(content)
 

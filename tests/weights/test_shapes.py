@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dife_lightning.errors import CheckpointError
-from dife_lightning.shapes import Shapes
+from dife_lightning.weights.shapes import Shapes
 
 TENSORS = {
     "a.weight": torch.zeros(8, 3, 1, 1),

@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dife_lightning.assets import find_asset, list_assets
 from dife_lightning.errors import CheckpointError, reason_of
-from dife_lightning.own_files import PREFIX, find_own_file
 from dife_lightning.utils.files import atomic_write
+from dife_lightning.weights.assets import find_asset, list_assets
+from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
 #: Suffixes of files that torch wrote.
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")

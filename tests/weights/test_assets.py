@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from dife_lightning import assets
-from dife_lightning.assets import find_asset, list_assets, register_asset
 from dife_lightning.errors import AssetError
+from dife_lightning.weights import assets
+from dife_lightning.weights.assets import find_asset, list_assets, register_asset
 
 
 @pytest.fixture
