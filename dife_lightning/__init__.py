@@ -13,10 +13,10 @@ from dife_lightning._version import __version__
 
 if TYPE_CHECKING:
     from dife_lightning.datasets._load import load_dataset as load_dataset
-    from dife_lightning.embedders import load_embedder as load_embedder
-    from dife_lightning.generators import load_generator as load_generator
     from dife_lightning.loading import load as load
     from dife_lightning.matching import transfer as transfer
+    from dife_lightning.pretrained.embedders import load_embedder as load_embedder
+    from dife_lightning.pretrained.generators import load_generator as load_generator
     from dife_lightning.registry import list_datasets as list_datasets
     from dife_lightning.registry import list_methods as list_methods
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "load": "dife_lightning.loading",
     "load_dataset": "dife_lightning.datasets._load",
-    "load_generator": "dife_lightning.generators",
-    "load_embedder": "dife_lightning.embedders",
+    "load_generator": "dife_lightning.pretrained.generators",
+    "load_embedder": "dife_lightning.pretrained.embedders",
     "transfer": "dife_lightning.matching",
     "list_methods": "dife_lightning.registry",
     "list_datasets": "dife_lightning.registry",

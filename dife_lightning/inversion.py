@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.exploration import ExplorationOptions, explore
-from dife_lightning.generators import Generator
 from dife_lightning.geometry.coordinates import affine_matrix, resize_maps, sampling_grid, warp
+from dife_lightning.pretrained.generators import Generator
 
 #: What 1 means in the four numbers of a pose: degrees, factor e^..., fractions of the side.
 _TURN, _GROWTH, _SHIFT = 30.0, 0.25, 0.1

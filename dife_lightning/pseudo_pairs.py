@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from dife_lightning.exploration import ExplorationOptions, explore, moved
-from dife_lightning.generators import Generator
 from dife_lightning.geometry.coordinates import pixel_grid, resize_maps
 from dife_lightning.losses.matching import cosine_similarity_map
+from dife_lightning.pretrained.generators import Generator
 
 
 @dataclass

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.exploration import ExplorationOptions, explore
-from dife_lightning.generators import Generator
 from dife_lightning.geometry.coordinates import channels_last, pixel_grid, to_pixels
 from dife_lightning.losses.dve import dve_loss
 from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
@@ -18,6 +17,7 @@ from dife_lightning.matching import transfer
 from dife_lightning.nn.converter import Converter
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.pretrained.generators import Generator
 from dife_lightning.utils.randomness import uniform
 from dife_lightning.world.pairs import PAPER_COUNTS
 from experiments._bench_measure import (

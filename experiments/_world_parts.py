@@ -171,8 +171,8 @@ def is_shipped(part: Part, root: Path) -> bool:
 
 def ship(part: Part, module: Any, settings: Mapping[str, Any], found: float, root: Path) -> Path:
     """Export a trained module, see that it can be read, and register it; returns the shipped file."""
-    from dife_lightning.embedders import load_embedder
-    from dife_lightning.generators import load_generator
+    from dife_lightning.pretrained.embedders import load_embedder
+    from dife_lightning.pretrained.generators import load_generator
     from dife_lightning.world import WORLD_VERSION
 
     path = exported(part, root)

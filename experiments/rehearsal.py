@@ -29,8 +29,8 @@ from experiments import runs, tables
 from experiments.plan import plan_content
 from experiments.runs import Run, guarded
 from tests.datasets.layouts import Face, write_animalweb, write_ap10k, write_celeba, write_wflw
-from tests.formats.writers import write_cats, write_detectron2, write_nvlabs, write_rosinality
 from tests.nn.public_cse import filled, tiny_shapes
+from tests.pretrained.formats.writers import write_cats, write_detectron2, write_nvlabs, write_rosinality
 from tests.tiny import TINY_CATS
 
 #: Channels of the tapped layer (64 px) and of the embedding.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from dife_lightning.generators import save_generator
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.pretrained.generators import save_generator
 from dife_lightning.weights.assets import register_asset
 from dife_lightning.weights.checkpoints import write_tensors
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dife_lightning import inversion
 from dife_lightning.exploration import ExplorationOptions
-from dife_lightning.generators import Generator, load_generator
 from dife_lightning.inversion import image_code, invert, pose_matrix, posed
+from dife_lightning.pretrained.generators import Generator, load_generator
 from tests.tiny import write_generator
 
 SEARCH = ExplorationOptions(40, 0.05, "w", weight_w=0.0)

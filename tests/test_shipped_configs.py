@@ -34,10 +34,10 @@ from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.registry import get_method, list_methods
 from dife_lightning.weights import assets
 from tests import shipped_assets
-from tests.formats.writers import write_cats
+from tests.pretrained.formats.writers import write_cats
+from tests.pretrained.tiny_backbones import write_backbone
 from tests.shipped_assets import register_tiny_world
 from tests.tiny import TINY_CATS, dife_arguments, write_run
-from tests.tiny_backbones import write_backbone
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from dife_lightning.generators import save_generator
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.pretrained.generators import save_generator
 from dife_lightning.weights.checkpoints import write_tensors
 
 CHANNELS = (8, 8, 8, 8)  # 4 to 32 px; layer 3 is 16 px

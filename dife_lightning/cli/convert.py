@@ -27,7 +27,7 @@ def run(verb: str, args: list[str]) -> int:
         return 0
     if len(args) != 2 or any(word.startswith("-") for word in args):
         raise UsageError(f"`dife {verb}` takes SOURCE and DESTINATION, found {len(args)}: {' '.join(args)}.")
-    from dife_lightning.converting import convert
+    from dife_lightning.pretrained.converting import convert
 
     card = convert(*args)
     print(f"{args[1]}: {card['kind']}, {card['tensors']} tensors, {card['values']:,} values; {args[1]}.json")

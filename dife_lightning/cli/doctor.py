@@ -110,7 +110,7 @@ def check_assets(settings: Settings) -> Iterator[Finding]:
 
 def check_domains(settings: Settings) -> Iterator[Finding]:
     """See that domains, generators, tapped layer, channels and sizes fit each other."""
-    from dife_lightning.generators import load_generator
+    from dife_lightning.pretrained.generators import load_generator
     from dife_lightning.weights.checkpoints import find_weights
 
     model, data = _arguments(settings, "model"), _arguments(settings, "data")

@@ -53,7 +53,7 @@ def _where(error: DifeError, source: Source | None) -> str:
 
 def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
     """Find each generator, teacher or CATs; name -> where such a thing comes from."""
-    from dife_lightning.formats import cats
+    from dife_lightning.pretrained.formats import cats
     from dife_lightning.weights.checkpoints import find_weights
 
     hashes: dict[str, str] = {}

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from dife_lightning.data.training import EndlessBatches, TrainingDataModule
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import DomainBatch, LatentBatch, StreamBatch
-from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import inside_mask, sampling_grid, warp
+from dife_lightning.pretrained.generators import Generator, load_generator
 from dife_lightning.utils.randomness import normal, uniform
 
 

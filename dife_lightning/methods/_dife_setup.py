@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError
-from dife_lightning.formats import hourglass
-from dife_lightning.generators import Generator
+from dife_lightning.pretrained.formats import hourglass
+from dife_lightning.pretrained.generators import Generator
 from dife_lightning.weights.checkpoints import read_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError, ConfigError, DifeError
-from dife_lightning.generators import read_generator
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
+from dife_lightning.pretrained.generators import read_generator
 from dife_lightning.weights.checkpoints import find_weights, load_state, read_tensors
 
 

@@ -16,12 +16,9 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from dife_lightning.embedders import Embedder, load_embedder
 from dife_lightning.errors import ConfigError
 from dife_lightning.exploration import ExplorationOptions
 from dife_lightning.faces.batches import StreamBatch
-from dife_lightning.formats.hourglass import to_official
-from dife_lightning.generators import Generator, load_generator
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask, sampling_grid, warp
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
@@ -43,6 +40,9 @@ from dife_lightning.methods._matching_step import matching_errors
 from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.converter import Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.pretrained.embedders import Embedder, load_embedder
+from dife_lightning.pretrained.formats.hourglass import to_official
+from dife_lightning.pretrained.generators import Generator, load_generator
 from dife_lightning.pseudo_pairs import PairBank, PairState
 from dife_lightning.utils.randomness import normal, torch_generator
 

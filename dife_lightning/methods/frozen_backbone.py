@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dife_lightning.backbones import backbone_name
-from dife_lightning.embedders import load_embedder
 from dife_lightning.methods._base import EmbedderModule, FloorModule
 from dife_lightning.nn.backbone import BackboneOptions
+from dife_lightning.pretrained.backbones import backbone_name
+from dife_lightning.pretrained.embedders import load_embedder
 
 METHOD = "FrozenBackbone"
 

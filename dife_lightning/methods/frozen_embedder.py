@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dife_lightning.embedders import load_embedder
 from dife_lightning.methods._base import EmbedderModule, FloorModule
+from dife_lightning.pretrained.embedders import load_embedder
 
 METHOD = "FrozenEmbedder"
 

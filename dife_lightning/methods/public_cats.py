@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dife_lightning.formats.cats import load_cats
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods._flow_transfer import transfer_by_flow
+from dife_lightning.pretrained.formats.cats import load_cats
 
 if TYPE_CHECKING:
     from dife_lightning.faces.batches import PairBatch

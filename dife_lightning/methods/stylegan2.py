@@ -14,7 +14,6 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from dife_lightning.faces.batches import ImageBatch
-from dife_lightning.generators import save_generator
 from dife_lightning.loading import stamp
 from dife_lightning.losses.gan import (
     discriminator_loss,
@@ -29,6 +28,7 @@ from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.diffaugment import DiffAugment
 from dife_lightning.nn.discriminator import Discriminator
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator
+from dife_lightning.pretrained.generators import save_generator
 from dife_lightning.utils.randomness import seed_of
 
 METHOD = "StyleGAN2"

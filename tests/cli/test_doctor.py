@@ -17,7 +17,7 @@ from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.weights import assets
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.experiments.tiny_config import write_config
-from tests.formats.writers import write_cats
+from tests.pretrained.formats.writers import write_cats
 from tests.tiny import TINY_CATS
 
 Diagnose = Callable[..., tuple[int, str]]

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize, to_encoder_size
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import LatentBatch, StreamBatch
-from dife_lightning.generators import load_generator
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import apply_affine
+from dife_lightning.pretrained.generators import load_generator
 from tests.tiny import write_generator
 
 DIMS = {"human": 8, "dog": 8}

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dife_lightning.cli.precision import PrecisionChoice
-from dife_lightning.embedders import load_embedder
-from dife_lightning.generators import load_generator
+from dife_lightning.pretrained.embedders import load_embedder
+from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.registry import list_datasets
 from experiments import _bench_cases as cases
 from experiments import bench

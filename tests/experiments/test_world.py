@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from dife_lightning.cli.main import main as dife
-from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import ConfigError, TrainingError
-from dife_lightning.generators import load_generator
+from dife_lightning.pretrained.embedders import load_embedder
+from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.weights import assets
 from experiments import _world_parts as parts_module
 from experiments import world

@@ -15,15 +15,15 @@ from torch.utils.data import DataLoader, IterableDataset
 import dife_lightning
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, TrainingError
 from dife_lightning.faces.batches import RenderBatch
-from dife_lightning.formats.cats import load_cats
 from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
 from dife_lightning.methods.cats import CATs, load_public, partners
 from dife_lightning.methods.public_cats import PublicCATs
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
+from dife_lightning.pretrained.formats.cats import load_cats
 from dife_lightning.utils.randomness import torch_generator, uniform
 from dife_lightning.weights.checkpoints import read_checkpoint
-from tests.formats.writers import write_cats
 from tests.methods.test_floors import make_batch
+from tests.pretrained.formats.writers import write_cats
 from tests.tiny import TINY_CATS
 
 SIDE = 32

@@ -13,14 +13,14 @@ from torch import Tensor
 
 import dife_lightning
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
-from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import StreamBatch
-from dife_lightning.generators import load_generator
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import pixel_grid, to_normalized
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from dife_lightning.methods.dve import DVE
+from dife_lightning.pretrained.embedders import load_embedder
+from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.kills import same
 from tests.tiny import write_generator

@@ -10,13 +10,13 @@ import yaml
 
 import dife_lightning
 from dife_lightning.cli.main import main
-from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import AssetError, ConfigError
 from dife_lightning.matching import transfer
+from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.registry import get_method
 from tests.fake_faces import make_faces
 from tests.methods.test_floors import make_batch
-from tests.tiny_backbones import write_backbone
+from tests.pretrained.tiny_backbones import write_backbone
 
 pytest.importorskip("transformers", reason="the extra 'backbones' is not installed")
 

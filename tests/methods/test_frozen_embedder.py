@@ -6,9 +6,9 @@ import lightning as L
 import pytest
 import torch
 
-from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import AssetError, ConfigError
 from dife_lightning.matching import transfer
+from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.registry import get_method
 from tests.methods.test_floors import make_batch
 from tests.tiny import write_teacher

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
-from dife_lightning.generators import load_generator
 from dife_lightning.geometry.coordinates import resize_maps
 from dife_lightning.matching import transfer
 from dife_lightning.methods import generator_features
+from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.registry import get_method
 from tests.methods.test_floors import make_batch
 from tests.tiny import write_generator

@@ -17,10 +17,10 @@ import dife_lightning
 from dife_lightning.callbacks.sample_sheet import SampleSheet
 from dife_lightning.data.images import GeneratorImages
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.generators import load_generator
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
-from tests.formats.writers import write_nvlabs, write_rosinality
+from dife_lightning.pretrained.generators import load_generator
+from tests.pretrained.formats.writers import write_nvlabs, write_rosinality
 
 #: Folders of a few images, of one colour some of them, are what is wanted here.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")

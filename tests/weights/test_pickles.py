@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dife_lightning.errors import CheckpointError
 from dife_lightning.weights.pickles import machine as _unpickler
 from dife_lightning.weights.pickles.reading import read_pickled
-from tests.formats.writers import known_modules
+from tests.pretrained.formats.writers import known_modules
 
 MAGIC = 0x1950A86A20F9469CFC6C
 

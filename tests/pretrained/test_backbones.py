@@ -15,12 +15,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dife_lightning import embedders
-from dife_lightning.backbones import backbone_name, find_model, load_backbone, parse_backbone
-from dife_lightning.embedders import load_embedder
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError
 from dife_lightning.nn.backbone import BackboneOptions
-from tests.tiny_backbones import PIXELS, write_backbone
+from dife_lightning.pretrained import embedders
+from dife_lightning.pretrained.backbones import backbone_name, find_model, load_backbone, parse_backbone
+from dife_lightning.pretrained.embedders import load_embedder
+from tests.pretrained.tiny_backbones import PIXELS, write_backbone
 
 transformers = pytest.importorskip("transformers", reason="the extra 'backbones' is not installed")
 #: Tokens before the patches: the class, and registers.
@@ -309,7 +309,7 @@ def test_a_cache_without_the_weights_is_not_enough(hub):
 
 def test_hf_home_says_where_the_cache_is(tmp_path):
     snapshot = cached(tmp_path)
-    code = "from dife_lightning.backbones import find_model; print(find_model('some/model'))"
+    code = "from dife_lightning.pretrained.backbones import find_model; print(find_model('some/model'))"
     environment = {
         **os.environ,
         "HF_HOME": str(tmp_path),
@@ -366,7 +366,7 @@ def test_neither_transformers_nor_its_hub_is_imported_with_the_package():
     for path in Path(embedders.__file__).parent.rglob("*.py"):
         assert not re.findall(r"^(?:import|from) (transformers|huggingface_hub)", path.read_text(), re.M), path
     code = (
-        "import sys, dife_lightning.embedders, dife_lightning.backbones; "
+        "import sys, dife_lightning.pretrained.embedders, dife_lightning.pretrained.backbones; "
         "sys.exit(bool({'transformers', 'huggingface_hub'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -12,13 +12,13 @@ import torch
 
 from dife_lightning import load, load_embedder, load_generator
 from dife_lightning.cli.main import main
-from dife_lightning.converting import convert
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.pretrained.converting import convert
 from dife_lightning.weights.checkpoints import read_tensors
-from tests.formats.writers import rosinality_state, write_nvlabs, write_rosinality
+from tests.pretrained.formats.writers import rosinality_state, write_nvlabs, write_rosinality
 from tests.tiny import dife_arguments
 
 #: Sizes with the 16 groups that the authors' layout has.

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from dife_lightning import load_embedder
-from dife_lightning.converting import convert
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.cse import CSENetwork
-from tests.formats.writers import write_detectron2
+from dife_lightning.pretrained.converting import convert
 from tests.nn.public_cse import filled, tiny_shapes
+from tests.pretrained.formats.writers import write_detectron2
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import CheckpointError
-from dife_lightning.formats.nvlabs import BLOCKS, architecture_of
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.stylegan2_ops import setup_filter
+from dife_lightning.pretrained.formats.nvlabs import BLOCKS, architecture_of
 from dife_lightning.utils.randomness import normal
 from dife_lightning.weights.checkpoints import as_float32, check_state
 from dife_lightning.weights.shapes import Shapes

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from dife_lightning._version import __version__
-from dife_lightning.embedders import PUBLIC_KINDS, public_state
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.generators import KIND, from_public, save_generator
+from dife_lightning.pretrained.embedders import PUBLIC_KINDS, public_state
+from dife_lightning.pretrained.generators import KIND, from_public, save_generator
 from dife_lightning.utils.files import atomic_write, sha256, write_json
 from dife_lightning.weights.checkpoints import write_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled

@@ -13,10 +13,16 @@ from lightning import LightningModule, Trainer
 from torch import nn
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError
-from dife_lightning.generators import Generator, estimate_mean_w, load_generator, read_generator, save_generator
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.methods.surface_teacher import SurfaceTeacher
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.pretrained.generators import (
+    Generator,
+    estimate_mean_w,
+    load_generator,
+    read_generator,
+    save_generator,
+)
 from dife_lightning.weights.checkpoints import read_tensors, write_tensors
 
 TINY = Architecture((8, 6, 4), z_dim=5, w_dim=7, mapping_layers=2)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import CheckpointError
-from dife_lightning.formats.hourglass import state_of
 from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
+from dife_lightning.pretrained.formats.hourglass import state_of
 from dife_lightning.utils.kept import KeptByFile
 from dife_lightning.weights.assets import find_asset
 from dife_lightning.weights.checkpoints import load_state

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dife_lightning import backbones
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.formats import hourglass
 from dife_lightning.nn.cse import CSENetwork, is_cse
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.pretrained import backbones
+from dife_lightning.pretrained.formats import hourglass
 from dife_lightning.utils.kept import KeptByFile
 from dife_lightning.weights.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import AssetError, CheckpointError
-from dife_lightning.formats.cats import build, find_weights, is_cats, load_cats
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
-from tests.formats.writers import write_cats
+from dife_lightning.pretrained.formats.cats import build, find_weights, is_cats, load_cats
 from tests.nn.filled import load_filled
+from tests.pretrained.formats.writers import write_cats
 from tests.tiny import TINY_CATS
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from dife_lightning import load_generator
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
-from tests.formats.writers import rosinality_state, write_nvlabs, write_rosinality
 from tests.nn.filled import read_golden
+from tests.pretrained.formats.writers import rosinality_state, write_nvlabs, write_rosinality
 
 Shared = Callable[[str], Path]
 SHAPES = {

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.formats import nvlabs, rosinality
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
+from dife_lightning.pretrained.formats import nvlabs, rosinality
 from dife_lightning.utils.kept import KeptByFile
 from dife_lightning.utils.randomness import normal
 from dife_lightning.weights.checkpoints import (
