@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.exploration import ExplorationOptions, explore
 from dife_lightning.geometry.coordinates import channels_last, pixel_grid, to_pixels
+from dife_lightning.latent.exploration import ExplorationOptions, explore
 from dife_lightning.losses.dve import dve_loss
 from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
 from dife_lightning.matching import transfer

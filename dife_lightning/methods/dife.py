@@ -17,10 +17,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.exploration import ExplorationOptions
 from dife_lightning.faces.batches import StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask, sampling_grid, warp
+from dife_lightning.latent.exploration import ExplorationOptions
+from dife_lightning.latent.pseudo_pairs import PairBank, PairState
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
 from dife_lightning.methods._dife_options import (
     ConverterOptions,
@@ -43,7 +44,6 @@ from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.pretrained.embedders import Embedder, load_embedder
 from dife_lightning.pretrained.formats.hourglass import to_official
 from dife_lightning.pretrained.generators import Generator, load_generator
-from dife_lightning.pseudo_pairs import PairBank, PairState
 from dife_lightning.utils.randomness import normal, torch_generator
 
 METHOD = "DIFE"

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.exploration import ExplorationOptions, Space
-from dife_lightning.inversion import Inversion, invert, posed
-from dife_lightning.inversion_cache import KeptInversions
+from dife_lightning.latent.exploration import ExplorationOptions, Space
+from dife_lightning.latent.inversion import Inversion, invert, posed
+from dife_lightning.latent.inversion_cache import KeptInversions
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods._dife_setup import feature_statistics
 from dife_lightning.pretrained.generators import Generator, load_generator

@@ -17,11 +17,11 @@ from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
+from dife_lightning.latent.pseudo_pairs import embedding_drift, most_reliable
 from dife_lightning.methods._dife_options import MatchingLossOptions, OptimizerOptions
 from dife_lightning.methods._matching_step import reliable_cells
 from dife_lightning.methods._schedule import rate_factor
 from dife_lightning.methods.dife import DIFE, stage_at
-from dife_lightning.pseudo_pairs import embedding_drift, most_reliable
 from dife_lightning.utils.randomness import normal
 from tests.tiny import dife_arguments
 
@@ -344,7 +344,7 @@ def test_the_latent_batch_moves_as_one(arguments: dict[str, Any]) -> None:
 
 
 def test_only_the_reliable_cells_of_a_pair_are_matched() -> None:
-    from dife_lightning.pseudo_pairs import most_reliable, relative_residual
+    from dife_lightning.latent.pseudo_pairs import most_reliable, relative_residual
 
     found, wanted = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     wanted[:, :, :2] = found[:, :, :2]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.inversion import Inversion
+from dife_lightning.latent.inversion import Inversion
 from dife_lightning.pretrained.generators import Generator
 from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
 from dife_lightning.utils.files import cache_folder

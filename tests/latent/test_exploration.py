@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.exploration import ExplorationOptions, explore, moved
+from dife_lightning.latent.exploration import ExplorationOptions, explore, moved
 
 
 class LinearGenerator:

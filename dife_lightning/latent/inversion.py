@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.exploration import ExplorationOptions, explore
 from dife_lightning.geometry.coordinates import affine_matrix, resize_maps, sampling_grid, warp
+from dife_lightning.latent.exploration import ExplorationOptions, explore
 from dife_lightning.pretrained.generators import Generator
 
 #: What 1 means in the four numbers of a pose: degrees, factor e^..., fractions of the side.
@@ -70,7 +70,7 @@ def image_code(images: Tensor, levels: int = 4) -> Tensor:
 
 
 class PosedImages:
-    """A generator's images as the features of :func:`~dife_lightning.exploration.explore`: w and pose in one vector."""
+    """A generator's images as the features of :func:`~dife_lightning.latent.exploration.explore`: w and pose in one vector."""
 
     def __init__(self, generator: Generator, pose: bool, bfloat16: bool = False) -> None:
         self.generator, self.pose, self.num_ws = generator, pose, generator.num_ws

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dife_lightning import inversion
-from dife_lightning.exploration import ExplorationOptions
-from dife_lightning.inversion import image_code, invert, pose_matrix, posed
+from dife_lightning.latent import inversion
+from dife_lightning.latent.exploration import ExplorationOptions
+from dife_lightning.latent.inversion import image_code, invert, pose_matrix, posed
 from dife_lightning.pretrained.generators import Generator, load_generator
 from tests.tiny import write_generator
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from dife_lightning.exploration import ExplorationOptions, explore, moved
 from dife_lightning.geometry.coordinates import pixel_grid, resize_maps
+from dife_lightning.latent.exploration import ExplorationOptions, explore, moved
 from dife_lightning.losses.matching import cosine_similarity_map
 from dife_lightning.pretrained.generators import Generator
 
