@@ -22,7 +22,7 @@ from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, war
 from dife_lightning.utils.files import cache_folder
 from dife_lightning.utils.randomness import uniform
 from dife_lightning.world import load_species
-from dife_lightning.world.renderer import check_size
+from dife_lightning.world.scene.renderer import check_size
 from dife_lightning.world.truth import TruthArrays, decode_uv, truth_arrays
 
 #: Coordinates that differ by more are not mixed: neighbours on a face differ by 0.05, beside a muzzle by up to 0.9.

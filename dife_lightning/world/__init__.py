@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from dife_lightning.world.canonical import CANONICAL_LANDMARKS
 from dife_lightning.world.dataset import WorldFaces, mean_shape, render_arrays
-from dife_lightning.world.framing import Framing, draw_framing, framing_for
+from dife_lightning.world.face.canonical import CANONICAL_LANDMARKS
+from dife_lightning.world.face.species import Species, list_species, load_species
 from dife_lightning.world.pairs import Pair, PairList, pair_list
-from dife_lightning.world.renderer import WORLD_VERSION, WorldSample, landmarks_only, render, render_image
-from dife_lightning.world.species import Species, list_species, load_species
+from dife_lightning.world.scene.framing import Framing, draw_framing, framing_for
+from dife_lightning.world.scene.renderer import WORLD_VERSION, WorldSample, landmarks_only, render, render_image
 
 __all__ = [
     "CANONICAL_LANDMARKS",

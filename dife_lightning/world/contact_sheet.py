@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, DataError, DifeError
 from dife_lightning.utils.files import atomic_write
-from dife_lightning.world.framing import FramingKind, framing_for
-from dife_lightning.world.renderer import WorldSample, render
-from dife_lightning.world.species import list_species
-from dife_lightning.world.stage import Split
+from dife_lightning.world.face.species import list_species
+from dife_lightning.world.scene.framing import FramingKind, framing_for
+from dife_lightning.world.scene.renderer import WorldSample, render
+from dife_lightning.world.scene.stage import Split
 
 _GRAY = 24
 _SEEN, _HIDDEN = (255, 255, 255), (255, 70, 70)

@@ -18,10 +18,17 @@ from numpy.typing import NDArray
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.items import FaceItem
 from dife_lightning.utils.files import atomic_write
-from dife_lightning.world.framing import FramingKind, framing_for
-from dife_lightning.world.renderer import WORLD_VERSION, WorldSample, check_size, landmarks_only, render, render_image
-from dife_lightning.world.species import load_species
-from dife_lightning.world.stage import Split, sample_rng
+from dife_lightning.world.face.species import load_species
+from dife_lightning.world.scene.framing import FramingKind, framing_for
+from dife_lightning.world.scene.renderer import (
+    WORLD_VERSION,
+    WorldSample,
+    check_size,
+    landmarks_only,
+    render,
+    render_image,
+)
+from dife_lightning.world.scene.stage import Split, sample_rng
 
 Progress = Callable[[int, int], None]
 _CHUNK = 64

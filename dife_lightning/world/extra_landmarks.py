@@ -14,13 +14,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.anatomy import Individual, outline_points
-from dife_lightning.world.canonical import ThinPlateSpline
-from dife_lightning.world.framing import Framing
-from dife_lightning.world.relief import ear_axis
-from dife_lightning.world.renderer import check_size, look_at
-from dife_lightning.world.species import Species
-from dife_lightning.world.stage import Split, draw_stage
+from dife_lightning.world.face.anatomy import Individual, outline_points
+from dife_lightning.world.face.canonical import ThinPlateSpline
+from dife_lightning.world.face.relief import ear_axis
+from dife_lightning.world.face.species import Species
+from dife_lightning.world.scene.framing import Framing
+from dife_lightning.world.scene.renderer import check_size, look_at
+from dife_lightning.world.scene.stage import Split, draw_stage
 
 Array = NDArray[np.float64]
 

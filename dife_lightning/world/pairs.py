@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.world.species import list_species
-from dife_lightning.world.stage import Split
+from dife_lightning.world.face.species import list_species
+from dife_lightning.world.scene.stage import Split
 
 PairListKind = Literal["paper", "long"]
 

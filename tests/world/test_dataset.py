@@ -16,7 +16,7 @@ from dife_lightning.world import (
     render_arrays,
     render_image,
 )
-from dife_lightning.world.framing import framing_for
+from dife_lightning.world.scene.framing import framing_for
 from tests.world.samples import sample
 
 

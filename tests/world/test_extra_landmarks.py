@@ -15,7 +15,7 @@ from dife_lightning.faces.scheme_tables import pairs_by_name
 from dife_lightning.faces.schemes import flip_permutation
 from dife_lightning.world import Framing, render
 from dife_lightning.world.extra_landmarks import EAR_POINTS, EXTRA_LANDMARKS, FACE_POINTS, extra_landmarks
-from dife_lightning.world.species import Species, parse_species
+from dife_lightning.world.face.species import Species, parse_species
 from tests.world.samples import JITTER, SPECIES, read_bilinear, sample
 
 FACES, EARS = slice(0, len(FACE_POINTS)), slice(len(FACE_POINTS), None)

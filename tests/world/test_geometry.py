@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dife_lightning.world import Framing
-from dife_lightning.world.camera import cast, rotation_matrix
-from dife_lightning.world.canonical import MIN_JACOBIAN, ThinPlateSpline, smallest_jacobian
-from dife_lightning.world.stage import draw_stage
+from dife_lightning.world.face.canonical import MIN_JACOBIAN, ThinPlateSpline, smallest_jacobian
+from dife_lightning.world.scene.camera import cast, rotation_matrix
+from dife_lightning.world.scene.stage import draw_stage
 from tests.world.samples import SPECIES
 
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from dife_lightning.world import WorldFaces, render
+from dife_lightning.world.face.species import parse_species
 from dife_lightning.world.parameters import SHAPE_NAMES, SHAPE_TRAITS, face_parameters, parse_name
-from dife_lightning.world.species import parse_species
-from dife_lightning.world.stage import draw_stage, individual
+from dife_lightning.world.scene.stage import draw_stage, individual
 from tests.world.samples import SPECIES, sample
 
 

@@ -13,8 +13,8 @@ import yaml
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.world import list_species, load_species, render
-from dife_lightning.world.species import parse_species, read_species
-from dife_lightning.world.traits import CHOICES, SECTIONS
+from dife_lightning.world.face.species import parse_species, read_species
+from dife_lightning.world.face.traits import CHOICES, SECTIONS
 
 SHIPPED = yaml.safe_load((resources.files("dife_lightning.world") / "species.yaml").read_text(encoding="utf-8"))
 

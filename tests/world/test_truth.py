@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dife_lightning.world import CANONICAL_LANDMARKS, Framing, draw_framing
-from dife_lightning.world.framing import framing_for
+from dife_lightning.world.scene.framing import framing_for
 from tests.world.samples import JITTER, SPECIES, read_bilinear, sample
 
 FRAMINGS = [JITTER, Framing(-29.0, 1.25, -0.1, 0.1), Framing(scale=0.75), Framing(shift_x=0.1)]

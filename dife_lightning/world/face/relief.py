@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.anatomy import Individual, half_width, outline_radius
-from dife_lightning.world.noise import TILE, Floats, lookup, noise_pool, smoothstep
+from dife_lightning.world.face.anatomy import Individual, half_width, outline_radius
+from dife_lightning.world.face.noise import TILE, Floats, lookup, noise_pool, smoothstep
 
 Array = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.anatomy import Individual
-from dife_lightning.world.noise import TILE, Floats, blend, lookup, noise_pool, smoothstep
-from dife_lightning.world.relief import Relief, to_cells
+from dife_lightning.world.face.anatomy import Individual
+from dife_lightning.world.face.noise import TILE, Floats, blend, lookup, noise_pool, smoothstep
+from dife_lightning.world.face.relief import Relief, to_cells
 
 
 @dataclass(frozen=True)

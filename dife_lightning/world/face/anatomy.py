@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.species import Species
-from dife_lightning.world.traits import Head, Traits
+from dife_lightning.world.face.species import Species
+from dife_lightning.world.face.traits import Head, Traits
 
 Array = NDArray[np.float64]
 

@@ -13,13 +13,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.world.anatomy import Individual, draw_individual
-from dife_lightning.world.camera import Camera, rotation_matrix
-from dife_lightning.world.canonical import MIN_JACOBIAN, ThinPlateSpline, canonical_map, smallest_jacobian
-from dife_lightning.world.framing import Framing
-from dife_lightning.world.relief import EXTENT, Relief, build_relief
-from dife_lightning.world.scene import Setting, draw_setting
-from dife_lightning.world.species import Species, load_species
+from dife_lightning.world.face.anatomy import Individual, draw_individual
+from dife_lightning.world.face.canonical import MIN_JACOBIAN, ThinPlateSpline, canonical_map, smallest_jacobian
+from dife_lightning.world.face.relief import EXTENT, Relief, build_relief
+from dife_lightning.world.face.species import Species, load_species
+from dife_lightning.world.scene.camera import Camera, rotation_matrix
+from dife_lightning.world.scene.framing import Framing
+from dife_lightning.world.scene.scene import Setting, draw_setting
 
 Split = Literal["train", "val", "test"]
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.noise import Floats
-from dife_lightning.world.relief import BELOW, CELLS, EXTENT, Relief
+from dife_lightning.world.face.noise import Floats
+from dife_lightning.world.face.relief import BELOW, CELLS, EXTENT, Relief
 
 Array = NDArray[np.float64]
 

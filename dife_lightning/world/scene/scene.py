@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.noise import Floats, blend, noise_pool, smoothstep
-from dife_lightning.world.traits import Coat, Color, Scene
+from dife_lightning.world.face.noise import Floats, blend, noise_pool, smoothstep
+from dife_lightning.world.face.traits import Coat, Color, Scene
 
 OCCLUDED_SHARE = 0.11  #: share of pictures with a leaf, hand or blob in front
 _OCCLUDERS = ("leaf", "hand", "blob")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.anatomy import Individual
-from dife_lightning.world.mouth import paint_mouth
-from dife_lightning.world.noise import Floats, Reals, blend, smoothstep
-from dife_lightning.world.paint import Surface, bare_within
-from dife_lightning.world.traits import Color
+from dife_lightning.world.face.anatomy import Individual
+from dife_lightning.world.face.mouth import paint_mouth
+from dife_lightning.world.face.noise import Floats, Reals, blend, smoothstep
+from dife_lightning.world.face.paint import Surface, bare_within
+from dife_lightning.world.face.traits import Color
 
 _DARK: Color = (0.06, 0.04, 0.04)
 

@@ -1,6 +1,6 @@
 """A species is data: ranges of shape and style traits, read from ``species.yaml``.
 
-:mod:`dife_lightning.world.traits` is the schema of the table. A further species is a further table: read a YAML file
+:mod:`dife_lightning.world.face.traits` is the schema of the table. A further species is a further table: read a YAML file
 of one's own with :func:`read_species` and give the :class:`Species` to :func:`dife_lightning.world.render`.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.world.traits import CHOICES, SECTIONS, Color, Palette, Traits
+from dife_lightning.world.face.traits import CHOICES, SECTIONS, Color, Palette, Traits
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.world.anatomy import OUTLINE_ANGLES, Individual, outline_points
+from dife_lightning.world.face.anatomy import OUTLINE_ANGLES, Individual, outline_points
 
 Array = NDArray[np.float64]
 

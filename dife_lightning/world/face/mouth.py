@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dife_lightning.world.anatomy import Individual
-from dife_lightning.world.noise import Floats, blend, smoothstep
-from dife_lightning.world.paint import Surface, bare_within
-from dife_lightning.world.traits import Color
+from dife_lightning.world.face.anatomy import Individual
+from dife_lightning.world.face.noise import Floats, blend, smoothstep
+from dife_lightning.world.face.paint import Surface, bare_within
+from dife_lightning.world.face.traits import Color
 
 _TONGUE: Color = (0.86, 0.38, 0.40)
 _TEETH: Color = (0.96, 0.94, 0.88)

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.world.camera import Camera, cast
-from dife_lightning.world.features import hidden_by_glasses, paint_features
-from dife_lightning.world.framing import Framing
-from dife_lightning.world.noise import Floats, smoothstep
-from dife_lightning.world.paint import Surface, paint_head, read_surface
-from dife_lightning.world.scene import Setting, occluder_distance, paint_background, paint_occluder
-from dife_lightning.world.species import Species
-from dife_lightning.world.stage import Split, Stage, draw_stage
+from dife_lightning.world.face.features import hidden_by_glasses, paint_features
+from dife_lightning.world.face.noise import Floats, smoothstep
+from dife_lightning.world.face.paint import Surface, paint_head, read_surface
+from dife_lightning.world.face.species import Species
+from dife_lightning.world.scene.camera import Camera, cast
+from dife_lightning.world.scene.framing import Framing
+from dife_lightning.world.scene.scene import Setting, occluder_distance, paint_background, paint_occluder
+from dife_lightning.world.scene.stage import Split, Stage, draw_stage
 
 Array = NDArray[np.float64]
 
