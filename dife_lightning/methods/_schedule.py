@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dife_lightning.methods._base import MatcherModule
-from dife_lightning.methods._dife_options import OptimizerOptions
+from dife_lightning.methods._dife.options import OptimizerOptions
 
 
 def rate_factor(step: int, options: OptimizerOptions, warmup_steps: int, max_steps: int) -> float:

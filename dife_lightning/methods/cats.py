@@ -20,7 +20,7 @@ from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.losses.flow import REACH, end_point_error, sparse_flow
 from dife_lightning.methods._base import MatcherModule
-from dife_lightning.methods._dife_options import as_options, plain
+from dife_lightning.methods._dife.options import as_options, plain
 from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.pretrained.formats.cats import load_cats

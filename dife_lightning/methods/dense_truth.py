@@ -18,7 +18,7 @@ from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.losses.dense_truth import draw_pixels, surface_code_loss, true_partners
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._base import EmbedderModule
-from dife_lightning.methods._dife_options import EncoderOptions, OptimizerOptions, as_options, plain
+from dife_lightning.methods._dife.options import EncoderOptions, OptimizerOptions, as_options, plain
 from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.utils.randomness import uniform

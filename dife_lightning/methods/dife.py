@@ -23,7 +23,9 @@ from dife_lightning.geometry.coordinates import channels_last, resize_maps, resi
 from dife_lightning.latent.exploration import ExplorationOptions
 from dife_lightning.latent.pseudo_pairs import PairBank, PairState
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
-from dife_lightning.methods._dife_options import (
+from dife_lightning.methods._dife.gradient_share import gradient_shares
+from dife_lightning.methods._dife.matching_step import matching_errors
+from dife_lightning.methods._dife.options import (
     ConverterOptions,
     DistillationOptions,
     EncoderOptions,
@@ -34,10 +36,8 @@ from dife_lightning.methods._dife_options import (
     check_settings,
     plain,
 )
-from dife_lightning.methods._dife_pairs import PairMaker
-from dife_lightning.methods._dife_setup import feature_statistics, load_fitting_weights
-from dife_lightning.methods._gradient_share import gradient_shares
-from dife_lightning.methods._matching_step import matching_errors
+from dife_lightning.methods._dife.pairs import PairMaker
+from dife_lightning.methods._dife.setup import feature_statistics, load_fitting_weights
 from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.converter import Converters
 from dife_lightning.nn.hourglass import HourglassEncoder

@@ -25,7 +25,7 @@ from dife_lightning.geometry.coordinates import channels_last, to_normalized
 from dife_lightning.geometry.tps import TPSOptions, Views, draw_weights, two_views
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from dife_lightning.methods._base import EmbedderModule
-from dife_lightning.methods._dife_options import EncoderOptions, OptimizerOptions, as_options, plain
+from dife_lightning.methods._dife.options import EncoderOptions, OptimizerOptions, as_options, plain
 from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.utils.randomness import torch_generator, uniform

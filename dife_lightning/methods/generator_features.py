@@ -13,7 +13,7 @@ from dife_lightning.latent.exploration import ExplorationOptions, Space
 from dife_lightning.latent.inversion import Inversion, invert, posed
 from dife_lightning.latent.inversion_cache import KeptInversions
 from dife_lightning.methods._base import FloorModule
-from dife_lightning.methods._dife_setup import feature_statistics
+from dife_lightning.methods._dife.setup import feature_statistics
 from dife_lightning.pretrained.generators import Generator, load_generator
 from dife_lightning.utils.randomness import normal
 

@@ -22,8 +22,8 @@ from dife_lightning.losses.gan import (
     path_lengths,
     r1_penalty,
 )
-from dife_lightning.methods._scored_generator import ScoredGenerator
-from dife_lightning.methods._stylegan2_parts import average_into, check_settings, latents, load_networks, mixed_styles
+from dife_lightning.methods._stylegan2.parts import average_into, check_settings, latents, load_networks, mixed_styles
+from dife_lightning.methods._stylegan2.scored_generator import ScoredGenerator
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.diffaugment import DiffAugment
 from dife_lightning.nn.discriminator import Discriminator

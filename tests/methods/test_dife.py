@@ -18,8 +18,8 @@ from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.latent.pseudo_pairs import embedding_drift, most_reliable
-from dife_lightning.methods._dife_options import MatchingLossOptions, OptimizerOptions
-from dife_lightning.methods._matching_step import reliable_cells
+from dife_lightning.methods._dife.matching_step import reliable_cells
+from dife_lightning.methods._dife.options import MatchingLossOptions, OptimizerOptions
 from dife_lightning.methods._schedule import rate_factor
 from dife_lightning.methods.dife import DIFE, stage_at
 from dife_lightning.utils.randomness import normal
@@ -359,8 +359,8 @@ def test_only_the_reliable_cells_of_a_pair_are_matched() -> None:
 
 
 def test_unreliable_cells_change_no_matching_loss(arguments: dict[str, Any]) -> None:
-    from dife_lightning.methods._dife_options import MatchingLossOptions
-    from dife_lightning.methods._matching_step import matching_errors
+    from dife_lightning.methods._dife.matching_step import matching_errors
+    from dife_lightning.methods._dife.options import MatchingLossOptions
 
     model, _ = ready(arguments)
     pairs = model.make_pairs("human", "dog", 2, drawing=0)

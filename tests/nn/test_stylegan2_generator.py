@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.methods._stylegan2_parts import average_into
+from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator, layer_resolution, truncate
 from tests.nn.filled import read_golden
 from tests.nn.public_stylegan2 import read_nvlabs, read_rosinality

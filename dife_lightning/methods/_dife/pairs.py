@@ -15,7 +15,7 @@ from dife_lightning.geometry.coordinates import channels_last, resize_maps
 from dife_lightning.latent.exploration import ExplorationOptions
 from dife_lightning.latent.pseudo_pairs import PairBank, PairState, PseudoPairs, render_images, synthesize_pairs
 from dife_lightning.methods._base import EmbedderModule
-from dife_lightning.methods._dife_options import MatchingLossOptions, PairOptions
+from dife_lightning.methods._dife.options import MatchingLossOptions, PairOptions
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.pretrained.generators import Generator
 from dife_lightning.utils.distributed import gather_objects

@@ -21,7 +21,7 @@ from dife_lightning.geometry.coordinates import (
 )
 from dife_lightning.latent.pseudo_pairs import PseudoPairs, most_reliable
 from dife_lightning.losses.matching import semantic_matching_loss
-from dife_lightning.methods._dife_options import MatchingLossOptions
+from dife_lightning.methods._dife.options import MatchingLossOptions
 from dife_lightning.utils.randomness import torch_generator, uniform
 
 Key = tuple[int, ...]
