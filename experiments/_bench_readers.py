@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from dife_lightning import load_dataset
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.cropped_faces import ALL_POINTS, CroppedFaces
 from dife_lightning.data.pairs import KeypointPairs
+from dife_lightning.data.photos.cropped_faces import ALL_POINTS, CroppedFaces
 from dife_lightning.faces.schemes import get_scheme
 from experiments._bench_measure import Record, Setting, record, timed
 from tests.datasets.layouts import LAYOUTS, draw_face

@@ -18,7 +18,7 @@ from experiments.rows import CLAIM_LIST, CLAIM_PROTOCOL, Row, read_rows
 from experiments.runs import Run
 
 if TYPE_CHECKING:
-    from dife_lightning.data.folder_check import FolderReport
+    from dife_lightning.data.photos.folder_check import FolderReport
     from dife_lightning.methods.dife import DIFE
 
 #: Pairs in ``transfers.png``, and test pairs of a species of the world, whose truth is known.

@@ -125,7 +125,7 @@ def score(part: Part, module: Any, settings: Mapping[str, Any]) -> float:
 
     from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
     from dife_lightning.data.images import GeneratorImages
-    from dife_lightning.data.world_pairs import WorldPairs
+    from dife_lightning.data.world.pairs import WorldPairs
 
     arguments = settings["data"]["init_args"]
     generator = part.kind == "generator"

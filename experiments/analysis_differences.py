@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.data.world_pairs import framing_seeds
+from dife_lightning.data.world.pairs import framing_seeds
 from dife_lightning.errors import ConfigError
 from dife_lightning.metrics.association import normalized_distance, quantile_bins, spearman_interval
 from dife_lightning.world import framing_for

@@ -1,6 +1,6 @@
 """Errors on points that nobody marked: places of the face that no key point names, and ears.
 
-See ``dife_lightning/world/extra_landmarks.py`` for the points and ``dife_lightning/data/extra_pairs.py`` for the pairs.
+See ``dife_lightning/world/extra_landmarks.py`` for the points and ``dife_lightning/data/world/extra_pairs.py`` for the pairs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.data.extra_pairs import point_groups, transfer_extra
+from dife_lightning.data.world.extra_pairs import point_groups, transfer_extra
 from dife_lightning.errors import DifeError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.metrics.predictions import PointTable

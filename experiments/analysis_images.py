@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dife_lightning.data.pairs import KeypointPairs
-from dife_lightning.data.world_pairs import framing_seeds
+from dife_lightning.data.world.pairs import framing_seeds
 from dife_lightning.errors import DataError
 from dife_lightning.faces.batches import PairArrays
 from dife_lightning.faces.schemes import LAYOUT

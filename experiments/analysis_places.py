@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dife_lightning.data.extra_pairs import point_groups
+from dife_lightning.data.world.extra_pairs import point_groups
 from dife_lightning.viz.sheet import INK, inches_grid, new_figure, show, title
 from dife_lightning.world import render
 from dife_lightning.world.extra_landmarks import extra_landmarks

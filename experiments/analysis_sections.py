@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from dife_lightning.data.extra_pairs import extra_batches
+from dife_lightning.data.world.extra_pairs import extra_batches
 from dife_lightning.errors import DifeError
 from dife_lightning.viz.methods import drawn
 from dife_lightning.world.parameters import parse_name

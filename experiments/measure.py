@@ -85,8 +85,8 @@ def processors() -> int:
 
 
 def _data_modules() -> dict[str, type[PairsDataModule]]:
-    from dife_lightning.data.face_pairs import FacePairs
-    from dife_lightning.data.world_pairs import WorldPairs
+    from dife_lightning.data.photos.face_pairs import FacePairs
+    from dife_lightning.data.world.pairs import WorldPairs
 
     return {cls.__name__: cls for cls in (WorldPairs, FacePairs)}
 

@@ -26,7 +26,7 @@ from experiments.cells import changes
 from experiments.runs import Run, guarded
 
 if TYPE_CHECKING:
-    from dife_lightning.data.folder_check import FolderReport
+    from dife_lightning.data.photos.folder_check import FolderReport
 
 State = Literal["new", "interrupted", "finished"]
 #: Trainings of a few steps that show nothing but that everything runs; for tests.
@@ -208,7 +208,7 @@ def check_photos(folder: Path, size: int) -> FolderReport:
     Raises:
         DataError: there is something that no generator can be trained on.
     """
-    from dife_lightning.data.folder_check import advice, check_folder
+    from dife_lightning.data.photos.folder_check import advice, check_folder
 
     report = check_folder(folder, size)
     errors = []

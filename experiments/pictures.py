@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dife_lightning.callbacks._collect import TransferCollector
-from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods.dife import DIFE

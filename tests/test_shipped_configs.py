@@ -23,11 +23,11 @@ from torch import Tensor
 import dife_lightning
 from dife_lightning.cli.configs import find_config, list_configs
 from dife_lightning.cli.main import main
-from dife_lightning.data.clicks import WorldClicks
 from dife_lightning.data.images import GeneratorImages
 from dife_lightning.data.stream import StyleGAN2Stream
-from dife_lightning.data.world_pairs import WorldPairs
-from dife_lightning.data.world_renders import WorldRenders
+from dife_lightning.data.world.clicks import WorldClicks
+from dife_lightning.data.world.pairs import WorldPairs
+from dife_lightning.data.world.renders import WorldRenders
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork

@@ -139,7 +139,7 @@ def preview(
 
 
 def _checked_landmarks(landmarks: str) -> str:
-    from dife_lightning.data.cropped_faces import ALL_POINTS
+    from dife_lightning.data.photos.cropped_faces import ALL_POINTS
     from dife_lightning.faces.schemes import PROTOCOLS
 
     if landmarks not in (*PROTOCOLS, ALL_POINTS):
@@ -151,8 +151,8 @@ def _crops(
     faces: FaceDataset, count: int, size: int, options: CropOptions, landmarks: str, seed: int
 ) -> tuple[list[FaceItem], Counter[str]]:
     """Return the first ``count`` faces in drawing order that can be cropped, and why others before them cannot."""
-    from dife_lightning.data.cropped_faces import CroppedFaces, why_unusable
-    from dife_lightning.data.pair_draws import drawing_order
+    from dife_lightning.data.photos.cropped_faces import CroppedFaces, why_unusable
+    from dife_lightning.data.photos.pair_draws import drawing_order
     from dife_lightning.faces.image_info import remembering
 
     crops = CroppedFaces(faces, size, options, landmarks)

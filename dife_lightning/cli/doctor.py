@@ -167,7 +167,7 @@ def check_encoder(settings: Settings) -> Iterator[Finding]:
 
 def check_data(settings: Settings) -> Iterator[Finding]:
     """Look at a folder of images, and at the lists of pairs."""
-    from dife_lightning.data.folder_check import advice, check_folder
+    from dife_lightning.data.photos.folder_check import advice, check_folder
 
     data = _arguments(settings, "data")
     if "folder" in data and data.get("species") is None:

@@ -13,8 +13,8 @@ from dife_lightning.weights.assets import list_assets
 from dife_lightning.weights.user_paths import PREFIX
 
 if TYPE_CHECKING:
-    from dife_lightning.data.face_domains import DomainFaces
-    from dife_lightning.data.pair_lists import Split
+    from dife_lightning.data.photos.face_domains import DomainFaces
+    from dife_lightning.data.photos.pair_lists import Split
 
 #: Pictures of each data set that are opened.
 SAMPLE = 8
@@ -77,7 +77,7 @@ def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
 
 def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
     """Read the annotations of every domain of a ``FacePairs``, count faces and pairs, and open a few pictures."""
-    from dife_lightning.data.face_pairs import FacePairs
+    from dife_lightning.data.photos.face_pairs import FacePairs
     from dife_lightning.geometry.crops import CropOptions
 
     crop = arguments.get("crop") or {}

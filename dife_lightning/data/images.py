@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.data.folder_check import FolderReport, advice, check_folder
+from dife_lightning.data.photos.folder_check import FolderReport, advice, check_folder
 from dife_lightning.data.training import EndlessBatches
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import ImageBatch

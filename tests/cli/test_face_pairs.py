@@ -14,8 +14,8 @@ import yaml
 import dife_lightning
 from dife_lightning.cli.data import split_options
 from dife_lightning.cli.main import main
-from dife_lightning.data.face_pairs import FacePairs
-from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count
+from dife_lightning.data.photos.face_pairs import FacePairs
+from dife_lightning.data.photos.pair_draws import PAPER_PAIRS, default_count
 from dife_lightning.geometry.crops import FACTORS, CropOptions
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.fake_faces import make_faces

@@ -12,8 +12,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dife_lightning.data import folder_check, images
+from dife_lightning.data import images
 from dife_lightning.data.images import FixedBatches, GeneratorImages, ImageStream, split_held_out, to_float
+from dife_lightning.data.photos import folder_check
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import ImageBatch
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from dife_lightning.data import cache, pairs, world_pairs
+from dife_lightning.data import cache, pairs
 from dife_lightning.data.pairs import KeypointPairs, pairs_of
-from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.data.world import pairs as world_pairs
+from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.schemes import to_layout

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from lightning import LightningDataModule
 
-from dife_lightning.data.clicks import WorldClicks
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.data.training import EndlessBatches, Place
-from dife_lightning.data.world_renders import WorldRenders
+from dife_lightning.data.world.clicks import WorldClicks
+from dife_lightning.data.world.renders import WorldRenders
 
 Make = Callable[[LightningDataModule | None], Any]
 MODULES: dict[str, Make] = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dife_lightning.cli.main import main as dife
-from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.errors import DataError
 from experiments import analyses
 from experiments.analysis_images import PairImages

@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
-from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.metrics.predictions import read_predictions
 from dife_lightning.registry import get_method
 from dife_lightning.utils.files import write_json

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 import dife_lightning
-from dife_lightning.data.world_pairs import WorldPairs
-from dife_lightning.data.world_renders import RenderStream, WorldRenders
+from dife_lightning.data.world.pairs import WorldPairs
+from dife_lightning.data.world.renders import RenderStream, WorldRenders
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.methods.dense_truth import DenseTruth

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dife_lightning.data import folder_check
-from dife_lightning.data.folder_check import advice, check_folder
+from dife_lightning.data.photos import folder_check
+from dife_lightning.data.photos.folder_check import advice, check_folder
 from dife_lightning.errors import DataError
 
 

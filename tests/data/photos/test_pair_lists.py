@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from dife_lightning.data.pair_lists import FacePairList, find_pairs, read_pair_list
+from dife_lightning.data.photos.pair_lists import FacePairList, find_pairs, read_pair_list
 from dife_lightning.errors import DataError
 from tests.fake_faces import make_faces
 

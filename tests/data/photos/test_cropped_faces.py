@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dife_lightning.data.cropped_faces import ALL_POINTS, CroppedFaces, why_unusable
+from dife_lightning.data.photos.cropped_faces import ALL_POINTS, CroppedFaces, why_unusable
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.geometry.crops import CropOptions
 from tests.fake_faces import BLUE, GREEN, RED, make_faces

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dife_lightning.data.extra_pairs import extra_batches, point_groups, transfer_extra
-from dife_lightning.data.world_pairs import WorldPairs
+from dife_lightning.data.world.extra_pairs import extra_batches, point_groups, transfer_extra
+from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.errors import ConfigError
 from dife_lightning.methods.copy_xy import CopyXY
 from dife_lightning.methods.frozen_embedder import FrozenEmbedder

@@ -6,7 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dife_lightning.data.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests, usable_faces
+from dife_lightning.data.photos.pair_draws import (
+    PAPER_PAIRS,
+    default_count,
+    draw_pair_list,
+    faces_in_tests,
+    usable_faces,
+)
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.geometry.crops import CropOptions
 from tests.fake_faces import make_faces

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dife_lightning.data.cropped_faces import annotation_of
-from dife_lightning.data.pair_draws import UsableFaces, usable_faces
-from dife_lightning.data.pair_lists import Split
+from dife_lightning.data.photos.cropped_faces import annotation_of
+from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
+from dife_lightning.data.photos.pair_lists import Split
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.image_info import remembering
 from dife_lightning.faces.items import FaceDataset

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.data.world_pairs import WorldPairs
-from dife_lightning.data.world_renders import FOLD, RenderStream, WorldRenders
+from dife_lightning.data.world.pairs import WorldPairs
+from dife_lightning.data.world.renders import FOLD, RenderStream, WorldRenders
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.affine import AugmentOptions

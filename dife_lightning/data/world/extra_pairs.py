@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.data.world_pairs import FramingName, ListName, framing_seeds
+from dife_lightning.data.world.pairs import FramingName, ListName, framing_seeds
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.schemes import get_scheme
@@ -61,7 +61,7 @@ def extra_batches(
         list_name: ``paper`` or ``long``.
         framing: ``jittered`` or ``plain``.
         size: side of the images in pixels.
-        test_seed: of the list and the framing, as in :class:`~dife_lightning.data.world_pairs.WorldPairs`.
+        test_seed: of the list and the framing, as in :class:`~dife_lightning.data.world.pairs.WorldPairs`.
         batch_size: pairs in a batch.
 
     Raises:

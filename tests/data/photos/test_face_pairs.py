@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import dife_lightning
-from dife_lightning.data.face_domains import FaceDomain
-from dife_lightning.data.face_pairs import FacePairs
+from dife_lightning.data.photos.face_domains import FaceDomain
+from dife_lightning.data.photos.face_pairs import FacePairs
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.geometry.crops import CropOptions
