@@ -92,7 +92,7 @@ def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
-    from dife_lightning.datasets._files import told_left_out
+    from dife_lightning.datasets.parsing.files import told_left_out
 
     for split in _SPLITS:
         try:

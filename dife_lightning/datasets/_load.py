@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.datasets._files import FaceFiles
+from dife_lightning.datasets.parsing.files import FaceFiles
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.registry import get_dataset
 from dife_lightning.weights.user_paths import PREFIX, find_own_file

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dife_lightning.datasets._csv import read_csv
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._options import as_list, choose
-from dife_lightning.datasets._pictures import by_stem, list_names
-from dife_lightning.datasets._pts import PtsFace, list_faces, read_faces
-from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import parse_numbers, read_names
+from dife_lightning.datasets.parsing.csv import read_csv
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.options import as_list, choose
+from dife_lightning.datasets.parsing.pictures import by_stem, list_names
+from dife_lightning.datasets.parsing.pts import PtsFace, list_faces, read_faces
+from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.text import parse_numbers, read_names
 from dife_lightning.errors import DataError
 from dife_lightning.faces.images import SUFFIXES
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from dife_lightning.datasets._coco import choose_faces, read_coco
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._options import as_list, choose
+from dife_lightning.datasets.parsing.coco import choose_faces, read_coco
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.options import as_list, choose
 from dife_lightning.errors import ConfigError
 
 DATASET = "AP10K"

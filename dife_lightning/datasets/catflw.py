@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dife_lightning.datasets._flw import FlwFaces
+from dife_lightning.datasets.parsing.flw import FlwFaces
 
 DATASET = "CatFLW"
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._options import choose
-from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import note_once, parse_rows, read_lines, read_names
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.options import choose
+from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.text import note_once, parse_rows, read_lines, read_names
 from dife_lightning.errors import ConfigError, DataError
 
 DATASET = "CelebA"

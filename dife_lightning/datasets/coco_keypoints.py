@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dife_lightning.datasets._coco import choose_faces, read_coco
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._options import as_list
+from dife_lightning.datasets.parsing.coco import choose_faces, read_coco
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.options import as_list
 
 DATASET = "CocoKeypoints"
 

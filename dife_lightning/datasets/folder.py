@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dife_lightning.datasets._csv import CsvFile, read_csv
-from dife_lightning.datasets._faults import Fault, Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._options import as_list, choose
-from dife_lightning.datasets._points import check_count
-from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import parse_numbers
+from dife_lightning.datasets.parsing.csv import CsvFile, read_csv
+from dife_lightning.datasets.parsing.faults import Fault, Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.options import as_list, choose
+from dife_lightning.datasets.parsing.points import check_count
+from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.text import parse_numbers
 from dife_lightning.errors import DataError, did_you_mean
 from dife_lightning.faces.schemes import SCHEMES
 

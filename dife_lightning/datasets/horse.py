@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets._faults import Fault, Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._options import choose
-from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import read_lines
+from dife_lightning.datasets.parsing.faults import Fault, Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.options import choose
+from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.text import read_lines
 from dife_lightning.errors import DataError
 
 DATASET = "HorseFaces"

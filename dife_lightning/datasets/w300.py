@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._options import choose
-from dife_lightning.datasets._pts import list_faces, read_faces
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.options import choose
+from dife_lightning.datasets.parsing.pts import list_faces, read_faces
 
 DATASET = "W300"
 

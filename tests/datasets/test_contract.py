@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from dife_lightning import load_dataset
-from dife_lightning.datasets import _files, _pictures
-from dife_lightning.datasets._files import FaceFiles
-from dife_lightning.datasets._points import known_count
+from dife_lightning.datasets.parsing import files as _files
+from dife_lightning.datasets.parsing import pictures as _pictures
+from dife_lightning.datasets.parsing.files import FaceFiles
+from dife_lightning.datasets.parsing.points import known_count
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.registry import get_dataset, list_datasets
 from tests.datasets.layouts import COUNTS, LAYOUTS, Face, draw_face

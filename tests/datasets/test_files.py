@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 import dife_lightning
 from dife_lightning import load_dataset
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._pictures import check_inside
-from dife_lightning.datasets._text import parse_rows, read_lines
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.pictures import check_inside
+from dife_lightning.datasets.parsing.text import parse_rows, read_lines
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.items import FaceAnnotation
 from dife_lightning.faces.items import image_info as frames

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dife_lightning import load_dataset
-from dife_lightning.datasets._pts import read_points
+from dife_lightning.datasets.parsing.pts import read_points
 from dife_lightning.errors import ConfigError, DataError
 from tests.datasets.layouts import draw_face, pts_text, write_w300
 

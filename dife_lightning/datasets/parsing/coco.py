@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._points import check_count, known_count
-from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import read_text
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.points import check_count, known_count
+from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 
 Entry = Mapping[str, Any]

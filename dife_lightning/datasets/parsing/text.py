@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets._faults import Faults
+from dife_lightning.datasets.parsing.faults import Faults
 from dife_lightning.errors import DataError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dife_lightning.datasets._text import read_text
+from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError, did_you_mean
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets._faults import Fault, Faults
-from dife_lightning.datasets._files import FaceFiles, root_folder
-from dife_lightning.datasets._pictures import by_stem, list_names
-from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import read_text
+from dife_lightning.datasets.parsing.faults import Fault, Faults
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.pictures import by_stem, list_names
+from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_scheme
 

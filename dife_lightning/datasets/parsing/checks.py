@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dife_lightning.datasets._faults import Faults
-from dife_lightning.datasets._pictures import find_pictures
-from dife_lightning.datasets._table import FaceTable
+from dife_lightning.datasets.parsing.faults import Faults
+from dife_lightning.datasets.parsing.pictures import find_pictures
+from dife_lightning.datasets.parsing.table import FaceTable
 
 
 def drop_unfinite(table: FaceTable, faults: Faults) -> FaceTable:

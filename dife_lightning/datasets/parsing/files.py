@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dife_lightning.datasets._checks import drop_missing, drop_repeats, drop_unfinite
-from dife_lightning.datasets._faults import OR_SKIP, Faults, LeftOut
-from dife_lightning.datasets._pictures import check_inside, upright
-from dife_lightning.datasets._table import FaceTable
+from dife_lightning.datasets.parsing.checks import drop_missing, drop_repeats, drop_unfinite
+from dife_lightning.datasets.parsing.faults import OR_SKIP, Faults, LeftOut
+from dife_lightning.datasets.parsing.pictures import check_inside, upright
+from dife_lightning.datasets.parsing.table import FaceTable
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import check_whole, remembering, shown_size
 from dife_lightning.faces.images import read_image

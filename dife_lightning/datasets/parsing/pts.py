@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets._faults import Fault, Faults
-from dife_lightning.datasets._pictures import by_stem, list_names
-from dife_lightning.datasets._table import FaceTable
-from dife_lightning.datasets._text import parse_numbers, read_text
+from dife_lightning.datasets.parsing.faults import Fault, Faults
+from dife_lightning.datasets.parsing.pictures import by_stem, list_names
+from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.text import parse_numbers, read_text
 from dife_lightning.errors import DataError
 
 
