@@ -15,10 +15,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from dife_lightning.cli.configs import find_config
-from dife_lightning.cli.quiet import quiet
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.methods.dife import DIFE
+from dife_lightning.running.configs import find_config
+from dife_lightning.running.quiet import quiet
 from experiments._bench_measure import (
     CONFIG,
     UNTIMED_STEPS,

@@ -11,10 +11,10 @@ from typing import Any
 import lightning as L
 
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
-from dife_lightning.cli.quiet import quiet
 from dife_lightning.data.pairs import PairsDataModule
 from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.registry import get_method
+from dife_lightning.running.quiet import quiet
 from experiments.measure import processors
 from experiments.rows import FLOORS
 

@@ -114,7 +114,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Record]]:
     """Return precision -> why it is measured, and the records, case by case."""
     import torch
 
-    from dife_lightning.cli.precision import probe_precision
+    from dife_lightning.running.precision import probe_precision
     from experiments._bench_cases import CASES, ONCE
     from experiments._bench_measure import FP32, Setting
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dife_lightning.cli.configs import find_config
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.running.configs import find_config
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule

@@ -21,9 +21,9 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from dife_lightning.cli.configs import find_config
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.running.configs import find_config
 from dife_lightning.world import WorldFaces
 from experiments import runs, tables
 from experiments.plan import plan_content

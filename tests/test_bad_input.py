@@ -15,7 +15,7 @@ from PIL import Image
 
 import dife_lightning
 from dife_lightning.cli.main import main
-from dife_lightning.cli.runs import drop_if_unused
+from dife_lightning.running.folders import drop_if_unused
 from dife_lightning.weights import assets
 from tests.tiny import dife_arguments
 

@@ -66,7 +66,7 @@ def test_the_command_works_from_the_wheel_outside_the_clone(unpacked_wheel):
 def test_configurations_and_assets_resolve_inside_the_wheel(unpacked_wheel):
     _, site = unpacked_wheel
     code = (
-        "from dife_lightning.cli.configs import find_config\n"
+        "from dife_lightning.running.configs import find_config\n"
         "from dife_lightning.weights.assets import list_assets, find_asset\n"
         "print(find_config('trainer/cpu')); print(*[find_asset(name) for name in list_assets()])"
     )

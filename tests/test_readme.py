@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import dife_lightning
-from dife_lightning.cli.configs import list_configs
 from dife_lightning.cli.main import VERBS
 from dife_lightning.registry import get_method, list_methods
+from dife_lightning.running.configs import list_configs
 
 CLONE = Path(__file__).resolve().parents[1]
 TEXT = (CLONE / "README.md").read_text(encoding="utf-8")

@@ -21,7 +21,6 @@ from PIL import Image
 from torch import Tensor
 
 import dife_lightning
-from dife_lightning.cli.configs import find_config, list_configs
 from dife_lightning.cli.main import main
 from dife_lightning.data.images import GeneratorImages
 from dife_lightning.data.stream import StyleGAN2Stream
@@ -32,6 +31,7 @@ from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.registry import get_method, list_methods
+from dife_lightning.running.configs import find_config, list_configs
 from dife_lightning.weights import assets
 from tests import shipped_assets
 from tests.pretrained.formats.writers import write_cats

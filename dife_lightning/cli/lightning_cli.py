@@ -21,14 +21,11 @@ from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli import skipping
-from dife_lightning.cli.configs import option_value, resolve_configs
-from dife_lightning.cli.parser_errors import explain
-from dife_lightning.cli.precision import probe_precision, time_convolution
-from dife_lightning.cli.processes import RunLock, process_rank
-from dife_lightning.cli.quiet import clear_weights_error, quiet
-from dife_lightning.cli.reconcile import batches_done, read_trainer_checkpoint, reconcile
-from dife_lightning.cli.record import RecordRun, command_line, precision_of
-from dife_lightning.cli.runs import (
+from dife_lightning.errors import CheckpointError, UsageError
+from dife_lightning.loading import best_checkpoint
+from dife_lightning.registry import import_all
+from dife_lightning.running.configs import option_value, resolve_configs
+from dife_lightning.running.folders import (
     LAST,
     PREVIOUS,
     RESOLVED,
@@ -39,10 +36,13 @@ from dife_lightning.cli.runs import (
     run_of_checkpoint,
     stem_of,
 )
-from dife_lightning.cli.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
-from dife_lightning.errors import CheckpointError, UsageError
-from dife_lightning.loading import best_checkpoint
-from dife_lightning.registry import import_all
+from dife_lightning.running.locks import RunLock, process_rank
+from dife_lightning.running.parser_errors import explain
+from dife_lightning.running.precision import probe_precision, time_convolution
+from dife_lightning.running.quiet import clear_weights_error, quiet
+from dife_lightning.running.reconcile import batches_done, read_trainer_checkpoint, reconcile
+from dife_lightning.running.record import RecordRun, command_line, precision_of
+from dife_lightning.running.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
 
 VERBS = ("fit", "validate", "test", "predict")
 #: Tell the other processes of a distributed run which folder the first one made, and what its probe chose.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dife_lightning.cli.configs import list_configs
 from dife_lightning.errors import UsageError
 from dife_lightning.registry import list_datasets, list_methods
+from dife_lightning.running.configs import list_configs
 from dife_lightning.weights.assets import list_assets
 
 

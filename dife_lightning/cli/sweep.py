@@ -149,8 +149,8 @@ def _identity(sweep: Sweep, seed: int, more: Sequence[str]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep other sweeps out of a folder, and leave none behind that is empty."""
-    from dife_lightning.cli.processes import RunLock
-    from dife_lightning.cli.runs import drop_if_empty
+    from dife_lightning.running.folders import drop_if_empty
+    from dife_lightning.running.locks import RunLock
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -189,7 +189,7 @@ def fixed_words(sweep: Sweep, settings: dict[str, Any]) -> list[str]:
 
     What a probe finds depends on what else the machine does at that moment.
     """
-    from dife_lightning.cli.precision import probe_precision, time_convolution
+    from dife_lightning.running.precision import probe_precision, time_convolution
 
     names = {parameter.name for parameter in sweep.parameters}
     trainer = settings["trainer"]

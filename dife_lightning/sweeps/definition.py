@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dife_lightning.cli.configs import packaged_configs, read_yaml
 from dife_lightning.errors import UsageError, did_you_mean
+from dife_lightning.running.configs import packaged_configs, read_yaml
 from dife_lightning.sweeps.space import Parameter, parse_parameter
 
 METHODS = ("grid", "random", "bayes")

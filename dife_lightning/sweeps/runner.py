@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.cli.processes import RunLock
-from dife_lightning.cli.runs import LAST
 from dife_lightning.errors import DataError, DifeError, Interrupted, UsageError
+from dife_lightning.running.folders import LAST
+from dife_lightning.running.locks import RunLock
 from dife_lightning.sweeps.definition import Sweep
 from dife_lightning.sweeps.launch import GRACE, LOOK, Child, Launch, environment_of, launch_fit, stop
 from dife_lightning.sweeps.objective import MissingMetric, best_value, ranked

@@ -217,7 +217,7 @@ def test_every_preset_combines_with_an_experiment(dife, workdir, preset):
 
 def test_precision_auto_is_resolved_for_training_and_full_for_scoring(dife, workdir, monkeypatch):
     from dife_lightning.cli import lightning_cli
-    from dife_lightning.cli.precision import PrecisionChoice
+    from dife_lightning.running.precision import PrecisionChoice
 
     monkeypatch.setattr(lightning_cli, "probe_precision", lambda timer: PrecisionChoice("bf16-mixed", "2x as fast"))
     _, _, error = dife("fit", "-c", "tiny.yaml", "--trainer.precision", "auto", "--run", "p")

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import tests.cli.strike  # noqa: F401  (makes its class name known)
-from dife_lightning.cli import precision
 from dife_lightning.cli.main import main
 from dife_lightning.errors import Interrupted
+from dife_lightning.running import precision
 from dife_lightning.sweeps import launch
 from tests.cli.sweeping import GOOD, Finished, in_this_process, rows, settings, write_sweep
 from tests.experiments.tiny_config import write_config

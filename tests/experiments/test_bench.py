@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from dife_lightning.cli.precision import PrecisionChoice
 from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.registry import list_datasets
+from dife_lightning.running.precision import PrecisionChoice
 from experiments import _bench_cases as cases
 from experiments import bench
 from experiments._bench_cases import CASES, ONCE
@@ -32,7 +32,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("dife_lightning.cli.precision.probe_precision", lambda: PrecisionChoice("bf16-mixed", "a test"))
+        patch.setattr(
+            "dife_lightning.running.precision.probe_precision", lambda: PrecisionChoice("bf16-mixed", "a test")
+        )
         patch.setattr(torch.cuda, "is_available", lambda: False)
         assert small(folder / "bench.json") == 0
     assert [path.name for path in folder.iterdir()] == ["bench.json"]
@@ -113,7 +115,9 @@ def test_shared_networks_keep_no_hook(result: dict[str, Any]) -> None:
 def test_the_json_is_what_the_command_returned_with_its_circumstances(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dife_lightning.cli.precision.probe_precision", lambda: PrecisionChoice("32-true", "a test"))
+    monkeypatch.setattr(
+        "dife_lightning.running.precision.probe_precision", lambda: PrecisionChoice("32-true", "a test")
+    )
     out, before = tmp_path / "deep" / "b.json", torch.get_num_threads()
     words = ["--small", "--only", "evaluation,features-64", "--repeats", "2", "--threads", "1", "--out", str(out)]
     returned = bench.bench(bench.parse(words))

@@ -4,7 +4,7 @@ import copy
 import json
 from pathlib import Path
 
-from dife_lightning.cli.reconcile import reconcile
+from dife_lightning.running.reconcile import reconcile
 from experiments.cells import Cell, changes
 
 RECORDS = Path(__file__).parents[2] / "experiments" / "records" / "world" / "runs"

@@ -21,12 +21,12 @@ import torch
 import yaml
 from PIL import Image
 
-from dife_lightning.cli.configs import find_config, list_configs
 from dife_lightning.cli.main import main as dife
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.data.photos.folder_check import FolderReport
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.images import center_square
+from dife_lightning.running.configs import find_config, list_configs
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.weights.checkpoints import find_weights, read_checkpoint
 from dife_lightning.world import render_image

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from dife_lightning.cli.configs import find_config, list_configs
 from dife_lightning.cli.main import main as dife
+from dife_lightning.running.configs import find_config, list_configs
 from experiments import runs
 from experiments.plan import read_plan
 from experiments.rehearsal import BENCHMARKS, rehearse

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dife_lightning.cli.processes import RunLock
 from dife_lightning.errors import Interrupted, UsageError
+from dife_lightning.running.locks import RunLock
 from dife_lightning.sweeps import runner as runner_module
 from dife_lightning.sweeps.definition import Sweep
 from dife_lightning.sweeps.records import SweepFolder

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dife_lightning.cli.runs import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
 from dife_lightning.errors import UsageError
+from dife_lightning.running.folders import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
 
 
 def test_a_name_is_never_used_twice(tmp_path):

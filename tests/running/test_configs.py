@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dife_lightning.cli.configs import find_config, list_configs, option_value, packaged_configs, resolve_configs
 from dife_lightning.errors import UsageError
+from dife_lightning.running.configs import find_config, list_configs, option_value, packaged_configs, resolve_configs
 
 CLONE = Path(__file__).resolve().parents[2]
 

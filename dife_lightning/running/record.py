@@ -12,7 +12,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from dife_lightning._version import __version__
-from dife_lightning.cli.runs import ENVIRONMENT, RESOLVED
+from dife_lightning.running.folders import ENVIRONMENT, RESOLVED
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import atomic_write, write_json
 

@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from dife_lightning.cli.precision import probe_precision, time_convolution
-from dife_lightning.cli.trainer import DifeTrainer
+from dife_lightning.running.precision import probe_precision, time_convolution
+from dife_lightning.running.trainer import DifeTrainer
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_the_probe_takes_about_a_second_and_no_random_numbers():
 
 
 def test_the_trainer_takes_auto_from_python_too(monkeypatch):
-    from dife_lightning.cli import trainer as module
-    from dife_lightning.cli.precision import PrecisionChoice
+    from dife_lightning.running import trainer as module
+    from dife_lightning.running.precision import PrecisionChoice
 
     monkeypatch.setattr(module, "probe_precision", lambda: PrecisionChoice("bf16-mixed", ""))
     trainer = DifeTrainer(precision="auto", accelerator="cpu", logger=False, enable_checkpointing=False)

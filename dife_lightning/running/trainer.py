@@ -17,9 +17,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISION_INPUT
 from torch import Tensor
 
-from dife_lightning.cli.precision import probe_precision
-from dife_lightning.cli.runs import LAST, PREVIOUS
 from dife_lightning.errors import TrainingError
+from dife_lightning.running.folders import LAST, PREVIOUS
+from dife_lightning.running.precision import probe_precision
 from dife_lightning.utils.files import atomic_write
 
 

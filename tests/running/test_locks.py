@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dife_lightning.cli.main import main
-from dife_lightning.cli.processes import process_rank
+from dife_lightning.running.locks import process_rank
 from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.kills import differences
 from tests.cli.test_resume import config, strike, words  # noqa: F401  (a fixture)

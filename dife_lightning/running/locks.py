@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import IO
 
-from dife_lightning.cli.runs import LOCK
 from dife_lightning.errors import UsageError
+from dife_lightning.running.folders import LOCK
 
 try:
     import fcntl

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dife_lightning.cli.reconcile import reconcile
+from dife_lightning.running.reconcile import reconcile
 
 PRESENT = {"lr": 0.1, "width": 4, "domains": ["human", "dog"]}
 

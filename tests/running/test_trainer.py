@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dife_lightning.cli.trainer import AtomicCheckpointIO, first_non_finite
 from dife_lightning.errors import TrainingError
+from dife_lightning.running.trainer import AtomicCheckpointIO, first_non_finite
 
 
 def test_an_interrupted_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
