@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from dife_lightning.cli.doctor.findings import Finding, Level
 from dife_lightning.cli.errors import one_line
-from dife_lightning.cli.findings import Finding, Level
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import ConfigError, DifeError, UsageError
@@ -47,7 +47,7 @@ def run(verb: str, args: list[str]) -> int:
         skip_broken_in(settings.get("data"))
     findings = report(examine(settings), Console())
     if steps and not _blocked(findings):
-        from dife_lightning.cli.doctor_steps import measure
+        from dife_lightning.cli.doctor.steps import measure
 
         findings += report(measure(words, settings), Console())
     return 1 if _blocked(findings) else 0
@@ -96,7 +96,7 @@ def _blocked(findings: Iterable[Finding]) -> bool:
 
 def check_assets(settings: Settings) -> Iterator[Finding]:
     """Find every generator and teacher by name, with its hash, or say where to get it."""
-    from dife_lightning.cli.doctor_assets import CATS, GENERATOR, TEACHER, look_at_weights
+    from dife_lightning.cli.doctor.files import CATS, GENERATOR, TEACHER, look_at_weights
 
     model, data = _arguments(settings, "model"), _arguments(settings, "data")
     given = list(_generators(model).values())
@@ -179,7 +179,7 @@ def check_data(settings: Settings) -> Iterator[Finding]:
             yield Finding(level, "data", text)  # type: ignore[arg-type]
     evaluation = data.get("evaluation")
     if isinstance(evaluation, Mapping) and "domains" in (evaluation.get("init_args") or {}):
-        from dife_lightning.cli.doctor_assets import look_at_faces
+        from dife_lightning.cli.doctor.files import look_at_faces
 
         yield from look_at_faces(evaluation["init_args"])
     elif isinstance(evaluation, Mapping):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dife_lightning.cli.findings import Finding
+from dife_lightning.cli.doctor.findings import Finding
 from dife_lightning.cli.main import main
 
 #: Steps that are trained; the first is slower and is not counted.

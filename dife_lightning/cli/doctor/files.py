@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dife_lightning.cli.doctor.findings import Finding
 from dife_lightning.cli.errors import one_line
-from dife_lightning.cli.findings import Finding
 from dife_lightning.errors import DifeError
 from dife_lightning.utils.files import sha256
 from dife_lightning.weights.assets import list_assets
