@@ -40,7 +40,7 @@ demo: $(STAMP) ## train and test DIFE on the embedded world, human+dog; results 
 	$(BIN)/python -m experiments.demo $(DEMO)
 
 world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resumable, up to 90 minutes)
-	$(BIN)/python -m experiments.world
+	$(BIN)/python -m experiments.build.world
 
 reproduce-table1: $(STAMP) ## the paper's table 1 on the embedded world; SEEDS=3 for mean and spread (resumable)
 	$(BIN)/python -m experiments.tables table1 $(TABLE_ARGS)

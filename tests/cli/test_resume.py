@@ -17,7 +17,7 @@ import tests.cli.strike  # noqa: F401  (makes its class name known)
 from dife_lightning.cli.main import main
 from dife_lightning.running.locks import RunLock
 from dife_lightning.weights.checkpoints import read_checkpoint
-from experiments.kills import _rows, differences
+from experiments.checks.kills import _rows, differences
 from tests.tiny import dife_arguments
 
 ROOT = Path(__file__).parents[2]

@@ -12,11 +12,11 @@ import pytest
 from dife_lightning.cli.main import main as dife
 from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.errors import DataError
-from experiments import analyses
-from experiments.analysis_images import PairImages
-from experiments.analysis_numbers import ALL
-from experiments.analysis_sets import read_sets
-from experiments.analysis_tests import from_words
+from experiments.analyses import __main__ as analyses
+from experiments.analyses.images import PairImages
+from experiments.analyses.numbers import ALL
+from experiments.analyses.sets import read_sets
+from experiments.analyses.tests import from_words
 from tests.experiments.made_up import find, records, write, write_table
 from tests.tiny import write_teacher
 

@@ -11,13 +11,13 @@ from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.metrics.bootstrap import bootstrap_ci
 from dife_lightning.metrics.keypoint_transfer import score_records
 from dife_lightning.world import framing_for, render
-from experiments.analysis_differences import difference_rows, differences
-from experiments.analysis_failures import chosen, failure_rows, ranked
-from experiments.analysis_numbers import ALL, landmark_rows, pck_rows, swap_rows
-from experiments.analysis_output import comma_separated, markdown_table
-from experiments.analysis_pictures import signed, two_lines
-from experiments.analysis_sets import read_sets
-from experiments.analysis_tests import from_words
+from experiments.analyses.differences import difference_rows, differences
+from experiments.analyses.failures import chosen, failure_rows, ranked
+from experiments.analyses.numbers import ALL, landmark_rows, pck_rows, swap_rows
+from experiments.analyses.output import comma_separated, markdown_table
+from experiments.analyses.pictures import signed, two_lines
+from experiments.analyses.sets import read_sets
+from experiments.analyses.tests import from_words
 from tests.experiments.made_up import NAMES, find, one_set, records, write
 from tests.metrics.tables import table_of
 

@@ -13,11 +13,11 @@ from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.registry import list_datasets
 from dife_lightning.running.precision import PrecisionChoice
-from experiments import _bench_cases as cases
-from experiments import bench
-from experiments._bench_cases import CASES, ONCE
-from experiments._bench_measure import Record, Setting, peak_memory
-from experiments._bench_steps import Regions
+from experiments.bench import __main__ as bench
+from experiments.bench import cases as cases
+from experiments.bench.cases import CASES, ONCE
+from experiments.bench.measure import Record, Setting, peak_memory
+from experiments.bench.steps import Regions
 
 PRECISIONS = ("32-true", "bf16-mixed")
 CPU = Setting(torch.device("cpu"), "32-true", small=True, repeats=1)

@@ -12,8 +12,9 @@ import pytest
 
 from dife_lightning.cli.main import main as dife
 from dife_lightning.metrics.predictions import read_predictions
-from experiments import demo, runs
-from experiments.rows import METHODS, ROW_KEYS
+from experiments.common import runs
+from experiments.common.rows import METHODS, ROW_KEYS
+from experiments.demo import __main__ as demo
 from tests.experiments.tiny_config import write_config
 
 
@@ -43,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setattr(runs, "call", call)
-        patch.setattr("experiments.baselines.processors", lambda: 1)
+        patch.setattr("experiments.common.baselines.processors", lambda: 1)
         code = demo.main(["--fast", "--config", str(write_config(folder))])
     return folder, code, calls, states
 

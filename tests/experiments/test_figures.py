@@ -15,9 +15,9 @@ from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.metrics.predictions import read_predictions
 from dife_lightning.registry import get_method
 from dife_lightning.utils.files import write_json
-from experiments import figures
-from experiments.figure_embeddings import first_faces
-from experiments.figure_transfers import reference_of
+from experiments.figures import __main__ as figures
+from experiments.figures.embeddings import first_faces
+from experiments.figures.transfers import reference_of
 from tests.tiny import dife_arguments
 
 ROWS = ("random", "copy-xy", "mean-shape", "surface-teacher", "dve", "dife")
@@ -63,7 +63,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
-        patch.setattr("experiments.measure.processors", lambda: 1)
+        patch.setattr("experiments.common.measure.processors", lambda: 1)
         assert run("--out", "out") == 0
         yield folder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import joint
+from experiments.checks import joint
 
 DOMAINS = ["human", "dog", "cat"]
 

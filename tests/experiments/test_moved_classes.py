@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from dife_lightning.running.reconcile import reconcile
-from experiments.cells import Cell, changes
+from experiments.common.cells import Cell, changes
 
 RECORDS = Path(__file__).parents[2] / "experiments" / "records" / "world" / "runs"
 

@@ -30,7 +30,9 @@ from dife_lightning.running.configs import find_config, list_configs
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.weights.checkpoints import find_weights, read_checkpoint
 from dife_lightning.world import render_image
-from experiments import _species_transfers, new_species, runs
+from experiments.build import new_species
+from experiments.build import species_transfers as _species_transfers
+from experiments.common import runs
 from tests.experiments.tiny_config import write_config
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -45,7 +47,7 @@ class Bench:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setattr(runs, "call", self.call)
-        patch.setattr("experiments.baselines.processors", lambda: 1)
+        patch.setattr("experiments.common.baselines.processors", lambda: 1)
 
     def call(self, words: list[str], *, show: bool = True) -> float:
         self.calls.append(list(words))
@@ -372,7 +374,7 @@ def test_other_shown_commands_and_names_exist():
     assert {tuple(words[:2]) for words in COMMANDS} == {("dife", "fit"), ("dife", "doctor"), ("python", "-m")}
     for words in COMMANDS:
         if words[0] == "python":
-            assert words[2] == "experiments.new_species"
+            assert words[2] == "experiments.build.new_species"
             assert isinstance(new_species.parse(words[3:]), argparse.Namespace)
     names = set(re.findall(r"`((?:stylegan2|world|trainer)/\w+)`", TEXT)) - {
         f"world/{s}" for s in ("dog", "cat", "human")

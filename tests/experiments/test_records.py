@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dife_lightning.errors import DataError
-from experiments.records import find_record
+from experiments.tables.records import find_record
 
 WHOLE = {"errors": {"human+dog/long/plain/9-point": {"sums": "1.5 2.0", "points": "12"}}, "cell": {"key": {"a": 1}}}
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from dife_lightning.cli.main import main as dife
 from dife_lightning.running.configs import find_config, list_configs
-from experiments import runs
-from experiments.plan import read_plan
-from experiments.rehearsal import BENCHMARKS, rehearse
-from experiments.tables import HERE
+from experiments.checks.rehearsal import BENCHMARKS, rehearse
+from experiments.common import runs
+from experiments.common.plan import read_plan
+from experiments.tables.__main__ import HERE
 
 FACES = 8
 
@@ -38,7 +38,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setenv("DIFE_PATHS", "")  # so that it is what it was afterwards
-        patch.setattr("experiments.measure.processors", lambda: 1)
+        patch.setattr("experiments.common.measure.processors", lambda: 1)
         patch.setattr(runs, "call", call)
         rehearse(folder / "out", FACES)
         yield folder / "out", calls

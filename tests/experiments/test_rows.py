@@ -9,7 +9,7 @@ import pytest
 
 from dife_lightning.errors import DataError
 from dife_lightning.metrics.predictions import COLUMNS
-from experiments.rows import METHODS, ROW_KEYS, Comparison, Ratio, check_rows, compare, plain, ratios, read_rows
+from experiments.common.rows import METHODS, ROW_KEYS, Comparison, Ratio, check_rows, compare, plain, ratios, read_rows
 
 NAMES = ["a", "b", "c"]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from dife_lightning.errors import DataError
-from experiments import demo, runs
-from experiments.runs import Run
+from experiments.common import runs
+from experiments.common.runs import Run
+from experiments.demo import __main__ as demo
 
 STAGES = {"warmup": {"steps": 900, "seconds": 90.0}, "matching": {"steps": 300, "seconds": 61.0}}
 

@@ -8,7 +8,8 @@ import yaml
 
 from dife_lightning.cli.main import main as dife
 from dife_lightning.errors import DataError
-from experiments import runs, soak
+from experiments.checks import soak
+from experiments.common import runs
 from tests.experiments.tiny_config import write_config
 
 

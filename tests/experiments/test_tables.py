@@ -17,12 +17,13 @@ from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.metrics.bootstrap import bootstrap_ci, paired_difference
 from dife_lightning.metrics.predictions import read_predictions
-from experiments import runs, tables
-from experiments.cells import Cell, changes, training_key
-from experiments.pair_errors import PairErrors, decoded, difference, mean_of
-from experiments.plan import Column, read_plan
-from experiments.table_latex import escaped
-from experiments.table_rows import pooled, verdict
+from experiments.common import runs
+from experiments.common.cells import Cell, changes, training_key
+from experiments.common.pair_errors import PairErrors, decoded, difference, mean_of
+from experiments.common.plan import Column, read_plan
+from experiments.tables import __main__ as tables
+from experiments.tables.latex import escaped
+from experiments.tables.rows import pooled, verdict
 from tests.experiments.tiny_config import write_config
 
 #: A row that cannot be tested here.
@@ -79,7 +80,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
-        patch.setattr("experiments.measure.processors", lambda: 1)
+        patch.setattr("experiments.common.measure.processors", lambda: 1)
         found = Bench(folder, patch)
         assert found.build("--seeds", "2", "--record", "records") == 0
         found.first = [words[:] for words in found.calls]

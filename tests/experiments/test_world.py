@@ -17,9 +17,9 @@ from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.weights import assets
-from experiments import _world_parts as parts_module
-from experiments import world
-from experiments._world_parts import PARTS, Part, check_quality, last_checkpoint, select
+from experiments.build import parts as parts_module
+from experiments.build import world
+from experiments.build.parts import PARTS, Part, check_quality, last_checkpoint, select
 
 TINY_GENERATOR = (
     "--model.init_args.channels=[8,8,8]",

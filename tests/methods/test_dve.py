@@ -22,7 +22,7 @@ from dife_lightning.methods.dve import DVE
 from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.pretrained.generators import load_generator
 from dife_lightning.weights.checkpoints import read_checkpoint
-from experiments.kills import same
+from experiments.checks.kills import same
 from tests.tiny import write_generator
 
 SMALL: dict[str, Any] = {

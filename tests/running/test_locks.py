@@ -14,7 +14,7 @@ import pytest
 from dife_lightning.cli.main import main
 from dife_lightning.running.locks import process_rank
 from dife_lightning.weights.checkpoints import read_checkpoint
-from experiments.kills import differences
+from experiments.checks.kills import differences
 from tests.cli.test_resume import config, strike, words  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,104 @@
+"""Errors against what differs between the two faces of a pair: where the head looks, how the picture is turned, shape.
+
+The world knows pose and shape of each face by its name. Photographs have neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.data.world.pairs import framing_seeds
+from dife_lightning.errors import ConfigError
+from dife_lightning.metrics.association import normalized_distance, quantile_bins, spearman_interval
+from dife_lightning.world import framing_for
+from dife_lightning.world.parameters import FaceParameters, face_parameters, parse_name
+from experiments.analyses.numbers import Row, column_rows, over_seeds
+from experiments.analyses.sets import AnalysisSet
+
+Array = NDArray[np.float64]
+#: What is compared, and its unit.
+VARIABLES = {"yaw": "°", "turn": "°", "shape": "σ"}
+BINS = 5
+
+
+def differences(pair_ids: Sequence[str], framing: str, test_seed: int | None = None) -> dict[str, Array] | None:
+    """Return variable -> difference (N,) of each pair's faces; None if one is not a face of the world.
+
+    * ``yaw``: degrees between the directions in which the heads look, left or right;
+    * ``turn``: degrees by which the heads are turned in the picture, roll and framing together;
+    * ``shape``: distance of the shape parameters, each in its standard deviation over the faces of these pairs.
+
+    Args:
+        pair_ids: ``source>target``.
+        framing: ``plain`` or ``jittered``.
+        test_seed: of the framing.
+
+    Raises:
+        ConfigError: another framing, or a species that the world does not have.
+    """
+    names = [tuple(map(parse_name, pair_id.split(">"))) for pair_id in pair_ids]
+    if not all(len(both) == 2 and None not in both for both in names):
+        return None
+    sides = [[_parameters(*both[side]) for both in names] for side in (0, 1)]  # type: ignore[misc]
+    poses, shapes = ([np.stack([getattr(one, part) for one in side]) for side in sides] for part in ("pose", "shape"))
+    turns = [
+        pose[:, 2] + [framing_for(framing, seed, both[side][2]).rotation_deg for both in names]  # type: ignore[index, arg-type]
+        for side, (pose, seed) in enumerate(zip(poses, framing_seeds(test_seed), strict=True))
+    ]
+    return {
+        "yaw": np.abs(poses[0][:, 0] - poses[1][:, 0]),
+        "turn": np.abs(turns[0] - turns[1]),
+        "shape": normalized_distance(*shapes),
+    }
+
+
+@lru_cache(maxsize=20_000)
+def _parameters(species: str, split: Any, index: int) -> FaceParameters:
+    return face_parameters(species, split, index)
+
+
+def difference_rows(
+    one: AnalysisSet, values: dict[str, Array], resamples: int, bins: int = BINS
+) -> tuple[list[Row], list[Row]]:
+    """Return method x variable x bin -> error, and method x variable -> rank correlation with a pair's mean error.
+
+    Args:
+        one: the set.
+        values: variable -> (N,), in the order of the set's pairs.
+        resamples: draws behind each interval.
+        bins: of about equally many pairs; the same for all methods.
+
+    Raises:
+        ConfigError: no bin.
+    """
+    if bins < 1:
+        raise ConfigError(f"{bins} bins: expected one or more")
+    binned, correlations = [], []
+    for method, tables in one.tables.items():
+        errors, counted = over_seeds(tables, lambda table: (table.errors, table.visible))
+        sums, counts = errors.sum(1), counted.sum(1).astype(np.float64)
+        for variable, value in values.items():
+            start = {"method": method, "pair": one.pair, "variable": variable}
+            binned += [{**start, **row} for row in _binned(sums, counts, value, bins, resamples)]
+            seen = counts > 0
+            found, ci95 = spearman_interval(value[seen], sums[seen] / counts[seen], resamples=resamples)
+            correlations.append({**start, "spearman": found, "ci95": list(ci95), "pairs": int(seen.sum())})
+    return binned, correlations
+
+
+def _binned(sums: Array, counts: Array, value: Array, bins: int, resamples: int) -> list[Row]:
+    edges, index = quantile_bins(value, bins)
+    inside = index[:, None] == np.arange(len(edges) - 1)
+    found = column_rows(sums[:, None] * inside, counts[:, None] * inside, resamples, name="pixel_error")
+    rows = []
+    for b, row in enumerate(found):
+        chosen = inside[:, b]
+        ends = {"low": float(edges[b]), "high": float(edges[b + 1])}
+        middle = float(value[chosen].mean()) if chosen.any() else None
+        rows.append({"bin": b, **ends, "mean": middle, "pairs": int(chosen.sum()), **row})
+    return rows

@@ -1,0 +1,142 @@
+"""Figures of the analyses, from their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dife_lightning.viz.heat import heat_table
+from dife_lightning.viz.intervals import interval_chart
+from dife_lightning.viz.methods import Estimate, Panel
+from dife_lightning.viz.pck import Curves, pck_chart
+from experiments.analyses.differences import VARIABLES
+from experiments.analyses.extra import GROUPS
+from experiments.analyses.numbers import Row
+
+PX = "px of a 70-px crop"
+INTERVAL = "bars: 95 % interval over pairs"
+#: What stands below the axis of each variable, and in its title.
+AXES = {
+    "yaw": ("difference of yaw, degrees", "the heads look in different directions"),
+    "turn": (
+        "difference of rotation in the picture, degrees",
+        "the heads are turned against each other in the picture",
+    ),
+    "shape": ("distance of the shapes, standard deviations", "the heads have different shapes"),
+}
+
+
+def panels_of(
+    rows: Sequence[Row],
+    column: str,
+    value: str,
+    label: Callable[[Row], str],
+    notes: Mapping[tuple[str, str], str] | None = None,
+    note_of: str = "",
+) -> list[Panel]:
+    """Return a panel for each kind of pair, with a category for each value of ``column``.
+
+    Args:
+        rows: method x kind of pair x column.
+        column: key of the categories.
+        value: key of the number.
+        label: of a category, from one of its rows.
+        notes: (kind of pair, method) -> note beside the panel's title.
+        note_of: what the notes are.
+    """
+    found = []
+    for pair in dict.fromkeys(row["pair"] for row in rows):
+        own = [row for row in rows if row["pair"] == pair]
+        labels = {row[column]: label(row) for row in own}
+        cells = {(row["method"], row[column]): row for row in own}
+        methods = dict.fromkeys(row["method"] for row in own)
+        values = {name: [_estimate(cells.get((name, key)), value) for key in labels] for name in methods}
+        beside = {name: (notes or {})[pair, name] for name in methods if (pair, name) in (notes or {})}
+        found.append(Panel(pair, list(labels.values()), values, beside, note_of))
+    return found
+
+
+def _estimate(row: Row | None, value: str) -> Estimate | None:
+    if row is None or row[value] is None or row["ci95"] is None:
+        return None
+    return (row[value], row["ci95"][0], row["ci95"][1])
+
+
+def signed(number: float) -> str:
+    """Return a number with its sign and two digits; no sign where both are 0."""
+    text = f"{abs(number):.2f}"
+    sign = "" if float(text) == 0 else "+" if number > 0 else "−"
+    return f"{sign}{text}"
+
+
+def two_lines(name: str) -> str:
+    """Return a landmark's name on two lines of about one length: ``left_eye_outer`` as left eye / outer."""
+    words = name.split("_")
+    if len(words) == 1:
+        return name
+    cut = min(reversed(range(1, len(words))), key=lambda i: abs(len(" ".join(words[:i])) - len(" ".join(words[i:]))))
+    return f"{' '.join(words[:cut])}\n{' '.join(words[cut:])}"
+
+
+def landmark_heat(rows: Sequence[Row], what: str) -> Figure:
+    """Return the errors of all landmarks as a table of colours."""
+    panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
+    note = f"{what}; {PX}; ± half of the 95 % interval over pairs; the least of a column in bold"
+    return heat_table(panels, heading="Error of each landmark", note=note)
+
+
+def landmark_chart(rows: Sequence[Row], what: str) -> Figure:
+    """Return the errors of all landmarks as dots with intervals."""
+    panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
+    note = f"{what}; {INTERVAL}"
+    return interval_chart(panels, heading="Error of each landmark", note=note, ylabel=PX, columns=1, height=1.7)
+
+
+def swap_chart(rows: Sequence[Row], what: str) -> Figure:
+    """Return the swap rates of all pairs of landmarks."""
+    panels = panels_of(rows, "landmark", "swap_rate", lambda row: row["landmark"].replace("_", " "))
+    note = f"share of points that lie nearer to the true place of their mirrored partner; {what}; {INTERVAL}"
+    return interval_chart(panels, heading="Left and right exchanged", note=note, ylabel="swapped points", percent=True)
+
+
+def pck_figure(curve: Sequence[Row], areas: Sequence[Row], by: str, what: str) -> Figure:
+    """Return the PCK curves."""
+    area = {(row["pair"], row["method"]): row["area"] for row in areas if row["area"] is not None}
+    panels = []
+    for pair in dict.fromkeys(row["pair"] for row in curve):
+        own = [row for row in curve if row["pair"] == pair and (pair, row["method"]) in area]
+        points: dict[str, list[Estimate]] = {}
+        for row in own:
+            points.setdefault(row["method"], []).append((row["pck"], row["ci95"][0], row["ci95"][1]))
+        at = np.array(sorted({row["threshold"] for row in own}))
+        shares = {name: np.array(values) for name, values in points.items()}
+        panels.append(Curves(pair, at, shares, {name: area[pair, name] for name in shares}))
+    length = "the crop's side" if by == "crop" else "the distance between the eyes"
+    note = f"{what}; bands: 95 % interval over pairs; area: mean PCK over the thresholds"
+    return pck_chart(panels, heading="Points within a threshold", note=note, xlabel=f"threshold, share of {length}")
+
+
+def difference_chart(binned: Sequence[Row], correlations: Sequence[Row], variable: str, what: str) -> Figure:
+    """Return the errors in bins of one variable, with each method's rank correlation."""
+    notes = {
+        (row["pair"], row["method"]): signed(row["spearman"]) for row in correlations if row["variable"] == variable
+    }
+    own = [row for row in binned if row["variable"] == variable]
+    panels = panels_of(own, "bin", "pixel_error", lambda row: _range(row, variable), notes, "ρ")
+    axis, heading = AXES[variable]
+    note = f"{what}; bins of equally many pairs; ρ: Spearman's rank correlation over pairs; {INTERVAL}"
+    return interval_chart(panels, heading=f"Error where {heading}", note=note, ylabel=PX, xlabel=axis)
+
+
+def _range(row: Row, variable: str) -> str:
+    digits = 0 if VARIABLES[variable] == "°" else 2
+    return f"{row['low']:.{digits}f}–{row['high']:.{digits}f}"
+
+
+def extra_chart(groups: Sequence[Row], what: str) -> Figure:
+    """Return the errors on landmarks, further points of the face, and ears."""
+    panels = panels_of(groups, "group", "pixel_error", lambda row: GROUPS[row["group"]])
+    heading = "Points that nobody marked"
+    return interval_chart(panels, heading=heading, note=f"{what}; {INTERVAL}", ylabel=PX)

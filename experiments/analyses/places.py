@@ -1,0 +1,52 @@
+"""A picture of the points that nobody marked: where they lie in faces of each species."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dife_lightning.data.world.extra_pairs import point_groups
+from dife_lightning.viz.sheet import INK, inches_grid, new_figure, show, title
+from dife_lightning.world import render
+from dife_lightning.world.extra_landmarks import extra_landmarks
+from experiments.analyses.extra import GROUPS
+
+#: One colour for each group of points, distinct on skin and fur.
+_COLORS = {"landmarks": "#ffffff", "face": "#3fd6c6", "ears": "#ff6fd0"}
+_SIDE, _LOOKED_AT = 160, 30
+
+
+def extra_places(species: Sequence[str]) -> Figure:
+    """Draw one test face of each species with all its points: the first faces that show the most of them."""
+    cell, top, bottom = 2.0, 0.92, 0.4
+    figure = new_figure(max(cell * len(species) + 0.24, 6.6), cell + top + bottom)
+    grid = inches_grid(figure, 1, len(species), top=top, bottom=bottom)
+    grid.update(wspace=0.05)
+    for column, name in enumerate(species):
+        axes = figure.add_subplot(grid[0, column])
+        _draw(axes, name)
+        axes.set_title(name, fontsize=10, weight="bold", color=INK, loc="left", pad=4)
+    note = "the same places in every species; no click and no key point is on an ear"
+    title(figure, "Where the points are", note)
+    dot = {"linestyle": "none", "marker": "o", "markersize": 6, "markeredgecolor": "black"}
+    handles = [Line2D([], [], markerfacecolor=_COLORS[group], label=name, **dot) for group, name in GROUPS.items()]
+    figure.legend(handles=handles, loc="lower left", ncols=len(handles), fontsize=9, frameon=False, handletextpad=0.1)
+    return figure
+
+
+def _draw(axes: Any, species: str) -> None:
+    seen = [extra_landmarks(species, "test", index)[1].sum() for index in range(_LOOKED_AT)]
+    index = int(np.argmax(seen))
+    sample = render(species, "test", index, size=_SIDE)
+    points, visible = extra_landmarks(species, "test", index, size=_SIDE)
+    show(axes, sample.image)
+    all_points, all_visible = np.concatenate((sample.points, points)), np.concatenate((sample.visible, visible))
+    for point, shown, group in zip(all_points, all_visible, point_groups().values(), strict=True):
+        if shown:
+            axes.plot(
+                *point, "o", markersize=6, markerfacecolor=_COLORS[group], markeredgecolor="black", markeredgewidth=0.8
+            )

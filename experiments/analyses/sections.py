@@ -1,0 +1,185 @@
+"""The analyses, each from the tests that are compared to what is written of it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from dife_lightning.data.world.extra_pairs import extra_batches
+from dife_lightning.errors import DifeError
+from dife_lightning.viz.methods import drawn
+from dife_lightning.world.parameters import parse_name
+from experiments.analyses import pictures as pictures
+from experiments.analyses.differences import VARIABLES, difference_rows, differences
+from experiments.analyses.extra import GROUPS, all_extra_rows, models_of
+from experiments.analyses.failures import failure_rows, failure_sheet
+from experiments.analyses.images import PairImages
+from experiments.analyses.numbers import Row, landmark_rows, pck_rows, swap_rows
+from experiments.analyses.output import Result, markdown_table
+from experiments.analyses.places import extra_places
+from experiments.analyses.sets import AnalysisSet, Comparison
+
+LOWER = "The least of each column is bold; [ ] is the 95 % interval over pairs."
+
+
+def what_of(found: Comparison) -> str:
+    """Return in words what the sets have in common."""
+    one = found.sets[0]
+    counts = sorted({len(each.pair_ids) for each in found.sets})
+    pairs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{pairs} pairs of list '{one.list_name}', {one.framing}"
+
+
+def landmarks(found: Comparison, options: Namespace) -> Result:
+    """Error of each landmark."""
+    rows = [row for one in found.sets for row in landmark_rows(one, options.resamples)]
+    text = [f"Error in px of a 70-px crop. {LOWER}"]
+    text += _tables(rows, lambda own: markdown_table(own, column="landmark", value="pixel_error"))
+    figures = {
+        "landmarks_heat": pictures.landmark_heat(rows, what_of(found)),
+        "landmarks": pictures.landmark_chart(rows, what_of(found)),
+    }
+    return Result("landmarks", "Error of each landmark", {"landmarks": rows}, text, figures)
+
+
+def swaps(found: Comparison, options: Namespace) -> Result:
+    """Left/right swaps."""
+    rows = [row for one in found.sets for row in swap_rows(one, options.resamples)]
+    text = ["Share of points that lie nearer to the true place of their mirrored partner than to their own, of those"]
+    text += [f"where both can be seen in both faces. {LOWER}"]
+    text += _tables(rows, lambda own: markdown_table(own, column="landmark", value="swap_rate", show=_percent))
+    figure = pictures.swap_chart(rows, what_of(found))
+    return Result("swaps", "Left and right exchanged", {"swaps": rows}, text, {"swaps": figure})
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def pck(found: Comparison, options: Namespace) -> Result:
+    """PCK curves and the areas under them."""
+    both = [pck_rows(one, options.resamples, options.pck_by) for one in found.sets]
+    curve, areas = ([row for part in parts for row in part] for parts in zip(*both, strict=True))
+    length = "the crop's side" if options.pck_by == "crop" else "the distance between the eyes of the target face"
+    text = [
+        f"Area under the curve between thresholds of 0.01 and 0.2 of {length}: the mean PCK over them, 1 at best.",
+        "",
+    ]
+    text += markdown_table(areas, column="pair", value="area", show=lambda share: f"{share:.3f}", best=max)
+    figure = pictures.pck_figure(curve, areas, options.pck_by, what_of(found))
+    return Result("pck", "Points within a threshold", {"pck": curve, "pck_area": areas}, text, {"pck": figure})
+
+
+def against_differences(found: Comparison, options: Namespace) -> Result | None:
+    """Errors in bins of pose and shape differences; None on photographs, of which neither is known."""
+    binned: list[Row] = []
+    correlations: list[Row] = []
+    for one in found.sets:
+        values = differences(one.pair_ids, one.framing, options.test_seed)
+        if values is None:
+            found.left_out.append(f"{one.pair}: pose and shape of photographs are not known, no error against them")
+            continue
+        try:
+            PairImages(one, options.test_seed)[0]
+        except DifeError as error:
+            found.left_out.append(f"{one.pair}: no error against the rotation in the picture ({error})")
+            del values["turn"]
+        some, ranks = difference_rows(one, values, options.resamples, options.bins)
+        binned, correlations = binned + some, correlations + ranks
+    if not binned:
+        return None
+    known = [name for name in VARIABLES if any(row["variable"] == name for row in binned)]
+    text = ["Spearman's rank correlation of a pair's mean error with the difference of its two faces."]
+    for name in known:
+        own = [row for row in correlations if row["variable"] == name]
+        lines = markdown_table(own, column="pair", value="spearman", show=pictures.signed, best=None)
+        text += ["", f"**{pictures.AXES[name][0]}**", "", *lines]
+    figures = {
+        f"differences_{name}": pictures.difference_chart(binned, correlations, name, what_of(found)) for name in known
+    }
+    tables = {"differences": binned, "differences_rank": correlations}
+    return Result("differences", "Error against pose and shape", tables, text, figures)
+
+
+def extra(found: Comparison, options: Namespace) -> Result | None:
+    """Errors on points beside the landmarks; None on photographs, or where nothing can be loaded."""
+    batches = {}
+    for one in found.sets:
+        if not _of_world(one):
+            found.left_out.append(f"{one.pair}: points beside the landmarks are known in the world alone")
+            continue
+        made = extra_batches(
+            one.pair,
+            options.extra_pairs,
+            list_name="paper" if one.list_name == "paper" else "long",
+            framing=one.framing,  # type: ignore[arg-type]
+            size=one.image_size or 64,
+            test_seed=options.test_seed,
+        )
+        batches[one.pair] = list(made)
+    models = models_of(found.sources, options.models)
+    groups, points = all_extra_rows(models, batches, options.resamples, found.left_out)
+    if not groups:
+        return None
+    text = [f"Error in px of a 70-px crop on the first {options.extra_pairs} pairs of the test list. {LOWER}"]
+    named = [{**row, "group": GROUPS[row["group"]]} for row in groups]
+    text += _tables(named, lambda own: markdown_table(own, column="group", value="pixel_error"))
+    species = dict.fromkeys(name for pair in batches for name in pair.split("+"))
+    figures = {
+        "extra": pictures.extra_chart(groups, f"first {options.extra_pairs} pairs, {found.sets[0].framing}"),
+        "extra_where": extra_places(list(species)),
+    }
+    tables = {"extra": groups, "extra_points": points}
+    return Result("extra", "Points that nobody marked", tables, text, figures)
+
+
+def _of_world(one: AnalysisSet) -> bool:
+    return all(parse_name(name) is not None for name in one.pair_ids[0].split(">"))
+
+
+def failures(found: Comparison, options: Namespace) -> Result | None:
+    """Worst and median pairs; None where no picture can be found."""
+    rows: list[Row] = []
+    figures: dict[str, Callable[[], object]] = {}
+    try:
+        data = options.photographs()
+    except DifeError as error:
+        found.left_out.append(f"no pictures of failures: {error}")
+        return None
+    for one in found.sets:
+        images = PairImages(one, options.test_seed, data)
+        try:
+            images[0]
+        except DifeError as error:
+            found.left_out.append(f"no pictures of failures: {error}")
+            continue
+        for method in drawn(one.tables):
+            rows += failure_rows(one, method, options.worst, options.median)
+            draw = partial(failure_sheet, one, method, images, options.worst, options.median)
+            figures[f"failures/{one.pair}_{method}"] = draw
+    if not rows:
+        return None
+    seeds = "" if all(len(t) == 1 for one in found.sets for t in one.tables.values()) else ", of its first seed"
+    text = [f"The pairs on which each method errs most{seeds}, and those in the middle; pairs count of which at least"]
+    text += ["half of the landmarks can be seen. Rings are true places, dots are where points were carried."]
+    return Result("failures", "Failures", {"failures": rows}, text, figures)  # type: ignore[arg-type]
+
+
+def _tables(rows: Sequence[Row], table: Callable[[Sequence[Row]], list[str]]) -> list[str]:
+    """Return a table for each kind of pair, with its name above."""
+    lines: list[str] = []
+    for pair in dict.fromkeys(row["pair"] for row in rows):
+        lines += ["", f"**{pair}**", "", *table([row for row in rows if row["pair"] == pair])]
+    return lines
+
+
+#: What can be asked for, in the order of the page.
+SECTIONS: dict[str, Callable[[Comparison, Namespace], Result | None]] = {
+    "landmarks": landmarks,
+    "swaps": swaps,
+    "pck": pck,
+    "differences": against_differences,
+    "extra": extra,
+    "failures": failures,
+}

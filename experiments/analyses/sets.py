@@ -1,0 +1,146 @@
+"""The sets of pairs that all compared tests have, with what each method gave on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dife_lightning.errors import DataError
+from dife_lightning.faces.schemes import get_protocol
+from dife_lightning.metrics.predictions import Key, PointTable, read_predictions
+from experiments.analyses.tests import FILE, Source, Sources
+from experiments.common.rows import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
+
+#: True points of two tests on the same pictures differ by rounding alone, in pixels.
+_SAME = 0.01
+
+
+@dataclass(frozen=True)
+class AnalysisSet:
+    """The pairs of one kind, in one order, and what each method's tests (one or several seeds) gave on them."""
+
+    pair: str
+    list_name: str
+    framing: str
+    protocol: str
+    tables: Mapping[str, tuple[PointTable, ...]]
+    image_size: int | None = None
+
+    @property
+    def pair_ids(self) -> tuple[str, ...]:
+        """Names of the pairs."""
+        return self.first.pair_ids
+
+    @property
+    def first(self) -> PointTable:
+        """A table, for what all of them share: pairs, landmarks, truth and visibility."""
+        return next(iter(self.tables.values()))[0]
+
+
+@dataclass
+class Comparison:
+    """The sets that all methods have, and in one line each what was left out."""
+
+    sets: list[AnalysisSet]
+    sources: Sources
+    left_out: list[str] = field(default_factory=list)
+
+
+def read_sets(
+    sources: Sources,
+    *,
+    pairs: Sequence[str] | None = None,
+    list_name: str | None = None,
+    framing: str | None = None,
+    protocol: str | None = None,
+) -> Comparison:
+    """Read the tests and keep the sets that every method has, on the same pairs.
+
+    Args:
+        sources: method -> its tests.
+        pairs: kinds of pair, all that are found if None.
+        list_name: test list; if None ``long``, or another where no test has that.
+        framing: of the pictures; if None ``jittered``, or another.
+        protocol: landmark set; if None ``9-point``, or another.
+
+    Raises:
+        ConfigError: an unknown protocol.
+        DataError: no method, a file that cannot be read, or no common set.
+    """
+    if protocol is not None:
+        get_protocol(protocol)
+    if not sources:
+        raise DataError("no tests to analyse: make a table first, or give name=folder with the predictions.csv in it")
+    found = {method: _read(tests) for method, tests in sources.items()}
+    keys = list(dict.fromkeys(key for tables in found.values() for key in tables))
+    asked = [given or _usual(keys, 1 + i) for i, given in enumerate((list_name, framing, protocol))]
+    chosen = [key for key in keys if (pairs is None or key[0] in pairs) and list(key[1:]) == asked]
+    left_out = [f"{pair}: in no test" for pair in pairs or () if pair not in {key[0] for key in chosen}]
+    sets = [made for key in chosen if (made := _common(key, found, sources, left_out)) is not None]
+    if not sets:
+        reasons = "; ".join(left_out) or f"found: {', '.join('/'.join(key) for key in keys) or 'none'}"
+        wanted = f"{'/'.join(asked)} of all of {', '.join(sources)}"
+        raise DataError(f"no set {wanted} ({reasons}): test them on the same lists, or name other sets")
+    return Comparison(sets, sources, left_out)
+
+
+def _usual(keys: Sequence[Key], place: int) -> str:
+    """Return what is analysed where nobody asked: what claims are made on, else what there is."""
+    known = list(dict.fromkeys(key[place] for key in keys))
+    return next((name for name in (CLAIM_LIST, CLAIM_FRAMING, CLAIM_PROTOCOL) if name in known), (*known, "any")[0])
+
+
+def _read(tests: Sequence[Source]) -> dict[Key, list[PointTable]]:
+    """Return the tables of a method by set, one for each seed, in their order; a file is read once."""
+    files = {folder: read_predictions(folder / FILE) for folder in dict.fromkeys(test.folder for test in tests)}
+    tables: dict[Key, dict[int, PointTable]] = {}
+    for test in sorted(tests, key=lambda test: test.seed):
+        for key, table in files[test.folder].items():
+            if test.pairs is None or key[0] in test.pairs:
+                tables.setdefault(key, {}).setdefault(test.seed, table)
+    return {key: list(by_seed.values()) for key, by_seed in tables.items()}
+
+
+def _common(
+    key: Key, found: Mapping[str, Mapping[Key, Sequence[PointTable]]], sources: Sources, left_out: list[str]
+) -> AnalysisSet | None:
+    name = "/".join(key)
+    missing = [method for method, tables in found.items() if key not in tables]
+    if missing:
+        left_out.append(f"{name}: not tested by {', '.join(missing)}")
+        return None
+    first_method, first = next((method, tables[key][0]) for method, tables in found.items())
+    ordered: dict[str, tuple[PointTable, ...]] = {}
+    for method, tables in found.items():
+        same = [_in_order(table, first) for table in tables[key]]
+        if None in same:
+            left_out.append(f"{name}: the pairs of {method} are not those of {first_method}")
+            return None
+        ordered[method] = tuple(table for table in same if table is not None)
+    return AnalysisSet(*key, ordered, _image_size([test for tests in sources.values() for test in tests]))
+
+
+def _in_order(table: PointTable, first: PointTable) -> PointTable | None:
+    """Return ``table`` in the order of ``first``; None if it is not about the same points of the same pictures."""
+    if table.landmarks != first.landmarks or set(table.pair_ids) != set(first.pair_ids):
+        return None
+    row = {pair_id: i for i, pair_id in enumerate(table.pair_ids)}
+    ordered = table.take([row[pair_id] for pair_id in first.pair_ids])
+    if not np.array_equal(ordered.visible, first.visible):
+        return None
+    gaps = np.abs(ordered.truth - first.truth)[first.visible]
+    return ordered if not gaps.size or gaps.max() <= _SAME else None
+
+
+def _image_size(tests: Sequence[Source]) -> int | None:
+    """Return the side of the test pictures, from the first ``metrics.json`` beside a test that says it."""
+    for test in tests:
+        try:
+            metrics = json.loads((test.folder / "metrics.json").read_text(encoding="utf-8"))
+            return int(metrics["switches"]["image_size"])
+        except (OSError, KeyError, TypeError, ValueError):
+            continue
+    return None

@@ -1,0 +1,235 @@
+"""What ``python -m experiments.bench`` measures: each case is a function from a :class:`Setting` to its records."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dife_lightning.geometry.coordinates import channels_last, pixel_grid, to_pixels
+from dife_lightning.latent.exploration import ExplorationOptions, explore
+from dife_lightning.losses.dve import dve_loss
+from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
+from dife_lightning.matching import transfer
+from dife_lightning.nn.converter import Converter
+from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.pretrained.generators import Generator
+from dife_lightning.utils.randomness import uniform
+from dife_lightning.world.pairs import PAPER_COUNTS
+from experiments.bench.measure import (
+    ALWAYS_FREE,
+    EXPLORATION_STEPS,
+    SPARE,
+    TAPS,
+    Record,
+    Setting,
+    available_memory,
+    peak_memory,
+    record,
+    timed,
+)
+from experiments.bench.readers import readers_case
+from experiments.bench.steps import step_case
+
+# Networks
+
+
+@functools.lru_cache(maxsize=1)
+def random_generator(side: int, small: bool, device: torch.device) -> Generator:
+    """Return a generator with random weights: config F, channel multiplier 2, which is 512 channels up to 64 px."""
+    sides = [2**i for i in range(2, side.bit_length())]
+    channels = tuple(8 if small else min(512, 2**15 // s) for s in sides)
+    shape = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2} if small else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Generator(StyleGAN2Generator(Architecture(channels, **shape))).to(device)
+
+
+def generator_case(setting: Setting, side: int, layer: int | None = None) -> list[Record]:
+    """Time z to image, or with ``layer`` z to features, of a batch of 4 without a graph."""
+    generator = random_generator(side, setting.small, setting.device)
+    z = setting.normal(4, generator.z_dim)
+
+    def call() -> None:
+        w = generator.map(z)
+        generator.image(w) if layer is None else generator.features(w, layer)
+
+    with torch.no_grad(), setting.autocast():
+        seconds, repeats = timed(call, setting)
+    name, what = (f"generator-{side}", "images/s") if layer is None else (f"features-{side}", "maps/s")
+    return [record(name, setting, seconds, repeats, len(z), what=what)]
+
+
+def exploration_case(setting: Setting) -> list[Record]:
+    """Time a step of latent exploration of one w at 256 px: up to the tap, its gradient in w, Adam.
+
+    The forward pass after the last step is counted too, so that the figure is a little too large.
+    """
+    generator, layer, steps = random_generator(256, setting.small, setting.device), TAPS[256], EXPLORATION_STEPS
+    start, mean = setting.normal(1, generator.w_dim), generator.mean_w
+    options = ExplorationOptions(steps=steps)
+    with torch.no_grad(), setting.autocast():
+        target = generator.features(mean[None], layer).float()
+        seconds, repeats = timed(lambda: explore(generator, layer, target, start, mean, options), setting)
+    return [record("exploration-256", setting, seconds / steps, repeats, 1, what="steps/s")]
+
+
+def encoder_case(setting: Setting, step: bool) -> list[Record]:
+    """Time the paper's encoder forward, or with ``step`` encoder and converter forward and backward; 12 images."""
+    shape = {"planes": (16, 16, 16), "blocks": 1, "depth": 2} if setting.small else {}
+    count, side = (2, 32) if setting.small else (12, 96)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = HourglassEncoder(**shape).to(setting.device)  # type: ignore[arg-type]
+        converter = Converter(16, 16 if setting.small else 512).to(setting.device)
+    images = channels_last(setting.normal(count, 3, side, side).clamp(-1, 1))
+
+    def call() -> None:
+        with torch.set_grad_enabled(step):
+            with setting.autocast():
+                output = encoder(images)
+                output = converter(output) if step else output
+            if step:
+                torch.autograd.grad(output.float().square().mean(), parameters)
+
+    parameters = [*encoder.parameters(), *converter.parameters()]
+    seconds, repeats = timed(call, setting)
+    return [record(f"encoder-{'step' if step else 'forward'}", setting, seconds, repeats, count, what="images/s")]
+
+
+# Losses and evaluation
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def loss_case(setting: Setting, name: str, side: int, plain: Loss, ours: Loss) -> list[Record]:
+    """Time a loss forward and backward of 12 pairs and take its memory: the plain formula, and ours."""
+    pairs = 2 if setting.small else 12
+    shape = (4, side // 4, side // 4) if setting.small else (16, side, side)
+    maps = setting.normal(2, pairs, *shape).to(setting.dtype)  # what a convolution gives in this precision
+
+    def loss(function: Loss, count: int) -> float:
+        source, target = (half.clone().requires_grad_() for half in maps[:, :count])
+        value = function(source, target)
+        value.backward()
+        return value.item()
+
+    def measured(suffix: str, count: int, function: Loss) -> Record:
+        values: list[float] = []
+        memory = peak_memory(lambda: values.append(loss(function, count)), setting.device)
+        seconds, repeats = timed(lambda: values.append(loss(function, count)), setting, warm=True)
+        scale = pairs // count  # each pair has maps of its own: seconds and memory grow with their number
+        return record(
+            f"{name}-{suffix}", setting, seconds * scale, repeats, pairs, what="pairs/s", memory_bytes=memory * scale,
+            estimated=True if scale > 1 else None, loss=values[0] if scale == 1 else None,
+        )  # fmt: skip
+
+    needed = peak_memory(lambda: loss(plain, 1), setting.device) * pairs
+    fits = needed <= ALWAYS_FREE or available_memory(setting.device) >= SPARE * needed
+    return [measured("plain", pairs if fits else 1, plain), measured("ours", pairs, ours)]
+
+
+def matching_case(setting: Setting, side: int) -> list[Record]:
+    """Measure the matching loss."""
+    return loss_case(setting, f"matching-{side}", side, plain_matching, semantic_matching_loss)
+
+
+def dve_case(setting: Setting, side: int) -> list[Record]:
+    """Measure DVE's loss, the third image of a pair being the first of the next one."""
+
+    def through_next(function: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Loss:
+        def loss(first: Tensor, second: Tensor) -> Tensor:
+            height, width = first.shape[-2:]
+            grid = 2 * uniform((len(first), height, width, 2), 0, "bench").to(first.device) - 1
+            return function(first, second, first.roll(-1, dims=0), grid)
+
+        return loss
+
+    return loss_case(setting, f"dve-{side}", side, through_next(plain_dve), through_next(dve_loss))
+
+
+def plain_matching(source: Tensor, target: Tensor, temperature: float = 0.02) -> Tensor:
+    """Equation 5 with softmax weights as it is written down: all similarities (B, h w, h w) at once."""
+    height, width = source.shape[-2:]
+    place = pixel_grid(height, width, source.device).reshape(-1, 2)
+    similarity = cosine_similarity_map(source.flatten(2).transpose(1, 2), target)
+    offset = (similarity / temperature).softmax(dim=-1) @ place - place
+    return (offset.square().sum(dim=-1) + 1e-6).sqrt().mean()
+
+
+def plain_dve(first: Tensor, second: Tensor, aux: Tensor, grid: Tensor) -> Tensor:
+    """DVE's loss as it is written down, with all maps (B, h w, h w) at once."""
+    height, width = first.shape[-2:]
+    query, target, key = (20 * F.normalize(m.float().flatten(2), dim=1).mT for m in (first, second, aux))
+    found = (query @ key.mT).softmax(dim=-1) @ key
+    truth = to_pixels(grid, width, height, align_corners=True).flatten(1, 2)
+    offset = truth[:, :, None] - pixel_grid(height, width, grid.device).reshape(-1, 2)
+    distance = offset.square().sum(dim=-1).sqrt().sqrt()
+    return ((found @ target.mT).softmax(dim=-1) * distance).sum(dim=-1).mean()
+
+
+def evaluation_case(setting: Setting) -> list[Record]:
+    """Time the transfer of 9 points of each of 100 pairs at 96 px and 16 channels."""
+    pairs, side = (3, 12) if setting.small else (100, 96)
+    source, target = setting.normal(2, pairs, 16, side, side)
+    points = uniform((pairs, 9, 2), 0, "bench").to(setting.device) * (side - 1)
+    with torch.no_grad(), setting.autocast():
+        seconds, repeats = timed(lambda: transfer(source, target, points), setting)
+    return [record("evaluation", setting, seconds, repeats, pairs, what="pairs/s")]
+
+
+def lists_case(setting: Setting, count: int) -> list[Record]:
+    """Time the transfer of ``count`` points of each pair of the paper's four lists at 96 px: ours, and point by point.
+
+    The paper has 3 points on MAFL and AP-10K, 9 on WFLW and AnimalWeb.
+    """
+    pairs, side = (4, 12) if setting.small else (sum(PAPER_COUNTS.values()), 96)
+    source, target = setting.normal(2, pairs, 16, side, side)
+    points = uniform((pairs, count, 2), 0, "bench").to(setting.device) * (side - 1)
+    records = []
+    for suffix, function in (("plain", plain_transfer), ("ours", transfer)):
+        with torch.no_grad(), setting.autocast():
+            seconds, repeats = timed(lambda function=function: function(source, target, points), setting)  # type: ignore[misc]
+        records.append(record(f"lists-{count}-{suffix}", setting, seconds, repeats, pairs, what="pairs/s"))
+    return records
+
+
+def plain_transfer(source: Tensor, target: Tensor, points: Tensor) -> Tensor:
+    """Transfer one point after the other, each by one product of its descriptor and the whole map."""
+    found = torch.empty_like(points)
+    width = target.shape[-1]
+    for i, several in enumerate(points):
+        for k, (x, y) in enumerate(several.round().long().tolist()):
+            best = int((source[i, :, y, x] @ target[i].flatten(1)).argmax())
+            found[i, k, 0], found[i, k, 1] = best % width, best // width
+    return found
+
+
+Case = Callable[[Setting], list[Record]]
+
+
+def _cases() -> dict[str, Case]:
+    cases: dict[str, Case] = {}
+    for side, layer in TAPS.items():
+        cases[f"generator-{side}"] = functools.partial(generator_case, side=side)
+        cases[f"features-{side}"] = functools.partial(generator_case, side=side, layer=layer)
+    cases["exploration-256"] = exploration_case
+    cases["encoder-forward"] = functools.partial(encoder_case, step=False)
+    cases["encoder-step"] = functools.partial(encoder_case, step=True)
+    cases |= {f"matching-{side}": functools.partial(matching_case, side=side) for side in (48, 96)}
+    cases["dve-96"] = functools.partial(dve_case, side=96)
+    cases |= {"evaluation": evaluation_case, "readers": readers_case}
+    cases |= {f"lists-{count}": functools.partial(lists_case, count=count) for count in (3, 9)}
+    cases |= {f"step-{stage}": functools.partial(step_case, stage=stage) for stage in ("warmup", "matching")}
+    return cases
+
+
+#: Cases without networks, which are measured in one precision alone.
+ONCE = ("readers",)
+#: Name -> what measures it, in the order of the table.
+CASES = _cases()

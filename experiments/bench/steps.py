@@ -1,0 +1,168 @@
+"""Whole training steps of the benchmark, and the share of their time that is spent outside networks."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning as L
+import torch
+import yaml
+from torch import Tensor, nn
+
+from dife_lightning.data.stream import StyleGAN2Stream
+from dife_lightning.methods.dife import DIFE
+from dife_lightning.running.configs import find_config
+from dife_lightning.running.quiet import quiet
+from experiments.bench.measure import CONFIG, UNTIMED_STEPS, Record, Setting, record
+
+
+@dataclass
+class Regions:
+    """Seconds spent inside networks, by network, and in their backward passes.
+
+    A network's forward pass lies between its forward hooks. Its backward pass lies between the gradient node of its
+    output and that of its first convolution: autograd runs nodes in the reverse order of their making, so that nothing
+    else runs between the two. What updates or adds up gradients is not inside.
+    """
+
+    setting: Setting
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _open: list[tuple[str, float]] = field(default_factory=list)
+    _handles: list[Any] = field(default_factory=list)
+
+    def enter(self, name: str) -> None:
+        """A region begins."""
+        self._open.append((name, self.setting.clock()))
+
+    def leave(self, name: str) -> None:
+        """It ends; one inside another counts for the outer one alone."""
+        opened, start = self._open.pop()
+        assert opened == name, f"region {name} ends inside {opened}"
+        if not self._open:
+            self.seconds[name] += self.setting.clock() - start
+
+    def watch(self, name: str, network: nn.Module, first: nn.Module | None = None) -> None:
+        """Time ``network``; with ``first``, its first convolution, the backward pass too."""
+        backward = f"{name} backward"
+
+        def after(module: nn.Module, inputs: Any, output: Any) -> None:
+            self.leave(name)
+            if first is not None and output.grad_fn is not None:
+                output.grad_fn.register_prehook(lambda grads: self.enter(backward))
+
+        def after_first(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if output.grad_fn is not None:
+                output.grad_fn.register_hook(lambda *grads: self.leave(backward))
+
+        self._handles.append(network.register_forward_pre_hook(lambda module, inputs: self.enter(name)))
+        self._handles.append(network.register_forward_hook(after))
+        if first is not None:
+            self._handles.append(first.register_forward_hook(after_first))
+
+    def watch_method(self, method: DIFE) -> None:
+        """Time the encoder, the converters, the generators and the teacher of ``method``."""
+        self.watch("encoder", method.encoder, method.encoder.conv1)
+        for converter in method.converters.values():
+            self.watch("converters", converter, converter.get_submodule("layer1"))
+        for generator in method.generators.values():
+            self.watch("generators", generator.network.mapping)
+            self.watch("generators", generator.network.synthesis)
+        if method.teacher is not None:
+            self.watch("teacher", method.teacher.module)
+
+    def take(self) -> dict[str, float]:
+        """Return the seconds so far and begin anew."""
+        assert not self._open, f"region {self._open[-1][0]} has no end"
+        taken = dict(self.seconds)
+        self.seconds.clear()
+        return taken
+
+    def remove(self) -> None:
+        """Take the hooks off: generators and teacher are shared by all who ask for them."""
+        for handle in self._handles:
+            handle.remove()
+
+
+class StepWatch(L.Callback):
+    """Times whole training steps, from the end of one to the end of the next, and what of it is inside networks."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.regions = setting, Regions(setting)
+        self.steps: list[tuple[float, dict[str, float]]] = []
+        self._mark = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the hooks on and start the clock."""
+        assert isinstance(pl_module, DIFE)
+        self.regions.watch_method(pl_module)
+        self._mark = self.setting.clock()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *unused: Any) -> None:
+        """Book a step; end the training when the time is used up."""
+        now, inside = self.setting.clock(), self.regions.take()
+        if trainer.global_step > UNTIMED_STEPS:
+            self.steps.append((now - self._mark, inside))
+            trainer.should_stop = sum(seconds for seconds, _ in self.steps) >= self.setting.seconds
+        self._mark = self.setting.clock()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Take the hooks off, also after an error."""
+        self.regions.remove()
+
+
+def step_case(setting: Setting, stage: str) -> list[Record]:
+    """Time training steps of DIFE for human + dog, stream synthesis and Lightning's own work included.
+
+    Pseudo-pairs are made before the clock counts, and the gradient's shares (logged every 50 steps) are not measured.
+    """
+    arguments, stream = _step_arguments(setting, stage)
+    watch = StepWatch(setting)
+    with torch.random.fork_rng(devices=[]), quiet(), _no_notes():
+        torch.manual_seed(0)
+        trainer = L.Trainer(
+            accelerator="gpu" if setting.device.type == "cuda" else "cpu", devices=1, precision=setting.precision,  # type: ignore[arg-type]
+            max_steps=UNTIMED_STEPS + setting.repeats, max_epochs=-1, logger=False, limit_val_batches=0,
+            num_sanity_val_steps=0, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, callbacks=[watch],
+        )  # fmt: skip
+        trainer.fit(DIFE(**arguments), StyleGAN2Stream(**stream))
+    seconds = statistics.median(seconds for seconds, _ in watch.steps)
+    outside = statistics.median(1 - sum(inside.values()) / seconds for seconds, inside in watch.steps)
+    parts = {name: statistics.median(inside.get(name, 0.0) for _, inside in watch.steps) for name in watch.steps[0][1]}
+    count = len(watch.steps)
+    return [record(f"step-{stage}", setting, seconds, count, 1, what="steps/s", outside_share=outside, parts=parts)]
+
+
+def _step_arguments(setting: Setting, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of method and stream: the shipped configuration's, with a quick set-up."""
+    content = yaml.safe_load(find_config(CONFIG).read_text(encoding="utf-8"))
+    model, stream = (dict(content[key]["init_args"]) for key in ("model", "data"))
+    stream["evaluation"] = None
+    model |= {"warmup_steps": 0 if stage == "matching" else 10**9, "share_every": 0}
+    model["distillation"] = model["distillation"] | {"statistics_samples": 8}
+    model["exploration"] = model["exploration"] | {"steps": 1}  # the pairs' content does not matter here
+    model["pairs"] = model["pairs"] | {"refresh_every": 10**9, "first": 2 if setting.small else 8}
+    if setting.small:
+        stream["batch_size"] = 2
+        model["pairs"] |= {"batch_size": 4}
+    return model, stream
+
+
+@contextmanager
+def _no_notes() -> Iterator[None]:
+    """Leave out what Lightning says of the machine each time; warnings stay."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+Case = Callable[[Setting], list[Record]]

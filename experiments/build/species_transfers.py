@@ -1,0 +1,243 @@
+"""Carrying landmarks of a human face onto photos of a new species: what `experiments.build.new_species` does last."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import CheckpointError, DataError
+from dife_lightning.faces.items import FaceItem
+from dife_lightning.utils.files import atomic_write
+from experiments.common.rows import CLAIM_LIST, CLAIM_PROTOCOL, Row, read_rows
+from experiments.common.runs import Run
+
+if TYPE_CHECKING:
+    from dife_lightning.data.photos.folder_check import FolderReport
+    from dife_lightning.methods.dife import DIFE
+
+#: Pairs in ``transfers.png``, and test pairs of a species of the world, whose truth is known.
+DRAWN, SCORED = 8, 200
+SCORED_METHODS = ("copy-xy", "surface-teacher", "dife")
+FAST_SCORED = 4
+
+
+def usable_photos(report: FolderReport, count: int) -> list[Path]:
+    """Return at most ``count`` photos, evenly spread over those that are neither blank nor there twice."""
+    from dife_lightning.faces.images import list_images
+
+    harmful = {*report.damaged, *report.blank, *(path for group in report.duplicates for path in group[1:])}
+    sound = [path for path in list_images(report.folder) if path not in harmful]
+    return [sound[i] for i in np.linspace(0, len(sound) - 1, min(count, len(sound))).round().astype(int)]
+
+
+def transfers(
+    options: argparse.Namespace,
+    run: Run,
+    settings: Mapping[str, Any],
+    report: FolderReport,
+    human: tuple[FaceItem, list[str]] | None,
+) -> list[Row]:
+    """Carry landmarks onto the new species and draw them; returns the errors where the truth is known.
+
+    Args:
+        options: of the command.
+        run: of DIFE.
+        settings: of that run.
+        report: of the folder of photos.
+        human: a face of one's own with the names of its points; None takes human faces of the world.
+    """
+    import dife_lightning
+
+    method: DIFE = dife_lightning.load(run.folder)
+    if not hasattr(method, "embed"):
+        raise CheckpointError(f"{run.folder} holds a {type(method).__name__}, which has no embed(images)")
+    if options.world is None or human is not None:
+        draw_photos(options, method, report, human)
+    return [] if options.world is None else score_world(options, method, settings, draw=human is None)
+
+
+def draw_photos(
+    options: argparse.Namespace, method: DIFE, report: FolderReport, human: tuple[FaceItem, list[str]] | None
+) -> None:
+    """Write ``transfers.png``, and ``transfers.csv`` in pixels of the photos."""
+    from dife_lightning.faces.images import center_square, read_image
+    from dife_lightning.faces.schemes import get_protocol
+    from dife_lightning.viz.sheet import save_figure
+    from dife_lightning.viz.transfer import TransferExample, transfer_sheet
+    from dife_lightning.world import WorldFaces
+
+    paths, size = usable_photos(report, DRAWN), method.size
+    photos = [read_image(path) for path in paths]
+    squares = np.stack([center_square(photo, size) for photo in photos])
+    if human is None:
+        faces, names = list(WorldFaces("human", "test", len(paths), size=size)), list(get_protocol("9-point").landmarks)
+    else:
+        faces, names = [human[0]] * len(paths), human[1]
+    found = carry(method, faces, squares)
+    examples = [
+        TransferExample(
+            face["image"], square, face["points"], np.full_like(points, np.nan), points, face["visible"], np.nan, label
+        )
+        for face, square, points, label in zip(faces, squares, found, [path.name[-20:] for path in paths], strict=True)
+    ]
+    note = f"run {options.name}; the truth is not known: look whether each colour sits where it should"
+    save_figure(
+        transfer_sheet(examples, names, heading="Points carried from human faces", note=note),
+        options.out / "transfers.png",
+    )
+    own = [in_photo(points, size, photo.shape) for points, photo in zip(found, photos, strict=True)]
+    write_points(options.out / "transfers.csv", faces, names, paths, own)
+
+
+def carry(method: DIFE, faces: Sequence[FaceItem], photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Carry the points of face i to photo i.
+
+    Args:
+        method: a trained DIFE.
+        faces: N human faces with K points each, images (S, S, 3).
+        photos: (N, S, S, 3).
+
+    Returns:
+        Points (N, K, 2), x then y, in pixels of ``photos``.
+    """
+    import torch
+
+    from dife_lightning.data.images import to_float
+    from dife_lightning.matching import transfer
+
+    images = (np.stack([face["image"] for face in faces]), photos)
+    with torch.no_grad():
+        source, target = (method.embed(to_float(torch.from_numpy(part).permute(0, 3, 1, 2))) for part in images)
+        points = torch.from_numpy(np.stack([face["points"] for face in faces]))
+        found = transfer(source, target, points, source_size=images[0].shape[1], target_size=photos.shape[1])
+    return np.asarray(found.numpy())
+
+
+def in_photo(points: NDArray[np.float32], size: int, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Bring points (K, 2) of the central square at ``size`` px to pixels of the photo of ``shape`` (H, W, 3)."""
+    side, corner = _square(shape)
+    return _scaled(points, size, side) + corner
+
+
+def in_square(points: NDArray[np.float32], size: int, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Bring points (K, 2) of a photo of ``shape`` (H, W, 3) to its central square at ``size`` px."""
+    side, corner = _square(shape)
+    return _scaled(points - corner, side, size)
+
+
+def _square(shape: Sequence[int]) -> tuple[int, NDArray[np.float32]]:
+    """Return side and upper left corner (x, y) of the central square that ``center_square`` cuts out."""
+    height, width = shape[:2]
+    side = min(height, width)
+    return side, np.array([(width - side) // 2, (height - side) // 2], np.float32)
+
+
+def _scaled(points: NDArray[np.float32], old: int, new: int) -> NDArray[np.float32]:
+    import torch
+
+    from dife_lightning.geometry.coordinates import resize_points
+
+    return np.asarray(resize_points(torch.from_numpy(points), (old, old), (new, new)).numpy())
+
+
+def write_points(
+    path: Path,
+    faces: Sequence[FaceItem],
+    names: Sequence[str],
+    photos: Sequence[Path],
+    points: Sequence[NDArray[np.float32]],
+) -> None:
+    """Write one row per photo and point that is visible in the human face."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("human", "photo", "landmark", "x", "y"))
+        for face, photo, found in zip(faces, photos, points, strict=True):
+            for k in np.flatnonzero(face["visible"]).tolist():
+                writer.writerow((face["name"], photo, names[k], *(f"{value:.2f}" for value in found[k].tolist())))
+
+
+def score_world(options: argparse.Namespace, method: DIFE, settings: Mapping[str, Any], *, draw: bool) -> list[Row]:
+    """Test DIFE, its teacher and copying on pairs of human and the new species; prints and returns the errors."""
+    from rich.console import Console
+
+    from dife_lightning.registry import get_method
+    from dife_lightning.viz.sheet import save_figure
+    from experiments.common.baselines import score, world_pairs
+    from experiments.demo.pictures import draw_transfers
+    from experiments.demo.report import results_table
+
+    count = FAST_SCORED if options.fast else SCORED
+    data = world_pairs({"size": method.size}, [f"human+{options.world}"], [CLAIM_LIST], count)
+    teacher = get_method("frozen-embedder")(embedder=settings["model"]["init_args"]["teacher"])
+    rows: list[Row] = []
+    for name, tested in zip(SCORED_METHODS, (get_method("copy-xy")(), teacher, method), strict=True):
+        score(name, tested, data, options.out / "tests" / name)
+        rows += [
+            row
+            for row in read_rows(options.out / "tests" / name, name, CLAIM_LIST)
+            if row["protocol"] == CLAIM_PROTOCOL
+        ]
+    if draw:
+        save_figure(draw_transfers({"DIFE": method}, data, DRAWN), options.out / "transfers.png")
+    Console().print(results_table(rows, SCORED_METHODS))
+    return rows
+
+
+# A human face of one's own
+
+
+def marked_face(image: Path, points: Path, size: int) -> tuple[FaceItem, list[str]]:
+    """Return a face with its points, as its central square of ``size`` px, and the names of the points.
+
+    Raises:
+        DataError: a file is damaged, or a point lies outside the central square.
+    """
+    from dife_lightning.faces.images import center_square, read_image
+
+    photo = read_image(image)
+    names, found = read_points(points)
+    square = in_square(found, size, photo.shape)
+    outside = (square < -0.5) | (square > size - 0.5)
+    if outside.any():
+        first = names[int(outside.any(axis=1).argmax())]
+        raise DataError(f"{points}: '{first}' lies outside the central square of {image}; crop the image to the face")
+    face = FaceItem(
+        image=center_square(photo, size), points=square, visible=np.ones(len(found), dtype=bool), name=str(image)
+    )
+    return face, names
+
+
+def read_points(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Read rows of x,y or name,x,y, with or without a heading; returns names and points (K, 2).
+
+    Raises:
+        DataError: no such file, or a row that is something else.
+    """
+    if not path.is_file():
+        raise DataError(f"no file {path}; give the points of the human face as rows of x,y or name,x,y")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if rows and not _is_number(rows[0][-1]):
+        del rows[0]
+    names, points = [], []
+    for number, row in enumerate(rows, start=1):
+        if len(row) not in (2, 3) or not all(_is_number(cell) for cell in row[-2:]):
+            raise DataError(f"{path}: row {number} is '{','.join(row)}', expected x,y or name,x,y")
+        names.append(row[0] if len(row) == 3 else f"point {number}")
+        points.append([float(cell) for cell in row[-2:]])
+    if not points:
+        raise DataError(f"{path} holds no points; expected rows of x,y or name,x,y")
+    return names, np.array(points, np.float32)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False

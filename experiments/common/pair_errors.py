@@ -1,0 +1,108 @@
+"""Errors pair by pair, the little that a table of results needs of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.errors import DataError
+from dife_lightning.metrics.bootstrap import Interval, ratio_interval
+from dife_lightning.metrics.predictions import read_predictions
+from experiments.common.measure import Measure
+
+#: (kind of pair, list, framing, protocol)
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class PairErrors:
+    """The pairs of one set, in the order of their list.
+
+    Attributes:
+        sums: (N,) summed error over the visible points of each pair, in px of a 70-px crop.
+        counts: (N,) number of those points.
+    """
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    @property
+    def points(self) -> int:
+        """Number of points in all."""
+        return int(self.counts.sum())
+
+    @property
+    def pixel_error(self) -> float:
+        """Mean error over all points."""
+        return float(self.sums.sum() / self.counts.sum())
+
+    def first(self, count: int | None) -> PairErrors:
+        """Return the first ``count`` pairs, all if None."""
+        return PairErrors(self.sums[:count], self.counts[:count])
+
+    def interval(self) -> Interval:
+        """Return the 95 % interval of the mean when pairs are drawn anew."""
+        return ratio_interval(self.sums, self.counts)
+
+    def encoded(self) -> dict[str, str]:
+        """Return it as two short strings; sums to a tenth of a pixel."""
+        return {"sums": " ".join(f"{v:.1f}" for v in self.sums), "points": "".join(map(str, self.counts))}
+
+
+def decoded(entry: Mapping[str, Any]) -> PairErrors:
+    """Return what :meth:`PairErrors.encoded` gave."""
+    sums, points = np.array(entry["sums"].split(), dtype=np.float64), np.array(list(entry["points"]), dtype=np.int64)
+    if len(sums) != len(points):
+        raise DataError(f"{len(sums)} sums and {len(points)} counts of points in a record: it is damaged")
+    return PairErrors(sums, points)
+
+
+def read_errors(tested: Path, measure: Measure) -> dict[Key, PairErrors]:
+    """Read the predictions of a test; where there is one list, it goes by the measure's name whatever it is called."""
+    found = {}
+    for (pair, name, framing, protocol), table in read_predictions(tested / "predictions.csv").items():
+        key = (pair, measure.lists[0] if len(measure.lists) == 1 else name, framing, protocol)
+        sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
+        found[key] = PairErrors(sums, table.visible.sum(axis=1).astype(np.int64))
+    return found
+
+
+def joined(parts: Sequence[PairErrors]) -> PairErrors:
+    """Return the pairs of several sets as one."""
+    return PairErrors(np.concatenate([part.sums for part in parts]), np.concatenate([part.counts for part in parts]))
+
+
+def mean_of(several: Sequence[PairErrors]) -> PairErrors:
+    """Return the mean error of each pair over tests on the same pairs.
+
+    Raises:
+        DataError: the tests are not about the same points.
+    """
+    first = several[0]
+    for other in several[1:]:
+        _check(first, other)
+    return PairErrors(np.mean([part.sums for part in several], axis=0), first.counts)
+
+
+def difference(a: PairErrors, b: PairErrors) -> tuple[float, Interval]:
+    """Return the mean error of a minus that of b on the same pairs, and its 95 % interval.
+
+    Raises:
+        DataError: the two are not about the same points.
+    """
+    _check(a, b)
+    gap = PairErrors(a.sums - b.sums, a.counts)
+    return gap.pixel_error, gap.interval()
+
+
+def _check(a: PairErrors, b: PairErrors) -> None:
+    if not np.array_equal(a.counts, b.counts):
+        raise DataError("two tests differ in their pairs or visible points: test both on the same lists")

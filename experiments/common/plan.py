@@ -1,0 +1,200 @@
+"""What a table of results consists of, read from a file such as ``experiments/tables/table1.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dife_lightning.errors import ConfigError, did_you_mean
+from experiments.common.measure import Measure
+from experiments.common.rows import COMPARISONS, RATIO_LIMITS
+
+_KINDS = ("test", "fit", "control", "start")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: the model that it is about, and the kinds of pairs on which that is tested, all together."""
+
+    name: str
+    model: str
+    pairs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row: exactly one of ``test``, ``fit``, ``control`` and ``start`` is given.
+
+    Attributes:
+        name: of the method in the results, and of its runs: rows of the same name in two tables share their runs.
+        test: class of a method that needs no training.
+        arguments: of that class.
+        fit: configuration of a training, or several; ``{model}`` stands for the column's model.
+        control: the row whose warm-up is trained on, without matching, for as long as its matching took.
+        start: the row whose warm-up is gone on from, with ``set``, for as many steps as that row has.
+        set: settings in place of those of the configuration, dotted as in the command line.
+        steps: the row whose number of steps a ``fit`` takes.
+        first: test only so many pairs of each list, the first ones, for a method that takes long; None tests all.
+        optional: where its test cannot be made, for want of weights or of a package, it is left out and the table
+            says why.
+        supervision: what people had to mark for it.
+        note: what the row is, for readers of the table.
+    """
+
+    name: str
+    test: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    fit: str | list[str] | None = None
+    control: str | None = None
+    start: str | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+    steps: str | None = None
+    first: int | None = None
+    optional: bool = False
+    supervision: str = ""
+    note: str = ""
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is one run for each model and seed."""
+        return self.test is None
+
+    @property
+    def needs(self) -> list[str]:
+        """Rows that must have been trained before."""
+        return [name for name in (self.control, self.start, self.steps) if name is not None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole table.
+
+    Attributes:
+        columns: of the table.
+        rows: of the table.
+        paper: row -> protocol -> column -> the paper's figure.
+        measure: the pairs.
+        trainer: preset of the trainings.
+        comparisons: (worse, better) pairs of rows that the table makes a claim about.
+        ratios: row -> the share of its error that DIFE's may be at most.
+        reference: the row with which each other one is compared.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    paper: dict[str, dict[str, dict[str, float]]]
+    measure: Measure = field(default_factory=Measure)
+    trainer: str = "trainer/cpu"
+    comparisons: tuple[tuple[str, str], ...] = COMPARISONS
+    ratios: dict[str, float] = field(default_factory=lambda: dict(RATIO_LIMITS))
+    reference: str = "dife"
+
+    def only(self, columns: Sequence[str] | None, rows: Sequence[str] | None) -> Plan:
+        """Return the plan of some columns and rows; a row brings those that must be trained before it.
+
+        Raises:
+            ConfigError: a name is not in the plan.
+        """
+        chosen = _chosen("column", columns, [c.name for c in self.columns])
+        names = _chosen("row", rows, [r.name for r in self.rows])
+        for row in reversed(self.in_order()):
+            if row.name in names:
+                names |= set(row.needs)
+        return replace(
+            self,
+            columns=tuple(c for c in self.columns if c.name in chosen),
+            rows=tuple(r for r in self.rows if r.name in names),
+        )
+
+    def without(self, rows: Collection[str]) -> Plan:
+        """Return the plan without some rows."""
+        return replace(self, rows=tuple(r for r in self.rows if r.name not in rows))
+
+    def row(self, name: str) -> TableRow:
+        """Return the row of a name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def first_of(self, *names: str) -> int | None:
+        """Return how many pairs of each list all these rows were tested on, None if on all."""
+        return min((row.first for row in self.rows if row.name in names and row.first), default=None)
+
+    def in_order(self) -> list[TableRow]:
+        """Return the rows, each after those that it needs.
+
+        Raises:
+            ConfigError: rows that wait for each other.
+        """
+        found: list[TableRow] = []
+        left = list(self.rows)
+        while left:
+            ready = [row for row in left if not set(row.needs) & {other.name for other in left}]
+            if not ready:
+                raise ConfigError(f"rows {', '.join(row.name for row in left)} of the plan wait for each other")
+            found += ready
+            left = [row for row in left if row not in ready]
+        return found
+
+    def models(self) -> dict[str, list[str]]:
+        """Return model -> the kinds of pairs on which it is tested, in order."""
+        found: dict[str, list[str]] = {}
+        for column in self.columns:
+            kinds = found.setdefault(column.model, [])
+            kinds += [pair for pair in column.pairs if pair not in kinds]
+        return found
+
+    def pairs(self) -> list[str]:
+        """Return all kinds of pairs, in order."""
+        return list(dict.fromkeys(pair for column in self.columns for pair in column.pairs))
+
+    def published(self, row: str, protocol: str, column: str) -> float | None:
+        """Return the paper's figure, None where it has none."""
+        return self.paper.get(row, {}).get(protocol, {}).get(column)
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a plan; its ``base`` names another file, whose top-level parts count where it has none of its own.
+
+    Raises:
+        ConfigError: a column or row without its parts.
+    """
+    content = plan_content(Path(path))
+    columns = tuple(Column(name, c["model"], tuple(c["pairs"])) for name, c in content["columns"].items())
+    try:
+        rows = tuple(TableRow(name, **entry) for name, entry in content["rows"].items())
+        measure = Measure(**content.get("measure", {}))
+    except TypeError as error:
+        raise ConfigError(f"{path}: {str(error).partition('() ')[2] or error}") from None
+    for row in rows:
+        _check(row, [row.name for row in rows], path)
+    more = {key: content[key] for key in ("trainer", "ratios", "reference") if key in content}
+    if "comparisons" in content:
+        more["comparisons"] = tuple(tuple(both) for both in content["comparisons"])
+    return Plan(columns, rows, content.get("paper", {}), measure, **more)
+
+
+def plan_content(path: Path) -> dict[str, Any]:
+    """Return what a plan's file and its bases say."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    base = content.pop("base", None)
+    return content if base is None else plan_content(path.with_name(base)) | content
+
+
+def _check(row: TableRow, names: Sequence[str], path: str | Path) -> None:
+    if sum(getattr(row, kind) is not None for kind in _KINDS) != 1:
+        raise ConfigError(f"{path}, row '{row.name}': give exactly one of {', '.join(_KINDS)}")
+    if row.first is not None and row.first < 1:
+        raise ConfigError(f"{path}, row '{row.name}': first is {row.first}, expected 1 or more")
+    for name in row.needs:
+        if name not in names:
+            raise ConfigError(f"{path}, row '{row.name}': no row '{name}'. {did_you_mean(name, names)}")
+
+
+def _chosen(what: str, wanted: Sequence[str] | None, known: Sequence[str]) -> set[str]:
+    for name in wanted or ():
+        if name not in known:
+            raise ConfigError(f"no {what} '{name}' in the table. {did_you_mean(name, known)}")
+    return set(wanted or known)

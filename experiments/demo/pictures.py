@@ -1,0 +1,105 @@
+"""Pictures of a demo: transfers, embeddings of all species, pseudo-pairs, curves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dife_lightning.callbacks._collect import TransferCollector
+from dife_lightning.data.world.pairs import WorldPairs
+from dife_lightning.faces.schemes import get_protocol
+from dife_lightning.methods._base import EmbedderModule
+from dife_lightning.methods.dife import DIFE
+from dife_lightning.viz.curves import curves
+from dife_lightning.viz.embedding import embedding_sheet
+from dife_lightning.viz.gallery import GalleryBlock, gallery
+from dife_lightning.viz.sheet import save_figure
+from dife_lightning.viz.transfer import TransferExample, transfer_sheet
+from dife_lightning.world import WorldFaces
+from experiments.common.rows import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
+
+Embedders = dict[str, EmbedderModule]
+#: Drawn side by side, whatever DIFE was trained on.
+SPECIES = ("human", "dog", "cat", "wild")
+
+
+def draw_all(methods: Embedders, data: WorldPairs, run: Path, folder: Path, *, seed: int = 0) -> dict[str, str]:
+    """Write the four pictures and return picture -> file name.
+
+    Args:
+        methods: name -> embedder, ``DIFE`` (trained) the first.
+        data: test pairs, set up.
+        run: folder of DIFE's run.
+        folder: where to write.
+        seed: of the originals in the gallery of pairs.
+    """
+    dife = next(iter(methods.values()))
+    assert isinstance(dife, DIFE)
+    figures = {
+        "transfers": draw_transfers(methods, data),
+        "embeddings": draw_embeddings(methods, data.size),
+        "pairs": draw_pairs(dife, drawing=seed),
+        "curves": curves(run / "metrics.csv", heading="DIFE's two stages", note=f"run {run.name}"),
+    }
+    return {name: save_figure(figure, folder / f"{name}.png").name for name, figure in figures.items()}
+
+
+@torch.no_grad()
+def draw_transfers(methods: Embedders, data: WorldPairs, count: int = 10) -> Figure:
+    """Draw the first pairs of the long jittered list, each once per method, side by side."""
+    pairs = next(p for p in data.test_sets if (p.list_name, p.framing) == (CLAIM_LIST, CLAIM_FRAMING))
+    batch = pairs.collate([(i, pairs[i]) for i in range(min(count, len(pairs)))])
+    columns: list[list[TransferExample]] = []
+    for name, method in methods.items():
+        collector = TransferCollector(pairs, [CLAIM_PROTOCOL], len(batch), torch.device("cpu"))
+        collector.add(batch, method.transfer_batch(batch))
+        columns.append([replace(example, label=name) for example in collector.examples(CLAIM_PROTOCOL)])
+    return transfer_sheet(
+        [example for row in zip(*columns, strict=True) for example in row],
+        get_protocol(CLAIM_PROTOCOL).landmarks,
+        columns=2 * len(methods),
+        heading=f"Key points carried from {' to '.join(pairs.pair.split('+'))}",
+        note=f"the first {len(batch)} pairs of the test list, jittered framing; errors in px of a 70-px crop",
+    )
+
+
+@torch.no_grad()
+def draw_embeddings(methods: Embedders, size: int, count: int = 3) -> Figure:
+    """Draw test faces of every species and their embeddings, with colours joint over all species of a method."""
+    images = {species: _faces(species, size, count) for species in SPECIES}
+    embeddings = {
+        name: {species: method.embed(batch) for species, batch in images.items()} for name, method in methods.items()
+    }
+    seen = " and ".join(d for method in methods.values() if isinstance(method, DIFE) for d in method.domains)
+    note = f"three principal components, fitted jointly over all species; DIFE was trained on {seen} only"
+    return embedding_sheet(images, embeddings, heading="Embeddings of all species", note=note)
+
+
+def _faces(species: str, size: int, count: int) -> Tensor:
+    """Return test renders (count, 3, size, size) in [-1, 1], plain framing."""
+    faces = WorldFaces(species, "test", count, size=size)
+    images = torch.stack([torch.from_numpy(face["image"]) for face in faces])
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def draw_pairs(dife: DIFE, drawing: int = 0, count: int = 5) -> Figure:
+    """Synthesise pairs with the trained DIFE and draw them: within a species and across."""
+    dife.setup("fit")  # loads the generators
+    dife.eval()
+    domains = list(dife.domains)
+    made = {(a, b): dife.make_pairs(a, b, count, drawing) for a in domains for b in domains}
+    blocks = [
+        GalleryBlock(
+            source,
+            made[source, domains[0]].original,
+            {target: made[source, target].partner for target in domains},
+            {target: made[source, target].distance for target in domains},
+        )
+        for source in domains
+    ]
+    note = "latent exploration by the trained DIFE; the number is the distance in the partner's feature space"
+    return gallery(blocks, heading="Pseudo-pairs", note=note)

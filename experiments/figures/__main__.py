@@ -1,0 +1,125 @@
+"""Figures 3 and 4 of the paper from the runs of table 1: ``python -m experiments.figures fig3 fig4``, see ``--help``.
+
+``fig3`` is key-point transfer across species, each method on the same pairs; ``fig4`` is the embeddings of all species
+in colour. (The paper's gallery of pseudo-pairs, its figure 9, is what ``make demo`` draws.) Nothing is trained: a row
+of the table without a finished run is left out, and the reason told. See docs/tables.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.utils.environment import collect_environment
+from dife_lightning.utils.files import write_json
+from dife_lightning.viz.sheet import save_figure
+from experiments.common.plan import Plan, read_plan
+from experiments.common.runs import guarded
+from experiments.figures.rows import Gallery, require_runs, wanted_rows
+
+HERE = Path(__file__).parent
+FIGURES = ("fig3", "fig4")
+_FACTS = ("commit", "dirty", "versions", "machine", "time")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Draw; returns the exit code."""
+    options = parse(words)
+    return guarded(lambda: draw_all(options), "the same command starts anew")
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the options."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.figures", description=__doc__)
+    add = parser.add_argument
+    add("figures", nargs="*", default=list(FIGURES), help="fig3, fig4; both by default")
+    add("--runs_root", type=Path, help="folder of the table's runs (runs/tables, or runs/<benchmark>)")
+    add("--benchmark", help="mafl_ap10k or wflw_animalweb: the table on your own photographs (docs/real_data.md)")
+    add(
+        "--plan",
+        type=Path,
+        help="what the table consists of (experiments/tables/table1.yaml, or that of the benchmark)",
+    )
+    add("--rows", type=_names, help="rows of the table, with commas; all that have a run by default, but random")
+    add("--pairs", type=_names, help="kinds of pair, with commas, such as human+dog; all of the table by default")
+    add("--seed", type=int, default=0, help="of the trained runs (%(default)s)")
+    add("--each", type=int, default=2, help="pairs of each kind (fig3), faces of each species (fig4) (%(default)s)")
+    add("--model", help="fig4: model that embeds all species; by default the one of most species with a run of dife")
+    add(
+        "--colors",
+        choices=("pca", "first-three"),
+        default="pca",
+        help="fig4: joint principal components, or as in the paper each image's first three channels (%(default)s)",
+    )
+    add("--count", type=int, help="test pairs in each list instead of its own number; to try things out")
+    add("--dpi", type=int, default=200, help="pixels per inch (%(default)s)")
+    add("--out", type=Path, help="folder of the figures (results/figures, with the benchmark's name)")
+    options = parser.parse_args(words)
+    if options.each < 1 or options.dpi < 30:
+        parser.error("--each takes 1 or more, --dpi 30 or more")
+    return options
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def draw_all(options: argparse.Namespace) -> None:
+    """Draw each figure that was asked for."""
+    for name in options.figures:
+        if name not in FIGURES:
+            raise ConfigError(f"no figure '{name}'. {did_you_mean(name, FIGURES)}")
+    full = f"figures_{options.benchmark}" if options.benchmark else "figures"
+    options.out = options.out or Path("results") / full
+    plan = _read(options)
+    for name in dict.fromkeys(options.figures):
+        draw(name, plan, options)
+
+
+def _read(options: argparse.Namespace) -> Plan:
+    path = options.plan or HERE / (f"table1_{options.benchmark}.yaml" if options.benchmark else "table1.yaml")
+    if not path.is_file():
+        known = sorted(p.stem.removeprefix("table1_") for p in HERE.glob("table1_*.yaml"))
+        raise ConfigError(f"no plan {path}; benchmarks: {', '.join(known)}")
+    return read_plan(path)
+
+
+def draw(name: str, plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
+    """Draw a figure; returns what is in its JSON file."""
+    from experiments.figures.embeddings import embeddings
+    from experiments.figures.transfers import transfers
+
+    root = options.runs_root or Path("runs") / (options.benchmark or "tables")
+    gallery = Gallery(plan, wanted_rows(plan, options.rows), root, options.seed)
+    kinds = _kinds(plan, options.pairs)
+    command = f"make reproduce-table1{f' BENCHMARK={options.benchmark}' if options.benchmark else ''}"
+    require_runs(gallery, list(plan.models()), command)
+    if name == "fig3":
+        figure, facts = transfers(gallery, kinds, options.each, options.out / "tests", options.count)
+    else:
+        look = {"model": options.model, "colors": options.colors}
+        figure, facts = embeddings(gallery, kinds, options.each, count=options.count, **look)
+    save_figure(figure, options.out / f"{name}.png", options.dpi)
+    environment = collect_environment()
+    facts = {"figure": name, **facts, "rows": gallery.used, "left_out": gallery.left_out}
+    facts |= {key: environment[key] for key in _FACTS}
+    write_json(options.out / f"{name}.json", facts)
+    for line in gallery.left_out:
+        print(f"left out of {name}: {line}")
+    print(f"{options.out}/{name}.png and .json show {', '.join(gallery.used)}")
+    return facts
+
+
+def _kinds(plan: Plan, wanted: Sequence[str] | None) -> list[str]:
+    known = plan.pairs()
+    for name in wanted or ():
+        if name not in known:
+            raise ConfigError(f"no kind of pair '{name}' in the table. {did_you_mean(name, known)}")
+    return [name for name in known if not wanted or name in wanted]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+"""The paper's figure 3: key points carried across species, by all methods on the same pairs.
+
+The pairs are chosen by a rule, not by eye: of each kind those in the middle of the order of one method's errors.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from dife_lightning.faces.schemes import get_protocol
+from dife_lightning.metrics.predictions import PointTable, read_predictions
+from dife_lightning.viz.comparison import comparison_sheet
+from dife_lightning.viz.transfer import TransferExample
+from experiments.analyses.failures import chosen, ranked, transfer_example
+from experiments.analyses.images import PairImages
+from experiments.analyses.sets import AnalysisSet
+from experiments.analyses.tests import FILE
+from experiments.common.plan import TableRow
+from experiments.figures.rows import Gallery
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairsDataModule
+
+#: row -> kind of pair -> what it gave on the whole list
+Tables = dict[str, dict[str, PointTable]]
+
+
+def transfers(
+    gallery: Gallery, kinds: Sequence[str], each: int, tests: Path, count: int | None = None
+) -> tuple[Figure, dict[str, Any]]:
+    """Draw the figure; returns it and what it shows.
+
+    Args:
+        gallery: the rows.
+        kinds: of pair.
+        each: pairs of each kind.
+        tests: where the test of each row on each kind is written.
+        count: pairs in the list instead of its own number.
+    """
+    measure = gallery.plan.measure
+    measure = replace(measure, lists=measure.lists[:1], framings=measure.framings[:1])
+    data = measure.prepared(kinds, count)
+    tables = {row.name: tested(gallery, row, kinds, data, tests) for row in gallery.rows}
+    tables = {name: by_kind for name, by_kind in tables.items() if by_kind}
+    reference = reference_of(tables, kinds, gallery.plan.reference)
+    rule = f"the pairs in the middle of the order by the error of {reference}, of those that show half of the points"
+    sheet: dict[str, dict[str, Sequence[TransferExample | None]]] = {}
+    shown = []
+    for kind in kinds:
+        own = {name: by_kind[kind] for name, by_kind in tables.items() if kind in by_kind}
+        pairs = next(found for found in data.test_sets if found.pair == kind)
+        place = (kind, pairs.list_name, pairs.framing, measure.protocols[0])
+        one = AnalysisSet(*place, {name: (table,) for name, table in own.items()}, pairs.size)
+        numbers = chosen(own[reference], worst=1, median=each)[1]
+        sheet[" → ".join(kind.split("+"))] = _examples(one, numbers, PairImages(one, data=data), list(tables))
+        shown.append(_facts(one, numbers))
+    one_list = f"list '{data.test_sets[0].list_name}', {data.test_sets[0].framing} framing"
+    figure = comparison_sheet(
+        sheet,
+        get_protocol(measure.protocols[0]).landmarks,
+        heading="Key points carried across species",
+        note=f"not picked by eye: {rule} ({one_list}); mean errors in px of a 70-px crop",
+    )
+    return figure, {"rule": rule, "reference": reference, "protocol": measure.protocols[0], "pairs": shown}
+
+
+def tested(
+    gallery: Gallery, row: TableRow, kinds: Sequence[str], data: PairsDataModule, tests: Path
+) -> dict[str, PointTable]:
+    """Test a row on the kinds that it has a method for: of each, that of the first column that has the kind."""
+    from experiments.common.baselines import score
+
+    model_of = {kind: next(column.model for column in gallery.plan.columns if kind in column.pairs) for kind in kinds}
+    methods = gallery.models(row, list(dict.fromkeys(model_of.values())))
+    found = {}
+    for kind, model in model_of.items():
+        if model in methods:
+            folder = tests / f"{row.name}-{kind}"
+            print(f"{row.name} on {kind} ...", flush=True)
+            score(row.name, methods[model], _only(data, kind), folder)
+            (found[kind],) = (
+                table
+                for key, table in read_predictions(folder / FILE).items()
+                if key[3] == gallery.plan.measure.protocols[0]
+            )
+    return found
+
+
+def _only(data: PairsDataModule, kind: str) -> PairsDataModule:
+    """Return the same data with the test pairs of one kind."""
+    part = copy.copy(data)
+    part.test_sets = [pairs for pairs in data.test_sets if pairs.pair == kind]
+    return part
+
+
+def reference_of(tables: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], usual: str) -> str:
+    """Return the row whose errors choose the pairs: the usual one, else the last that was tested on all kinds."""
+    complete = [name for name, by_kind in tables.items() if set(kinds) <= set(by_kind)]
+    return usual if usual in complete else complete[-1]
+
+
+def _examples(
+    one: AnalysisSet, numbers: Sequence[int], images: PairImages, rows: Sequence[str]
+) -> dict[str, Sequence[TransferExample | None]]:
+    found: dict[str, Sequence[TransferExample | None]] = {}
+    for name in rows:
+        if name not in one.tables:
+            found[name] = [None] * len(numbers)
+            continue
+        table = one.tables[name][0]
+        row_of = {pair_id: i for i, pair_id in enumerate(table.pair_ids)}
+        _, errors = ranked(table)
+        places = [row_of[one.pair_ids[number]] for number in numbers]
+        found[name] = [transfer_example(table, i, images, float(errors[i])) for i in places]
+    return found
+
+
+def _facts(one: AnalysisSet, numbers: Sequence[int]) -> dict[str, Any]:
+    return {
+        "pair": one.pair,
+        "list": one.list_name,
+        "framing": one.framing,
+        "of": len(one.pair_ids),
+        "pair_ids": [one.pair_ids[i] for i in numbers],
+        "errors": {name: [float(ranked(tables[0])[1][i]) for i in numbers] for name, tables in one.tables.items()},
+        "mean_error_of_list": {name: tables[0].pixel_error for name, tables in one.tables.items()},
+    }

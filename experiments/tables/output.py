@@ -1,0 +1,204 @@
+"""A table of results as rich text, Markdown, CSV, LaTeX, JSON and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dife_lightning.utils.files import atomic_write, write_json
+from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure, save_figure, title
+from experiments.common.measure import Measure
+from experiments.common.plan import Plan
+from experiments.common.rows import Row
+from experiments.tables.latex import latex
+
+_FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")
+_MORE = ("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run")
+LEGEND = "=: no difference to the row of reference on the same pairs (its interval has 0); <: better than it."
+#: Verdict -> mark behind a number, of a paired comparison with the row of reference.
+MARKS = {"better": "", "tie": " =", "worse": " <"}
+
+
+def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Console | None = None) -> None:
+    """Print the table and write ``table.json``, ``.md``, ``.csv``, ``.tex`` and ``.png`` into ``folder``."""
+    console = console or Console()
+    console.print()
+    console.print(rich_table(table["rows"], plan.measure))
+    for text, holds in claims(table):
+        mark, style = ("✓", "green") if holds else ("✗", "red")
+        console.print(Text.assemble((f"  {mark} ", style), text), soft_wrap=True)
+    write_json(folder / "table.json", table)
+    for name, text in (
+        ("table.md", markdown(table, plan)),
+        ("table.csv", comma_separated(table, plan.measure)),
+        ("table.tex", latex(table, plan)),
+    ):
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    save_figure(picture(table["rows"], plan.measure), folder / "table.png")
+
+
+def grid(rows: Sequence[Row], protocol: str, framing: str) -> tuple[list[str], list[str], dict[tuple[str, str], Row]]:
+    """Return methods, columns and (method, column) -> row of one protocol and framing."""
+    chosen = [row for row in rows if (row["protocol"], row["framing"]) == (protocol, framing)]
+    methods = list(dict.fromkeys(row["method"] for row in chosen))
+    columns = list(dict.fromkeys(row["pair"] for row in chosen))
+    return methods, columns, {(row["method"], row["pair"]): row for row in chosen}
+
+
+def number(row: Row) -> str:
+    """Return an error with the spread over seeds, where there are several."""
+    spread = f" ± {row['spread']:.2f}" if row["spread"] is not None else ""
+    return f"{row['pixel_error']:.2f}{spread}"
+
+
+def mark(row: Row) -> str:
+    """Return what stands behind a number that is not worse than that of the row of reference."""
+    return "" if row["against"] is None else MARKS[row["against"]["verdict"]]
+
+
+def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
+    """Return what the claims are about, for a terminal."""
+    _, framing, protocol = measure.claim
+    methods, columns, cells = grid(rows, protocol, framing)
+    heading = f"Keypoint transfer, {protocol}, {framing}: error in px of a 70-px crop (lower is better)"
+    table = Table(title=heading, title_style="bold", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    best = {column: min(cells[method, column]["pixel_error"] for method in methods) for column in columns}
+    for method in methods:
+        supervision = cells[method, columns[0]]["supervision"]
+        label = Text.assemble(method, (f"\n{supervision}", "dim"))
+        table.add_row(label, *(_rich_cell(cells[method, c], best[c]) for c in columns))
+    counts = ", ".join(f"{column} {cells[methods[0], column]['pairs']}" for column in columns)
+    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over pairs). {LEGEND} Pairs: {counts}"
+    return table
+
+
+def _rich_cell(row: Row, best: float) -> Text:
+    low, high = row["ci95"]
+    style = "bold green" if row["pixel_error"] == best else ""
+    paper = f"\npaper {row['paper']:.2f}" if row["paper"] is not None else ""
+    return Text.assemble((number(row), style), mark(row), (f"\n{low:.2f}–{high:.2f}{paper}", "dim"))
+
+
+def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Return each comparison and ratio in words, and whether it holds."""
+    found = []
+    for entry in table["comparisons"]:
+        low, high = entry["ci95"]
+        said = {"better": "held", "tie": "tied", "worse": "reversed"}[entry["verdict"]]
+        numbers = f"{entry['difference']:+.2f} px [{low:+.2f}, {high:+.2f}]: {said}"
+        found.append((f"{entry['pair']}: {entry['worse']} − {entry['better']} = {numbers}", entry["holds"]))
+    for entry in table["ratios"]:
+        text = f"{entry['pair']}: dife / {entry['other']} = {entry['value']:.2f} (limit {entry['limit']:.2f})"
+        found.append((text, entry["holds"]))
+    return found
+
+
+def markdown(table: dict[str, Any], plan: Plan) -> str:
+    """Return all protocols and framings on the list of the claims, then on the paper's counts, and the claims."""
+    measure = plan.measure
+    parts = [f"# {measure.title}", ""]
+    parts += [
+        "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over pairs. "
+        + LEGEND
+    ]
+    parts += ["", *(f"- `{name}`: {note}" for name, note in table["notes"].items())]
+    parts += [f"- `{name}` is left out: {reason}" for name, reason in table["left_out"].items()]
+    lists = {f"List '{measure.lists[-1]}'": table["rows"], f"List '{measure.lists[0]}'": table["paper_rows"]}
+    for name, rows in lists.items():
+        for protocol in measure.protocols:
+            for framing in measure.framings:
+                parts += ["", f"## {name}: {protocol}, {framing}", "", *markdown_grid(rows, protocol, framing)]
+    name, framing, protocol = measure.claim
+    parts += ["", f"## Claims ({protocol}, {framing}, list '{name}')", ""]
+    parts += [f"- {'holds' if holds else 'does NOT hold'}: {text}" for text, holds in claims(table)]
+    return "\n".join(parts) + "\n"
+
+
+def markdown_grid(rows: Sequence[Row], protocol: str, framing: str) -> list[str]:
+    """Return the lines of one Markdown table; the paper's figures, on its own photographs, are rows of their own."""
+    methods, columns, cells = grid(rows, protocol, framing)
+    best = {column: min(cells[method, column]["pixel_error"] for method in methods) for column in columns}
+    lines = [f"| method | supervision | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
+    for method in methods:
+        found = [_markdown_cell(cells[method, column], best[column]) for column in columns]
+        lines.append(f"| {method} | {cells[method, columns[0]]['supervision']} | {' | '.join(found)} |")
+        paper = [cells[method, column]["paper"] for column in columns]
+        if any(value is not None for value in paper):
+            shown = " | ".join("" if value is None else f"*{value:.2f}*" for value in paper)
+            lines.append(f"| *{method}'s role in the paper, on other data* | | {shown} |")
+    return lines
+
+
+def _markdown_cell(row: Row, best: float) -> str:
+    low, high = row["ci95"]
+    text = f"**{number(row)}**" if row["pixel_error"] == best else number(row)
+    return f"{text}{mark(row)} [{low:.2f}, {high:.2f}]"
+
+
+def comma_separated(table: dict[str, Any], measure: Measure) -> str:
+    """Return all rows as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_FIELDS, *_MORE])
+    for name, rows in {measure.lists[-1]: table["rows"], measure.lists[0]: table["paper_rows"]}.items():
+        for row in rows:
+            values = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]} | _difference(row)
+            joined = {key: " ".join(map(str, row[key])) for key in ("seeds", "run")}
+            writer.writerow(["" if v is None else v for v in ((values | joined)[k] for k in (*_FIELDS, *_MORE))])
+    return text.getvalue()
+
+
+def _difference(row: Row) -> dict[str, Any]:
+    against = row["against"] or {"difference": None, "ci95": (None, None), "verdict": None}
+    low, high = against["ci95"]
+    numbers = {"difference": against["difference"], "difference_low": low, "difference_high": high}
+    return {**numbers, "verdict": against["verdict"]}
+
+
+def picture(rows: Sequence[Row], measure: Measure) -> Figure:
+    """Draw one panel per column: each method's error with its interval."""
+    _, framing, protocol = measure.claim
+    methods, columns, cells = grid(rows, protocol, framing)
+    methods = [method for method in methods if method != "random"] or methods  # it would stretch every axis
+    figure = new_figure(max(8.0, 2.0 + 2.3 * len(columns)), 1.5 + 0.34 * len(methods))  # room for the title
+    width, height = figure.get_size_inches()
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(1.5 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
+    for axes, column in zip(panels, columns, strict=True):
+        _panel(axes, column, methods, [cells[method, column] for method in methods])
+    title(figure, f"{measure.title}, {protocol}, {framing}", "px of a 70-px crop, lower is better")
+    return figure
+
+
+def _panel(axes: Any, column: str, methods: Sequence[str], rows: Sequence[Row]) -> None:
+    for place, (method, row) in enumerate(zip(methods, rows, strict=True)):
+        low, high = row["ci95"]
+        color = LINES[1] if method == "dife" else LINES[0]
+        axes.plot([low, high], [place, place], color=color, linewidth=3, solid_capstyle="round")
+        axes.plot([row["pixel_error"]], [place], "o", color=color, markersize=5)
+        axes.annotate(
+            f"{row['pixel_error']:.2f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=8,
+            color=INK,
+        )  # fmt: skip
+    axes.set_yticks(range(len(methods)), methods, fontsize=9, color=INK)
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high + 0.3 * (high - low))  # room for the numbers
+    axes.set_title(column, fontsize=10, color=INK)
+    axes.grid(axis="x", color="#e6e8ee", linewidth=0.8)
+    axes.tick_params(colors=FAINT, labelsize=8)
+    axes.tick_params(axis="y", labelcolor=INK, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,146 @@
+"""The committed records behind the README's tables: the table, and one small file per run and its test.
+
+A record is enough to build the table again without the run: errors pair by pair, and what decided training and test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from dife_lightning.errors import DataError
+from dife_lightning.running.folders import ENVIRONMENT
+from dife_lightning.utils.files import atomic_write, write_json
+from experiments.common.measure import Measure
+from experiments.common.pair_errors import Key, PairErrors, decoded, read_errors
+from experiments.common.plan import Plan
+from experiments.common.runs import Run
+from experiments.tables.output import markdown
+
+_FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One committed record; ``content`` is its file."""
+
+    path: Path
+    content: Mapping[str, Any]
+
+    @property
+    def training_key(self) -> dict[str, Any] | None:
+        """What decided the training; None for a method that needs none."""
+        return self.content.get("training_key")
+
+    @property
+    def test_key(self) -> dict[str, Any]:
+        """What decided the test."""
+        return dict(self.content["cell"]["key"])
+
+    @property
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Stage -> steps and seconds."""
+        return dict(self.content["stages"])
+
+    def errors(self) -> dict[Key, PairErrors]:
+        """Return the errors of all its sets."""
+        return {_key(name): decoded(entry) for name, entry in self.content["errors"].items()}
+
+
+def _key(name: str) -> Key:
+    pair, list_name, framing, protocol = name.split("/")
+    return pair, list_name, framing, protocol
+
+
+def find_record(folder: Path | None, name: str) -> Record | None:
+    """Return the record of a run, or of a method that needs none, by its name.
+
+    Args:
+        folder: with ``runs/<name>.json``; None has none.
+        name: of the run.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = None if folder is None else folder / "runs" / f"{name}.json"
+    return None if path is None or not path.is_file() else Record(path, _content(path, path.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=256)
+def _content(path: Path, changed: int) -> dict[str, Any]:
+    try:
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        if content["errors"] and content["cell"]["key"]:
+            return content
+        found = "an empty 'key'" if content["errors"] else "empty 'errors'"
+    except (ValueError, KeyError, TypeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
+    raise DataError(f"{path} is no record of a run ({found}): take it from version control again")
+
+
+def write_records(table: dict[str, Any], plan: Plan, folder: Path, name: str) -> None:
+    """Write ``<folder>/<name>.json``, ``.md`` and ``<folder>/runs/*.json``; each row's ``run`` names one of those."""
+    links: dict[str, str] = {}
+    for rows in (table["rows"], table["paper_rows"]):
+        for path in (path for row in rows for path in row["run"]):
+            if path not in links:
+                links[path] = _write_run(Path(path), plan.measure, folder)
+    linked = {
+        kind: [row | {"run": [links[path] for path in row["run"]]} for row in table[kind]]
+        for kind in ("rows", "paper_rows")
+    }
+    write_json(folder / f"{name}.json", table | linked)
+    with atomic_write(folder / f"{name}.md") as temporary:
+        temporary.write_text(markdown(table, plan), encoding="utf-8")
+
+
+def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
+    """Write what a test and the training before it were; returns the file's place below ``folder``."""
+    if tested.suffix == ".json":  # a record already, perhaps of another folder
+        place = f"runs/{tested.name}"
+        if (folder / place).resolve() != tested.resolve():
+            write_json(folder / place, _json(tested))
+        return place
+    home = tested.parent.parent
+    run = Run(home.parent, home.name)
+    place, described = f"runs/{run.name}.json", _described(run, tested, measure)
+    there = find_record(folder, run.name)
+    if there is None or not covers(there, described["cell"]["key"]):
+        write_json(folder / place, described)
+    return place
+
+
+def covers(record: Record, key: Mapping[str, Any]) -> bool:
+    """Return whether a record's test is what ``key`` decides, on its pair lists and perhaps further ones."""
+    found = record.test_key
+    lists = key["lists"].items() <= found["lists"].items()
+    return lists and all(
+        found.get(part) == key.get(part) for part in ("checkpoint", "arguments", "assets", "versions", "first")
+    )
+
+
+def _described(run: Run, tested: Path, measure: Measure) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": run.name, "test": _json(tested / "metrics.json")}
+    content["cell"] = _json(tested / "cell.json")
+    content["errors"] = {"/".join(key): errors.encoded() for key, errors in read_errors(tested, measure).items()}
+    if (run.folder / ENVIRONMENT).is_file():
+        content["training_key"] = _json(run.root / "cells" / f"{run.name}.json")["key"]
+        content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
+        content["training"]["command"] = [_portable(word) for word in content["training"]["command"] or ()]
+        content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
+        content["stages"] = run.stages()
+    return content
+
+
+def _portable(word: str) -> str:
+    """Return a word of a command as it can be typed anywhere: a shipped configuration by its name."""
+    head, found, name = word.rpartition("/configs/")
+    return name.removesuffix(".yaml") if found and head.startswith("/") else word
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
