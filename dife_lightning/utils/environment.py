@@ -17,7 +17,7 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "albumentations", "op
 
 def collect_environment() -> dict[str, Any]:
     """Return ``versions``, ``commit`` (None outside a clone), ``dirty``, ``machine`` and ``time`` (UTC, ISO 8601)."""
-    commit, dirty = git_state(Path(__file__).resolve().parents[1])
+    commit, dirty = git_state(Path(__file__).resolve().parents[2])
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": package_versions(),

@@ -16,7 +16,7 @@ from dife_lightning.utils.files import atomic_write, sha256, write_json
 from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
 #: Where the shipped files lie.
-FOLDER = Path(__file__).parent / "assets"
+FOLDER = Path(__file__).resolve().parents[1] / "assets"
 
 
 def list_assets() -> dict[str, dict[str, Any]]:

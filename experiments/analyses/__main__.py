@@ -19,13 +19,12 @@ from experiments.analyses.output import write_result, write_text
 from experiments.analyses.sections import SECTIONS, what_of
 from experiments.analyses.sets import Comparison, read_sets
 from experiments.analyses.tests import Sources, from_plan, from_words
-from experiments.common.plan import Plan, read_plan
+from experiments.common.plan import PLANS, Plan, read_plan
 from experiments.common.runs import guarded
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
 
-HERE = Path(__file__).parent
 _FACTS = ("commit", "dirty", "versions", "machine", "time")
 
 
@@ -46,7 +45,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--plan",
         type=Path,
-        help="what the table consists of (experiments/tables/table1.yaml, or that of the benchmark)",
+        help="what the table consists of (experiments/tables/plans/table1.yaml, or that of the benchmark)",
     )
     add("--benchmark", help="mafl_ap10k or wflw_animalweb: the table on your own photographs (docs/real_data.md)")
     add("--rows", type=_names, help="rows of the table, with commas; all that are there by default")
@@ -125,9 +124,9 @@ def _sources(options: argparse.Namespace, skipped: list[str]) -> tuple[Plan | No
     asked = [options.runs_root, options.plan, options.benchmark, options.rows]
     if named and all(value is None for value in asked):
         return None, named
-    path = options.plan or HERE / (f"table1_{options.benchmark}.yaml" if options.benchmark else "table1.yaml")
+    path = options.plan or PLANS / (f"table1_{options.benchmark}.yaml" if options.benchmark else "table1.yaml")
     if not path.is_file():
-        known = sorted(p.stem.removeprefix("table1_") for p in HERE.glob("table1_*.yaml"))
+        known = sorted(p.stem.removeprefix("table1_") for p in PLANS.glob("table1_*.yaml"))
         raise ConfigError(f"no plan {path}; benchmarks: {', '.join(known)}")
     plan = read_plan(path)
     root = options.runs_root or _usual_root(options.benchmark)

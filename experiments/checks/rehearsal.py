@@ -26,7 +26,7 @@ from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.running.configs import find_config
 from dife_lightning.world import WorldFaces
 from experiments.common import runs
-from experiments.common.plan import plan_content
+from experiments.common.plan import PLANS, plan_content
 from experiments.common.runs import Run, guarded
 from experiments.tables import __main__ as tables
 from tests.datasets.layouts import Face, write_animalweb, write_ap10k, write_celeba, write_wflw
@@ -73,7 +73,7 @@ def rehearse(out: Path, faces: int) -> None:
 
 def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> None:
     """Build the benchmark's table by its own plan, its trainings reduced, without backbones of the hub."""
-    plan = plan_content(tables.HERE / f"table1_{benchmark}.yaml")
+    plan = plan_content(PLANS / f"table1_{benchmark}.yaml")
     plan["rows"] = {name: row for name, row in plan["rows"].items() if row.get("test") != "FrozenBackbone"}
     for name, row in plan["rows"].items():
         if "fit" in row:

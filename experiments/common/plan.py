@@ -1,4 +1,4 @@
-"""What a table of results consists of, read from a file such as ``experiments/tables/table1.yaml``."""
+"""What a table of results consists of, read from a file such as ``experiments/tables/plans/table1.yaml``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dife_lightning.errors import ConfigError, did_you_mean
 from experiments.common.measure import Measure
 from experiments.common.rows import COMPARISONS, RATIO_LIMITS
 
+#: Folder of the shipped plans.
+PLANS = Path(__file__).resolve().parents[1] / "tables" / "plans"
 _KINDS = ("test", "fit", "control", "start")
 
 

@@ -16,11 +16,10 @@ from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import write_json
 from dife_lightning.viz.sheet import save_figure
-from experiments.common.plan import Plan, read_plan
+from experiments.common.plan import PLANS, Plan, read_plan
 from experiments.common.runs import guarded
 from experiments.figures.rows import Gallery, require_runs, wanted_rows
 
-HERE = Path(__file__).parent
 FIGURES = ("fig3", "fig4")
 _FACTS = ("commit", "dirty", "versions", "machine", "time")
 
@@ -41,7 +40,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--plan",
         type=Path,
-        help="what the table consists of (experiments/tables/table1.yaml, or that of the benchmark)",
+        help="what the table consists of (experiments/tables/plans/table1.yaml, or that of the benchmark)",
     )
     add("--rows", type=_names, help="rows of the table, with commas; all that have a run by default, but random")
     add("--pairs", type=_names, help="kinds of pair, with commas, such as human+dog; all of the table by default")
@@ -80,9 +79,9 @@ def draw_all(options: argparse.Namespace) -> None:
 
 
 def _read(options: argparse.Namespace) -> Plan:
-    path = options.plan or HERE / (f"table1_{options.benchmark}.yaml" if options.benchmark else "table1.yaml")
+    path = options.plan or PLANS / (f"table1_{options.benchmark}.yaml" if options.benchmark else "table1.yaml")
     if not path.is_file():
-        known = sorted(p.stem.removeprefix("table1_") for p in HERE.glob("table1_*.yaml"))
+        known = sorted(p.stem.removeprefix("table1_") for p in PLANS.glob("table1_*.yaml"))
         raise ConfigError(f"no plan {path}; benchmarks: {', '.join(known)}")
     return read_plan(path)
 

@@ -17,13 +17,12 @@ from dife_lightning.errors import ConfigError, DataError, DifeError, did_you_mea
 from experiments.common.cells import Cell, testing_key
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import read_errors
-from experiments.common.plan import Plan, TableRow, read_plan
+from experiments.common.plan import PLANS, Plan, TableRow, read_plan
 from experiments.common.runs import Run, guarded
 from experiments.tables.records import Record, covers, find_record
 from experiments.tables.rows import Tested
 from experiments.tables.trainings import Place, Training, run_of, train_all, training_of, untrained, versions_of
 
-HERE = Path(__file__).parent
 #: (row, model, seed)
 Key = tuple[str, str, int]
 #: Seeds beyond this are never looked for.
@@ -85,7 +84,7 @@ def build(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
     start = time.perf_counter()
     full = f"{name}_{options.benchmark}" if options.benchmark else name
-    plan = _read(options.plan or HERE / f"{full}.yaml", options)
+    plan = _read(options.plan or PLANS / f"{full}.yaml", options)
     place = Place(
         options.runs_root or Path("runs") / (options.benchmark or "tables"),
         options.records,
@@ -107,7 +106,7 @@ def build(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _read(path: Path, options: argparse.Namespace) -> Plan:
     if not path.is_file():
-        known = sorted(p.stem for p in HERE.glob("*.yaml"))
+        known = sorted(p.stem for p in PLANS.glob("*.yaml"))
         raise ConfigError(f"no plan {path}. {did_you_mean(path.stem, known)}")
     return read_plan(path).only(options.columns, options.rows)
 

@@ -102,7 +102,7 @@ def read_species(path: Path) -> dict[str, Species]:
 
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, Species]:
-    with resources.as_file(resources.files(__package__) / "species.yaml") as path:
+    with resources.as_file(resources.files("dife_lightning.world") / "species.yaml") as path:
         return read_species(path)
 
 
