@@ -27,8 +27,8 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
             picture once and leaves out faces that cannot be used.
 
     Returns:
-        A :class:`dife_lightning.faces.items.FaceDataset`: ``scheme``, ``name``, ``annotations`` (no picture is opened for
-        them) and the faces themselves; besides, what was left out (``left_out``) and what to record (``facts``).
+        A :class:`dife_lightning.faces.items.FaceDataset`: ``scheme``, ``name``, ``annotations`` (no picture is opened
+        for them) and the faces themselves; besides, what was left out (``left_out``) and what to record (``facts``).
 
     Raises:
         ConfigError: unknown data set, option or value; or the world, which is rendered and not read.

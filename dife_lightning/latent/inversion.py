@@ -70,7 +70,7 @@ def image_code(images: Tensor, levels: int = 4) -> Tensor:
 
 
 class PosedImages:
-    """A generator's images as the features of :func:`~dife_lightning.latent.exploration.explore`: w and pose in one vector."""
+    """A generator's images as the features of ``latent.exploration.explore``: w and pose in one vector."""
 
     def __init__(self, generator: Generator, pose: bool, bfloat16: bool = False) -> None:
         self.generator, self.pose, self.num_ws = generator, pose, generator.num_ws

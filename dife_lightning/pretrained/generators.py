@@ -192,7 +192,7 @@ def read_generator(path: str | Path) -> StyleGAN2Generator:
 
 
 def from_public(content: Any, source: Path) -> StyleGAN2Generator | None:
-    """Build the generator in what :func:`~dife_lightning.weights.pickles.reading.read_pickled` gave; None if there is none."""
+    """Build the generator in what ``weights.pickles.reading.read_pickled`` gave; None if there is none."""
     with explained(source):
         for is_layout, generator_of in _LAYOUTS:
             if is_layout(content):

@@ -1,6 +1,6 @@
 """Errors on points that nobody marked: places of the face that no key point names, and ears.
 
-See ``dife_lightning/world/extra_landmarks.py`` for the points and ``dife_lightning/data/world/extra_pairs.py`` for the pairs.
+See ``dife_lightning/world/extra_landmarks.py`` for the points, ``dife_lightning/data/world/extra_pairs.py`` for the pairs.
 """
 
 from __future__ import annotations

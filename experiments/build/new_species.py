@@ -1,7 +1,7 @@
 """A new species from a folder of photos: look at them, train a generator, train DIFE with it, carry landmarks over.
 
-``python -m experiments.build.new_species --folder my/photos`` prints each `dife` command that it runs, so that it can be
-typed again. Without photos, ``--world fox --count 200`` writes renders of a species of the embedded world first. A
+``python -m experiments.build.new_species --folder my/photos`` prints each `dife` command that it runs, so that it can
+be typed again. Without photos, ``--world fox --count 200`` writes renders of a species of the embedded world first. A
 training that is finished is kept, one that was interrupted goes on. See docs/new_species.md.
 """
 

@@ -1,7 +1,7 @@
 """Kill a training at random moments, go on with it, and see that it ends bit-equal to one that was left alone.
 
-``python -m experiments.checks.kills --kills 20`` uses the embedded world's human and dog with a schedule of seconds. Signals
-(SIGKILL, SIGTERM, SIGINT) take turns, as do 0 and 2 loader processes; a run may be hit several times.
+``python -m experiments.checks.kills --kills 20`` uses the embedded world's human and dog with a schedule of seconds.
+Signals (SIGKILL, SIGTERM, SIGINT) take turns, as do 0 and 2 loader processes; a run may be hit several times.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The paper's tables: `make reproduce-table1` to `table4`, or `python -m experiments.tables table1 --help`.
 
 Trains what the plan asks for, tests everything on the same pairs, and writes the table. What is finished is kept (see
-``experiments/common/cells.py``), what was interrupted goes on, and seeds that were trained before count in any case. With
-``--records`` what is recorded there need not be trained again; with ``--no_training`` nothing is.
+``experiments/common/cells.py``), what was interrupted goes on, and seeds that were trained before count in any case.
+With ``--records`` what is recorded there need not be trained again; with ``--no_training`` nothing is.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, reason_of
-from dife_lightning.weights.pickles.machine import Unpickler
-from dife_lightning.weights.pickles.objects import STORAGES, Array, Persistent, Refused, Scalar
+from dife_lightning.weights.pickles._machine import Unpickler
+from dife_lightning.weights.pickles._objects import STORAGES, Array, Persistent, Refused, Scalar
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older format
 _ZIP = b"PK\x03\x04"  # how an archive starts
@@ -34,7 +34,7 @@ def read_pickled(path: str | Path) -> Any:
 
     Returns:
         Dicts (of argparse's namespaces, too), lists, numbers and strings as stored; tensors and arrays as tensors;
-        objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning.weights.pickles.objects.Persistent`.
+        objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning.weights.pickles._objects.Persistent`.
 
     Raises:
         CheckpointError: missing, truncated, of no known container, asking for anything but data, or declaring more

@@ -1,6 +1,6 @@
 """A species is data: ranges of shape and style traits, read from ``species.yaml``.
 
-:mod:`dife_lightning.world.face.traits` is the schema of the table. A further species is a further table: read a YAML file
+``traits`` beside this file is the schema of the table. A further species is a further table: read a YAML file
 of one's own with :func:`read_species` and give the :class:`Species` to :func:`dife_lightning.world.render`.
 """
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from dife_lightning.weights.pickles.objects import BUILDERS, Array, Attributes, Builder, Dtype, Namespace, Refused
+from dife_lightning.weights.pickles._objects import BUILDERS, Array, Attributes, Builder, Dtype, Namespace, Refused
 
 #: Objects that any file may make, and how many bytes it must have for each further one; each takes 50 to 200 bytes of
 #: memory. Networks have 8 (a scalar that was trained) to 1000 bytes for one.
