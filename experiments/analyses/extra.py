@@ -1,6 +1,7 @@
 """Errors on points that nobody marked: places of the face that no key point names, and ears.
 
-See ``dife_lightning/world/extra_landmarks.py`` for the points, ``dife_lightning/data/world/extra_pairs.py`` for the pairs.
+The points are defined in ``dife_lightning/world/extra_landmarks.py``, the pairs in
+``dife_lightning/data/world/extra_pairs.py``.
 """
 
 from __future__ import annotations
