@@ -11,10 +11,9 @@ import pytest
 import yaml
 
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.cli.sweep import _parse
-from dife_lightning.sweeps.definition import find_sweep, list_sweeps, parse_sweep, read_sweep
-from dife_lightning.sweeps.space import _DISTRIBUTIONS
-from dife_lightning.sweeps.suggest import STARTUP, suggest
+from dife_lightning.cli.sweep import _parser
+from dife_lightning.sweeps.definition import DISTRIBUTIONS, find_sweep, list_sweeps, parse_sweep, read_sweep
+from dife_lightning.sweeps.study import STARTUP, suggest
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/sweeps.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```yaml\n# (\S+\.yaml).*?\n(.*?)```", TEXT, re.S)
@@ -41,16 +40,16 @@ def test_shown_files_are_sweeps_whose_keys_exist_and_leave_the_other_settings_al
 def test_shown_commands_have_options_that_exist_and_files_that_are_shown_or_shipped():
     assert len(COMMANDS) >= 6
     for words in COMMANDS:
-        options = _parse(words[2:] if "--" not in words else words[2 : words.index("--")])
+        options = _parser().parse_args(words[2:] if "--" not in words else words[2 : words.index("--")])
         assert options.file in {*list_sweeps(), *(name for name, _ in FILES)}
 
 
 def test_numbers_in_the_text_are_those_of_the_code():
     assert f"{STARTUP} by chance, then Optuna's TPE" in TEXT
     long, short = (read_sweep(find_sweep(name)) for name in ("sweeps/lambdas", "sweeps/lambdas_world_short"))
-    assert f"in {long.run_cap} trainings of full length" in " ".join(TEXT.split())
+    assert f"in {long.most} trainings of full length" in " ".join(TEXT.split())
     assert {"--model.init_args.warmup_steps=320", "--trainer.max_steps=400"} <= set(short.words)
     assert "(320 + 80), half of the pseudo-pairs, and 16 trainings" in " ".join(TEXT.split())
-    assert short.run_cap == 16
-    for name in set(_DISTRIBUTIONS) - {"constant", "categorical"}:
+    assert short.most == 16
+    for name in set(DISTRIBUTIONS) - {"constant", "categorical"}:
         assert f"`{name}`" in TEXT
