@@ -49,9 +49,9 @@ class Prediction(NamedTuple):
 class PredictionWriter(L.Callback):
     """Write ``keypoints.json`` and ``keypoints.csv`` with the landmarks found in every target image.
 
-    Coordinates are pixels of the original photo as viewers show it (EXIF orientation applied), whatever part of it was
-    cropped and resized, with pixel centres at integers. ``file_name``, ``width`` and ``height`` are those of that photo.
-    Renders of the embedded world are pictures of their own.
+    Coordinates are pixels of the original photo, not of the crop, with pixel centres at integers. The photo is meant as
+    viewers show it (EXIF orientation applied); so are ``width`` and ``height`` beside its ``file_name``. A render of the
+    embedded world is its own original.
 
     Args:
         similarity: ``dot`` or ``cosine``.
@@ -141,9 +141,7 @@ class PredictionWriter(L.Callback):
                 source, _, target = pair_id.partition(">")
                 picture = (crop.file_name, crop.width, crop.height)
                 start = (pair_id, pairs.pair, pairs.list_name, pairs.framing, source, target, *picture)
-                for name, (x, y), seen in zip(
-                    self.protocol.landmarks, points.tolist(), visible.tolist(), strict=True
-                ):
+                for name, (x, y), seen in zip(self.protocol.landmarks, points.tolist(), visible.tolist(), strict=True):
                     writer.writerow((*start, name, f"{x:.4f}", f"{y:.4f}", int(seen)))
 
 

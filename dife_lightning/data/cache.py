@@ -75,8 +75,10 @@ def _read(path: Path, pairs: KeypointPairs) -> list[PairArrays] | None:
     shape = (len(pairs), pairs.size, pairs.size, 3)
     if arrays is None or arrays["source_image"].shape != shape or any(len(a) != len(pairs) for a in arrays.values()):
         return None
-    crops = {f"{side}_crop": _crops(*(arrays.pop(name) for name in _CROPS if side in name)) for side in ("source", "target")}
-    columns = {**arrays, **crops, "pair_id": [str(name) for name in arrays.pop("pair_id")]}
+    crops = {
+        f"{side}_crop": _crops(*(arrays.pop(name) for name in _CROPS if side in name)) for side in ("source", "target")
+    }
+    columns: dict[str, Any] = {**arrays, **crops, "pair_id": [str(name) for name in arrays.pop("pair_id")]}
     return [PairArrays(**{key: column[i] for key, column in columns.items()}) for i in range(len(pairs))]
 
 

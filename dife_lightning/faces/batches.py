@@ -190,7 +190,7 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class PairArrays:
-    """One prepared pair: uint8 images (S, S, 3), points (P, 2), visible (P,) in both, and where the images come from."""
+    """One prepared pair: uint8 images (S, S, 3), points (P, 2), visible (P,) in both, and the crops of the pictures."""
 
     source_image: NDArray[np.uint8]
     target_image: NDArray[np.uint8]

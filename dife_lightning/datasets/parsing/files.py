@@ -92,7 +92,7 @@ class FaceFiles:
         return len(self._table)
 
     def __getitem__(self, index: int) -> FaceItem:
-        """Read face ``index``.
+        """Read face ``index``; negative indices count from the end.
 
         Raises:
             DataError: the picture is missing, damaged or of another size, or points lie far outside it.
@@ -106,10 +106,10 @@ class FaceFiles:
         return (self[index] for index in range(len(self)))
 
     def _checked(self, index: int) -> int:
-        number = operator.index(index)
-        if not 0 <= number < len(self):
-            raise IndexError(f"index {number} of a data set of {len(self)}")
-        return number
+        try:
+            return range(len(self))[operator.index(index)]
+        except IndexError:
+            raise IndexError(f"index {index} of a data set of {len(self)}") from None
 
     def _located(self, index: int, error: DataError) -> DataError:
         """Return the error with the place that the face was read from."""
