@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,32 @@ def test_a_file_in_a_further_folder_is_a_method_without_any_other_line(plugin_fo
     cls = get_method("zz-new")
     assert cls.__name__ == "New"
     assert method_name(cls) == "zz-new"
+
+
+def test_a_package_in_a_further_folder_is_a_method_and_its_parts_are_none(plugin_folder):
+    package = plugin_folder / "zz_large"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from dife_lightning.methods.zz_large.network import Large\n\nMETHOD = 'Large'\n"
+    )
+    (package / "network.py").write_text("class Large: ...\n")
+    (plugin_folder / "zz_helpers").mkdir()
+    (plugin_folder / "zz_helpers" / "__init__.py").write_text("")
+    assert {name for name in list_methods() if name.startswith("zz")} == {"zz-large"}
+    cls = get_method("zz-large")
+    assert cls.__module__ == "dife_lightning.methods.zz_large.network"
+    assert method_name(cls) == "zz-large"
+
+
+def test_a_class_is_found_under_its_former_module_with_one_line_of_advice(capsys):
+    for former, place in registry.FORMER_MODULES.items():
+        sys.modules.pop(former, None)
+        module, now = importlib.import_module(former), importlib.import_module(place)
+        classes = [name for name, value in vars(now).items() if isinstance(value, type)]
+        assert classes
+        assert all(getattr(module, name) is getattr(now, name) for name in classes)
+        said = capsys.readouterr().err.splitlines()
+        assert said == [f"note: {former} is now {place}; a class name alone, without module, always works"]
 
 
 @pytest.mark.parametrize("content", ["class New: ...", "METHOD = 'Other'", "METHOD = 3"])

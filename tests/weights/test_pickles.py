@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError
-from dife_lightning.weights.pickles import _machine as _unpickler
+from dife_lightning.weights.pickles import _unpickler
 from dife_lightning.weights.pickles.reading import read_pickled
 from tests.pretrained.formats.writers import known_modules
 

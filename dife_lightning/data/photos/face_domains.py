@@ -12,6 +12,7 @@ import numpy as np
 from dife_lightning.data.photos.cropped_faces import annotation_of
 from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
 from dife_lightning.data.photos.pair_lists import Split
+from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.image_info import remembering
 from dife_lightning.faces.items import FaceDataset
@@ -95,12 +96,10 @@ class DomainFaces:
         """
         key = self._key(name, split)
         if key not in self._readers:
-            import dife_lightning
-
             domain = self.domains[name]
             options = self._common | domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
             with remembering(disk=self._cache):
-                faces: FaceDataset = dife_lightning.load_dataset(domain.dataset, domain.root, **options)
+                faces: FaceDataset = load_dataset(domain.dataset, domain.root, **options)
             protocol_members(faces.scheme, self.protocol, self.eye_order)
             self._readers[key] = faces
         return self._readers[key]

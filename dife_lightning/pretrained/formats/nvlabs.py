@@ -16,7 +16,7 @@ from dife_lightning.nn.stylegan2 import Architecture
 from dife_lightning.nn.stylegan2_mapping import LR_MULTIPLIER
 from dife_lightning.nn.stylegan2_ops import setup_filter
 from dife_lightning.weights.checkpoints import as_float32
-from dife_lightning.weights.pickles._objects import Persistent
+from dife_lightning.weights.pickles._builders import Persistent
 from dife_lightning.weights.shapes import Place, Shapes
 
 _DEPTH, _COUNT = 12, 10_000  # modules in modules, and modules in all; a real network has 4 and about 100

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import mmap
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, reason_of
-from dife_lightning.weights.pickles._machine import Unpickler
-from dife_lightning.weights.pickles._objects import STORAGES, Array, Persistent, Refused, Scalar
+from dife_lightning.weights.pickles._builders import STORAGES, Array, Persistent, Refused, Scalar
+from dife_lightning.weights.pickles._unpickler import Unpickler
 
+LoadStorage = Callable[[Any], Tensor]
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older format
 _ZIP = b"PK\x03\x04"  # how an archive starts
 
@@ -34,7 +35,7 @@ def read_pickled(path: str | Path) -> Any:
 
     Returns:
         Dicts (of argparse's namespaces, too), lists, numbers and strings as stored; tensors and arrays as tensors;
-        objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning.weights.pickles._objects.Persistent`.
+        objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning.weights.pickles._builders.Persistent`.
 
     Raises:
         CheckpointError: missing, truncated, of no known container, asking for anything but data, or declaring more
@@ -47,7 +48,7 @@ def read_pickled(path: str | Path) -> Any:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             size = len(content)
             zipped = _ZIP.startswith(content[: len(_ZIP)])
-            return _plain(_read_zip(file, size) if zipped else _read_stream(content, size), size)
+            return _plain(_read_zip(file, size) if zipped else _read_stream(content, size, _load_storage), size)
 
 
 @contextmanager
@@ -106,7 +107,8 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
                 raise Refused(f"declares {count} elements of {dtype} for storage {key}, which holds {len(known[key])}.")
             return known[key]
 
-        return Unpickler(io.BytesIO(_entry(archive, entries, f"{roots[0]}data.pkl", size)), size, storage).load()
+        pickled = io.BytesIO(_entry(archive, entries, f"{roots[0]}data.pkl", size))
+        return Unpickler(pickled, size, storage, _load_storage).load()
 
 
 def _entry(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str, size: int) -> bytes:
@@ -125,15 +127,15 @@ def _filled(content: bytes, dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(bytearray(content[:whole]), dtype=dtype) if whole else torch.empty(0, dtype=dtype)
 
 
-def _read_stream(content: Any, size: int, *, inner: bool = False) -> Any:
+def _read_stream(content: Any, size: int, nested: LoadStorage | None) -> Any:
     """Read a plain pickle, or torch's older format if it starts with that format's number."""
-    first = Unpickler(content, size, inner=inner).load()
-    return _read_legacy(content, size, inner=inner) if type(first) is int and first == _MAGIC else first
+    first = Unpickler(content, size, None, nested).load()
+    return _read_legacy(content, size, nested) if type(first) is int and first == _MAGIC else first
 
 
-def _read_legacy(content: Any, size: int, *, inner: bool) -> Any:
+def _read_legacy(content: Any, size: int, nested: LoadStorage | None) -> Any:
     """Read on after the magic number: version, system, object, keys, then the bytes of each storage."""
-    version, _system = (Unpickler(content, size, inner=inner).load() for _ in range(2))
+    version, _system = (Unpickler(content, size, None, nested).load() for _ in range(2))
     if type(version) is not int or version != 1001:
         raise Refused("is of another version of torch's older format than 1001.")
     bases: dict[str, Tensor] = {}
@@ -153,8 +155,8 @@ def _read_legacy(content: Any, size: int, *, inner: bool) -> Any:
             raise Refused(f"declares storage {key} twice, as {bases[key].dtype} and as {dtype}.")
         return bases[key] if view is None else _view(bases[key], view)
 
-    found = Unpickler(content, size, storage, inner=inner).load()
-    keys = Unpickler(content, size, inner=inner).load()
+    found = Unpickler(content, size, storage, nested).load()
+    keys = Unpickler(content, size, None, nested).load()
     for key in keys if type(keys) is list else []:
         base = bases.get(key) if type(key) is str else None
         count = content.read(8)
@@ -177,11 +179,11 @@ def _view(base: Tensor, view: Any) -> Tensor:
     return base[offset : offset + count]
 
 
-def load_storage_bytes(content: bytes) -> Tensor:
-    """Read a storage that was pickled by itself, as NVlabs' networks have them (see ``_pickled.BUILDERS``)."""
+def _load_storage(content: Any) -> Tensor:
+    """Read a storage that was pickled by itself, as in NVlabs' networks; it may not hold another one."""
     if not isinstance(content, bytes):
         raise Refused("holds a storage that is not bytes.")
-    found = _read_stream(io.BytesIO(content), len(content), inner=True)
+    found = _read_stream(io.BytesIO(content), len(content), None)
     if not isinstance(found, Tensor):
         raise Refused("holds a storage that is none.")
     return found

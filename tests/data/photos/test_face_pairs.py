@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import dife_lightning
+from dife_lightning.data.photos import face_domains
 from dife_lightning.data.photos.face_domains import FaceDomain
 from dife_lightning.data.photos.face_pairs import FacePairs
 from dife_lightning.errors import ConfigError, DataError
@@ -31,7 +31,7 @@ def readers(tmp_path, monkeypatch):
         asked.append((name, str(root), options))
         return found[name] if options.get("split") != "val" else found[f"{name}-val"]
 
-    monkeypatch.setattr(dife_lightning, "load_dataset", load, raising=False)
+    monkeypatch.setattr(face_domains, "load_dataset", load)
     found["asked"] = asked
     return found
 

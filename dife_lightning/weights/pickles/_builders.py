@@ -205,12 +205,6 @@ def _parameter(data: Any, *_: Any) -> Tensor:
     return data
 
 
-def _storage_bytes(content: Any) -> Tensor:
-    from dife_lightning.weights.pickles.reading import load_storage_bytes  # which reads pickles by this table
-
-    return load_storage_bytes(content)
-
-
 def _sizes(values: Any = ()) -> tuple[int, ...]:
     if not _are_sizes(values):
         raise Refused("holds a size that is none.")
@@ -265,7 +259,6 @@ BUILDERS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): Builder(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): Builder(_parameter),
     ("torch._utils", "_rebuild_parameter_with_state"): Builder(_parameter),
-    ("torch.storage", "_load_from_bytes"): Builder(_storage_bytes),
     ("torch", "Size"): Builder(_sizes),
     ("numpy", "dtype"): Builder(_dtype),
     ("numpy", "ndarray"): "numpy.ndarray",

@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from dife_lightning.weights.pickles._objects import BUILDERS, Array, Attributes, Builder, Dtype, Namespace, Refused
+from dife_lightning.weights.pickles._builders import BUILDERS, Array, Attributes, Builder, Dtype, Namespace, Refused
 
 #: Objects that any file may make, and how many bytes it must have for each further one; each takes 50 to 200 bytes of
 #: memory. Networks have 8 (a scalar that was trained) to 1000 bytes for one.
 _OBJECTS, _BYTES_EACH = 200_000, 32
+#: The function that torch names for a storage pickled by itself, as in NVlabs' networks.
+_NESTED_STORAGE = ("torch.storage", "_load_from_bytes")
 
 
 class Unpickler(pickle._Unpickler):
@@ -25,8 +27,8 @@ class Unpickler(pickle._Unpickler):
     Args:
         file: with ``read`` and ``readline``.
         size: bytes of the file; how many objects are made, and what builders copy, is bounded by it.
-        storage: reference to a storage -> its numbers.
-        inner: a storage within a pickle, which holds no further one.
+        storage: torch's reference to a storage -> its numbers.
+        load_storage: bytes of a storage that was pickled by itself -> its numbers; without it such bytes are refused.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
@@ -37,16 +39,22 @@ class Unpickler(pickle._Unpickler):
     readline: Callable[[], bytes]
 
     def __init__(
-        self, file: Any, size: int, storage: Callable[[Any], Tensor] | None = None, *, inner: bool = False
+        self,
+        file: Any,
+        size: int,
+        storage: Callable[[Any], Tensor] | None = None,
+        load_storage: Callable[[Any], Tensor] | None = None,
     ) -> None:
         super().__init__(file, encoding="latin1")
-        self.storage, self.inner = storage, inner
+        self.storage, self.load_storage = storage, load_storage
         self.left = 8 * size + 1_000_000
         self.objects = self.most = _OBJECTS + size // _BYTES_EACH
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == _NESTED_STORAGE and self.load_storage is not None:
+            return Builder(self.load_storage)
         known = BUILDERS.get((module, name))
-        if known is None or (self.inner and name == "_load_from_bytes"):
+        if known is None:
             asked = f"{module}.{name}"[:200]
             raise Refused(f"asks for {asked}, which is no data and could run code; it was not run. {_hint(module)}")
         return known
