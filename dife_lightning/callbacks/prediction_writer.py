@@ -49,9 +49,8 @@ class Prediction(NamedTuple):
 class PredictionWriter(L.Callback):
     """Write ``keypoints.json`` and ``keypoints.csv`` with the landmarks found in every target image.
 
-    Coordinates are pixels of the original photo, not of the crop, with pixel centres at integers. The photo is meant as
-    viewers show it (EXIF orientation applied); so are ``width`` and ``height`` beside its ``file_name``. A render of the
-    embedded world is its own original.
+    Coordinates are pixels of the original photo, not of the crop, with pixel centres at integers. The EXIF orientation
+    is applied, to points as to ``width`` and ``height``. A render of the embedded world is its own original.
 
     Args:
         similarity: ``dot`` or ``cosine``.
