@@ -67,7 +67,7 @@ def _count(text: str) -> int:
 
 
 def _name(text: str) -> str:
-    if Path(text).name != text or not text:
+    if Path(text).name != text or text in ("", ".."):
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a folder name (--sweeps_root is the folder that holds sweeps)"
         )
@@ -116,9 +116,10 @@ def run_missing(sweep: Sweep, folder: SweepFolder, options: argparse.Namespace, 
         check_settings(sweep, folder, facts, more)
         print(f"sweep: {folder.path}, {count} trials, {len(missing)} to run", file=sys.stderr)
         words = [*more, *folder.begun["fixed"]]  # last, since ``more`` may ask for precision auto
-        own = {"launch": launch.launch_fit, "log": functools.partial(print, flush=True)}
+        say = functools.partial(print, flush=True)
+        runner = Runner(sweep, folder, options.seed, words, options.parallel, launch.launch_fit, say)
         with launch.stopped_by_signals():
-            Runner(sweep, folder, seed=options.seed, more=words, parallel=options.parallel, **own).run(missing, count)
+            runner.run(missing, count)
 
 
 def check_settings(sweep: Sweep, folder: SweepFolder, facts: dict[str, Any], more: Sequence[str]) -> None:

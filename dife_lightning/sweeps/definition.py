@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from dife_lightning.errors import UsageError, did_you_mean
 from dife_lightning.running.configs import packaged_configs, read_yaml
 
+Goal = Literal["minimize", "maximize"]
 METHODS, GOALS = ("grid", "random", "bayes"), ("minimize", "maximize")
 #: A grid with more trials than this is refused as a mistake.
 LARGEST_GRID = 10_000
@@ -33,7 +34,7 @@ DISTRIBUTIONS = ("constant", "categorical", *_RANGES)
 class Parameter(NamedTuple):
     """The values that a sweep tries for one key of `dife fit`; a constant is a list of one."""
 
-    distribution: BaseDistribution
+    distribution: Any  # one of Optuna's
     q: float | None = None  # drawn numbers are rounded to multiples of it
     probabilities: Sequence[float] | None = None  # of the values of a list
 
@@ -55,14 +56,14 @@ class Sweep:
     words: tuple[str, ...]  # of the command after `dife`, with ${args} in place of the parameters
     method: str
     metric: str  # column of metrics.csv
-    goal: str
+    goal: Goal
     parameters: dict[str, Parameter]  # by their dotted keys
     forms: Mapping[str, Any]  # the parameters as the file has them
     most: float  # trials: run_cap or the size of a grid, whichever is less
     stops_early: bool  # the file asks for early_terminate, which only a wandb agent obeys
 
     @property
-    def space(self) -> dict[str, BaseDistribution]:
+    def space(self) -> dict[str, Any]:
         """Key -> Optuna's distribution."""
         return {name: parameter.distribution for name, parameter in self.parameters.items()}
 

@@ -52,6 +52,8 @@ def write_report(
     for trial in order:
         rows.append(_row(sweep, trial))
         table.add_row(*rows[-1], style="bold" if trial is done[0] else "dim" if trial.value is None else None)
+    for column in table.columns:
+        column.justify = "right"
     (console or Console()).print(table)
     _write_csv(folder / "sweep.csv", sweep, order)
     pictures = draw(sweep, folder, done)
@@ -105,7 +107,7 @@ def _influence(sweep: Sweep, done: Sequence[FrozenTrial]) -> list[str]:
         return []
     told = "Rank correlation (Spearman) of the parameter with the objective."
     if len(done) > 4:
-        told += f" With {len(done)} trials chance alone exceeds ±{chance_level(len(done)):.2f} once in twenty."
+        told += f" With {len(done)} trials chance alone exceeds ±{chance_level(len(done)):.2f} once in twenty times."
     told += " A parameter whose best value lies in the middle has a small one: look at the pictures."
     return ["", *_markdown(["parameter", "rank correlation"], rows), told, ""]
 

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dife_lightning.errors import DataError, UsageError, reason_of
 from dife_lightning.running.folders import drop_if_empty
 from dife_lightning.running.locks import RunLock
-from dife_lightning.sweeps.definition import Sweep, check
+from dife_lightning.sweeps.definition import Goal, Sweep, check
 from dife_lightning.utils.randomness import seed_of
 
 #: Random trials of method bayes before TPE has enough to go by.
@@ -44,7 +44,7 @@ class SweepFolder:
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise DataError(f"{self._journal} is damaged ({reason_of(error)}); choose another --name.") from None
 
-    def _open(self, goal: str | None = None) -> None:
+    def _open(self, goal: Goal | None = None) -> None:
         backend = JournalFileBackend(str(self._journal), JournalFileOpenLock(str(self._journal)))
         store = self._storage = JournalStorage(backend)
         if goal or optuna.get_all_study_names(store):
@@ -159,7 +159,7 @@ def suggest(sweep: Sweep, place: int, seed: int, trials: Sequence[FrozenTrial]) 
 def ranked(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the finished trials, the best first; of two alike the earlier one."""
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return sorted(finished, key=lambda trial: (sweep.loss(trial.value), trial.number))
+    return sorted(finished, key=lambda trial: (sweep.loss(trial.values[0]), trial.number))
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
