@@ -266,7 +266,9 @@ def test_a_run_that_a_left_process_still_writes_is_waited_for_and_then_refused(t
     run = tmp_path / "runs/trial-0000"
     save(run)
     lock = RunLock(run)
-    with pytest.raises(UsageError, match="a process that an earlier `dife sweep` left behind still trains .*trial-0000"):
+    with pytest.raises(
+        UsageError, match=r"a process that an earlier `dife sweep` left behind still trains .*trial-0000"
+    ):
         work(sweep, tmp_path, 1, Fakes(bowl))
     lock.release()
     fakes = Fakes(lambda values: [1.0])
