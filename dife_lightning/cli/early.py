@@ -17,17 +17,22 @@ from dife_lightning.registry import method_classes
 from dife_lightning.running.configs import given_settings, options_of
 from dife_lightning.running.folders import check_name, last_checkpoint, refuse_existing, run_of_checkpoint
 from dife_lightning.running.locks import process_rank
-from dife_lightning.running.parser_errors import missing_sections, unknown_class, unknown_key, unknown_option
+from dife_lightning.running.parser_errors import (
+    missing_sections,
+    unknown_class,
+    unknown_key,
+    unknown_option,
+    untrained,
+)
 
 
-def check_early(verb: str, words: list[str], config_names: list[str], run: bool) -> None:
+def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
     """Check the words of a command.
 
     Args:
         verb: fit, validate, test or predict.
         words: the words after the verb, configurations as paths.
         config_names: the names of the configurations.
-        run: whether the command is to be run; otherwise only its settings are of interest.
 
     Raises:
         UsageError: an unknown option, key or class, a run that exists, or a section that is missing.
@@ -40,10 +45,10 @@ def check_early(verb: str, words: list[str], config_names: list[str], run: bool)
     for name, _ in options:
         if name.startswith("--"):
             _check_option(name, known, verb)
-    given = given_settings(words)
+    given = given_settings(words, of_last_class=True)
     for key in given.keys() - known:
         raise unknown_key(key, known, verb)
-    run = run and not any(name == "--print_config" or name.startswith("--print_config") for name, _ in options)
+    run = not any(name.startswith("--print_config") for name, _ in options)  # else only its settings are of interest
     whole = _check_checkpoint(verb, given) and not config_names and "model" not in given
     _check_keys(verb, given)
     if run and not whole:
@@ -83,7 +88,7 @@ def _check_keys(verb: str, given: Mapping[str, Any]) -> None:
         raise unknown_key(f"trainer.{key}", {f"trainer.{known}" for known in trainer_parameters()}, verb)
     own = "import" in given or "lightning" in sys.modules  # then other classes than ours can be known
     for section in ("model", "data"):
-        entry = given.get(section)
+        entry: Any = given.get(section)
         name = _class_name(entry)
         if name is None:
             continue
@@ -109,12 +114,10 @@ def _check_model(verb: str, given: Mapping[str, Any]) -> None:
     if missing:
         raise missing_sections(missing, verb)
     name = str(_class_name(given["model"]))
-    if verb != "fit" and not given.get("ckpt_path") and not given.get("allow_untrained"):
-        if attribute_of(name, "needs_checkpoint") is not False and parameters_of(name) is not None:
-            raise UsageError(
-                f"`dife {verb}` without --ckpt_path would score an untrained {name}. "
-                "Add --ckpt_path runs/<run>, or --allow_untrained if that is what you want."
-            )
+    if verb == "fit" or given.get("ckpt_path") or given.get("allow_untrained") or name not in class_names():
+        return
+    if attribute_of(name, "needs_checkpoint") is not False:
+        raise untrained(verb, name)
 
 
 def _check_run(given: Mapping[str, Any]) -> None:

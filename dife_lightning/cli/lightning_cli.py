@@ -18,7 +18,8 @@ from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.callbacks.stages import StageTimer
-from dife_lightning.cli.options import add_options
+from dife_lightning.cli.main import VERBS
+from dife_lightning.cli.options import EPILOG, add_options
 from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import UsageError
 from dife_lightning.registry import find_class, imported_classes, list_methods
@@ -26,7 +27,7 @@ from dife_lightning.running.bounds import check_bounds, clear_construction_error
 from dife_lightning.running.configs import given_settings
 from dife_lightning.running.folders import run_of_checkpoint
 from dife_lightning.running.parser import ConfigParser, shared_words
-from dife_lightning.running.parser_errors import explain
+from dife_lightning.running.parser_errors import explain, untrained
 from dife_lightning.running.precision import PRECISION_VARIABLE, choose_precision
 from dife_lightning.running.quiet import tell
 from dife_lightning.running.reconcile import (
@@ -49,14 +50,10 @@ class DifeCLI(LightningCLI):
         words: the words after the verb, with configurations as paths.
         config_names: the names of the configurations, for the run's default name.
         command: the words as the user typed them, for the record.
-        execute: build everything and run the verb; otherwise only ``settings`` are filled.
     """
 
-    def __init__(
-        self, verb: str, words: list[str], config_names: list[str], command: list[str], execute: bool = True
-    ) -> None:
+    def __init__(self, verb: str, words: list[str], config_names: list[str], command: list[str]) -> None:
         self.verb, self.words, self.config_names, self.command = verb, words, config_names, command
-        self.execute = execute
         self.results: ResultsFolder | None = None
         self.resume_step: int | None = None
         try:
@@ -68,16 +65,21 @@ class DifeCLI(LightningCLI):
                 parser_class=ConfigParser,
                 seed_everything_default=0,
                 # a misspelt option is not guessed
-                parser_kwargs={"exit_on_error": False, "allow_abbrev": False, "prog": f"dife {verb}"},
+                parser_kwargs={
+                    "exit_on_error": False,
+                    "allow_abbrev": False,
+                    "prog": f"dife {verb}",
+                    "description": VERBS[verb][1],
+                    "epilog": EPILOG,
+                },
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
                 args=words,
                 run=False,  # there is one parser, without sub-commands
             )
-            if execute:
-                arguments = {name: self.settings[name] for name in self.verb_arguments}
-                getattr(self.trainer, verb)(self.model, datamodule=self.datamodule, **arguments)
+            arguments = {name: self.settings[name] for name in self.verb_arguments}
+            getattr(self.trainer, verb)(self.model, datamodule=self.datamodule, **arguments)
         except BaseException:
             if self.results is not None:
                 self.results.discard_if_unused()
@@ -131,14 +133,11 @@ class DifeCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; what a constructor refuses becomes one line."""
-        if self.execute:
-            with clear_construction_error():
-                super().instantiate_classes()
+        with clear_construction_error():
+            super().instantiate_classes()
 
     def before_instantiate_classes(self) -> None:
         """Refuse what makes no sense, choose the precision, and make the run's folder."""
-        if not self.execute:
-            return
         if self.verb != "fit":
             self._refuse_untrained()
         if self.settings.skip_broken:
@@ -164,10 +163,7 @@ class DifeCLI(LightningCLI):
         cls = find_class(self.settings.model.class_path)
         if self.settings.ckpt_path or self.settings.allow_untrained or not getattr(cls, "needs_checkpoint", True):
             return
-        raise UsageError(
-            f"`dife {self.verb}` without --ckpt_path would score an untrained {getattr(cls, '__name__', 'network')}. "
-            "Add --ckpt_path runs/<run>, or --allow_untrained if that is what you want."
-        )
+        raise untrained(self.verb, getattr(cls, "__name__", "network"))
 
     def _logger_settings(self, logger: Any) -> Any:
         """Give loggers of the configuration the run's folder; none given means a CSV file when fitting."""

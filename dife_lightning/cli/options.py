@@ -23,13 +23,6 @@ _COMMON = (
         "Use the settings of the run of --ckpt_path unchecked. They can run any code: only for runs of people you "
         "trust.",
     ),
-    Option(
-        ("--import",),
-        str | None,
-        None,
-        "Import a Python file (my_method.py) or an installed module first; its methods, data modules and callbacks can "
-        "then be used by name. May be given several times.",
-    ),
     Option(("--runs_root",), str, "runs", "Folder that holds the runs."),
 )
 _FIT = (
@@ -40,6 +33,12 @@ _EVALUATION = (
     Option(("--allow_untrained",), None, False, "Go on without --ckpt_path."),
     Option(("--out",), str | None, None, "Folder of the results; <run>/eval/... by default."),
 )
+IMPORT = "--import"
+#: Shown below the options: ``--import`` is done before the parser is built, which then knows the classes.
+EPILOG = (
+    "--import FILE: import a Python file (my_method.py) or an installed module first; its methods, data modules and "
+    "callbacks can then be used by name. May be given several times."
+)
 #: Options that Lightning gives to each verb.
 _LIGHTNING = {
     "fit": {"ckpt_path", "weights_only"},
@@ -47,7 +46,7 @@ _LIGHTNING = {
     "test": {"ckpt_path", "verbose", "weights_only"},
     "predict": {"ckpt_path", "return_predictions", "weights_only"},
 }
-_SECTIONS = {"config", "seed_everything", "trainer", "model", "data", "help", "print_config"}
+_SECTIONS = {"config", "seed_everything", "trainer", "model", "data", "help", "print_config", "print_shtab"}
 
 
 def own_options(verb: str) -> tuple[Option, ...]:
@@ -67,4 +66,4 @@ def add_options(parser: Any, verb: str) -> None:
 def option_names(verb: str) -> set[str]:
     """Return the names of all options of a verb, without dashes and what follows the first dot."""
     own = {name.lstrip("-") for option in own_options(verb) for name in option.names}
-    return own | _LIGHTNING[verb] | _SECTIONS
+    return own | _LIGHTNING[verb] | _SECTIONS | {IMPORT.lstrip("-")}

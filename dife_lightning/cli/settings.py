@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from typing import Any
 
-from dife_lightning.cli.verbs import start
+import yaml
+
+from dife_lightning.cli.verbs import run_verb
 
 
 def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
-    """Return all settings of a `dife` command, defaults included, as ``--print_config`` prints them.
+    """Return all settings of a `dife` command, defaults included, as ``--print_config`` resolves them.
 
     Args:
         words: verb and options.
@@ -17,9 +21,12 @@ def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: the configuration is not understood.
     """
-    import yaml
-
     verb, *args = words
-    cli = start(verb, args, run=False)
-    settings: dict[str, Any] = yaml.safe_load(cli.parser.dump(cli.settings, skip_unset=False, format="yaml"))
-    return settings
+    printed = io.StringIO()
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.suppress(SystemExit),  # the parser leaves when it has printed
+    ):
+        run_verb(verb, [*args, "--print_config"])
+    return dict(yaml.safe_load(printed.getvalue()))

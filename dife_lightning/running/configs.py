@@ -141,11 +141,30 @@ def option_value(args: list[str], option: str) -> str | None:
     return values[-1] if values else None
 
 
-def given_settings(args: list[str]) -> dict[str, Any]:
+def take_option(args: list[str], option: str) -> tuple[list[str], list[str]]:
+    """Return ``args`` without an option that takes a value, and its values."""
+    rest: list[str] = []
+    values: list[str] = []
+    words = iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != option:
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value:
+            raise UsageError(f"{option} needs a value.")
+        values.append(value)
+    return rest, values
+
+
+def given_settings(args: list[str], of_last_class: bool = False) -> dict[str, Any]:
     """Return the settings that a command gives, defaults left out; of a file and an option the later one counts.
 
     Args:
         args: words after the verb, configurations as paths.
+        of_last_class: leave out arguments that were given for another class than the last one. The parser keeps those
+            that the last class takes, too.
 
     Returns:
         As in a configuration file. A class is always a mapping with ``class_path``.
@@ -154,10 +173,19 @@ def given_settings(args: list[str]) -> dict[str, Any]:
     for option, value in options_of(args):
         name = option.lstrip("-").removesuffix("+")
         if option in _CONFIG_OPTIONS and value is not None:
-            _merge(found, {key: _as_class(key, item) for key, item in read_config(Path(value)).items()})
-        elif option.startswith("--"):
-            _merge(found, _nested(name.split("."), value))
+            above = {key: _as_class(key, item) for key, item in read_config(Path(value)).items()}
+        else:
+            above = _nested(name.split("."), value)
+        for key in _CLASSES if of_last_class else ():
+            if _class_of(above, key) not in (None, _class_of(found, key)):
+                found.pop(key, None)
+        _merge(found, above)
     return found
+
+
+def _class_of(settings: Mapping[str, Any], key: str) -> Any:
+    entry = settings.get(key)
+    return entry.get("class_path") if isinstance(entry, Mapping) else None
 
 
 def _nested(keys: list[str], text: str | None) -> dict[str, Any]:
@@ -168,10 +196,10 @@ def _nested(keys: list[str], text: str | None) -> dict[str, Any]:
         value = yaml.safe_load(text) if text is not None else True
     except yaml.YAMLError:
         value = text
-    value = _as_class(keys[0], value) if len(keys) == 1 else value
-    for key in reversed(keys):
-        value = {key: value}
-    return dict(value)
+    found: dict[str, Any] = {keys[-1]: _as_class(keys[0], value) if len(keys) == 1 else value}
+    for key in reversed(keys[:-1]):
+        found = {key: found}
+    return found
 
 
 def _as_class(key: str, value: Any) -> Any:

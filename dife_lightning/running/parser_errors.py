@@ -63,8 +63,18 @@ def unknown_class(found: str, key: str, known: Iterable[str], verb: str) -> Usag
 
 def missing_sections(keys: list[str], verb: str) -> UsageError:
     """Return the error for a command without model or data."""
-    text = f"nothing given for: {', '.join(keys)}. Add `--config NAME` (`dife configs` lists them) or --{keys[0]} CLASS;"
+    text = (
+        f"nothing given for: {', '.join(keys)}. Add `--config NAME` (`dife configs` lists them) or --{keys[0]} CLASS;"
+    )
     return _error(text, verb)
+
+
+def untrained(verb: str, name: str) -> UsageError:
+    """Return the error for a method that is to be scored without its training."""
+    return UsageError(
+        f"`dife {verb}` without --ckpt_path would score an untrained {name}. "
+        "Add --ckpt_path runs/<run>, or --allow_untrained if that is what you want."
+    )
 
 
 def _error(text: str, verb: str) -> UsageError:

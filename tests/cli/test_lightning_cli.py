@@ -127,6 +127,35 @@ def test_a_setting_of_a_configuration_file_beats_the_checkpoint_too(dife, workdi
     assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["lr"] == 3
 
 
+GROUPS = {
+    "option": ["--model.extra.side", "8"],
+    "long option": ["--model.init_args.extra.side=8"],
+    "file": ["-c", "other.yaml"],
+}
+
+
+@pytest.mark.parametrize("words", GROUPS.values(), ids=GROUPS)
+def test_one_setting_of_a_group_leaves_the_others_to_the_checkpoint(dife, workdir, words):
+    dife("fit", "-c", "tiny.yaml", "--run", "first", "--model.extra", "{side: 4, power: 0.5}")
+    (workdir / "other.yaml").write_text("model: {class_path: TinyTask, init_args: {extra: {side: 8}}}")
+    code, _, error = dife("test", "-c", "tiny.yaml", *words, "--ckpt_path", "runs/first", "--out", "o")
+    assert code == 0, error
+    assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["extra"] == {
+        "side": 8,
+        "power": 0.5,
+    }
+    assert "model.extra.side: the checkpoint has 4, kept the given 8" in error
+    assert error.count("the checkpoint has") == 1
+
+
+def test_a_mapping_of_names_is_replaced_as_a_whole(dife, workdir):
+    dife("fit", "-c", "tiny.yaml", "--run", "first", "--model.names", "{human: 1, dog: 2}")
+    words = ["--model.names", "{human: 3}", "--ckpt_path", "runs/first", "--out", "o"]
+    code, _, error = dife("test", "-c", "tiny.yaml", *words)
+    assert code == 0, error
+    assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["names"] == {"human": 3}
+
+
 def test_another_model_than_the_checkpoints_is_kept_and_said(dife):
     dife("fit", "-c", "tiny.yaml", "--run", "first")
     code, _, error = dife("test", "-c", "tiny.yaml", "--model", "SilentTask", "--ckpt_path", "runs/first")

@@ -4,7 +4,8 @@ import copy
 import json
 from pathlib import Path
 
-from dife_lightning.running.reconcile import reconcile
+from dife_lightning.methods.dife import DIFE
+from dife_lightning.running.reconcile import saved_settings
 from experiments.common.cells import Cell, changes
 
 RECORDS = Path(__file__).parents[2] / "experiments" / "records" / "world" / "runs"
@@ -35,5 +36,5 @@ def test_another_class_is_a_change():
 
 
 def test_settings_of_a_checkpoint_count_when_its_class_has_moved():
-    saved = {"_class_path": "some.former.module.DIFE", "lr": 0.5}
-    assert reconcile(saved, {}, {"lr": 0.1}, "dife_lightning.methods.dife.DIFE").updates == {"lr": 0.5}
+    saved = {"_class_path": "some.former.module.DIFE", "dim": 8}
+    assert saved_settings(saved, DIFE).known == {"dim": 8}
