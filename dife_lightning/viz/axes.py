@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from dife_lightning.viz.sheet import FAINT, INK
 
 GRID = "#e6e8ee"
+Corner = Literal["lower left", "lower center"]
 
 
 def dress(axes: Any, *, grid: str = "y") -> None:
@@ -84,7 +85,7 @@ def dot(name: str, color: str, *, shape: str = "o", **style: Any) -> Line2D:
     return Line2D([], [], label=name, **{**look, **style})
 
 
-def legend(figure: Figure, entries: Sequence[Line2D], *, columns: int = 0, loc: str = "lower left") -> None:
+def legend(figure: Figure, entries: Sequence[Line2D], *, columns: int = 0, loc: Corner = "lower left") -> None:
     """Explain the colours at the bottom of a figure, where the caller leaves room; in one row by default."""
     corner = {"bbox_to_anchor": (0.0, 0.0)} if loc == "lower left" else {}
     look: dict[str, Any] = {"fontsize": 9, "handletextpad": 0.3, "columnspacing": 1.4}
