@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,7 +48,8 @@ def write_api_pages(app: Any) -> None:
     for room, title in ROOMS.items():
         package = importlib.import_module(f"dife_lightning.{room}")
         sections = [
-            f"{name}\n{'-' * len(name)}\n\n.. automodule:: {name}\n" for name in [package.__name__, *public_modules(package)]
+            f"{name}\n{'-' * len(name)}\n\n.. automodule:: {name}\n"
+            for name in [package.__name__, *public_modules(package)]
         ]
         page = f"{title}\n{'=' * len(title)}\n\n" + "\n\n".join(sections)
         path = Path(app.srcdir) / "api" / f"{room}.rst"
@@ -55,6 +57,14 @@ def write_api_pages(app: Any) -> None:
             path.write_text(page, encoding="utf-8")
 
 
+def name_files_outside(app: Any, page: str, source: list[str]) -> None:
+    """Turn links to files that are not part of the site into the names of these files."""
+    text = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", source[0])
+    source[0] = re.sub(r"\[`?\S+`?\]\(docs/(\w+\.md)\)", r"[\1](\1)", text)
+
+
 def setup(app: Any) -> None:
-    """Register the writer of API pages."""
+    """Register what runs during a build."""
     app.connect("builder-inited", write_api_pages)
+    app.connect("source-read", name_files_outside)
+    app.connect("include-read", lambda app, path, page, source: name_files_outside(app, page, source))
