@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import functools
+import contextlib
 import importlib.util
 import json
 import math
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from dife_lightning.sweeps.definition import Sweep
     from dife_lightning.sweeps.study import SweepFolder
 
-_ABOUT = """Trains one run for each choice of the settings under `parameters` in FILE, and says which did best. FILE has
-the format of `wandb sweep`; it is a path or a shipped name, such as sweeps/lambdas. `wandb sweep` itself needs a server
-and cannot be started offline. After any interruption, the same command goes on, each training from its last checkpoint.
+_ABOUT = """Trains one run for each choice of the settings under `parameters` in FILE, and says which did best. FILE
+has the format of `wandb sweep`; it is a path or a shipped name, such as sweeps/lambdas. After any interruption, the
+same command goes on, each training from its last checkpoint. `wandb sweep` itself needs a server and cannot be started
+offline: use `dife sweep` there.
 """
 _MORE = """Writes sweep.csv, sweep.md and pictures into sweeps/NAME. Needs `pip install 'dife-lightning[sweeps]'`. See
 docs/sweeps.md.
@@ -40,38 +41,38 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     usage, form = "dife sweep FILE [options] [-- words for each `dife fit`]", argparse.RawDescriptionHelpFormatter
     parser = _Parser(usage=usage, description=_ABOUT, epilog=_MORE, formatter_class=form, allow_abbrev=False)
-    add = parser.add_argument
-    add("file", metavar="FILE", help="a path or a shipped name")
-    add(
-        "--trials",
-        type=_count,
-        default=math.inf,
-        metavar="N",
-        help="number of trainings (default: all of a grid, run_cap of the file)",
+    for name, kind, default, text in (
+        ("file", str, None, "a path or a shipped name"),
+        ("--trials", _count, math.inf, "number of trainings (default: all of a grid, run_cap of the file)"),
+        ("--parallel", _count, 1, "trainings at a time, which share the CPU's threads (1)"),
+        ("--name", _name, None, "name of the results' folder (default: that of the file)"),
+        ("--seed", int, 0, "of the methods random and bayes (0)"),
+        ("--sweeps_root", str, "sweeps", "folder that holds all sweeps (sweeps)"),
+    ):
+        parser.add_argument(name, type=kind, default=default, help=text, metavar=name.strip("-").upper())
+    parser.add_argument("--retry", action="store_true", help="make failed trials again")
+    parser.add_argument(
+        "--best", action="store_true", help="only print the `dife fit` command of the best trial so far"
     )
-    add(
-        "--parallel", type=_count, default=1, metavar="P", help="trainings at a time, which share the CPU's threads (1)"
-    )
-    add("--name", type=_name, help="name of the results' folder (default: that of the file)")
-    add("--seed", type=int, default=0, metavar="N", help="of the methods random and bayes (0)")
-    add("--sweeps_root", default="sweeps", metavar="R", help="folder that holds all sweeps (sweeps)")
-    add("--retry", action="store_true", help="make failed trials again")
-    add("--best", action="store_true", help="only print the `dife fit` command of the best trial so far")
     return parser
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found '{text}'")
-    return int(text)
+    if text.isdigit() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found '{text}'")
 
 
 def _name(text: str) -> str:
-    if Path(text).name != text or text in ("", ".."):
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not a folder name (--sweeps_root is the folder that holds sweeps)"
-        )
-    return text
+    if Path(text).name == text and text not in ("", ".."):
+        return text
+    raise argparse.ArgumentTypeError(f"'{text}' is not a folder name; --sweeps_root is the folder that holds sweeps")
+
+
+def say(text: str) -> None:
+    """Print a line at once; that nobody reads a pipe any more must not end a sweep."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
 
 
 def run(verb: str, args: list[str]) -> int:
@@ -101,11 +102,7 @@ def run(verb: str, args: list[str]) -> int:
 
 
 def run_missing(sweep: Sweep, folder: SweepFolder, options: argparse.Namespace, count: int, more: list[str]) -> None:
-    """Run the trials that are missing of ``count``; ``more`` are words for each `dife fit`.
-
-    Raises:
-        UsageError: a setting is not understood, or is not that of the earlier trials.
-    """
+    """Run the trials that are missing of ``count``, unless the sweep was begun with something else."""
     from dife_lightning.sweeps import launch
     from dife_lightning.sweeps.runner import Runner, todo
 
@@ -116,7 +113,6 @@ def run_missing(sweep: Sweep, folder: SweepFolder, options: argparse.Namespace, 
         check_settings(sweep, folder, facts, more)
         print(f"sweep: {folder.path}, {count} trials, {len(missing)} to run", file=sys.stderr)
         words = [*more, *folder.begun["fixed"]]  # last, since ``more`` may ask for precision auto
-        say = functools.partial(print, flush=True)
         runner = Runner(sweep, folder, options.seed, words, options.parallel, launch.launch_fit, say)
         with launch.stopped_by_signals():
             runner.run(missing, count)
@@ -148,11 +144,7 @@ def fixed_words(sweep: Sweep, settings: dict[str, Any]) -> list[str]:
 
 
 def conclude(sweep: Sweep, folder: SweepFolder, more: Sequence[str]) -> int:
-    """Print and write the results; name the trials that failed.
-
-    Raises:
-        TrainingError: all of them did.
-    """
+    """Print and write the results, and name the trials that failed; it is an error if all of them did."""
     from dife_lightning.sweeps.report import write_report
 
     trials = folder.trials()
@@ -168,19 +160,14 @@ def conclude(sweep: Sweep, folder: SweepFolder, more: Sequence[str]) -> int:
 
 
 def show_best(sweep: Sweep, folder: SweepFolder, more: Sequence[str]) -> int:
-    """Print the command of the best trial so far.
-
-    Raises:
-        UsageError: the sweep was begun with another file, or no trial has finished.
-    """
+    """Print the command of the best trial so far; it is an error if none has finished."""
     from dife_lightning.sweeps.report import winner_command
     from dife_lightning.sweeps.study import ranked
 
     folder.check_begun(sweep.identity())
-    order = ranked(sweep, folder.trials())
-    if not order:
-        raise UsageError(f"no trial of {folder.path} has finished; run `dife sweep` without --best first.")
-    print(winner_command(sweep, order[0], [*folder.begun["words"], *more]))
-    told = f"trial {order[0].number}: {sweep.metric} {order[0].value:.4g} at step {order[0].user_attrs['step']}"
-    print(f"{told}, trained in {folder.run(order[0].number)}", file=sys.stderr)
-    return 0
+    for best in ranked(sweep, folder.trials()):
+        print(winner_command(sweep, best, [*folder.begun["words"], *more]))
+        told = f"trial {best.number}: {sweep.metric} {best.value:.4g} at step {best.user_attrs['step']}"
+        print(f"{told}, trained in {folder.run(best.number)}", file=sys.stderr)
+        return 0
+    raise UsageError(f"no trial of {folder.path} has finished; run `dife sweep` without --best first.")

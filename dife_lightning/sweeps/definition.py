@@ -249,9 +249,8 @@ def _range(form: Mapping[str, Any], kind: str, method: str) -> Parameter:
     check(step > 0 and not log, "a grid needs values: [...], or q beside min and max")
     count = math.floor((high - low) / step + 1e-9) + 1
     check(count <= LARGEST_GRID, f"{count} values are too many for a grid; list some with values: [...]")
-    return Parameter(
-        CategoricalDistribution(tuple(dict.fromkeys(parameter.rounded(low + i * step) for i in range(count))))
-    )
+    values = dict.fromkeys(parameter.rounded(low + i * step) for i in range(count))
+    return Parameter(CategoricalDistribution(tuple(values)))
 
 
 def _is_number(value: Any) -> bool:

@@ -32,17 +32,10 @@ def winner_command(sweep: Sweep, best: FrozenTrial, more: Sequence[str] = ()) ->
     return f"dife {shlex.join(sweep.command(best.params, more))}"
 
 
-def write_report(
-    sweep: Sweep, folder: Path, trials: Sequence[FrozenTrial], more: Sequence[str] = (), console: Console | None = None
-) -> list[Path]:
+def write_report(sweep: Sweep, folder: Path, trials: Sequence[FrozenTrial], more: Sequence[str] = ()) -> list[Path]:
     """Print all trials, the best first, write the result files into ``folder``, and return their paths.
 
-    Args:
-        sweep: that the trials belong to.
-        folder: of the sweep.
-        trials: at least one of them has finished.
-        more: words that each `dife fit` was given.
-        console: to print on.
+    At least one trial has finished; ``more`` are the words that each `dife fit` was given.
     """
     done = ranked(sweep, trials)
     order = [*done, *(trial for trial in trials if trial.state != TrialState.COMPLETE)]
@@ -54,7 +47,7 @@ def write_report(
         table.add_row(*rows[-1], style="bold" if trial is done[0] else "dim" if trial.value is None else None)
     for column in table.columns:
         column.justify = "right"
-    (console or Console()).print(table)
+    Console().print(table)
     _write_csv(folder / "sweep.csv", sweep, order)
     pictures = draw(sweep, folder, done)
     count = f"{len(done)} of {len(order)} trials" if len(done) < len(order) else f"{len(done)} trials"
@@ -74,12 +67,11 @@ def write_report(
 
 
 def _row(sweep: Sweep, trial: FrozenTrial) -> list[str]:
-    values = [
-        f"{v:.4g}" if isinstance(v, float) else as_text(v) for v in (trial.params[name] for name in sweep.varying)
-    ]
+    values = [trial.params[name] for name in sweep.varying]
+    cells = [f"{value:.4g}" if isinstance(value, float) else as_text(value) for value in values]
     reached = _STATES[trial.state] if trial.value is None else f"{trial.value:.4g}"
     seconds = f"{trial.user_attrs.get('seconds', 0):.0f} s"
-    return [str(trial.number), *values, reached, str(trial.user_attrs.get("step", "")), seconds]
+    return [str(trial.number), *cells, reached, str(trial.user_attrs.get("step", "")), seconds]
 
 
 def _write_csv(path: Path, sweep: Sweep, order: Iterable[FrozenTrial]) -> None:
@@ -99,12 +91,12 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _influence(sweep: Sweep, done: Sequence[FrozenTrial]) -> list[str]:
     """Return the table of the parameters' rank correlations with the objective, and how to read it."""
-    rows = []
-    for name, short in sweep.varying.items():
-        rho = rank_correlation([trial.params[name] for trial in done], [trial.values[0] for trial in done])
-        rows.append([short, "" if rho is None else f"{rho:+.2f}"])
-    if not rows:
+    if not sweep.varying:
         return []
+    rows, reached = [], [trial.values[0] for trial in done]
+    for name, short in sweep.varying.items():
+        rho = rank_correlation([trial.params[name] for trial in done], reached)
+        rows.append([short, "" if rho is None else f"{rho:+.2f}"])
     told = "Rank correlation (Spearman) of the parameter with the objective."
     if len(done) > 4:
         told += f" With {len(done)} trials chance alone exceeds ±{chance_level(len(done)):.2f} once in twenty times."

@@ -105,10 +105,8 @@ class Runner:
         while run.is_dir():
             with contextlib.suppress(UsageError):
                 return RunLock(run).release()
-            left = f"{run} is still trained by a process that an earlier `dife sweep` left behind"
-            check(
-                time.monotonic() <= until, f"{left}; wait for it or end it (see {log_file}), then repeat the command."
-            )
+            left = f"a process that an earlier `dife sweep` left behind still trains {run}"
+            check(time.monotonic() <= until, f"{left}; wait for it or end it (see {log_file}), then try again.")
             time.sleep(self.poll_seconds)
         return None
 
@@ -124,8 +122,8 @@ class Runner:
             if isinstance(outcome, DifeError):
                 told = f"failed: {outcome}"
             else:
-                best = "the best so far" if order[0].number == one.number else f"best is trial {order[0].number}"
-                told = f"{self.sweep.metric} {outcome[0]:.4g} at step {outcome[1]} ({best})"
+                best = "the best so far" if order[0].number == one.number else f"the best is trial {order[0].number}"
+                told = f"{self.sweep.metric} {outcome[0]:.4g} at step {outcome[1]}, {best}"
             self.log(f"trial {one.number} of {count}: {told}")
             none = isinstance(outcome, MissingMetric) and not order
             check(not none, f"metric.name: {outcome} Correct it in the file, and choose another --name.")
@@ -164,7 +162,10 @@ def best_value(path: Path, sweep: Sweep) -> Outcome:
     if sweep.metric not in names:
         short = [name for name in names if name.count("/") < 2]  # without those of each pair and landmark
         return MissingMetric(f"the run logged no '{sweep.metric}'. {did_you_mean(sweep.metric, short)}")
-    found = [(float(row[sweep.metric]), int(row["step"])) for row in rows if row[sweep.metric]]
+    try:
+        found = [(float(row[sweep.metric]), int(row["step"])) for row in rows if row[sweep.metric]]
+    except (ValueError, TypeError):
+        return DataError(f"{path.name} in the run's folder is damaged")
     finite = [one for one in found if math.isfinite(one[0])]
     if not finite:
         return DataError(f"'{sweep.metric}' was never a finite number")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial
 from PIL import Image
-from rich.console import Console
 from scipy import stats
 
 from dife_lightning.sweeps.report import chance_level, rank_correlation, winner_command, write_report
@@ -66,10 +65,10 @@ def test_the_command_of_the_winner_can_be_typed():
     assert winner_command(sweep, best) == "dife fit '--a=[1, 2]' '--b=two words'"
 
 
-def test_the_table_on_the_screen_has_the_best_first(tmp_path):
-    output = io.StringIO()
-    write_report(TWO, tmp_path, trials(), console=Console(file=output, width=120))
-    rows = [line for line in output.getvalue().splitlines() if line.startswith("│")]
+def test_the_table_on_the_screen_has_the_best_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    write_report(TWO, tmp_path, trials())
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert [row.split("│")[1].strip() for row in rows] == ["1", "0", "2", "3"]
     assert "failed" in rows[3]
 

@@ -266,7 +266,9 @@ def test_a_run_that_a_left_process_still_writes_is_waited_for_and_then_refused(t
     run = tmp_path / "runs/trial-0000"
     save(run)
     lock = RunLock(run)
-    with pytest.raises(UsageError, match="trial-0000 is still trained by a process that an earlier `dife sweep` left"):
+    with pytest.raises(
+        UsageError, match=r"a process that an earlier `dife sweep` left behind still trains .*trial-0000"
+    ):
         work(sweep, tmp_path, 1, Fakes(bowl))
     lock.release()
     fakes = Fakes(lambda values: [1.0])
@@ -301,5 +303,7 @@ def test_what_is_missing_is_told_with_the_closest_name(tmp_path):
     found = best_value(path, sweep)
     assert isinstance(found, MissingMetric)
     assert str(found).endswith("no 'val/pixel_error'. Did you mean 'val/pixel_errors'? Known: val/pixel_errors.")
+    path.write_text("step,val/pixel_error\n1,2.5\n,half a ro")
+    assert str(best_value(path, sweep)) == "metrics.csv in the run's folder is damaged"
     path.write_text("step,val/pixel_error\n1,nan\n2,\n")
     assert str(best_value(path, sweep)) == "'val/pixel_error' was never a finite number"
