@@ -95,10 +95,24 @@ def evaluation_data(trainer: L.Trainer) -> PairsDataModule | None:
     return next((found for found in candidates if isinstance(found, PairsDataModule)), None)
 
 
-def match_with(pl_module: L.LightningModule, options: MatchingOptions) -> None:
-    """Tell a method how to match."""
-    if isinstance(pl_module, MatcherModule):
-        pl_module.matching = options
+def transferred(
+    trainer: L.Trainer, pl_module: L.LightningModule, batch: PairBatch, matching: MatchingOptions
+) -> Tensor:
+    """Return the points (B, P, 2) that a method transfers, computed in the trainer's precision.
+
+    Raises:
+        ConfigError: the method transfers no points.
+    """
+    if not isinstance(pl_module, MatcherModule):
+        raise ConfigError(f"{type(pl_module).__name__} transfers no points, so key-point transfer cannot score it")
+    with trainer.precision_plugin.forward_context():
+        points = pl_module.transfer_batch(batch, matching)
+    if not isinstance(points, Tensor):
+        raise ConfigError(
+            f"transfer_batch of {type(pl_module).__name__} returned {type(points).__name__}: expected a "
+            "(B, P, 2) tensor"
+        )
+    return points
 
 
 def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:

@@ -221,8 +221,8 @@ def test_a_plateau_cuts_the_rate_when_the_error_stays(data: WorldRenders, tmp_pa
     [
         ({"dim": 7}, "dim is 7"),
         ({"lambda_code": -1.0}, "lambda_code is -1.0"),
-        ({"lambda_code": 0.0, "lambda_match": 0.0}, "not both 0"),
-        ({"lambda_match": float("nan")}, "lambda_match nan"),
+        ({"lambda_code": 0.0, "lambda_match": 0.0}, "both 0"),
+        ({"lambda_match": float("nan")}, "lambda_match is nan"),
         ({"queries": 0}, "queries is 0"),
         ({"encoder": {"plains": [8]}}, "no option 'plains'"),
     ],
