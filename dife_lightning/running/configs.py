@@ -99,7 +99,7 @@ def read_yaml(path: Path, keys: str = "'model:' and 'trainer:'") -> dict[str, An
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or error}).") from None

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from dife_lightning.errors import DataError
+from dife_lightning.faces import image_info as frames
 from dife_lightning.faces.image_info import check_whole, frame_of, remembering, shown_size
-from dife_lightning.faces.items import image_info as frames
 
 NAMES = ("a.jpg", "b c.png", "ö犬.jpg")
 

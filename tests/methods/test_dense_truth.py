@@ -73,7 +73,7 @@ def test_the_matching_loss_of_two_strips_is_the_expected_distance() -> None:
     uv = torch.stack((strip([0.0, 0.1, 0.2, 0.3]), strip([9.0, 0.0, 0.1, 0.2])))
     inside = torch.tensor([[[True, True, True, False]], [[False, True, True, True]]])
     model = tiny(dim=2, lambda_code=0.0, queries=200, tolerance=0.05)
-    loss = model.losses(torch.ones(2, 2, 1, 4), by_hand(uv, inside), step=0)
+    loss = model.losses(torch.ones(2, 2, 1, 4), by_hand(uv, inside), draw=0)
     assert list(loss) == ["match"]
     # All four pixels are equally alike. The partners are pixels 1 to 3 of the second and 0 to 2 of the first.
     at_end, in_middle = (0 + 1 + math.sqrt(2) + math.sqrt(3)) / 4, (1 + 0 + 1 + math.sqrt(2)) / 4

@@ -24,7 +24,7 @@ from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._training import rate_factor
 from dife_lightning.methods.dife import DIFE, stage_at
 from dife_lightning.utils.randomness import normal
-from tests.tiny import dife_arguments
+from tests.tiny import dife_arguments, write_generator
 
 
 @pytest.fixture
@@ -37,14 +37,16 @@ def stream_of(arguments: dict[str, Any], **changes: Any) -> StyleGAN2Stream:
     return StyleGAN2Stream(**options)
 
 
-def fit(model: DIFE, data: StyleGAN2Stream, folder: Path, steps: int, **options: Any) -> L.Trainer:
+def fit(
+    model: DIFE, data: StyleGAN2Stream, folder: Path, steps: int, ckpt_path: Path | None = None, **options: Any
+) -> L.Trainer:
     trainer = L.Trainer(
         accelerator="cpu", max_steps=steps, max_epochs=-1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, **options,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*num_workers.*|.*across ranks is zero.*")
-        trainer.fit(model, data, ckpt_path=options.get("ckpt_path"))
+        trainer.fit(model, data, ckpt_path=ckpt_path)
     return trainer
 
 
@@ -249,6 +251,57 @@ def test_init_from_takes_weights_and_nothing_else(arguments: dict[str, Any], tmp
     assert trainer.global_step == 1
 
 
+@pytest.mark.parametrize("normalize", ["channel", "none"])
+def test_init_from_leaves_the_statistics_of_other_generators_behind(
+    arguments: dict[str, Any], tmp_path: Path, normalize: str
+) -> None:
+    first = DIFE(**arguments)
+    fit(first, stream_of(arguments), tmp_path, 1).save_checkpoint(tmp_path / "first.ckpt")
+    other = {"human": arguments["generators"]["dog"], "dog": write_generator(tmp_path / "other.safetensors", 9)}
+    changes = {"generators": other, "distillation": {"statistics_samples": 8, "normalize_features": normalize}}
+    second = DIFE(**arguments | changes | {"init_from": str(tmp_path / "first.ckpt")})
+    second.setup("fit")
+    for domain, generator in second.generators.items():
+        mean, deviation = second.statistics(domain)
+        if normalize == "none":
+            assert (mean == 0).all()
+            assert (deviation == 1).all()
+            continue
+        w = generator.map(normal((8, 8), 0, "statistics", domain), truncation=0.7)
+        torch.testing.assert_close(mean, generator.features(w, 3).mean((0, 2, 3)))
+
+
+def test_statistics_of_a_checkpoint_are_not_measured_again(arguments: dict[str, Any], tmp_path: Path) -> None:
+    model = DIFE(**arguments)
+    model.setup("fit")
+    model.get_buffer("mean_dog").fill_(5.0)
+    model.setup("fit")
+    assert (model.statistics("dog")[0] == 5).all()
+
+
+def test_a_checkpoint_without_flags_of_its_statistics_loads_and_is_not_measured_again(
+    arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    """Up to version 0.1 a deviation of 0 meant that the statistics had not been measured."""
+    model = DIFE(**arguments)
+    trainer = fit(model, stream_of(arguments), tmp_path, 1)
+    model.get_buffer("mean_dog").fill_(5.0)
+    trainer.save_checkpoint(tmp_path / "new.ckpt")
+    old = torch.load(tmp_path / "new.ckpt", weights_only=True)
+    for domain in arguments["domains"]:
+        del old["state_dict"][f"measured_{domain}"]
+    old["state_dict"]["deviation_human"].zero_()
+    torch.save(old, tmp_path / "old.ckpt")
+    loaded = dife_lightning.load(tmp_path / "old.ckpt")
+    assert isinstance(loaded, DIFE)
+    assert (bool(loaded.get_buffer("measured_dog")), bool(loaded.get_buffer("measured_human"))) == (True, False)
+    resumed = DIFE(**arguments)
+    trainer = fit(resumed, stream_of(arguments), tmp_path, 2, ckpt_path=tmp_path / "old.ckpt")
+    assert trainer.global_step == 2
+    assert (resumed.statistics("dog")[0] == 5).all()
+    assert not torch.equal(resumed.statistics("human")[0], resumed.statistics("dog")[0])
+
+
 def test_init_from_says_what_is_wrong(arguments: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no file"):
         DIFE(**arguments | {"init_from": str(tmp_path / "missing.ckpt")}).setup("fit")
@@ -329,6 +382,18 @@ def test_a_plateau_counts_only_in_the_matching_stage(
     quiet = arguments | {"lambda_m1": 0.0, "lambda_m2": 0.0}
     assert plateau_rate(quiet, tmp_path, 100, monkeypatch) == pytest.approx(1e-3)
     assert plateau_rate(quiet, tmp_path, 0, monkeypatch) < 1e-3 / 5
+
+
+def test_the_rate_rises_under_a_plateau_too(arguments: dict[str, Any], tmp_path: Path) -> None:
+    quiet = {"lambda_m1": 0.0, "lambda_m2": 0.0, "optimizer": {"schedule": "plateau", "rise": 3, "lr": 0.003}}
+    rates: list[float] = []
+
+    class Watch(L.Callback):
+        def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    fit(DIFE(**arguments | quiet), stream_of(arguments), tmp_path, 5, callbacks=[Watch()])
+    assert rates == pytest.approx([0.001, 0.002, 0.003, 0.003, 0.003])
 
 
 def test_three_domains_give_all_ordered_pairs(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ class DistillationOptions:
     matching_images: int | None = None
 
     def __post_init__(self) -> None:
-        counts = {"statistics_samples": self.statistics_samples, "matching_images": self.matching_images}
-        require("distillation.", at_least=1, **counts)
+        require("distillation.", at_least=1, statistics_samples=self.statistics_samples)
+        require("distillation.", at_least=1, matching_images=self.matching_images)
         require_choices("distillation.", self)
 
 

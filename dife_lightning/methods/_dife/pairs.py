@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,7 +19,7 @@ from dife_lightning.utils.randomness import normal, torch_generator
 class Networks(Protocol):
     """What exploration needs of a DIFE."""
 
-    generators: Mapping[str, Generator]
+    generators: dict[str, Generator]
 
     def predict_features(self, images: Tensor, domain: str) -> Tensor:
         """Map images (B, 3, S, S) to the generator's normalised features Ψ^d(Φ(x)) of ``domain``."""
