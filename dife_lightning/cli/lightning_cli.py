@@ -38,6 +38,7 @@ from dife_lightning.running.folders import (
     stem_of,
 )
 from dife_lightning.running.locks import RunLock, process_rank
+from dife_lightning.running.parser import ConfigParser, shared_words
 from dife_lightning.running.parser_errors import explain
 from dife_lightning.running.precision import probe_precision, time_convolution
 from dife_lightning.running.quiet import clear_weights_error, quiet
@@ -82,6 +83,7 @@ class DifeCLI(LightningCLI):
                 LightningDataModule,
                 save_config_callback=RecordRun,
                 trainer_class=DifeTrainer,
+                parser_class=ConfigParser,
                 seed_everything_default=0,
                 parser_kwargs={**strict, **{name: dict(strict) for name in VERBS}},
                 subclass_mode_model=True,
@@ -114,10 +116,11 @@ class DifeCLI(LightningCLI):
             subparser.add_argument(trust.FLAG, action="store_true", help=trust.HELP)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse twice: with defaults, and without them to know what the user said."""
+        """Parse without defaults, to know what the user gave; then with them and what the data take from the model."""
+        given = [word for word in args if word.partition("=")[0] != "--print_config"]
         try:
-            self.config = parser.parse_args(args)
-            self.explicit = parser.parse_args(args, defaults=False)
+            self.explicit = parser.parse_args(given, defaults=False, _skip_validation=True)
+            self.config = parser.parse_args([*args, *shared_words(self.explicit[self.verb])])
         except ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
             raise explain(str(error), self.verb, options, _class_names()) from None

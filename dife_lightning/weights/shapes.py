@@ -11,7 +11,7 @@ from torch import Tensor
 from dife_lightning.errors import CheckpointError
 
 #: A tensor's name, one of its axes, and how many axes it has.
-Place = tuple[str, int, int]
+TensorAxis = tuple[str, int, int]
 
 
 class Shapes:
@@ -32,7 +32,7 @@ class Shapes:
     ) -> None:
         self.tensors, self.source, self.network, self.called = tensors, source, network, called
 
-    def size(self, *places: Place, multiple: int = 1) -> int:
+    def size(self, *places: TensorAxis, multiple: int = 1) -> int:
         """Return the size that most of ``places`` have; at a tie the earlier one counts.
 
         Args:
@@ -60,11 +60,11 @@ class Shapes:
         numbers = (re.match(r"\d{1,2}(?!\d)", name[len(prefix) :]) for name in self.tensors if name.startswith(prefix))
         return max((int(number[0]) + 1 - first for number in numbers if number), default=0)
 
-    def _has(self, place: Place) -> bool:
+    def _has(self, place: TensorAxis) -> bool:
         name, _, axes = place
         return name in self.tensors and self.tensors[name].ndim == axes
 
-    def _absent(self, place: Place) -> CheckpointError:
+    def _absent(self, place: TensorAxis) -> CheckpointError:
         name, _, axes = place
         if name in self.tensors:
             return CheckpointError(f"{self._told(name)}, {self.network} expects {axes} axes.")

@@ -15,7 +15,7 @@ from dife_lightning.datasets.parsing.faults import OR_SKIP, Faults, LeftOut
 from dife_lightning.datasets.parsing.pictures import check_inside, upright
 from dife_lightning.datasets.parsing.table import FaceTable
 from dife_lightning.errors import DataError, MissingDataError
-from dife_lightning.faces.image_info import check_whole, remembering, shown_size
+from dife_lightning.faces.image_info import check_whole, image_info_cache, shown_size
 from dife_lightning.faces.images import read_image
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, PictureCrop
 
@@ -138,7 +138,7 @@ class FaceFiles:
 
     def _without_unreadable(self, faults: Faults) -> FaceTable:
         broken = set()
-        with remembering():
+        with image_info_cache():
             for row in range(len(self._table)):
                 try:
                     self._check(row)

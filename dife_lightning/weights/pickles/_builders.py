@@ -1,7 +1,7 @@
 """What a pickle may ask for, and what it gets: builders of plain values that check their arguments.
 
-Nothing here comes from the module that a pickle names. Only ``Attributes``, ``Array`` and ``Dtype`` take a state that a
-file sets; the loader refuses it for all others.
+Nothing here comes from the module that a pickle names. Only ``Attributes``, ``PickledArray`` and ``Dtype`` take a state
+that a file sets; the loader refuses it for all others.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _dtype(spec: Any, *_: Any) -> Dtype:
     return Dtype(spec)
 
 
-class Array:
+class PickledArray:
     """A numpy array on its way: its state comes after it."""
 
     __slots__ = ("_array", "_tensor")
@@ -143,7 +143,7 @@ def _tensor_of(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.astype(wider.get(array.dtype.name, array.dtype.newbyteorder("=")), order="C"))
 
 
-class Scalar:
+class PickledScalar:
     """A numpy scalar."""
 
     __slots__ = ("_value",)
@@ -158,10 +158,10 @@ class Scalar:
         return self._value
 
 
-def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
+def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> PickledArray:
     if not isinstance(dtype, Dtype) or order not in ("C", "F"):
         raise Refused("holds a damaged numpy array.")
-    array = Array()
+    array = PickledArray()
     array._array = _array(_bytes(content), dtype, shape, order)
     return array
 
@@ -265,8 +265,8 @@ BUILDERS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): Builder(_encoded),
     **{(module, "bytes"): Builder(_no_bytes) for module in ("builtins", "__builtin__")},
     **{(module, set_): Builder(_set) for module in ("builtins", "__builtin__") for set_ in ("set", "frozenset")},
-    **{(module, "_reconstruct"): Builder(lambda *_: Array()) for module in _NUMPY},
-    **{(module, "scalar"): Builder(Scalar) for module in _NUMPY},
+    **{(module, "_reconstruct"): Builder(lambda *_: PickledArray()) for module in _NUMPY},
+    **{(module, "scalar"): Builder(PickledScalar) for module in _NUMPY},
     **{(module, "_frombuffer"): Builder(_frombuffer) for module in _NUMERIC},
     # beside the tensors of a training: rosinality's arguments, DVE's configuration and logger, a schedule's counts
     ("parse_config", "ConfigParser"): Attributes,

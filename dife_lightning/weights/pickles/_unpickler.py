@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from dife_lightning.weights.pickles._builders import BUILDERS, Array, Attributes, Builder, Dtype, Namespace, Refused
+from dife_lightning.weights.pickles._builders import (
+    BUILDERS,
+    Attributes,
+    Builder,
+    Dtype,
+    Namespace,
+    PickledArray,
+    Refused,
+)
 
 #: Objects that any file may make, and how many bytes it must have for each further one; each takes 50 to 200 bytes of
 #: memory. Networks have 8 (a scalar that was trained) to 1000 bytes for one.
@@ -111,7 +119,7 @@ class Unpickler(pickle._Unpickler):
 
     def load_build(self) -> None:
         state = self.stack.pop()
-        if type(self.stack[-1]) not in (Attributes, Namespace, Array, Dtype):
+        if type(self.stack[-1]) not in (Attributes, Namespace, PickledArray, Dtype):
             raise Refused("changes an object that is no data.")
         for value in state if type(state) is tuple else (state,):
             self.charge(value)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, reason_of
-from dife_lightning.weights.pickles._builders import STORAGES, Array, Persistent, Refused, Scalar
+from dife_lightning.weights.pickles._builders import STORAGES, Persistent, PickledArray, PickledScalar, Refused
 from dife_lightning.weights.pickles._unpickler import Unpickler
 
 LoadStorage = Callable[[Any], Tensor]
@@ -202,7 +202,7 @@ def _plain(root: Any, size: int) -> Any:
 
     def plain(value: Any) -> Any:
         nonlocal left
-        if isinstance(value, Array | Scalar):
+        if isinstance(value, PickledArray | PickledScalar):
             value = value.value()
         if isinstance(value, Tensor):
             left -= value.numel() * value.element_size()
