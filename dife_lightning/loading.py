@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dife_lightning.errors import CheckpointError, did_you_mean
+from dife_lightning.method import Method
+from dife_lightning.method import stamp as stamp
 from dife_lightning.registry import get_method, list_methods, method_name, methods_by_class
 from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.weights.checkpoints import load_state, read_checkpoint
 
-if TYPE_CHECKING:
-    from lightning import LightningModule
-
 #: Keys that the command line and Lightning put among the hyper-parameters.
 _BOOKKEEPING = {"_class_path", "_instantiator", "method"}
 
 
-def stamp(checkpoint: dict[str, Any], module: LightningModule) -> None:
-    """Record in ``checkpoint`` which method wrote it; call it in ``on_save_checkpoint``.
-
-    The command line records the class anyway; runs started from Python need this for :func:`load`.
-    """
-    name = method_name(type(module))
-    if name is not None:
-        checkpoint["method"] = name
-
-
-def load(path: str | Path) -> Any:
+def load(path: str | Path) -> Method:
     """Rebuild a trained method from a checkpoint of ours, on the CPU and in eval mode.
 
     The class is looked up in the registry of methods; nothing that the file names is imported otherwise, and no
@@ -38,7 +27,7 @@ def load(path: str | Path) -> Any:
         path: a ``.ckpt`` that ``dife fit`` or a Trainer wrote, or a run's folder (its best checkpoint is taken).
 
     Returns:
-        The LightningModule, for example with ``embed(images)``.
+        The LightningModule: ``transfer(images, points)`` and, if the method has an embedding, ``embed(images)``.
 
     Raises:
         CheckpointError: missing, truncated, not of this project, of a method that is not registered, or with
@@ -53,7 +42,7 @@ def load(path: str | Path) -> Any:
     state = checkpoint["state_dict"]
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key not in _BOOKKEEPING}
     check_settings(cls, settings, state, path)
-    module = cls(**settings)
+    module: Method = cls(**settings)
     module.on_load_checkpoint(checkpoint)
     load_state(module, state, source=path)
     return module.eval()
