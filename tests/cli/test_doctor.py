@@ -43,6 +43,7 @@ def diagnose(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
     return run
 
 
+@pytest.mark.slow
 def test_a_sound_configuration_passes_and_is_timed(diagnose, config):
     code, text = diagnose(config, steps=True)
     assert code == 0, text
