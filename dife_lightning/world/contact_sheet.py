@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.world.face.species import list_species
+from dife_lightning.world.scene.factors import Split
 from dife_lightning.world.scene.framing import FramingKind, framing_for
 from dife_lightning.world.scene.renderer import WorldSample, render
-from dife_lightning.world.scene.stage import Split
 
 _GRAY = 24
 _SEEN, _HIDDEN = (255, 255, 255), (255, 70, 70)
