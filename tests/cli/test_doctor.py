@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from dife_lightning.cli.doctor.checks import checks as doctor
+from dife_lightning.cli.doctor import checks as doctor
 from dife_lightning.cli.main import main
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.weights import assets

@@ -13,8 +13,9 @@ import yaml
 from dife_lightning.world import Framing, landmarks_only, load_species, render
 from dife_lightning.world.face.paint import read_surface
 from dife_lightning.world.face.species import parse_species
+from dife_lightning.world.scene import renderer
 from dife_lightning.world.scene.camera import cast
-from dife_lightning.world.scene.scene import OCCLUDED_SHARE, draw_setting, renderer
+from dife_lightning.world.scene.scene import OCCLUDED_SHARE, draw_setting
 from dife_lightning.world.scene.stage import draw_stage
 from tests.world.samples import JITTER, SPECIES, sample
 
