@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.faces.batches import PairArrays
+from dife_lightning.faces.items import PictureCrop
 from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
 from dife_lightning.utils.files import cache_folder
 
 #: Raise it when the content of a cache file changes meaning.
 FORMAT = 1
 _ARRAYS = ("source_image", "target_image", "source_points", "target_points", "visible", "pair_id")
+#: Arrays of a :class:`PictureCrop`, of source and of target.
+_CROPS = tuple(f"{side}_{name}" for side in ("source", "target") for name in ("file", "picture_size", "to_picture"))
 
 
 def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, disk: bool = True) -> None:
@@ -57,13 +61,27 @@ def _itself(item: Any) -> Any:
 
 
 def _write(path: Path, items: Sequence[PairArrays]) -> None:
-    write_arrays(path, {name: np.stack([getattr(item, name) for item in items]) for name in _ARRAYS})
+    arrays = {name: np.stack([getattr(item, name) for item in items]) for name in _ARRAYS}
+    for side in ("source", "target"):
+        crops: list[PictureCrop] = [getattr(item, f"{side}_crop") for item in items]
+        arrays[f"{side}_file"] = np.array([crop.file_name for crop in crops])
+        arrays[f"{side}_picture_size"] = np.array([(crop.width, crop.height) for crop in crops])
+        arrays[f"{side}_to_picture"] = np.stack([crop.to_picture for crop in crops])
+    write_arrays(path, arrays)
 
 
 def _read(path: Path, pairs: KeypointPairs) -> list[PairArrays] | None:
-    arrays = read_arrays(path, _ARRAYS)
+    arrays = read_arrays(path, (*_ARRAYS, *_CROPS))
     shape = (len(pairs), pairs.size, pairs.size, 3)
     if arrays is None or arrays["source_image"].shape != shape or any(len(a) != len(pairs) for a in arrays.values()):
         return None
-    names = [str(name) for name in arrays.pop("pair_id")]
-    return [PairArrays(**{key: array[i] for key, array in arrays.items()}, pair_id=names[i]) for i in range(len(pairs))]
+    crops = {
+        f"{side}_crop": _crops(*(arrays.pop(name) for name in _CROPS if side in name)) for side in ("source", "target")
+    }
+    columns: dict[str, Any] = {**arrays, **crops, "pair_id": [str(name) for name in arrays.pop("pair_id")]}
+    return [PairArrays(**{key: column[i] for key, column in columns.items()}) for i in range(len(pairs))]
+
+
+def _crops(files: NDArray[Any], sizes: NDArray[Any], matrices: NDArray[Any]) -> list[PictureCrop]:
+    rows = zip(files.tolist(), sizes.tolist(), matrices, strict=True)
+    return [PictureCrop(file, width, height, matrix) for file, (width, height), matrix in rows]

@@ -74,15 +74,16 @@ class WorldFaces:
         return self.count
 
     def sample(self, index: int) -> WorldSample:
-        """Return face ``index`` with its whole truth."""
-        if not 0 <= index < self.count:
+        """Return face ``index`` with its whole truth; negative indices count from the end."""
+        if not -self.count <= index < self.count:
             raise IndexError(f"index {index} of a data set of {self.count}")
+        index %= self.count
         framing = framing_for(self.framing, self.seed, index)
         return render(self.species, self.split, index, size=self.size, framing=framing)
 
     def __getitem__(self, index: int) -> FaceItem:
         sample = self.sample(index)
-        name = f"world/{self.species}/{self.split}/{index}"
+        name = f"world/{self.species}/{self.split}/{index % self.count}"
         return {"image": sample.image, "points": sample.points, "visible": sample.visible, "name": name}
 
     def __iter__(self) -> Iterator[FaceItem]:

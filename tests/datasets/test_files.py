@@ -17,7 +17,7 @@ from dife_lightning.datasets.parsing.faults import Faults
 from dife_lightning.datasets.parsing.pictures import check_inside
 from dife_lightning.datasets.parsing.text import parse_rows, read_lines
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.faces import image_info
+from dife_lightning.faces import image_info as frames
 from dife_lightning.faces.items import FaceAnnotation
 from tests.datasets.layouts import draw_face, save_picture, write_animalweb, write_wflw
 
@@ -87,8 +87,8 @@ def test_a_result_names_the_first_five_faces_that_were_left_out_and_counts_all(t
 def test_a_sound_picture_is_decoded_once_in_its_life_to_see_that_it_is(tmp_path, monkeypatch):
     write_wflw(tmp_path, [draw_face("wflw-98", seed, picture="crowd" if seed else "") for seed in range(3)])
     decoded = []
-    original = image_info.read_image
-    monkeypatch.setattr(image_info, "read_image", lambda path: (decoded.append(Path(path).name), original(path))[1])
+    original = frames.read_image
+    monkeypatch.setattr(frames, "read_image", lambda path: (decoded.append(Path(path).name), original(path))[1])
     for _ in range(2):
         assert len(load_dataset("wflw", tmp_path, skip_broken=True)) == 3
     assert decoded == ["7_Cheering_0.jpg", "crowd.jpg"]

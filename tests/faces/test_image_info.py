@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces import image_info
+from dife_lightning.faces import image_info as frames
 from dife_lightning.faces.image_info import check_whole, frame_of, remembering, shown_size
 
 NAMES = ("a.jpg", "b c.png", "ö犬.jpg")
@@ -140,8 +140,8 @@ def test_what_was_learnt_before_an_error_is_kept(folder: Path, opened: list[str]
 
 def test_a_picture_is_decoded_once_to_see_that_it_is_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    original = image_info.read_image
-    monkeypatch.setattr(image_info, "read_image", lambda path: (decoded.append(path), original(path))[1])
+    original = frames.read_image
+    monkeypatch.setattr(frames, "read_image", lambda path: (decoded.append(path), original(path))[1])
     cut = folder / NAMES[1]
     cut.write_bytes(cut.read_bytes()[:-200])
     sizes(folder)  # a size says nothing of the rest of the file
