@@ -23,7 +23,8 @@ from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli import skipping
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.loading import best_checkpoint
-from dife_lightning.registry import import_all
+from dife_lightning.registry import import_all, method_name
+from dife_lightning.running import trust
 from dife_lightning.running.configs import option_value, resolve_configs
 from dife_lightning.running.folders import (
     LAST,
@@ -37,12 +38,14 @@ from dife_lightning.running.folders import (
     stem_of,
 )
 from dife_lightning.running.locks import RunLock, process_rank
+from dife_lightning.running.parser import ConfigParser, shared_words
 from dife_lightning.running.parser_errors import explain
 from dife_lightning.running.precision import probe_precision, time_convolution
 from dife_lightning.running.quiet import clear_weights_error, quiet
 from dife_lightning.running.reconcile import batches_done, read_trainer_checkpoint, reconcile
 from dife_lightning.running.record import RecordRun, command_line, precision_of
 from dife_lightning.running.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
+from dife_lightning.weights.building import check_settings
 
 VERBS = ("fit", "validate", "test", "predict")
 #: Tell the other processes of a distributed run which folder the first one made, and what its probe chose.
@@ -52,8 +55,8 @@ _FOLDER_VARIABLE, _PRECISION_VARIABLE = "DIFE_RUN_FOLDER", "DIFE_PRECISION"
 def run_verb(verb: str, args: list[str]) -> int:
     """Run one of Lightning's verbs and return the exit code."""
     args, names = resolve_configs(_with_last(args) if verb == "fit" else args)
-    args, names = _with_config_of_run(verb, args, names)
     import_all("methods", "datasets", "data", "callbacks")
+    args, names = _with_config_of_run(verb, args, names)
     with quiet(), clear_weights_error():
         DifeCLI(verb, args, names).close()
     return 0
@@ -81,6 +84,7 @@ class DifeCLI(LightningCLI):
                 LightningDataModule,
                 save_config_callback=RecordRun,
                 trainer_class=DifeTrainer,
+                parser_class=ConfigParser,
                 seed_everything_default=0,
                 parser_kwargs={**strict, **{name: dict(strict) for name in VERBS}},
                 subclass_mode_model=True,
@@ -110,12 +114,14 @@ class DifeCLI(LightningCLI):
         for name, subparser in self._subcommand_parsers.items():
             (_add_fit_options if name == "fit" else _add_evaluation_options)(subparser)
             subparser.add_argument(*skipping.FLAGS, action="store_true", help=skipping.HELP)
+            subparser.add_argument(trust.FLAG, action="store_true", help=trust.HELP)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse twice: with defaults, and without them to know what the user said."""
+        """Parse without defaults, to know what the user gave; then with them and what the data take from the model."""
+        given = [word for word in args if word.partition("=")[0] != "--print_config"]
         try:
-            self.config = parser.parse_args(args)
-            self.explicit = parser.parse_args(args, defaults=False)
+            self.explicit = parser.parse_args(given, defaults=False, _skip_validation=True)
+            self.config = parser.parse_args([*args, *shared_words(self.explicit[self.verb])])
         except ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
             raise explain(str(error), self.verb, options, _class_names()) from None
@@ -129,14 +135,25 @@ class DifeCLI(LightningCLI):
         content = self._read(path)
         saved = content.get("hyper_parameters") or {}
         model = self.settings.model
+        cls = _import_class(model.class_path)
+        wrote = str(saved.get("_class_path") or model.class_path)
+        if self._uses_settings_of_run() and wrote.rpartition(".")[2] != cls.__name__:
+            raise CheckpointError(f"{path} was written by {wrote}, but the settings of its run are of {cls.__name__}.")
         said = (self.explicit[self.verb].get("model") or {}).get("init_args") or {}
         updates, notes = reconcile(saved, _as_dict(said), _as_dict(model.get("init_args") or {}), model.class_path)
         for note in notes:
             _tell(note)
+        if not self.settings.trust_run:
+            trust.check_arguments(cls, updates, path)
         if updates:
             merged = {"class_path": model.class_path, "init_args": {**_as_dict(model.init_args), **updates}}
             self.config = self.parser.parse_object({self.verb: {"model": merged}}, self.config)
             self.settings = self.config[self.verb]
+        if method_name(cls) is not None:
+            check_settings(cls, _as_dict(self.settings.model.get("init_args") or {}), content["state_dict"], path)
+
+    def _uses_settings_of_run(self) -> bool:
+        return not self.config_names and option_value(self.verb_args, "--config") is not None
 
     def _read(self, path: Path) -> dict[str, Any]:
         """Read a checkpoint; where a run is to go on from a damaged ``last.ckpt``, offer the one before."""
@@ -218,6 +235,8 @@ class DifeCLI(LightningCLI):
     def _make_folder(self) -> tuple[Path, bool]:
         """Return the folder of this command's results, and whether it is a run that goes on."""
         run = run_of_checkpoint(self.settings.ckpt_path)
+        if run is not None and not self.settings.trust_run:
+            trust.check_links(run)
         stem = stem_of(self.config_names)
         if self.verb != "fit" and (self.settings.out or run):
             folder = Path(self.settings.out) if self.settings.out else _evaluation_folder(run, self.verb, stem)
@@ -339,6 +358,8 @@ def _with_config_of_run(verb: str, args: list[str], names: list[str]) -> tuple[l
     run = run_of_checkpoint(option_value(args, "--ckpt_path"))
     if names or run is None or option_value(args, "--model") is not None:
         return args, names
+    if trust.FLAG not in args:
+        trust.check_run(run)
     # scores are computed in full precision, whatever the run was trained in
     precision = [] if verb == "fit" else ["--trainer.precision=auto"]
     return ["--config", str(run / RESOLVED), *precision, *args], names

@@ -26,7 +26,7 @@ from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.data.photos.folder_check import FolderReport
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.images import center_square
-from dife_lightning.running.configs import find_config, list_configs
+from dife_lightning.running.configs import list_configs, load_config
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.weights.checkpoints import find_weights, read_checkpoint
 from dife_lightning.world import render_image
@@ -137,7 +137,7 @@ def tiny_configs(folder: Path) -> list[str]:
         content[part]["init_args"][key]["new"] = content[part]["init_args"][key].pop("dog")
     human = content["model"]["init_args"]["generators"]["human"]
     (folder / "pair.yaml").write_text(yaml.safe_dump(content))
-    settings = yaml.safe_load(find_config("stylegan2/small").read_text())
+    settings = load_config("stylegan2/small")
     tiny = {"channels": [8, 8, 8, 8], "z_dim": 8, "w_dim": 8, "mapping_layers": 2, "init_from": human}
     settings["model"]["init_args"] |= tiny
     settings["data"]["init_args"]["size"] = 32
@@ -338,8 +338,9 @@ def test_the_options_say_what_belongs_together(capsys):
 
 
 def test_the_pair_configuration_is_that_of_human_and_dog_but_for_its_domain():
-    new, dog = (yaml.safe_load(find_config(f"world/human_{name}").read_text()) for name in ("new", "dog"))
+    new, dog = (resolved_settings(["fit", "--config", f"world/human_{name}"]) for name in ("new", "dog"))
     assert new["model"]["init_args"]["generators"] == new["data"]["init_args"]["generators"]
+    new.pop("config", dog.pop("config", None))
     assert new["model"]["init_args"]["generators"] == {"human": "world/human", "new": "runs/new"}
     for part, key in (("model", "domains"), ("model", "generators"), ("data", "generators")):
         arguments = new[part]["init_args"][key]
@@ -348,7 +349,7 @@ def test_the_pair_configuration_is_that_of_human_and_dog_but_for_its_domain():
 
 
 def test_the_small_generator_has_the_architecture_of_the_shipped_ones():
-    small, human = (yaml.safe_load(find_config(f"stylegan2/{name}").read_text()) for name in ("small", "world_human"))
+    small, human = (load_config(f"stylegan2/{name}") for name in ("small", "world_human"))
     for key in ("channels", "z_dim", "w_dim", "mapping_layers", "stem", "noise"):
         assert small["model"]["init_args"][key] == human["model"]["init_args"][key]
     assert find_weights(small["model"]["init_args"]["init_from"]).is_file()
