@@ -15,9 +15,9 @@ from rich.text import Text
 
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure, save_figure, title
+from experiments.common.claims import Row
 from experiments.common.measure import Measure
 from experiments.common.plan import Plan
-from experiments.common.rows import Row
 from experiments.tables.latex import latex
 
 _FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")

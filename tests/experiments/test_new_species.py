@@ -47,7 +47,7 @@ class Bench:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setattr(runs, "call", self.call)
-        patch.setattr("experiments.common.baselines.processors", lambda: 1)
+        patch.setattr("experiments.common.untrained.processors", lambda: 1)
 
     def call(self, words: list[str], *, show: bool = True) -> float:
         self.calls.append(list(words))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments.common.rows import METHODS, ROW_KEYS, Comparison, Ratio, check_rows, compare, plain, ratios, read_rows
 
 from dife_lightning.errors import DataError
 from dife_lightning.metrics.predictions import COLUMNS
-from experiments.common.rows import METHODS, ROW_KEYS, Comparison, Ratio, check_rows, compare, plain, ratios, read_rows
 
 NAMES = ["a", "b", "c"]
 
