@@ -17,6 +17,10 @@ class DifeError(Exception):
     """Base of all errors that a user can cause and mend."""
 
 
+class MissingError(DifeError):
+    """Something of the user's is not there, such as a data set; `dife doctor` adds where to get it."""
+
+
 class AssetError(DifeError):
     """A generator, teacher or other asset is missing, unknown or altered."""
 
@@ -42,6 +46,14 @@ class UsageError(ConfigError):
 
 class DataError(DifeError):
     """A data folder, file or item cannot be used."""
+
+
+class MissingAssetError(AssetError, MissingError):
+    """An asset that the user has to get is not there."""
+
+
+class MissingDataError(DataError, MissingError):
+    """A folder of data is not there."""
 
 
 class TrainingError(DifeError):

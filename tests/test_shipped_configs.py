@@ -31,7 +31,7 @@ from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.registry import get_method, list_methods
-from dife_lightning.running.configs import find_config, list_configs
+from dife_lightning.running.configs import list_configs, load_config
 from dife_lightning.weights import assets
 from tests import shipped_assets
 from tests.pretrained.formats.writers import write_cats
@@ -41,7 +41,7 @@ from tests.tiny import TINY_CATS, dife_arguments, write_run
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
-SETTINGS = {name: yaml.safe_load(find_config(name).read_text()) for name in list_configs()}
+SETTINGS = {name: load_config(name) for name in list_configs()}
 EXPERIMENTS = [name for name, content in SETTINGS.items() if "model" in content]
 PRESETS = [name for name, content in SETTINGS.items() if "model" not in content and "trainer" in content]
 #: Those of public weights and data sets are run by tests/experiments/test_rehearsal.py.

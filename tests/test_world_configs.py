@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import copy
+import functools
 from typing import Any
 
 import pytest
-import yaml
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "world"
+from dife_lightning.cli.settings import resolved_settings
+from dife_lightning.running.configs import load_config
+
 SPECIES = {
     "human_dog": ["human", "dog"],
     "human_cat": ["human", "cat"],
@@ -18,12 +20,23 @@ SPECIES = {
 
 
 def read(name: str) -> dict[str, Any]:
-    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    """What a configuration and those that it extends state."""
+    return load_config(f"world/{name}")
+
+
+@functools.cache
+def _resolve(name: str) -> dict[str, Any]:
+    return resolved_settings(["fit", "--config", f"world/{name}"])
+
+
+def resolve(name: str) -> dict[str, Any]:
+    """All settings of a training with a configuration."""
+    return copy.deepcopy(_resolve(name))
 
 
 @pytest.mark.parametrize("name", SPECIES)
 def test_model_stream_and_pairs_name_the_same_species(name: str) -> None:
-    config, species = read(name), SPECIES[name]
+    config, species = resolve(name), SPECIES[name]
     model, data = config["model"]["init_args"], config["data"]["init_args"]
     assert list(model["domains"]) == list(model["generators"]) == list(data["generators"]) == species
     assert model["generators"] == data["generators"] == {s: f"world/{s}" for s in species}
@@ -41,12 +54,13 @@ def test_all_other_settings_are_those_of_human_and_dog(name: str) -> None:
         config["data"]["init_args"]["evaluation"]["init_args"].pop("pairs")
         return config
 
-    assert rest(read(name)) == rest(read("human_dog"))
+    assert rest(resolve(name)) == rest(resolve("human_dog"))
 
 
 def test_dve_learns_from_the_samples_that_dife_learns_from_with_an_encoder_of_its_size() -> None:
-    dve, dife = read("dve"), read("human_dog")
-    assert dve["data"] == read("streams/human_dog")["data"] == dife["data"]
+    dve, dife = resolve("dve"), resolve("human_dog")
+    assert dve["data"] == dife["data"]
+    assert read("dve")["data"] == read("streams/human_dog")["data"]
     for key in ("size", "dim", "encoder", "unit_length"):
         assert dve["model"]["init_args"][key] == dife["model"]["init_args"][key]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, pairs_of
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.methods._base import MatcherModule
@@ -37,6 +38,7 @@ class TransferCollector:
         self.pairs, self._pictures = pairs, pictures
         self.metric = KeypointTransferMetric(served, name=pairs.name).to(device)
         self._names: dict[int, str] = {}
+        self._crops: dict[int, PictureCrop] = {}
         self._kept: list[tuple[int, Tensor]] = []
 
     def add(self, batch: PairBatch, predicted: Tensor) -> None:
@@ -45,12 +47,17 @@ class TransferCollector:
         self.metric.update(batch.index, predicted, batch.target_points, batch.visible, side)
         numbers = batch.index.tolist()
         self._names.update(zip(numbers, batch.pair_id, strict=True))
+        self._crops.update(zip(numbers, batch.target_crops, strict=False))
         room = max(0, self._pictures - len(self._kept))
         self._kept.extend(zip(numbers[:room], predicted[:room].cpu(), strict=True))
 
     def pair_ids(self, records: Records) -> dict[int, str]:
         """Return number -> name for all records, also those that other processes evaluated."""
         return {i: self._names.get(i) or self.pairs[i].pair_id for i in records.index.tolist()}
+
+    def target_crop(self, index: int) -> PictureCrop:
+        """Return where the target image of pair ``index`` comes from, also of one that another process evaluated."""
+        return self._crops.get(index) or self.pairs[index].target_crop
 
     def examples(self, protocol: str) -> list[TransferExample]:
         """Return the kept pairs as seen by ``protocol``."""

@@ -1,33 +1,56 @@
-"""Writes what ``dife predict`` transferred, as COCO-style JSON and as CSV."""
+"""Writes the landmarks that ``dife predict`` transferred, as COCO keypoints (JSON) and as CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
+import numpy as np
+from numpy.typing import NDArray
 
 from dife_lightning._version import __version__
 from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
+from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.schemes import LAYOUT, PROTOCOLS, get_protocol
 from dife_lightning.matching import MatchingOptions, Similarity
-from dife_lightning.metrics.keypoint_transfer import Records
 from dife_lightning.utils.files import atomic_write, write_json
 
-COLUMNS = ("pair_id", "pair", "list", "framing", "source", "target", "landmark", "x", "y", "visible")
+COLUMNS = (
+    *("pair_id", "pair", "list", "framing", "source", "target", "file_name", "width", "height"),
+    *("landmark", "x", "y", "visible"),
+)
 #: COCO's visibility flags: 2 is visible; 1 is predicted for a point that the annotations do not show.
 SEEN, UNSEEN = 2, 1
 
-Gathered = tuple[TransferCollector, Records, dict[int, str]]
+
+class Prediction(NamedTuple):
+    """Landmarks that were transferred to one target face.
+
+    Attributes:
+        pairs: the set of pairs.
+        pair_id: ``source face>target face``.
+        crop: the original picture, and the part of it that the target image shows.
+        points: (P, 2) float64, x then y, pixels of the original picture.
+        visible: (P,) bool: the annotations of source and target both show the landmark.
+    """
+
+    pairs: KeypointPairs
+    pair_id: str
+    crop: PictureCrop
+    points: NDArray[np.float64]
+    visible: NDArray[np.bool_]
 
 
 class PredictionWriter(L.Callback):
     """Write ``keypoints.json`` and ``keypoints.csv`` with the landmarks found in every target image.
 
-    Coordinates are pixels of the target image with pixel centres at integers.
+    Coordinates are pixels of the original photo, not of the crop, with pixel centres at integers. The EXIF orientation
+    is applied, to points as to ``width`` and ``height``. A render of the embedded world is its own original.
 
     Args:
         similarity: ``dot`` or ``cosine``.
@@ -50,12 +73,12 @@ class PredictionWriter(L.Callback):
         self._sets: list[TransferCollector] = []
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Hand the matching options to the method; a fit or test has its own callback for that."""
+        """Pass the matching options to the method; for fit and test another callback does that."""
         if stage == "predict":
             match_with(pl_module, self.options)
 
     def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start collecting anew."""
+        """Start with empty collectors."""
         wanted = [self._asked.name] if self._asked else list(PROTOCOLS)
         self._sets = collectors(trainer.predict_dataloaders, wanted, 0, pl_module.device)
         if self._asked is None:
@@ -76,65 +99,77 @@ class PredictionWriter(L.Callback):
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write both files (the first process only)."""
-        gathered = [(c, records, c.pair_ids(records)) for c in self._sets for records in [c.metric.gather()]]
+        found = [prediction for collector in self._sets for prediction in self._predictions(collector)]
         if trainer.is_global_zero:
             folder = evaluation_folder(trainer, self.out_dir)
-            write_json(folder / "keypoints.json", self._coco(gathered))
-            self._write_csv(folder / "keypoints.csv", gathered)
+            write_json(folder / "keypoints.json", self._coco(found))
+            self._write_csv(folder / "keypoints.csv", found)
 
-    def _coco(self, gathered: Sequence[Gathered]) -> dict[str, Any]:
-        """Return the COCO key-point document; ids count from 1."""
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        part = LAYOUT[self.protocol.name]
-        for collector, records, names in gathered:
-            rows = zip(records.index.tolist(), records.predicted[:, part], records.visible[:, part], strict=True)
-            for index, points, visible in rows:
-                source, _, target = names[index].partition(">")
-                number, side = len(images) + 1, collector.pairs.size
-                images.append({"id": number, "file_name": target, "width": side, "height": side})
-                flags = [SEEN if seen else UNSEEN for seen in visible.tolist()]
-                flat = [value for point, flag in zip(points.tolist(), flags, strict=True) for value in (*point, flag)]
-                annotations.append(
-                    {
-                        "id": number,
-                        "image_id": number,
-                        "category_id": 1,
-                        "keypoints": flat,
-                        "num_keypoints": len(flags),
-                        "source": source,
-                        "set": collector.pairs.name,
-                    }
-                )
-        stored = any(c.pairs.eye_order == "stored" for c, _, _ in gathered)
+    def _predictions(self, collector: TransferCollector) -> list[Prediction]:
+        """Return what was transferred for one set; all processes must call this."""
+        records, part = collector.metric.gather(), LAYOUT[self.protocol.name]
+        names = collector.pair_ids(records)
+        rows = zip(
+            records.index.tolist(), records.predicted[:, part].numpy(), records.visible[:, part].numpy(), strict=True
+        )
+        crops = {index: collector.target_crop(index) for index in names}
+        return [
+            Prediction(collector.pairs, names[index], crops[index], crops[index].picture_points(points), visible)
+            for index, points, visible in rows
+        ]
+
+    def _coco(self, found: Sequence[Prediction]) -> dict[str, Any]:
+        """Return the COCO keypoint document, with one image entry per prediction; ids count from 1."""
+        stored = any(prediction.pairs.eye_order == "stored" for prediction in found)
+        category = {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(self.protocol.landmarks)}
         return {
             "info": _INFO | (_STORED if stored else {}),
-            "images": images,
-            "annotations": annotations,
-            "categories": [self._category()],
+            "images": [
+                {"id": number, "file_name": crop.file_name, "width": crop.width, "height": crop.height}
+                for number, (_, _, crop, _, _) in enumerate(found, 1)
+            ],
+            "annotations": [_annotation(number, prediction) for number, prediction in enumerate(found, 1)],
+            "categories": [category],
         }
 
-    def _category(self) -> dict[str, Any]:
-        return {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(self.protocol.landmarks)}
-
-    def _write_csv(self, path: Path, gathered: Sequence[Gathered]) -> None:
-        part, landmarks = LAYOUT[self.protocol.name], self.protocol.landmarks
+    def _write_csv(self, path: Path, found: Iterable[Prediction]) -> None:
         with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
-            for collector, records, names in gathered:
-                pairs = collector.pairs
-                rows = zip(records.index.tolist(), records.predicted[:, part], records.visible[:, part], strict=True)
-                for index, points, visible in rows:
-                    source, _, target = names[index].partition(">")
-                    start = (names[index], pairs.pair, pairs.list_name, pairs.framing, source, target)
-                    for name, (x, y), seen in zip(landmarks, points.tolist(), visible.tolist(), strict=True):
-                        writer.writerow((*start, name, f"{x:.4f}", f"{y:.4f}", int(seen)))
+            for pairs, pair_id, crop, points, visible in found:
+                source, _, target = pair_id.partition(">")
+                picture = (crop.file_name, crop.width, crop.height)
+                start = (pair_id, pairs.pair, pairs.list_name, pairs.framing, source, target, *picture)
+                for name, (x, y), seen in zip(self.protocol.landmarks, points.tolist(), visible.tolist(), strict=True):
+                    writer.writerow((*start, name, f"{x:.4f}", f"{y:.4f}", int(seen)))
+
+
+def _annotation(number: int, prediction: Prediction) -> dict[str, Any]:
+    """Return one COCO annotation; ``face`` and ``source`` are the names of the target and of the source face."""
+    source, _, target = prediction.pair_id.partition(">")
+    flags = [SEEN if seen else UNSEEN for seen in prediction.visible.tolist()]
+    keypoints = [
+        value for point, flag in zip(prediction.points.tolist(), flags, strict=True) for value in (*point, flag)
+    ]
+    return {
+        "id": number,
+        "image_id": number,
+        "category_id": 1,
+        "keypoints": keypoints,
+        "num_keypoints": len(flags),
+        "face": target,
+        "source": source,
+        "set": prediction.pairs.name,
+    }
 
 
 _INFO = {
     "description": f"landmarks transferred by dife-lightning {__version__}",
-    "coordinates": "x, y in pixels of the image, pixel centres at integers; left is the viewer's left",
+    "coordinates": "x, y in pixels of the original image (EXIF applied), pixel centres at integers; "
+    "left is the viewer's left",
     "visibility": "2: visible in source and target annotations; 1: predicted all the same",
 }
-_STORED = {"coordinates": "x, y in pixels of the image, pixel centres at integers; left as each data set stores it"}
+_STORED = {
+    "coordinates": "x, y in pixels of the original image (EXIF applied), pixel centres at integers; "
+    "left as each data set stores it"
+}

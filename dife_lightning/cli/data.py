@@ -153,12 +153,12 @@ def _crops(
     """Return the first ``count`` faces in drawing order that can be cropped, and why others before them cannot."""
     from dife_lightning.data.photos.cropped_faces import CroppedFaces, why_unusable
     from dife_lightning.data.photos.pair_draws import drawing_order
-    from dife_lightning.faces.image_info import remembering
+    from dife_lightning.faces.image_info import image_info_cache
 
     crops = CroppedFaces(faces, size, options, landmarks)
     items: list[FaceItem] = []
     passed: Counter[str] = Counter()
-    with remembering(disk=False):
+    with image_info_cache(disk=False):
         for index in drawing_order(faces, range(len(faces)), seed):
             if len(items) == count:
                 break

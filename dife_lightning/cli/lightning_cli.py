@@ -24,6 +24,7 @@ from dife_lightning.cli import skipping
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.loading import best_checkpoint
 from dife_lightning.registry import import_all
+from dife_lightning.running import trust
 from dife_lightning.running.configs import option_value, resolve_configs
 from dife_lightning.running.folders import (
     LAST,
@@ -37,6 +38,7 @@ from dife_lightning.running.folders import (
     stem_of,
 )
 from dife_lightning.running.locks import RunLock, process_rank
+from dife_lightning.running.parser import ConfigParser, shared_words
 from dife_lightning.running.parser_errors import explain
 from dife_lightning.running.precision import probe_precision, time_convolution
 from dife_lightning.running.quiet import clear_weights_error, quiet
@@ -52,8 +54,8 @@ _FOLDER_VARIABLE, _PRECISION_VARIABLE = "DIFE_RUN_FOLDER", "DIFE_PRECISION"
 def run_verb(verb: str, args: list[str]) -> int:
     """Run one of Lightning's verbs and return the exit code."""
     args, names = resolve_configs(_with_last(args) if verb == "fit" else args)
-    args, names = _with_config_of_run(verb, args, names)
     import_all("methods", "datasets", "data", "callbacks")
+    args, names = _with_config_of_run(verb, args, names)
     with quiet(), clear_weights_error():
         DifeCLI(verb, args, names).close()
     return 0
@@ -81,6 +83,7 @@ class DifeCLI(LightningCLI):
                 LightningDataModule,
                 save_config_callback=RecordRun,
                 trainer_class=DifeTrainer,
+                parser_class=ConfigParser,
                 seed_everything_default=0,
                 parser_kwargs={**strict, **{name: dict(strict) for name in VERBS}},
                 subclass_mode_model=True,
@@ -110,12 +113,14 @@ class DifeCLI(LightningCLI):
         for name, subparser in self._subcommand_parsers.items():
             (_add_fit_options if name == "fit" else _add_evaluation_options)(subparser)
             subparser.add_argument(*skipping.FLAGS, action="store_true", help=skipping.HELP)
+            subparser.add_argument(trust.FLAG, action="store_true", help=trust.HELP)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse twice: with defaults, and without them to know what the user said."""
+        """Parse without defaults, to know what the user gave; then with them and what the data take from the model."""
+        given = [word for word in args if word.partition("=")[0] != "--print_config"]
         try:
-            self.config = parser.parse_args(args)
-            self.explicit = parser.parse_args(args, defaults=False)
+            self.explicit = parser.parse_args(given, defaults=False, _skip_validation=True)
+            self.config = parser.parse_args([*args, *shared_words(self.explicit[self.verb])])
         except ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
             raise explain(str(error), self.verb, options, _class_names()) from None
@@ -218,6 +223,8 @@ class DifeCLI(LightningCLI):
     def _make_folder(self) -> tuple[Path, bool]:
         """Return the folder of this command's results, and whether it is a run that goes on."""
         run = run_of_checkpoint(self.settings.ckpt_path)
+        if run is not None and not self.settings.trust_run:
+            trust.check_links(run)
         stem = stem_of(self.config_names)
         if self.verb != "fit" and (self.settings.out or run):
             folder = Path(self.settings.out) if self.settings.out else _evaluation_folder(run, self.verb, stem)
@@ -339,6 +346,8 @@ def _with_config_of_run(verb: str, args: list[str], names: list[str]) -> tuple[l
     run = run_of_checkpoint(option_value(args, "--ckpt_path"))
     if names or run is None or option_value(args, "--model") is not None:
         return args, names
+    if trust.FLAG not in args:
+        trust.check_run(run)
     # scores are computed in full precision, whatever the run was trained in
     precision = [] if verb == "fit" else ["--trainer.precision=auto"]
     return ["--config", str(run / RESOLVED), *precision, *args], names

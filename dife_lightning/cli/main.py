@@ -18,7 +18,7 @@ VERBS = {
     "test": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the test pairs"),
     "predict": ("dife_lightning.cli.lightning_cli:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and say which did best"),
-    "doctor": ("dife_lightning.cli.doctor:run", "look at what a configuration needs before a long run"),
+    "doctor": ("dife_lightning.cli.doctor.command:run", "look at what a configuration needs before a long run"),
     "convert": (
         "dife_lightning.cli.convert:run",
         "write a public checkpoint as safetensors, or a DIFE as its authors",

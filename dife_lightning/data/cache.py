@@ -1,69 +1,76 @@
-"""A folder of prepared evaluation sets, so that the same thousands of renders are not made again for each test."""
+"""On-disk cache of prepared evaluation pairs, so that thousands of renders and crops are made once."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.faces.batches import PairArrays
-from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
-from dife_lightning.utils.files import cache_folder
+from dife_lightning.faces.items import PictureCrop
+from dife_lightning.utils.caching import cache_file, read_arrays, write_arrays
 
-#: Raise it when the content of a cache file changes meaning.
+#: Increase it when the content of a cache file changes its meaning.
 FORMAT = 1
 _ARRAYS = ("source_image", "target_image", "source_points", "target_points", "visible", "pair_id")
+_CROPS = ("file", "picture_size", "to_picture")
+_SIDES = ("source", "target")
 
 
 def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, disk: bool = True) -> None:
-    """Hold all items of ``pairs`` in memory: from the cache where it has them, else made now and kept there.
+    """Load all items of ``pairs`` into memory: from the cache if they are there, else make and store them.
 
     Args:
-        pairs: the set; it answers from memory afterwards.
+        pairs: the set; afterwards it returns the items from memory.
         key: everything that the items depend on (versions, list hash, framing, size, seeds).
         num_workers: processes that make the items.
         disk: read and write the cache folder.
-
-    A cache file that is damaged or of another shape is made anew; a folder that cannot be written is no error.
     """
-    digest = hashlib.sha256(repr((FORMAT, *key)).encode()).hexdigest()[:24]
-    path = cache_folder() / "pairs" / f"{digest}.npz"
-    items = _read(path, pairs) if disk else None
+    path = cache_file("pairs", repr((FORMAT, *key)).encode())
+    items = _read(read_arrays(path, (*_ARRAYS, *_crop_names())) if disk else None, pairs)
     if items is None:
-        items = _make(pairs, num_workers)
+        items = list(DataLoader(pairs, None, num_workers=num_workers, collate_fn=_itself, worker_init_fn=_one_thread))
         if disk:
-            _write(path, items)
+            write_arrays(path, _columns(items))
     pairs.prepared = items
-
-
-def _make(pairs: KeypointPairs, num_workers: int) -> list[PairArrays]:
-    loader = DataLoader(pairs, batch_size=None, num_workers=num_workers, collate_fn=_itself, worker_init_fn=_one_thread)
-    return list(loader)
 
 
 def _one_thread(_worker: int) -> None:
     import cv2
 
-    cv2.setNumThreads(0)  # its thread pool does not survive a fork
+    cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork
 
 
 def _itself(item: Any) -> Any:
     return item
 
 
-def _write(path: Path, items: Sequence[PairArrays]) -> None:
-    write_arrays(path, {name: np.stack([getattr(item, name) for item in items]) for name in _ARRAYS})
+def _crop_names() -> list[str]:
+    return [f"{side}_{name}" for side in _SIDES for name in _CROPS]
 
 
-def _read(path: Path, pairs: KeypointPairs) -> list[PairArrays] | None:
-    arrays = read_arrays(path, _ARRAYS)
+def _columns(items: Sequence[PairArrays]) -> dict[str, NDArray[Any]]:
+    arrays = {name: np.stack([getattr(item, name) for item in items]) for name in _ARRAYS}
+    for side in _SIDES:
+        crops: list[PictureCrop] = [getattr(item, f"{side}_crop") for item in items]
+        arrays[f"{side}_file"] = np.array([crop.file_name for crop in crops])
+        arrays[f"{side}_picture_size"] = np.array([(crop.width, crop.height) for crop in crops])
+        arrays[f"{side}_to_picture"] = np.stack([crop.to_picture for crop in crops])
+    return arrays
+
+
+def _read(arrays: dict[str, NDArray[Any]] | None, pairs: KeypointPairs) -> list[PairArrays] | None:
     shape = (len(pairs), pairs.size, pairs.size, 3)
     if arrays is None or arrays["source_image"].shape != shape or any(len(a) != len(pairs) for a in arrays.values()):
         return None
-    names = [str(name) for name in arrays.pop("pair_id")]
-    return [PairArrays(**{key: array[i] for key, array in arrays.items()}, pair_id=names[i]) for i in range(len(pairs))]
+    columns: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+    columns["pair_id"] = arrays["pair_id"].tolist()
+    for side in _SIDES:
+        files, sizes, matrices = (arrays[f"{side}_{name}"] for name in _CROPS)
+        rows = zip(files.tolist(), sizes.tolist(), matrices, strict=True)
+        columns[f"{side}_crop"] = [PictureCrop(file, *size, matrix) for file, size, matrix in rows]
+    return [PairArrays(**{name: column[i] for name, column in columns.items()}) for i in range(len(pairs))]

@@ -183,7 +183,17 @@ class GeneratorImages(LightningDataModule):
         self._images: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
     def setup(self, stage: str) -> None:
-        """Render or read the images, once; before a training say what is wrong with those of a folder."""
+        """Render or read the images, once; before a training report what is wrong with those of a folder.
+
+        Raises:
+            ConfigError: the generator that is trained makes images of another size.
+        """
+        wanted = self.size if self.trainer is None else getattr(self.trainer.lightning_module, "image_size", self.size)
+        if wanted != self.size:
+            raise ConfigError(
+                f"images: size={self.size}, the generator makes {wanted} px; set --data.init_args.size {wanted}, or as "
+                "many channels as the size needs"
+            )
         if self._images is None:
             self._images = self._from_world() if self.species is not None else self._from_folder(stage == "fit")
 

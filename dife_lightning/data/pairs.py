@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import PairArrays, PairBatch
-from dife_lightning.faces.items import FaceItem
+from dife_lightning.faces.items import FaceItem, crop_of
 from dife_lightning.faces.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
-from dife_lightning.faces.transforms import resize
+from dife_lightning.faces.transforms import resize, resize_matrix
 
 
 class Faces(Protocol):
@@ -109,12 +109,16 @@ class KeypointPairs(Dataset[PairArrays]):
             target_points=target["points"],
             visible=source["visible"] & target["visible"],
             pair_id=f"{source['name']}>{target['name']}",
+            source_crop=source["crop"],
+            target_crop=target["crop"],
         )
 
     def _face(self, item: FaceItem, side: int) -> FaceItem:
+        height, width = item["image"].shape[:2]
         image, points = resize(item["image"], item["points"], self.size)
         points, visible = to_layout(points, item["visible"], self.schemes[side], self.eye_order)
-        return FaceItem(image=image, points=points, visible=visible, name=item["name"])
+        crop = crop_of(item).inner(resize_matrix(width, height, self.size))
+        return FaceItem(image=image, points=points, visible=visible, name=item["name"], crop=crop)
 
     def collate(self, items: Sequence[tuple[int, PairArrays]]) -> PairBatch:
         """Make a batch of (number, pair) tuples."""
@@ -130,6 +134,8 @@ class KeypointPairs(Dataset[PairArrays]):
             pair=self.pair,
             framing=self.framing,
             list_name=self.list_name,
+            source_crops=[pair.source_crop for pair in pairs],
+            target_crops=[pair.target_crop for pair in pairs],
         )
 
     def loader(self, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:

@@ -7,6 +7,8 @@ device, warped there by one affine each, and emitted as a :class:`~dife_lightnin
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from lightning import LightningDataModule
@@ -112,7 +114,8 @@ class StyleGAN2Stream(TrainingDataModule):
     """Training batches from frozen generators; validation, test and predict pairs from another data module.
 
     Args:
-        generators: domain -> generator, a shipped name such as ``world/human`` or a file.
+        generators: domain -> generator, a shipped name such as ``world/human`` or a file. A configuration that states
+            ``generators``, ``layer`` or ``size`` for the model need not repeat it here.
         evaluation: data module of key-point pairs that validation, test and predict use; None trains without.
         layer: tapped layer in the paper's numbers (5: 32 px, 7: 64 px, 9: 128 px).
         size: side of the encoder's images (paper: 96).
@@ -127,9 +130,12 @@ class StyleGAN2Stream(TrainingDataModule):
         ConfigError: no domain, a batch smaller than the number of domains, or truncation outside [0, 1].
     """
 
+    #: What a configuration gives the model and means for the stream, too.
+    FROM_MODEL: ClassVar = ("generators", "layer", "size")
+
     def __init__(
         self,
-        generators: dict[str, str],
+        generators: dict[str, str] | None = None,
         evaluation: LightningDataModule | None = None,
         layer: int = 7,
         size: int = 96,
@@ -141,6 +147,7 @@ class StyleGAN2Stream(TrainingDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__(evaluation)
+        generators = generators or {}
         if not generators or batch_size < len(generators):
             raise ConfigError(f"stream: batch_size={batch_size} for {len(generators)} domains; each needs an image")
         if not 0 <= truncation <= 1:

@@ -12,7 +12,7 @@ from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
 from dife_lightning.datasets.parsing.options import choose
 from dife_lightning.datasets.parsing.table import FaceTable
 from dife_lightning.datasets.parsing.text import note_once, parse_rows, read_lines, read_names
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.errors import ConfigError, MissingDataError
 
 DATASET = "CelebA"
 
@@ -75,7 +75,7 @@ def _image_folder(root: Path, images: str | None) -> Path:
     for name in names:
         if (root / "Img" / name).is_dir():
             return root / "Img" / name
-    raise DataError(f"no folder {root / 'Img' / names[0]}. Unpack the aligned pictures there (docs/datasets.md).")
+    raise MissingDataError(f"no folder {root / 'Img' / names[0]}. Unpack the aligned photos there (docs/datasets.md).")
 
 
 def _landmarks(root: Path, images: Path, faults: Faults) -> FaceTable:

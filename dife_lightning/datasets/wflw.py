@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +13,7 @@ from dife_lightning.datasets.parsing.faults import Faults
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
 from dife_lightning.datasets.parsing.options import choose
 from dife_lightning.datasets.parsing.table import FaceTable
-from dife_lightning.datasets.parsing.text import parse_rows, read_lines
+from dife_lightning.datasets.parsing.text import Rows, parse_rows, read_lines
 
 DATASET = "WFLW"
 
@@ -26,8 +28,9 @@ _NUMBERS = 2 * _POINTS + 4 + len(ATTRIBUTES)
 class WFLW(FaceFiles):
     """Faces of people in crowds, with 98 points, a box and six attributes each.
 
-    A picture may have several faces; a face's name is its picture's path, ``#`` and its number among the picture's
-    faces, counted from 0 in the order of the list. The group is the names of its attributes, joined by ``+``.
+    A picture may have several faces. The name of a face is the path of its picture, ``#`` and the number of its row
+    among the rows of that picture, from 0; rows that are skipped as broken are counted. The group is the names of its
+    attributes, joined by ``+``.
 
     Args:
         root: folder with ``WFLW_images`` and ``WFLW_annotations``.
@@ -72,7 +75,7 @@ def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
         keys=[lines.numbers[i] for i in rows.kept],
         folder=root / "WFLW_images",
         images=rows.names,
-        names=_numbered(rows.names),
+        names=_numbered(lines.texts, rows),
         points=points,
         visible=np.ones(points.shape[:2], dtype=bool),
         boxes=rows.values[:, 2 * _POINTS : 2 * _POINTS + 4].astype(np.float32),
@@ -80,11 +83,14 @@ def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
     )
 
 
-def _numbered(images: list[str]) -> list[str]:
-    """Name the faces of each picture by number, so that a name does not depend on how faces are chosen."""
-    counts: dict[str, int] = {}
+def _numbered(lines: Sequence[str], rows: Rows) -> list[str]:
+    """Name the faces of each picture by number; broken lines count, so that skipping them changes no other name."""
+    images = dict(zip(rows.kept, rows.names, strict=True))
+    counts: Counter[str] = Counter()
     names = []
-    for image in images:
-        counts[image] = counts.get(image, -1) + 1
-        names.append(f"{image}#{counts[image]}")
+    for row, line in enumerate(lines):
+        image = images.get(row) or line.rsplit(None, 1)[-1]
+        if row in images:
+            names.append(f"{image}#{counts[image]}")
+        counts[image] += 1
     return names

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from dife_lightning.faces.items import PictureCrop
 
 
 @dataclass
@@ -34,7 +36,7 @@ class DomainBatch:
 
     def first(self, count: int) -> DomainBatch:
         """Return the first ``count`` samples."""
-        return DomainBatch(*(getattr(self, field.name)[:count] for field in fields(self)))
+        return DomainBatch(*(getattr(self, f.name)[:count] for f in fields(self)))
 
 
 @dataclass
@@ -143,7 +145,8 @@ class PairBatch:
     """B pairs of one set.
 
     Points are (B, P, 2), x then y, pixels of the S x S images, in the layout of all protocols (9-point, then
-    3-point: ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1].
+    3-point: ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1]. ``target_crops[b].picture_points(points)``
+    maps points of target image b to pixels of the original photo.
     """
 
     source_image: Tensor
@@ -159,6 +162,9 @@ class PairBatch:
     pair: str
     framing: str
     list_name: str
+    #: (B) where each image comes from; empty where that is not known.
+    source_crops: list[PictureCrop] = field(default_factory=list)
+    target_crops: list[PictureCrop] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.pair_id)
@@ -178,13 +184,13 @@ class PairBatch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Any) -> PairBatch:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: function(v) for name, v in values.items() if isinstance(v, Tensor)})
 
 
 @dataclass(frozen=True)
 class PairArrays:
-    """One prepared pair: uint8 images (S, S, 3), points (P, 2), visible (P,) in both."""
+    """One prepared pair: uint8 images (S, S, 3), points (P, 2), visible (P,) in both, and the crops of the pictures."""
 
     source_image: NDArray[np.uint8]
     target_image: NDArray[np.uint8]
@@ -192,6 +198,8 @@ class PairArrays:
     target_points: NDArray[np.float32]
     visible: NDArray[np.bool_]
     pair_id: str
+    source_crop: PictureCrop
+    target_crop: PictureCrop
 
 
 @dataclass

@@ -1,14 +1,12 @@
-"""What is known of picture files without opening them again: their sizes, and that they are whole.
+"""Sizes of picture files and whether they can be decoded, cached so that each file is opened once.
 
-Which faces can be used depends on the size of every picture, and whether a picture is damaged shows when it is decoded.
-Both are facts of a file's content, so that within :func:`remembering` a file is opened once and its facts are kept in
-the cache folder, for as long as its size and time of change stay what they are. A cache that is damaged, or that cannot
-be written, costs time and nothing else.
+Which faces an evaluation can use depends on the size of every picture, and a damaged picture shows when it is decoded.
+Inside :func:`image_info_cache` both are remembered, in memory and in the cache folder, until a file's size or
+modification time changes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dife_lightning.faces.images import read_frame, read_image
-from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
-from dife_lightning.utils.files import cache_folder
+from dife_lightning.utils.caching import cache_file, read_arrays, write_arrays
 
-#: Raise it when the facts, or how they are found, change meaning.
+#: Increase it when the content of the cache files changes its meaning.
 _FORMAT = 1
 
 
-class _Facts(NamedTuple):
-    """A file's size and time of change, and what follows from its content."""
+class _Info(NamedTuple):
+    """Size and modification time of a file, and what follows from its content."""
 
     bytes: int
     time: int
@@ -38,47 +35,41 @@ class _Facts(NamedTuple):
 
 
 @dataclass
-class _Folder:
-    """The facts of one folder's files, by name."""
+class _Cache:
+    """What is known, by folder and file name, and the folders where something is new."""
 
-    known: dict[str, _Facts]
-    changed: bool = False
-
-
-@dataclass
-class _Memory:
     disk: bool
-    folders: dict[str, _Folder] = field(default_factory=dict)
+    folders: dict[str, dict[str, _Info]] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
 
-    def folder(self, path: str) -> _Folder:
+    def folder(self, path: str) -> dict[str, _Info]:
         if path not in self.folders:
-            self.folders[path] = _Folder(_load(path) if self.disk else {})
+            self.folders[path] = _load(path) if self.disk else {}
         return self.folders[path]
 
 
-_memory: _Memory | None = None
+_cache: _Cache | None = None
 
 
 @contextmanager
-def remembering(disk: bool = True) -> Iterator[None]:
-    """Within the block no picture is opened twice to learn its size, or decoded twice to learn that it is whole.
+def image_info_cache(disk: bool = True) -> Iterator[None]:
+    """Inside the block, no picture is opened twice for its size or decoded twice to check it.
 
     Args:
-        disk: take what is known from the cache folder, and add what is new when the block ends. A block within
-            another one belongs to that.
+        disk: read what is known from the cache folder, and add what is new at the end. An inner block uses the cache
+            of the outer one.
     """
-    global _memory
-    if _memory is not None:
+    global _cache
+    if _cache is not None:
         yield
         return
-    _memory = memory = _Memory(disk)
+    _cache = cache = _Cache(disk)
     try:
         yield
     finally:
-        _memory = None
-        for path, folder in memory.folders.items():
-            if disk and folder.changed:
-                _save(path, folder.known)
+        _cache = None
+        for path in cache.changed if disk else ():
+            _save(path, cache.folders[path])
 
 
 def frame_of(path: str | Path) -> tuple[int, int, int]:
@@ -87,7 +78,7 @@ def frame_of(path: str | Path) -> tuple[int, int, int]:
     Raises:
         DataError: the file is missing, empty or not an image.
     """
-    return _facts(path, decode=False)[2:5]
+    return _info(path, decode=False)[2:5]
 
 
 def shown_size(path: str | Path) -> tuple[int, int]:
@@ -97,24 +88,24 @@ def shown_size(path: str | Path) -> tuple[int, int]:
 
 
 def check_whole(path: str | Path) -> None:
-    """Decode a picture, unless that was done before.
+    """Decode a picture, unless the cache says that it can be decoded.
 
     Raises:
         DataError: the file is missing, empty, truncated or not an image.
     """
-    _facts(path, decode=True)
+    _info(path, decode=True)
 
 
-def _facts(path: str | Path, decode: bool) -> _Facts:
+def _info(path: str | Path, decode: bool) -> _Info:
     parent, name = os.path.split(path)
-    state = _state(path) if _memory is not None else None
-    if _memory is None or state is None:
+    state = _state(path) if _cache is not None else None
+    if _cache is None or state is None:
         return _read(path, (0, 0), decode)
-    folder = _memory.folder(parent)
-    found = folder.known.get(name)
+    known = _cache.folder(parent)
+    found = known.get(name)
     if found is None or found[:2] != state or (decode and not found.whole):
-        found = folder.known[name] = _read(path, state, decode)
-        folder.changed = True
+        found = known[name] = _read(path, state, decode)
+        _cache.changed.add(parent)
     return found
 
 
@@ -126,29 +117,28 @@ def _state(path: str | Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _read(path: str | Path, state: tuple[int, int], decode: bool) -> _Facts:
+def _read(path: str | Path, state: tuple[int, int], decode: bool) -> _Info:
     if decode:
         read_image(path)
-    return _Facts(*state, *read_frame(path), decode)
+    return _Info(*state, *read_frame(path), decode)
 
 
 def _file(folder: str) -> Path:
-    key = f"{_FORMAT} {os.path.realpath(folder)}"
-    return cache_folder() / "frames" / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:24]}.npz"
+    return cache_file("frames", os.fsencode(f"{_FORMAT} {os.path.realpath(folder)}"))
 
 
-def _load(folder: str) -> dict[str, _Facts]:
+def _load(folder: str) -> dict[str, _Info]:
     arrays = read_arrays(_file(folder), ("names", "numbers"))
     if arrays is None:
         return {}
     names, numbers = os.fsdecode(arrays["names"].tobytes()).split("\0"), arrays["numbers"]
-    if numbers.shape != (len(names), len(_Facts._fields)) or numbers.dtype != np.int64:
+    if numbers.shape != (len(names), len(_Info._fields)) or numbers.dtype != np.int64:
         return {}
     if not ((numbers[:, 2:4] > 0).all() and np.isin(numbers[:, 4], range(1, 9)).all()):
         return {}
-    return {name: _Facts._make((*row[:-1], bool(row[-1]))) for name, row in zip(names, numbers.tolist(), strict=True)}
+    return {name: _Info._make((*row[:-1], bool(row[-1]))) for name, row in zip(names, numbers.tolist(), strict=True)}
 
 
-def _save(folder: str, known: dict[str, _Facts]) -> None:
+def _save(folder: str, known: dict[str, _Info]) -> None:
     names = np.frombuffer(os.fsencode("\0".join(known)), np.uint8)
     write_arrays(_file(folder), {"names": names, "numbers": np.array(list(known.values()), np.int64)})

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from dife_lightning.errors import DataError
+from dife_lightning.errors import DataError, MissingDataError
 
 #: Suffixes taken for images when a folder is listed.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -105,7 +105,7 @@ def list_images(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise DataError(f"no folder {folder}. Give the folder that holds the images.")
+        raise MissingDataError(f"no folder {folder}. Give the folder that holds the images.")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise DataError(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES[:4])}, ...")

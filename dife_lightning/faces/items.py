@@ -1,27 +1,63 @@
-"""The one shape in which every reader of annotated faces hands out its items."""
+"""Annotated faces as every reader returns them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class PictureCrop:
+    """Which part of which picture the image of a face shows.
+
+    Attributes:
+        file_name: the picture as its data set lists it: relative to the folder of the pictures, with forward slashes.
+        width: of the picture in pixels, as viewers show it (EXIF orientation applied).
+        height: likewise.
+        to_picture: (2, 3) float64 affine map from pixels of the image to pixels of the picture; pixel centres are at
+            integers in both.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    to_picture: NDArray[np.float64]
+
+    def inner(self, matrix: NDArray[np.float64]) -> PictureCrop:
+        """Return the crop of a further image, whose pixels ``matrix`` (2, 3) maps to pixels of this one."""
+        linear, offset = self.to_picture[:, :2], self.to_picture[:, 2]
+        composed = np.column_stack((linear @ matrix[:, :2], linear @ matrix[:, 2] + offset))
+        return PictureCrop(self.file_name, self.width, self.height, composed)
+
+    def picture_points(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Map ``points`` (..., 2), pixels of the image, to pixels of the picture; they may lie outside it."""
+        return np.asarray(points, np.float64) @ self.to_picture[:, :2].T + self.to_picture[:, 2]
 
 
 class FaceItem(TypedDict):
     """One annotated face.
 
     ``image``: (H, W, 3) uint8 RGB. ``points``: (K, 2) float32, x then y, pixels of ``image`` with pixel centres
-    at integers. ``visible``: (K,) bool. ``name``: unique within its dataset.
+    at integers. ``visible``: (K,) bool. ``name``: unique within its dataset. ``crop``: where ``image`` comes from;
+    absent where it is a whole picture (a render) that no file holds.
     """
 
     image: NDArray[np.uint8]
     points: NDArray[np.float32]
     visible: NDArray[np.bool_]
     name: str
+    crop: NotRequired[PictureCrop]
+
+
+def crop_of(item: FaceItem) -> PictureCrop:
+    """Return where the image of a face comes from; by default it is a picture of its own, called as the face is."""
+    height, width = item["image"].shape[:2]
+    return item.get("crop") or PictureCrop(item["name"], width, height, np.eye(2, 3))
 
 
 @dataclass(frozen=True)

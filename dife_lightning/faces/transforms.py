@@ -37,6 +37,12 @@ def resize(image: Image, points: Points, size: int) -> tuple[Image, Points]:
     return resized.astype(np.uint8, copy=False), ((points + 0.5) * scale - 0.5).astype(np.float32)
 
 
+def resize_matrix(width: int, height: int, size: int) -> NDArray[np.float64]:
+    """Return the (2, 3) affine map from pixels of a ``size`` x ``size`` image back to those it was resized from."""
+    scale = np.array([width / size, height / size])
+    return np.column_stack((np.diag(scale), (scale - 1) / 2))
+
+
 class FaceTransform:
     """Random crop, resize, flip and colour jitter of one annotated face.
 

@@ -107,6 +107,11 @@ class Square:
         moved = (np.asarray(points, np.float64) - self._corner()) * (size / self.side) - 0.5
         return moved.astype(np.float32)
 
+    def matrix(self, size: int) -> NDArray[np.float64]:
+        """Return the (2, 3) affine map from pixels of the crop of ``size`` x ``size`` to pixels of the picture."""
+        scale = self.side / size
+        return np.column_stack((np.eye(2) * scale, self._corner() + 0.5 * scale))
+
     def to_image(self, points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         """Carry ``points`` (..., 2) of the crop back into the picture."""
         moved = (np.asarray(points, np.float64) + 0.5) * (self.side / size) + self._corner()

@@ -1,4 +1,4 @@
-"""Inversions that were found before: in memory image by image, and in the cache folder batch by batch."""
+"""Cache of inversions: in memory by image, on disk by batch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch import Tensor
 
 from dife_lightning.latent.inversion import Inversion
 from dife_lightning.pretrained.generators import Generator
-from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
+from dife_lightning.utils.caching import read_arrays, write_arrays
 from dife_lightning.utils.files import cache_folder
 
-#: Raise it when an inversion with the same settings comes to another result.
+#: Increase it when an inversion with the same settings gives another result.
 FORMAT = 1
 
 
-class KeptInversions:
-    """What has been inverted, so that no image is inverted twice and an interrupted evaluation goes on.
+class InversionCache:
+    """Inverts each image once, and lets an interrupted evaluation continue.
 
-    An inversion is decided by the image, the generator's weights, the settings and the kind of device. The file of a
-    batch is found again where the very batch comes back, as it does when the same test is run again.
+    The key of an inversion is the image, the generator's weights, the settings and the type of the device. The disk
+    holds one file per batch, which a repeated test finds again.
 
     Args:
-        settings: everything else that the inversions depend on; must have a ``repr`` of its content.
+        settings: everything else that the inversions depend on; its ``repr`` must state its content.
         disk: read and write the cache folder (``DIFE_CACHE``).
     """
 
@@ -42,8 +42,8 @@ class KeptInversions:
 
         Args:
             images: float32.
-            generator: on their device.
-            invert: inverts images (N, 3, H, W) that have not been seen before.
+            generator: on the device of ``images``.
+            invert: inverts images (N, 3, H, W) that are not in the cache.
         """
         base = f"{FORMAT} {self._digest_of(generator)} {self._settings} {images.device.type} {tuple(images.shape[1:])}"
         keys = [_sha256(base.encode(), image.cpu().numpy().tobytes()) for image in images]

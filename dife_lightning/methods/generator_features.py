@@ -11,7 +11,7 @@ from torch import Tensor
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.latent.exploration import ExplorationOptions, Space
 from dife_lightning.latent.inversion import Inversion, invert, posed
-from dife_lightning.latent.inversion_cache import KeptInversions
+from dife_lightning.latent.inversion_cache import InversionCache
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods._dife.setup import feature_statistics
 from dife_lightning.pretrained.generators import Generator, load_generator
@@ -76,7 +76,7 @@ class GeneratorFeatures(FloorModule):
         self.layer, self.pose, self.fast_search = layer, pose, bfloat16
         self.normalize_features, self.upsample = normalize_features, upsample
         self.search_options = ExplorationOptions(steps, lr, space, weight_w) if steps else None
-        self._kept = KeptInversions((self.search_options, pose, bfloat16), disk=cache)
+        self._inversions = InversionCache((self.search_options, pose, bfloat16), disk=cache)
         self._statistics: dict[str, tuple[Tensor, Tensor]] = {}
 
     def transfer_batch(self, batch: PairBatch) -> Tensor:
@@ -104,7 +104,7 @@ class GeneratorFeatures(FloorModule):
 
     def invert(self, images: Tensor, generator: Generator) -> Inversion:
         """Return w and pose of ``images`` in [-1, 1]; an image that was there before is not inverted again."""
-        return self._kept.get(
+        return self._inversions.get(
             images, generator, lambda new: invert(generator, new, self.search_options, self.pose, self.fast_search)
         )
 

@@ -1,7 +1,7 @@
 """Embedders as frozen holders: anything with ``embed(images) -> embedding``.
 
 A holder is a plain object, not a module: a method that keeps one neither trains it, nor copies it, nor saves it.
-Holders are kept, so that one process loads a file once.
+A process loads each file once (see ``utils.caching``).
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from dife_lightning.nn.cse import CSENetwork, is_cse
 from dife_lightning.nn.surface import SurfaceNet
 from dife_lightning.pretrained import backbones
 from dife_lightning.pretrained.formats import hourglass
-from dife_lightning.utils.kept import KeptByFile
+from dife_lightning.utils.caching import ObjectCache
 from dife_lightning.weights.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled
 from dife_lightning.weights.shapes import Shapes
 
 _LARGEST_SIDE = 1024  # to which a surface teacher may bring images
-_kept: KeptByFile[Embedder] = KeptByFile()
-_backbones: dict[str, Embedder] = {}
+_loaded: ObjectCache[Embedder] = ObjectCache()
 
 
 class Embedder:
@@ -98,15 +97,9 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
         CheckpointError: the file is damaged or holds something that cannot embed.
     """
     if str(name_or_path).startswith(backbones.PREFIX):
-        return _backbone(str(name_or_path))
-    return _kept.get(find_weights(name_or_path), lambda path: Embedder(_build(path), str(name_or_path)))
-
-
-def _backbone(name: str) -> Embedder:
-    key = f"{name} {backbones.state_of(name)}"
-    if key not in _backbones:
-        _backbones[key] = Embedder(backbones.load_backbone(name), name)
-    return _backbones[key]
+        name = str(name_or_path)
+        return _loaded.get(name, backbones.state_of(name), lambda: Embedder(backbones.load_backbone(name), name))
+    return _loaded.load(find_weights(name_or_path), lambda path: Embedder(_build(path), str(name_or_path)))
 
 
 def _build(path: Path) -> nn.Module:

@@ -19,7 +19,7 @@ from torch import Tensor
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator, truncate
 from dife_lightning.pretrained.formats import nvlabs, rosinality
-from dife_lightning.utils.kept import KeptByFile
+from dife_lightning.utils.caching import ObjectCache
 from dife_lightning.utils.randomness import normal
 from dife_lightning.weights.checkpoints import (
     TORCH_SUFFIXES,
@@ -35,7 +35,7 @@ from dife_lightning.weights.pickles.reading import explained, read_pickled
 KIND = "stylegan2-generator"
 _MEAN_SAMPLES = 4096
 _LAYOUTS = ((nvlabs.is_nvlabs, nvlabs.generator_of), (rosinality.is_rosinality, rosinality.generator_of))
-_kept: KeptByFile[Generator] = KeptByFile()
+_loaded: ObjectCache[Generator] = ObjectCache()
 
 
 class Generator:
@@ -162,7 +162,7 @@ def load_generator(name_or_path: str | Path) -> Generator:
         AssetError: neither a known name nor a file or folder.
         CheckpointError: the file is truncated or holds no generator.
     """
-    return _kept.get(find_weights(name_or_path), lambda path: Generator(read_generator(path)).to("cpu"))
+    return _loaded.load(find_weights(name_or_path), lambda path: Generator(read_generator(path)).to("cpu"))
 
 
 def read_generator(path: str | Path) -> StyleGAN2Generator:

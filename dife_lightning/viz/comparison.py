@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dife_lightning.errors import DataError
-from dife_lightning.viz.sheet import INK, new_figure, note_width, title
+from dife_lightning.viz.sheet import INK, at, axes_at, new_figure, note_width, title
 from dife_lightning.viz.transfer import Mark, TransferExample, draw_source, draw_target, marks_of, transfer_legend
 
 #: In inches: side of a picture, space between pictures, and between groups of columns; room for a row's number.
@@ -53,9 +53,8 @@ def comparison_sheet(
     for row, label in enumerate(("source", *methods)):
         weight = "bold" if row else "normal"
         place: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 9.5, "weight": weight}
-        x, y = _LEFT - 0.1, _top(row) + CELL / 2
         text = label.replace("-", "-\n", 1) if len(label) > 11 else label
-        figure.text(*_at(figure, x, y), text, color=INK, **place)
+        figure.text(*at(figure, _LEFT - 0.1, _top(row) + CELL / 2), text, color=INK, **place)
     title(figure, heading, note)
     transfer_legend(figure, landmarks, truth=True)
     return figure
@@ -76,19 +75,19 @@ def _draw_group(
     methods: Sequence[str],
     marks: Sequence[Mark],
 ) -> None:
-    figure.text(*_at(figure, left, _TOP + _HEAD - 0.12), name, fontsize=10, weight="bold", color=INK, va="bottom")
+    figure.text(*at(figure, left, _TOP + _HEAD - 0.12), name, fontsize=10, weight="bold", color=INK, va="bottom")
     for column, examples in enumerate(zip(*group.values(), strict=True)):
         x = left + column * (CELL + GAP)
         by_method = dict(zip(group, examples, strict=True))
         shown = [example for example in examples if example is not None]
         if not shown:
             continue
-        draw_source(_axes(figure, x, 0), shown[0], marks, _SIZE)
+        draw_source(axes_at(figure, x, _top(0), CELL, CELL), shown[0], marks, _SIZE)
         least = min((round(example.error, 1) for example in shown if np.isfinite(example.error)), default=np.nan)
         for row, method in enumerate(methods, start=1):
             example = by_method.get(method)
             if example is not None:
-                axes = _axes(figure, x, row)
+                axes = axes_at(figure, x, _top(row), CELL, CELL)
                 draw_target(axes, example, marks, _SIZE)
                 best = round(example.error, 1) == least
                 weight = "bold" if best else "normal"
@@ -98,14 +97,3 @@ def _draw_group(
 def _top(row: int) -> float:
     """Return the distance of a row's pictures from the top, in inches."""
     return _TOP + _HEAD + row * (CELL + LINE)
-
-
-def _axes(figure: Figure, x: float, row: int) -> Any:
-    width, height = figure.get_size_inches()
-    return figure.add_axes((x / width, 1 - (_top(row) + CELL) / height, CELL / width, CELL / height))
-
-
-def _at(figure: Figure, x: float, y: float) -> tuple[float, float]:
-    """Return a place given in inches from the left and the top as shares of the figure."""
-    width, height = figure.get_size_inches()
-    return x / width, 1 - y / height

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from dife_lightning.errors import DataError
-from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure, title
+from dife_lightning.viz.axes import dress, head, label
+from dife_lightning.viz.sheet import FAINT, LINES, new_figure, title
 
 Series = dict[str, tuple[list[float], list[float]]]
 
@@ -65,7 +66,7 @@ def curves(path: str | Path, *, heading: str = "Training", note: str = "") -> Fi
     for column, (names, kind) in enumerate(panels):
         axes = figure.add_subplot(grid[column])
         _draw(axes, series, names)
-        _dress(axes, kind, stages)
+        _finish(axes, kind, stages)
     title(figure, heading, note)
     return figure
 
@@ -74,12 +75,12 @@ def _draw(axes: Any, series: Series, names: Sequence[str]) -> None:
     for number, name in enumerate(names):
         steps, values = series[name]
         color = LINES[number % len(LINES)]
-        label = "mean over pairs" if name == "val/pixel_error" else name.partition("/")[2] or name
-        label = label.removesuffix("/9-point/pixel_error")
+        shown = "mean over pairs" if name == "val/pixel_error" else name.partition("/")[2] or name
+        shown = shown.removesuffix("/9-point/pixel_error")
         dense = len(values) > 30
         axes.plot(steps, values, color=color, linewidth=1, alpha=0.25 if dense else 0)
         smooth = _smoothed(values) if dense else values
-        axes.plot(steps, smooth, color=color, linewidth=1.8, marker=None if dense else "o", markersize=4, label=label)
+        axes.plot(steps, smooth, color=color, linewidth=1.8, marker=None if dense else "o", markersize=4, label=shown)
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:
@@ -90,33 +91,21 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     ]
 
 
-def _dress(axes: Any, kind: str, stages: Iterable[float]) -> None:
+def _finish(axes: Any, kind: str, stages: Iterable[float]) -> None:
     lowest = min(min(line.get_ydata()) for line in axes.lines)
     if kind == "loss" and lowest > 0:
         axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # labels between these would lie on each other
         for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             which(StrMethodFormatter("{x:g}"))
-        axes.tick_params(axis="y", which="minor", labelsize=7, labelcolor=FAINT)
-    label = "loss" if kind == "loss" else "validation error, px of a 70-px crop"
-    axes.set_title(label, fontsize=10, color=INK, loc="left")
-    axes.set_xlabel("step", fontsize=9, color=INK)
-    axes.grid(True, color="#e6e8ee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, colors=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+        axes.tick_params(axis="y", which="minor", labelsize=7, labelcolor=FAINT, length=0)
+    head(axes, "loss" if kind == "loss" else "validation error, px of a 70-px crop", bold=False)
+    label(axes, x="step")
+    dress(axes, grid="both")
     for step in stages:
         axes.axvline(step, color=FAINT, linestyle="--", linewidth=1)
-        axes.annotate(
-            "next stage",
-            (step, 0.99),
-            xycoords=("data", "axes fraction"),
-            fontsize=7,
-            color=FAINT,
-            rotation=90,
-            ha="right",
-            va="top",
-        )
+        look = {"fontsize": 7, "color": FAINT, "rotation": 90, "ha": "right", "va": "top"}
+        axes.annotate("next stage", (step, 0.99), xycoords=("data", "axes fraction"), **look)
     axes.legend(fontsize=8, frameon=False)
 
 

@@ -10,18 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dife_lightning.errors import DataError
-from dife_lightning.viz.methods import (
-    GRID,
-    Panel,
-    drawn,
-    dress,
-    finite,
-    head,
-    method_colors,
-    method_legend,
-    panel_grid,
-)
-from dife_lightning.viz.sheet import INK, title
+from dife_lightning.viz.axes import GRID, as_percent, dress, head, interval, label
+from dife_lightning.viz.methods import Panel, drawn, finite, method_colors, method_legend, method_notes, panel_grid
+from dife_lightning.viz.sheet import title
 
 #: Share of a category's width that its dots take.
 _SPREAD = 0.62
@@ -47,7 +38,7 @@ def interval_chart(
         ylabel: what the values are.
         xlabel: what the categories are.
         columns: panels in a row.
-        percent: the values are shares.
+        percent: the values are shares, written in percent.
         height: of a panel in inches.
 
     Raises:
@@ -63,11 +54,10 @@ def interval_chart(
         _draw(axes, panel, methods)
         axes.set_ylim(-0.04 * max(ends), 1.06 * max(ends))  # room for dots at 0
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %" if percent else f"{value:g}")
-        if number % columns == 0:
-            axes.set_ylabel(ylabel, fontsize=8, color=INK)
-        axes.set_xlabel(xlabel, fontsize=8, color=INK, labelpad=2)
-        head(axes, panel.title, {name: panel.notes[name] for name in methods if name in panel.notes}, panel.note_of)
+        axes.yaxis.set_major_formatter(as_percent if percent else lambda value, _: f"{value:g}")
+        label(axes, x=xlabel, y="" if number % columns else ylabel)
+        head(axes, panel.title)
+        method_notes(axes, {name: panel.notes[name] for name in methods if name in panel.notes}, panel.note_of)
     title(figure, heading, note)
     method_legend(figure, methods)
     return figure
@@ -79,10 +69,7 @@ def _draw(axes: Any, panel: Panel, methods: Sequence[str]) -> None:
     for name, offset in zip(methods, offsets.tolist(), strict=True):
         for place, estimate in enumerate(panel.values.get(name, ())):
             if estimate is not None and finite(estimate):
-                x = place + offset
-                shared = {"color": colors[name], "zorder": 3}
-                axes.plot([x, x], estimate[1:], linewidth=2.2, solid_capstyle="round", alpha=0.75, **shared)
-                axes.plot([x], estimate[:1], "o", markersize=4.5, **shared)
+                interval(axes, place + offset, estimate, colors[name])
     dress(axes)
     axes.spines["bottom"].set_visible(False)
     axes.set_xlim(-0.5, len(panel.categories) - 0.5)

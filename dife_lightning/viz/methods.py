@@ -1,4 +1,4 @@
-"""What pictures that compare methods share: one colour for each method in all of them, one legend, plain axes."""
+"""What pictures that compare methods share: a fixed colour for each method, panels, and notes per method."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 
-from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure
+from dife_lightning.viz.axes import dot, legend
+from dife_lightning.viz.sheet import FAINT, LINES, axes_at, new_figure
 
 #: Floors are grey; what is compared most often has a colour of its own.
 _KNOWN = {
@@ -23,9 +23,8 @@ _KNOWN = {
     "dife": LINES[1],
 }
 _OTHERS = (LINES[2], LINES[3], LINES[6], LINES[7], "#8c5a2b", "#7a9a01", "#00695c", "#b39ddb")
-#: Drawn, it would stretch every axis.
+#: Its error is so large that it would stretch every axis.
 _OFF_SCALE = ("random",)
-GRID = "#e6e8ee"
 
 #: Mean, lower and upper end of its interval.
 Estimate = tuple[float, float, float]
@@ -70,48 +69,24 @@ def panel_grid(
     columns = min(columns, count)
     rows = -(-count // columns)
     left, right, top, bottom, gap, above = 0.62, 0.15, 0.62, 0.34, 0.55, 0.26
-    whole = top + rows * (above + height + labels) + bottom
-    figure = new_figure(width, whole)
+    figure = new_figure(width, top + rows * (above + height + labels) + bottom)
     panel = (width - left - right - gap * (columns - 1)) / columns
     cells = []
     for number in range(count):
         row, column = divmod(number, columns)
-        x, y = left + column * (panel + gap), whole - top - row * (above + height + labels) - above - height
-        cells.append(figure.add_axes((x / width, y / whole, panel / width, height / whole)))
+        y = top + row * (above + height + labels) + above
+        cells.append(axes_at(figure, left + column * (panel + gap), y, panel, height))
     return figure, cells
 
 
 def method_legend(figure: Figure, methods: Sequence[str], *, line: bool = False) -> None:
-    """Name the colours at the bottom of a figure; the space there is the caller's to leave."""
-    colors = method_colors(methods)
-    style: dict[str, Any] = {"linewidth": 2.5} if line else {"linestyle": "none", "marker": "o", "markersize": 6}
-    handles = [Line2D([], [], color=colors[name], label=name, **style) for name in methods]
-    figure.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0.0, 0.0),
-        ncols=len(handles),
-        fontsize=9,
-        frameon=False,
-        handletextpad=0.3,
-        columnspacing=1.4,
-        labelcolor=INK,
-    )
+    """Name the methods' colours at the bottom of a figure; the caller leaves room there."""
+    style: dict[str, Any] = {"linestyle": "-", "linewidth": 2.5, "marker": ""} if line else {}
+    legend(figure, [dot(name, color, **style) for name, color in method_colors(methods).items()])
 
 
-def dress(axes: Any, *, grid: str = "y") -> None:
-    """Leave of the axes what a reader needs."""
-    axes.grid(axis=grid, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, colors=FAINT, labelcolor=INK, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
-
-
-def head(axes: Any, title: str, notes: Mapping[str, str], note_of: str = "") -> None:
-    """Write a panel's title at its left and, at its right, each method's note in the method's colour."""
-    axes.set_title(title, fontsize=10, weight="bold", color=INK, loc="left", pad=6)
+def method_notes(axes: Any, notes: Mapping[str, str], note_of: str = "") -> None:
+    """Write each method's note in its colour above a panel's right end, after ``note_of``."""
     if not notes:
         return
     colors = method_colors(notes)
@@ -121,15 +96,8 @@ def head(axes: Any, title: str, notes: Mapping[str, str], note_of: str = "") -> 
         for name, text in notes.items()
     ]
     packed = HPacker(children=texts, align="baseline", pad=0, sep=7)
-    box = AnchoredOffsetbox(
-        "lower right",
-        child=packed,
-        pad=0,
-        frameon=False,
-        borderpad=0,
-        bbox_to_anchor=(1.0, 1.0),
-        bbox_transform=axes.transAxes,
-    )
+    place = {"bbox_to_anchor": (1.0, 1.0), "bbox_transform": axes.transAxes}
+    box = AnchoredOffsetbox("lower right", child=packed, pad=0, frameon=False, borderpad=0, **place)
     box.set_zorder(5)
     axes.add_artist(box)
     box.set_clip_on(False)

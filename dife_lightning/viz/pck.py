@@ -11,8 +11,9 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.viz.methods import drawn, dress, head, method_colors, method_legend, panel_grid
-from dife_lightning.viz.sheet import INK, title
+from dife_lightning.viz.axes import as_percent, dress, head, label
+from dife_lightning.viz.methods import drawn, method_colors, method_legend, method_notes, panel_grid
+from dife_lightning.viz.sheet import title
 
 Array = NDArray[np.float64]
 
@@ -54,11 +55,10 @@ def pck_chart(panels: Sequence[Curves], *, heading: str, note: str = "", xlabel:
         axes.set_xlim(panel.thresholds[0], panel.thresholds[-1])
         axes.set_ylim(0, 1)
         axes.xaxis.set_major_locator(MultipleLocator(0.05))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-        axes.set_xlabel(xlabel, fontsize=8, color=INK, labelpad=2)
-        if number % columns == 0:
-            axes.set_ylabel("points within the threshold", fontsize=8, color=INK)
-        head(axes, panel.title, {name: f"{panel.areas[name]:.2f}" for name in methods}, "area")
+        axes.yaxis.set_major_formatter(as_percent)
+        label(axes, x=xlabel, y="" if number % columns else "points within the threshold")
+        head(axes, panel.title)
+        method_notes(axes, {name: f"{panel.areas[name]:.2f}" for name in methods}, "area")
     title(figure, heading, note)
     method_legend(figure, methods, line=True)
     return figure

@@ -49,12 +49,23 @@ def inches_grid(figure: Figure, rows: int, columns: int, *, top: float, bottom: 
     )
 
 
+def at(figure: Figure, x: float, y: float) -> tuple[float, float]:
+    """Turn a place in inches from the left and the top into shares of the figure."""
+    width, height = figure.get_size_inches()
+    return x / width, 1 - y / height
+
+
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Any:
+    """Return new axes whose place and size are given in inches from the left and the top."""
+    whole_width, whole_height = figure.get_size_inches()
+    return figure.add_axes((*at(figure, left, top + height), width / whole_width, height / whole_height))
+
+
 def title(figure: Figure, text: str, note: str = "") -> None:
     """Write a heading at the top left and a fainter line below it."""
-    height, width = figure.get_size_inches()[1], figure.get_size_inches()[0]
-    figure.text(0.12 / width, 1 - 0.12 / height, text, fontsize=13, weight="bold", color=INK, va="top")
+    figure.text(*at(figure, 0.12, 0.12), text, fontsize=13, weight="bold", color=INK, va="top")
     if note:
-        figure.text(0.12 / width, 1 - 0.40 / height, note, fontsize=9, color=FAINT, va="top")
+        figure.text(*at(figure, 0.12, 0.40), note, fontsize=9, color=FAINT, va="top")
 
 
 def note_width(note: str) -> float:

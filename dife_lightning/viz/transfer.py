@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
+from dife_lightning.viz.axes import dot, legend
 from dife_lightning.viz.sheet import COLORS, FAINT, INK, inches_grid, new_figure, show, title
 
 
@@ -142,24 +142,11 @@ def _dot(axes: Any, point: NDArray[np.float32], mark: Mark, size: float) -> None
 
 def transfer_legend(figure: Figure, landmarks: Sequence[str], *, truth: bool) -> None:
     """Name the points at the bottom of a figure, and tell true places (where any is drawn) from transferred ones."""
-    dot: dict[str, Any] = {"linestyle": "none", "markersize": 6, "markeredgecolor": "black"}
-    points = [
-        Line2D([], [], label=name.replace("_", " "), marker=mark.shape, markerfacecolor=mark.color, **dot)
+    entries = [
+        dot(name.replace("_", " "), mark.color, shape=mark.shape, markeredgecolor="black")
         for name, mark in zip(landmarks, marks_of(landmarks), strict=True)
     ]
-    kinds = [
-        Line2D([], [], label="transferred", marker="o", markerfacecolor=FAINT, **dot),
-    ]
+    entries.append(dot("transferred", FAINT, markeredgecolor="black"))
     if truth:
-        ring = {**dot, "markeredgecolor": FAINT, "markeredgewidth": 2}
-        kinds.append(Line2D([], [], label="true", marker="o", markerfacecolor="none", **ring))
-    columns = -(-(len(points) + len(kinds)) // 2)
-    figure.legend(
-        handles=[*points, *kinds],
-        loc="lower center",
-        ncols=columns,
-        fontsize=8,
-        frameon=False,
-        handletextpad=0.1,
-        columnspacing=1.0,
-    )
+        entries.append(dot("true", "none", markeredgecolor=FAINT, markeredgewidth=2))
+    legend(figure, entries, columns=-(-len(entries) // 2), loc="lower center")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from dife_lightning.errors import AssetError, did_you_mean
+from dife_lightning.errors import AssetError, MissingAssetError, did_you_mean
 
 PREFIX = "own/"
 _VARIABLE, _USUAL = "DIFE_PATHS", "paths.yaml"
@@ -47,10 +47,11 @@ def find_own_file(name: str) -> Path:
         AssetError: no such entry, or nothing lies where it points.
     """
     entries = list_own_files()
+    file = os.environ.get(_VARIABLE) or _USUAL
     if name not in entries:
-        file = os.environ.get(_VARIABLE) or _USUAL
         line = f"add a line `{name.removeprefix(PREFIX)}: PATH` to {file} (docs/real_data.md)"
-        raise AssetError(f"no entry for '{name}'; {line}. {did_you_mean(name, entries)}")
+        raise MissingAssetError(f"no entry for '{name}'; {line}. {did_you_mean(name, entries)}")
     if not entries[name].exists():
-        raise AssetError(f"'{name}' is {entries[name]}, which does not exist; mend the line in the file of paths")
+        text = f"'{name}' is {entries[name]}, which does not exist; fix entry `{name.removeprefix(PREFIX)}` in {file}"
+        raise MissingAssetError(text)
     return entries[name]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.items import FaceItem
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.caching import cached_array
 from dife_lightning.world.face.species import load_species
 from dife_lightning.world.scene.framing import FramingKind, framing_for
 from dife_lightning.world.scene.renderer import (
@@ -74,15 +74,16 @@ class WorldFaces:
         return self.count
 
     def sample(self, index: int) -> WorldSample:
-        """Return face ``index`` with its whole truth."""
-        if not 0 <= index < self.count:
+        """Return face ``index`` with its whole truth; negative indices count from the end."""
+        if not -self.count <= index < self.count:
             raise IndexError(f"index {index} of a data set of {self.count}")
+        index %= self.count
         framing = framing_for(self.framing, self.seed, index)
         return render(self.species, self.split, index, size=self.size, framing=framing)
 
     def __getitem__(self, index: int) -> FaceItem:
         sample = self.sample(index)
-        name = f"world/{self.species}/{self.split}/{index}"
+        name = f"world/{self.species}/{self.split}/{index % self.count}"
         return {"image": sample.image, "points": sample.points, "visible": sample.visible, "name": name}
 
     def __iter__(self) -> Iterator[FaceItem]:
@@ -138,18 +139,19 @@ def render_arrays(
     if count < 1:
         raise ConfigError(f"the number of pictures is 1 or more, found {count}")
     path = None if cache is None else Path(cache) / cache_name(species, split, count, size, "npy")
-    if path is not None and (cached := _read_cache(path, (count, size, size, 3))) is not None:
-        return cached
-    images = np.empty((count, size, size, 3), np.uint8)
-    starts = range(0, count, _CHUNK)
-    job = partial(_render_chunk, species, split, count, size)
-    for start, chunk in zip(starts, _map(job, starts, workers), strict=True):
-        images[start : start + len(chunk)] = chunk
-        if progress is not None:
-            progress(start + len(chunk), count)
-    if path is not None:
-        _write_cache(path, images)
-    return images
+    shape = (count, size, size, 3)
+
+    def make() -> NDArray[np.uint8]:
+        images = np.empty(shape, np.uint8)
+        starts = range(0, count, _CHUNK)
+        job = partial(_render_chunk, species, split, count, size)
+        for start, chunk in zip(starts, _map(job, starts, workers), strict=True):
+            images[start : start + len(chunk)] = chunk
+            if progress is not None:
+                progress(start + len(chunk), count)
+        return images
+
+    return cached_array(path, shape, np.uint8, make)
 
 
 def _map(job: Callable[[int], NDArray[np.uint8]], starts: range, workers: int) -> Iterator[NDArray[np.uint8]]:
@@ -173,20 +175,3 @@ def cache_name(species: str, split: str, count: int, size: int, suffix: str) -> 
     """Return the name of a cache file: all that decides the renders 0 to ``count`` - 1."""
     table = hashlib.sha256(json.dumps(repr(load_species(species))).encode()).hexdigest()
     return f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.{suffix}"
-
-
-def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """Return the array of a cache file, or None where there is none or it is damaged."""
-    try:
-        images = np.lib.format.open_memmap(path, mode="r")
-    except Exception:  # on damaged bytes NumPy and Python's own parser raise whatever they like
-        return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
-
-
-def _write_cache(path: Path, images: NDArray[np.uint8]) -> None:
-    try:
-        with atomic_write(path) as temporary:
-            np.save(temporary, images)
-    except OSError:
-        return  # a read-only or full disk costs time, not results

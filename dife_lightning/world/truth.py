@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.utils.cached_arrays import read_arrays, write_arrays
+from dife_lightning.utils.caching import read_arrays, write_arrays
 from dife_lightning.world.dataset import cache_name
 from dife_lightning.world.face.species import load_species
 from dife_lightning.world.scene.renderer import WorldSample, render

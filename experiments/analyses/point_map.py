@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from dife_lightning.data.world.extra_pairs import point_groups
-from dife_lightning.viz.sheet import INK, inches_grid, new_figure, show, title
+from dife_lightning.viz.axes import dot, head, legend
+from dife_lightning.viz.sheet import inches_grid, new_figure, show, title
 from dife_lightning.world import render
 from dife_lightning.world.extra_landmarks import extra_landmarks
 from experiments.analyses.extra import GROUPS
@@ -29,12 +29,10 @@ def extra_places(species: Sequence[str]) -> Figure:
     for column, name in enumerate(species):
         axes = figure.add_subplot(grid[0, column])
         _draw(axes, name)
-        axes.set_title(name, fontsize=10, weight="bold", color=INK, loc="left", pad=4)
+        head(axes, name)
     note = "the same places in every species; no click and no key point is on an ear"
     title(figure, "Where the points are", note)
-    dot = {"linestyle": "none", "marker": "o", "markersize": 6, "markeredgecolor": "black"}
-    handles = [Line2D([], [], markerfacecolor=_COLORS[group], label=name, **dot) for group, name in GROUPS.items()]
-    figure.legend(handles=handles, loc="lower left", ncols=len(handles), fontsize=9, frameon=False, handletextpad=0.1)
+    legend(figure, [dot(name, _COLORS[group], markeredgecolor="black") for group, name in GROUPS.items()])
     return figure
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from torch import Tensor, nn
 
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.methods.dife import DIFE
-from dife_lightning.running.configs import find_config
+from dife_lightning.running.configs import load_config
 from dife_lightning.running.quiet import quiet
 from experiments.bench.timing import CONFIG, UNTIMED_STEPS, Record, Setting, record
 
@@ -141,7 +140,7 @@ def step_case(setting: Setting, stage: str) -> list[Record]:
 
 def _step_arguments(setting: Setting, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of method and stream: the shipped configuration's, with a quick set-up."""
-    content = yaml.safe_load(find_config(CONFIG).read_text(encoding="utf-8"))
+    content = load_config(CONFIG)
     model, stream = (dict(content[key]["init_args"]) for key in ("model", "data"))
     stream["evaluation"] = None
     model |= {"warmup_steps": 0 if stage == "matching" else 10**9, "share_every": 0}

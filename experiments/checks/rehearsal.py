@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
-from dife_lightning.running.configs import find_config
+from dife_lightning.running.configs import load_config
 from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.world import WorldFaces
 from experiments.common import commands
@@ -130,7 +130,7 @@ def write_faces(folder: Path, count: int) -> dict[str, str]:
 
 def _groups(benchmark: str, domain: str) -> list[str]:
     """Return the species of a data set that a benchmark's configuration counts to a domain."""
-    content = yaml.safe_load(find_config(f"paper/{benchmark}").read_text(encoding="utf-8"))
+    content = load_config(f"paper/{benchmark}")
     domains = content["data"]["init_args"]["evaluation"]["init_args"]["domains"]
     found = domains[domain]["options"]["species"]
     return [found] if isinstance(found, str) else list(found)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from dife_lightning.errors import DataError
 from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import write_json
+from dife_lightning.viz.axes import dress, label
 from dife_lightning.viz.sheet import FAINT, LINES, new_figure, save_figure, title
 from experiments.common import commands
 from experiments.common.commands import guarded
@@ -100,13 +101,12 @@ def picture(rows: np.ndarray[Any, np.dtype[np.float64]], half: int) -> Figure:
     figure = new_figure(8, 4)
     panels = figure.subplots(2, 1, sharex=True)
     figure.subplots_adjust(0.1, 0.12, 0.97, 0.84, hspace=0.15)
-    for axes, column, label, color in zip(panels, (1, 2), ("memory (MB)", "open files"), LINES[:2], strict=True):
+    for axes, column, name, color in zip(panels, (1, 2), ("memory (MB)", "open files"), LINES[:2], strict=True):
         axes.plot(rows[:, 0], rows[:, column], color=color)
         axes.axvline(half, color=FAINT, linestyle=":")
-        axes.set_ylabel(label, fontsize=9)
         axes.set_ylim(0, 1.15 * rows[:, column].max())
-        axes.tick_params(colors=FAINT, labelsize=8)
-    panels[1].set_xlabel("step (the dotted line: matching begins)", fontsize=9)
+        dress(axes)
+        label(axes, x="step (dotted line: matching begins)" if axes is panels[1] else "", y=name)
     title(figure, "Memory and open files over a long training")
     return figure
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.running.configs import find_config
+from dife_lightning.running.configs import load_config
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
@@ -59,7 +57,7 @@ class Measure:
     def _configured(self) -> dict[str, Any]:
         if self.config is None:
             return {}
-        content = yaml.safe_load(find_config(self.config).read_text(encoding="utf-8"))
+        content = load_config(self.config)
         return dict(content["data"]["init_args"]["evaluation"]["init_args"])
 
     def prepared(self, pairs: Sequence[str], count: int | None, first: int | None = None) -> PairsDataModule:

@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dife_lightning.utils.files import atomic_write, write_json
-from dife_lightning.viz.sheet import FAINT, INK, LINES, new_figure, save_figure, title
+from dife_lightning.viz.axes import dress, interval
+from dife_lightning.viz.methods import drawn
+from dife_lightning.viz.sheet import INK, LINES, new_figure, save_figure, title
 from experiments.common.claims import Row
 from experiments.common.measure import Measure
 from experiments.common.plan import Plan
@@ -171,7 +173,7 @@ def picture(rows: Sequence[Row], measure: Measure) -> Figure:
     """Draw one panel per column: each method's error with its interval."""
     _, framing, protocol = measure.claim
     methods, columns, cells = grid(rows, protocol, framing)
-    methods = [method for method in methods if method != "random"] or methods  # it would stretch every axis
+    methods = drawn(methods)
     figure = new_figure(max(8.0, 2.0 + 2.3 * len(columns)), 1.5 + 0.34 * len(methods))  # room for the title
     width, height = figure.get_size_inches()
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
@@ -184,21 +186,13 @@ def picture(rows: Sequence[Row], measure: Measure) -> Figure:
 
 def _panel(axes: Any, column: str, methods: Sequence[str], rows: Sequence[Row]) -> None:
     for place, (method, row) in enumerate(zip(methods, rows, strict=True)):
-        low, high = row["ci95"]
-        color = LINES[1] if method == "dife" else LINES[0]
-        axes.plot([low, high], [place, place], color=color, linewidth=3, solid_capstyle="round")
-        axes.plot([row["pixel_error"]], [place], "o", color=color, markersize=5)
-        axes.annotate(
-            f"{row['pixel_error']:.2f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=8,
-            color=INK,
-        )  # fmt: skip
+        mean, high = row["pixel_error"], row["ci95"][1]
+        interval(axes, place, (mean, *row["ci95"]), LINES[1 if method == "dife" else 0], upright=False)
+        look = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": INK}
+        axes.annotate(f"{mean:.2f}", (high, place), (5, 0), **look)
+    dress(axes, grid="x")
     axes.set_yticks(range(len(methods)), methods, fontsize=9, color=INK)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     low, high = axes.get_xlim()
     axes.set_xlim(low, high + 0.3 * (high - low))  # room for the numbers
     axes.set_title(column, fontsize=10, color=INK)
-    axes.grid(axis="x", color="#e6e8ee", linewidth=0.8)
-    axes.tick_params(colors=FAINT, labelsize=8)
-    axes.tick_params(axis="y", labelcolor=INK, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from dife_lightning.cli.doctor.checks import checks as doctor
+from dife_lightning.cli.doctor import checks
 from dife_lightning.cli.main import main
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.weights import assets
@@ -102,8 +102,8 @@ def test_an_altered_asset_is_found_by_its_hash(diagnose, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_found(diagnose, config, monkeypatch):
-    usage = doctor.shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    usage = checks.shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage)
     code, text = diagnose(config)
     assert code == 1
     assert text.count("✗ disk") == 2
@@ -212,3 +212,14 @@ def test_what_is_missing_comes_with_where_to_get_it(diagnose, config, tmp_path):
     domain = "--data.init_args.evaluation.init_args.domains.human"
     code, text = diagnose(faces, f"{domain}={{dataset: animalweb, root: elsewhere}}")
     assert re.search(r"✗ data: human: no folder elsewhere\. .* Get it from the AnimalWeb authors", text)
+
+
+def test_a_broken_file_is_not_taken_for_a_missing_one_because_of_its_name(diagnose, config, tmp_path):
+    faces = faces_config(tmp_path, config)
+    folder = (tmp_path / "faces").rename(tmp_path / "no folder")
+    (tmp_path / "paths.yaml").write_text(f"mine: {folder}\n")
+    (folder / "koala_3.jpg").write_bytes(b"no picture")
+    code, text = diagnose(faces)
+    assert code == 1
+    assert re.search(r"✗ data: human: .*no folder/koala_3", text)
+    assert "Get it from" not in text

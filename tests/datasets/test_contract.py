@@ -95,9 +95,19 @@ def test_an_item_is_a_function_of_its_index(name, tmp_path):
     dataset.annotations[0].points[:] = -1
     for key in ("image", "points", "visible"):
         assert np.array_equal(dataset[0][key], other[0][key])
-    for index in (-1, 3):
+    for index in (-4, 3):
         with pytest.raises(IndexError, match="data set of 3"):
             dataset[index]
+
+
+def test_negative_indices_count_from_the_end(name, tmp_path):
+    write(name, tmp_path)
+    dataset = load(name, tmp_path)
+    for index in range(-3, 0):
+        assert dataset[index]["name"] == dataset.annotations[index].name == dataset[3 + index]["name"]
+        assert np.array_equal(dataset[index]["points"], dataset[3 + index]["points"])
+        assert np.array_equal(dataset[index]["image"], dataset[3 + index]["image"])
+        assert dataset.upright(index).name == dataset[index]["name"]
 
 
 def test_it_travels_to_worker_processes(name, tmp_path):

@@ -17,8 +17,8 @@ from dife_lightning.datasets.parsing.faults import Faults
 from dife_lightning.datasets.parsing.pictures import check_inside
 from dife_lightning.datasets.parsing.text import parse_rows, read_lines
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces import image_info as frames
 from dife_lightning.faces.items import FaceAnnotation
-from dife_lightning.faces.items import image_info as frames
 from tests.datasets.layouts import draw_face, save_picture, write_animalweb, write_wflw
 
 

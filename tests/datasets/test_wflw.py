@@ -79,6 +79,25 @@ def test_a_bad_row_is_named_and_can_be_left_out(root, change, words):
         assert len(load_dataset("wflw", root, skip_broken=True)) == 2
 
 
+@pytest.mark.parametrize("change", [
+    lambda line: "nan" + line[line.index(" "):],
+    lambda line: line.split(" ", 1)[1],
+    lambda line: "7.5 " + line,
+], ids=["not a number", "too few numbers", "too many numbers"])  # fmt: skip
+def test_leaving_out_a_broken_row_renames_no_other_face(root, change):
+    first, second, third = lines(root)
+    moved = "9" + second[1:]  # a third face in the picture of the first two
+    (root / LIST).write_text("\n".join([first, second, moved, third]))  # rows 1 to 3 are of one picture
+    sound = load_dataset("wflw", root)
+    names = {face.points.tobytes(): face.name for face in sound.annotations}
+    assert sound.annotations[2].name == "7--Cheering/crowd.jpg#2"
+    (root / LIST).write_text("\n".join([first, change(second), moved, third]))
+    with pytest.warns(UserWarning, match="1 face left out"):
+        skipped = load_dataset("wflw", root, skip_broken=True)
+    assert [face.name for face in skipped.annotations] == [names[face.points.tobytes()] for face in skipped.annotations]
+    assert len(skipped) == 3
+
+
 def test_identical_rows_are_noticed(root):
     first, second, third = lines(root)
     (root / LIST).write_text("\n".join([first, second, third, second]))

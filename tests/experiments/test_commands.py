@@ -81,15 +81,15 @@ def test_a_command_that_fails_is_an_error(monkeypatch):
         commands.call(["test"])
 
 
-def test_an_interrupted_command_interrupts_the_demo(monkeypatch, capsys):
+def test_an_interrupted_command_interrupts_the_demo(monkeypatch, capsys, tmp_path):
     in_process(monkeypatch, "raise SystemExit(130)")
-    assert demo.main(["--fast", "--runs_root", "nowhere"]) == 130
+    assert demo.main(["--fast", "--runs_root", str(tmp_path), "--out", str(tmp_path)]) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_a_failing_command_is_one_line_and_exit_code_1(monkeypatch, capsys):
+def test_a_failing_command_is_one_line_and_exit_code_1(monkeypatch, capsys, tmp_path):
     in_process(monkeypatch, "raise SystemExit(2)")
-    assert demo.main(["--fast", "--runs_root", "nowhere"]) == 1
+    assert demo.main(["--fast", "--runs_root", str(tmp_path), "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "error: `dife fit` ended with exit code 2; its message is above\n"
 
 

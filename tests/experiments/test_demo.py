@@ -9,10 +9,11 @@ import warnings
 from pathlib import Path
 
 import pytest
-from experiments.common.rows import METHODS, ROW_KEYS
 
 from dife_lightning.cli.main import main as dife
 from dife_lightning.metrics.predictions import read_predictions
+from experiments.common import commands
+from experiments.common.claims import ROW_KEYS
 from experiments.demo import __main__ as demo
 from tests.experiments.tiny_config import write_config
 
@@ -45,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setattr(commands, "call", call)
-        patch.setattr("experiments.common.untrained.processors", lambda: 1)
+        patch.setattr("experiments.common.measure.processors", lambda: 1)
         code = demo.main(["--fast", "--config", str(write_config(folder))])
         states.append(digests(folder / "runs/demo/dife-human_dog-seed0"))
         first = calls[:]
@@ -57,9 +58,8 @@ def test_the_demo_ends_well_and_writes_its_promised_files(finished):
     folder, code, _, _ = finished
     assert code == 0
     found = {path.name for path in (folder / "results/demo").iterdir()}
-    assert found >= {"summary.json", "transfers.png", "embeddings.png", "pairs.png", "curves.png"} | {
-        f"table.{kind}" for kind in ("md", "csv", "tex", "json", "png")
-    }
+    tables = {f"table.{kind}" for kind in ("md", "csv", "tex", "json", "png")}
+    assert found >= tables | {"summary.json", "transfers.png", "embeddings.png", "pairs.png", "curves.png"}
 
 
 def test_the_summary_has_one_row_per_method_pair_protocol_and_framing(finished):

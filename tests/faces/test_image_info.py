@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces.image_info import check_whole, frame_of, remembering, shown_size
-from dife_lightning.faces.items import image_info as frames
+from dife_lightning.faces import image_info as frames
+from dife_lightning.faces.image_info import check_whole, frame_of, image_info_cache, shown_size
 
 NAMES = ("a.jpg", "b c.png", "ö犬.jpg")
 
@@ -45,7 +45,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def sizes(folder: Path) -> list[tuple[int, int]]:
-    with remembering():
+    with image_info_cache():
         return [shown_size(folder / name) for name in NAMES for _ in range(2)][::2]
 
 
@@ -79,7 +79,7 @@ def test_a_changed_file_is_opened_again(folder: Path, change: Callable[[Path], N
     change(folder / NAMES[1])
     assert sizes(folder) == [SIZES[0], (40, 10), SIZES[2]]
     change(folder / NAMES[0])
-    with remembering():
+    with image_info_cache():
         assert shown_size(folder / NAMES[0]) == (40, 10)
         change(folder / NAMES[2])
         assert shown_size(folder / NAMES[2]) == (40, 10)
@@ -89,7 +89,7 @@ def test_a_new_file_joins_those_that_are_known(folder: Path, opened: list[str]) 
     sizes(folder)
     write_other(folder / "d.png")
     for _ in range(2):
-        with remembering():
+        with image_info_cache():
             assert shown_size(folder / "d.png") == (40, 10)
     assert opened == [*NAMES, "d.png"]
 
@@ -123,7 +123,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(folder: Path, opened: li
 def test_without_the_disk_nothing_is_written_and_inner_blocks_belong_to_the_outer_one(
     folder: Path, opened: list[str]
 ) -> None:
-    with remembering(disk=False):
+    with image_info_cache(disk=False):
         assert sizes(folder) == sizes(folder) == SIZES
     assert opened == list(NAMES)
     assert not (folder.parent / "cache").exists()
@@ -133,7 +133,7 @@ def test_what_was_learnt_before_an_error_is_kept(folder: Path, opened: list[str]
     (folder / NAMES[2]).write_bytes(b"no picture")
     with pytest.raises(DataError, match="not an image"):
         sizes(folder)
-    with remembering():
+    with image_info_cache():
         assert shown_size(folder / NAMES[0]) == SIZES[0]
     assert opened.count(NAMES[0]) == 1
 
@@ -146,14 +146,14 @@ def test_a_picture_is_decoded_once_to_see_that_it_is_whole(folder: Path, monkeyp
     cut.write_bytes(cut.read_bytes()[:-200])
     sizes(folder)  # a size says nothing of the rest of the file
     for _ in range(2):
-        with remembering():
+        with image_info_cache():
             check_whole(folder / NAMES[0])
             with pytest.raises(DataError, match="damaged"):
                 check_whole(cut)
     assert decoded == [folder / NAMES[0], cut, cut]
 
 
-@pytest.mark.parametrize("block", [remembering, lambda: remembering(disk=False)])
+@pytest.mark.parametrize("block", [image_info_cache, lambda: image_info_cache(disk=False)])
 def test_a_missing_file_is_one_line(folder: Path, block: Callable[..., object]) -> None:
     with block(), pytest.raises(DataError, match=r"no image .*nowhere\.png"):  # type: ignore[attr-defined]
         frame_of(folder / "nowhere.png")

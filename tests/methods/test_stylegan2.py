@@ -110,6 +110,14 @@ def test_another_seed_gives_other_weights(folder: Path, tmp_path: Path) -> None:
     assert not torch.equal(weights(one)[name], weights(other)[name])
 
 
+def test_images_of_another_size_than_the_generators_are_refused_before_any_is_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dife_lightning.data.images.read_image", lambda path: pytest.fail(f"{path} was read"))
+    with pytest.raises(ConfigError, match=r"size=32, the generator makes 16 px; set --data.init_args.size 16"):
+        fit(small(), folder, tmp_path, size=32)
+
+
 def test_a_short_training_learns_the_colour_of_its_images(tmp_path: Path) -> None:
     color = np.array([230, 130, 30], np.uint8)
     for i in range(8):

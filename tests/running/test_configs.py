@@ -3,10 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from dife_lightning.errors import UsageError
-from dife_lightning.running.configs import find_config, list_configs, option_value, packaged_configs, resolve_configs
+from dife_lightning.running.configs import (
+    find_config,
+    list_configs,
+    load_config,
+    option_value,
+    packaged_configs,
+    resolve_configs,
+)
 
 CLONE = Path(__file__).resolve().parents[2]
 
@@ -61,5 +67,5 @@ def test_the_last_value_of_an_option_counts():
 
 @pytest.mark.parametrize("name", [name for name in list_configs() if name.startswith(("trainer/", "debug/"))])
 def test_presets_touch_the_trainer_only(name):
-    content = yaml.safe_load(find_config(name).read_text())
+    content = load_config(name)
     assert set(content) == {"trainer"}

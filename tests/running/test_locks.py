@@ -59,7 +59,7 @@ def test_a_signal_to_one_process_stops_both_and_nothing_is_lost(config, pair):  
     said = dife(*words(config, "struck", *TWO, *blow), code=128 + signal.SIGTERM)
     assert "stopped by SIGTERM at step 6, whose checkpoint is written" in said
     place = ("--runs_root", str(config.parent), "--run", "struck")
-    dife("fit", *place, "--ckpt_path", "last")  # its settings come along, the two processes among them
+    dife("fit", *place, "--ckpt_path", "last", "--trust_run")  # its settings come along, the two processes among them
     left, right = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (pair, config.parent / "struck"))
     assert left["global_step"] == 12
     assert not differences(left, right)

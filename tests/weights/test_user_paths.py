@@ -41,7 +41,8 @@ def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: 
     with pytest.raises(AssetError, match=r"no entry for 'own/ffhq'; add a line `ffhq: PATH` to paths.yaml"):
         load_generator("own/ffhq")
     (tmp_path / "paths.yaml").write_text("ffhq: /nowhere/ffhq.pkl\n")
-    with pytest.raises(AssetError, match=r"'own/ffhq' is /nowhere/ffhq.pkl, which does not exist"):
+    fix = "which does not exist; fix entry `ffhq` in paths.yaml"
+    with pytest.raises(AssetError, match=f"'own/ffhq' is /nowhere/ffhq.pkl, {fix}"):
         load_embedder("own/ffhq")
     with pytest.raises(AssetError, match="Did you mean 'own/ffhq'"):
         find_asset("own/fhq")

@@ -51,7 +51,13 @@ def test_the_seed_moves_the_framing_and_not_the_face():
     assert not np.allclose(one.points, other.points)
 
 
-@pytest.mark.parametrize("index", [-1, 3])
+def test_negative_indices_count_from_the_end():
+    faces = WorldFaces("dog", "val", 3)
+    assert faces[-1]["name"] == faces[2]["name"] == "world/dog/val/2"
+    np.testing.assert_array_equal(faces[-1]["image"], faces[2]["image"])
+
+
+@pytest.mark.parametrize("index", [-4, 3])
 def test_an_index_outside_the_set_is_an_index_error(index):
     with pytest.raises(IndexError, match=f"index {index} of a data set of 3"):
         WorldFaces("dog", "val", 3)[index]

@@ -1,131 +1,61 @@
-"""``dife doctor CONFIG``: what a configuration needs, looked at before a long run.
-
-Every finding says what to type. The exit code is 0 if nothing stands in the way (there may be warnings), 1 if
-something does, 2 if the configuration itself is not understood.
-"""
+"""The doctor's checks of everything that takes no training."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
-from dife_lightning.cli.doctor.findings import Finding, Level
+from dife_lightning.cli.doctor.configured import Configured
+from dife_lightning.cli.doctor.findings import Finding
 from dife_lightning.cli.errors import one_line
-from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.cli.skipping import skip_broken_in
-from dife_lightning.errors import ConfigError, DifeError, UsageError
+from dife_lightning.errors import ConfigError, DifeError
 
-Settings = Mapping[str, Any]
-
-_USAGE = """usage: dife doctor CONFIG [CONFIG ...] [--key value ...]
-
-Looks at what `dife fit` with these configurations needs: generators, teacher, data, disk, device, precision, time and
-memory. Says per finding what to type; the exit code is 1 if something stands in the way.
-
-  --no-steps   do not train the few steps that time and memory are estimated from
-"""
-_MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+Check = Callable[[Configured], Iterator[Finding]]
+#: Assumed number of parameters of a method that is not registered.
+_PARAMETERS = 50_000_000
 
 
-Check = Callable[[Settings], Iterator[Finding]]
-
-
-def run(verb: str, args: list[str]) -> int:
-    """Examine a configuration, print the findings, and return the exit code."""
-    if not args or set(args) & {"-h", "--help"}:
-        print(_USAGE)
-        return 0 if args else 2
-    steps = "--no-steps" not in args
-    words = fit_words([word for word in args if word != "--no-steps"])
-    settings = resolved_settings(words)
-    if settings.get("skip_broken"):
-        skip_broken_in(settings.get("data"))
-    findings = report(examine(settings), Console())
-    if steps and not _blocked(findings):
-        from dife_lightning.cli.doctor.steps import measure
-
-        findings += report(measure(words, settings), Console())
-    return 1 if _blocked(findings) else 0
-
-
-def fit_words(args: list[str]) -> list[str]:
-    """Return the words of the `dife fit` that is meant: leading plain words are configurations."""
-    words = ["fit"]
-    plain = True
-    for word in args:
-        plain = plain and not word.startswith("-")
-        words += ["--config", word] if plain else [word]
-    if words == ["fit"] or ("--config" not in " ".join(words) and "-c" not in words):
-        raise UsageError("name a configuration, for example `dife doctor world/human_dog trainer/cpu`.")
-    return words
-
-
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Run all checks that take no training; one that fails with a clear error becomes a finding."""
-    said: set[str] = set()
+def examine(configured: Configured) -> Iterator[Finding]:
+    """Run all checks; one that fails with a clear error becomes a finding."""
     for check in CHECKS:
         try:
-            found = list(check(settings))
+            yield from list(check(configured))
         except DifeError as error:
-            found = [Finding("error", check.__name__.removeprefix("check_"), one_line(error))]
-        yield from (finding for finding in found if finding.text not in said)  # several may meet the same trouble
-        said |= {finding.text for finding in found}
+            yield Finding("error", check.__name__.removeprefix("check_"), one_line(error))
 
 
-def report(findings: Iterable[Finding], console: Console) -> list[Finding]:
-    """Print findings as they come and return them."""
-    found = []
-    for finding in findings:
-        found.append(finding)
-        mark, style = _MARKS[finding.level]
-        console.print(Text.assemble((f"{mark} ", style), (f"{finding.about}: ", "bold"), finding.text), soft_wrap=True)
-    return found
-
-
-def _blocked(findings: Iterable[Finding]) -> bool:
-    return any(finding.level == "error" for finding in findings)
-
-
-# The checks
-
-
-def check_assets(settings: Settings) -> Iterator[Finding]:
-    """Find every generator and teacher by name, with its hash, or say where to get it."""
+def check_assets(configured: Configured) -> Iterator[Finding]:
+    """Every generator and teacher is there, with its hash; otherwise say where to get it."""
     from dife_lightning.cli.doctor.files import CATS, GENERATOR, TEACHER, look_at_weights
 
-    model, data = _arguments(settings, "model"), _arguments(settings, "data")
-    given = list(_generators(model).values())
+    given = list(configured.generators("model").values())
     for name in sorted({name for name in given if given.count(name) > 1}):
         yield Finding("error", "assets", f"{name} is the generator of two domains; each domain needs its own")
-    names = dict.fromkeys((*_generators(model).values(), *_generators(data).values()), GENERATOR)
-    other = CATS if str(settings["model"]["class_path"]).endswith("CATs") else TEACHER
-    names |= {model[key]: other for key in ("teacher", "init_from", "weights") if isinstance(model.get(key), str)}
+    names = dict.fromkeys((*given, *configured.generators("data").values()), GENERATOR)
+    others = (configured.model.get(key) for key in ("teacher", "init_from", "weights"))
+    names |= {name: CATS if configured.method.endswith("CATs") else TEACHER for name in others if isinstance(name, str)}
     yield from look_at_weights(names)
 
 
-def check_domains(settings: Settings) -> Iterator[Finding]:
-    """See that domains, generators, tapped layer, channels and sizes fit each other."""
+def check_domains(configured: Configured) -> Iterator[Finding]:
+    """Domains, generators, tapped layer, channels and sizes fit each other."""
     from dife_lightning.pretrained.generators import load_generator
     from dife_lightning.weights.checkpoints import find_weights
 
-    model, data = _arguments(settings, "model"), _arguments(settings, "data")
+    model, data = configured.model, configured.data
     domains, layer = model.get("domains"), model.get("layer")
     if not isinstance(domains, Mapping) or layer is None:
         return
     for domain, channels in domains.items():
-        name = _generators(model).get(domain)
+        name = configured.generators("model").get(domain)
         if name is None:
             yield Finding("error", "domains", f"'{domain}' has no generator; add model.init_args.generators.{domain}")
             continue
         try:
             find_weights(name)
         except DifeError:
-            continue  # it is among the assets
+            continue  # check_assets says so
         generator = load_generator(name)
         try:
             found, side = generator.layer_shape(int(layer))
@@ -144,32 +74,26 @@ def check_domains(settings: Settings) -> Iterator[Finding]:
             yield Finding("error", "domains", text)
 
 
-def check_encoder(settings: Settings) -> Iterator[Finding]:
-    """Build the method as configured, and see that the encoder takes the images."""
-    from dife_lightning.registry import methods_by_class
-
-    class_name = str(settings["model"]["class_path"]).rpartition(".")[2]
-    classes = methods_by_class()
-    if class_name not in classes:
+def check_encoder(configured: Configured) -> Iterator[Finding]:
+    """The method can be built as configured, and its encoder takes images of the size."""
+    if configured.module is None:
         return
-    arguments = {k: v for k, v in _arguments(settings, "model").items() if k != "init_from"}
-    module = classes[class_name](**arguments)
-    count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    multiple, size = getattr(getattr(module, "encoder", None), "side_multiple", 1), arguments.get("size", 0)
+    encoder, size = getattr(configured.module, "encoder", None), configured.model.get("size", 0)
+    multiple = getattr(encoder, "side_multiple", 1)
     if isinstance(size, int) and size % multiple:
         best = -(-size // multiple) * multiple
         text = (
             f"size {size} is no multiple of {multiple}; type --model.init_args.size {best} --data.init_args.size {best}"
         )
         yield Finding("error", "encoder", text)
-    yield Finding("ok", "encoder", f"{class_name}, {count:,} trainable parameters")
+    yield Finding("ok", "encoder", f"{configured.method}, {configured.trainable:,} trainable parameters")
 
 
-def check_data(settings: Settings) -> Iterator[Finding]:
-    """Look at a folder of images, and at the lists of pairs."""
+def check_data(configured: Configured) -> Iterator[Finding]:
+    """The folder of images or the photos of the pairs can be read; there are pairs to validate on."""
     from dife_lightning.data.photos.folder_check import advice, check_folder
 
-    data = _arguments(settings, "data")
+    data = configured.data
     if "folder" in data and data.get("species") is None:
         if data["folder"] is None:
             yield Finding("error", "data", "no folder of images; type --data.init_args.folder my/images")
@@ -192,11 +116,12 @@ def check_data(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def check_disk(settings: Settings) -> Iterator[Finding]:
-    """Compare the room on the disk with that of the checkpoints."""
+def check_disk(configured: Configured) -> Iterator[Finding]:
+    """There is room on the disk for the checkpoints and the cache."""
     from dife_lightning.utils.files import cache_folder
 
-    needed = 4 * _checkpoint_bytes(settings)  # best, last, previous, and one being written
+    # Four checkpoints: best, last, previous, and one being written; each holds the weights and Adam's two moments.
+    needed = 4 * 3 * 4.0 * (configured.trainable or _PARAMETERS)
     for about, place, wanted in (("runs", Path(), needed), ("cache", cache_folder(), 300e6)):
         folder = next(p for p in (place.resolve(), *place.resolve().parents) if p.exists())
         free = shutil.disk_usage(folder).free
@@ -205,11 +130,11 @@ def check_disk(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "disk", text) if free > wanted else Finding("error", "disk", text + hint)
 
 
-def check_device(settings: Settings) -> Iterator[Finding]:
-    """See that the device is there and has the precision."""
+def check_device(configured: Configured) -> Iterator[Finding]:
+    """The device is there and supports the precision."""
     import torch
 
-    trainer = settings["trainer"]
+    trainer = configured.trainer
     accelerator, precision = str(trainer.get("accelerator", "auto")), str(trainer.get("precision"))
     cuda = torch.cuda.is_available()
     if accelerator in ("gpu", "cuda") and not cuda:
@@ -228,19 +153,3 @@ def check_device(settings: Settings) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (check_assets, check_domains, check_encoder, check_data, check_disk, check_device)
-
-
-def _arguments(settings: Settings, part: str) -> dict[str, Any]:
-    return dict((settings.get(part) or {}).get("init_args") or {})
-
-
-def _generators(arguments: Mapping[str, Any]) -> dict[str, str]:
-    found = arguments.get("generators")
-    return dict(found) if isinstance(found, Mapping) else {}
-
-
-def _checkpoint_bytes(settings: Settings) -> float:
-    """Estimate a checkpoint: the weights and Adam's two moments, in fp32."""
-    found = [f for f in check_encoder(settings) if "trainable parameters" in f.text]
-    count = int(found[0].text.split(", ")[1].split()[0].replace(",", "")) if found else 50_000_000
-    return 12.0 * count

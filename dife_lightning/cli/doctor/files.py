@@ -1,4 +1,4 @@
-"""The doctor's look at files: generators, teachers and data sets, found or not, what they are and where to get them."""
+"""The doctor's checks of files: generators, teachers and data sets are there, or where to get them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dife_lightning.cli.doctor.findings import Finding
 from dife_lightning.cli.errors import one_line
-from dife_lightning.errors import DifeError
+from dife_lightning.errors import DifeError, MissingError
 from dife_lightning.utils.files import sha256
 from dife_lightning.weights.assets import list_assets
 from dife_lightning.weights.user_paths import PREFIX
@@ -21,51 +21,50 @@ SAMPLE = 8
 _SPLITS: tuple[Split, ...] = ("test", "val")
 
 
-class Source(NamedTuple):
-    """Where a user obtains something, and under which terms."""
+class Origin(NamedTuple):
+    """Where a user can get weights or a data set, and under which terms."""
 
     place: str
     terms: str
 
 
-GENERATOR = Source("NVlabs' stylegan2-ada-pytorch (FFHQ, AFHQ dog, cat, wild) or your own training", "non-commercial")
-TEACHER = Source("detectron2's DensePose model zoo (CSE)", "see its page")
-CATS = Source("github.com/SunghwanHong/Cost-Aggregation-transformers (trained weights)", "see its page")
+GENERATOR = Origin("NVlabs' stylegan2-ada-pytorch (FFHQ, AFHQ dog, cat, wild) or your own training", "non-commercial")
+TEACHER = Origin("detectron2's DensePose model zoo (CSE)", "see its page")
+CATS = Origin("github.com/SunghwanHong/Cost-Aggregation-transformers (trained weights)", "see its page")
 DATASETS = {
-    "celeba": Source(
+    "celeba": Origin(
         "mmlab.ie.cuhk.edu.hk/projects/CelebA.html, MAFL lists from TCDCN-face-alignment", "research only"
     ),
-    "wflw": Source("wywu.github.io/projects/LAB/WFLW.html", "research only"),
-    "w300": Source("ibug.doc.ic.ac.uk/resources/300-W", "research only"),
-    "ap10k": Source("github.com/AlexTheBad/AP-10K", "CC BY 4.0 by its README; mmpose says non-commercial"),
-    "animalweb": Source("the AnimalWeb authors (link in Meta-CSKT's README)", "terms not stated"),
-    "horse": Source("github.com/menoRashid/animal_human_kp", "terms not stated"),
-    "catflw": Source("kaggle.com/georgemartvel/catflw", "treat as non-commercial"),
-    "dogflw": Source("kaggle.com/georgemartvel/dogflw", "CC BY-NC 4.0"),
+    "wflw": Origin("wywu.github.io/projects/LAB/WFLW.html", "research only"),
+    "w300": Origin("ibug.doc.ic.ac.uk/resources/300-W", "research only"),
+    "ap10k": Origin("github.com/AlexTheBad/AP-10K", "CC BY 4.0 by its README; mmpose says non-commercial"),
+    "animalweb": Origin("the AnimalWeb authors (link in Meta-CSKT's README)", "terms not stated"),
+    "horse": Origin("github.com/menoRashid/animal_human_kp", "terms not stated"),
+    "catflw": Origin("kaggle.com/georgemartvel/catflw", "treat as non-commercial"),
+    "dogflw": Origin("kaggle.com/georgemartvel/dogflw", "CC BY-NC 4.0"),
 }
 
 
-def _where(error: DifeError, source: Source | None) -> str:
-    """Return where to get what ``error`` says is missing; nothing for other errors."""
-    missing = any(words in str(error) for words in ("no entry for", "does not exist", "no folder"))
-    return f" Get it from {source.place} ({source.terms})." if missing and source else ""
+def _where(error: DifeError, origin: Origin | None) -> str:
+    """Return where to get what is missing; nothing for other errors."""
+    return f" Get it from {origin.place} ({origin.terms})." if isinstance(error, MissingError) and origin else ""
 
 
-def look_at_weights(names: Mapping[str, Source]) -> Iterator[Finding]:
+def look_at_weights(names: Mapping[str, Origin]) -> Iterator[Finding]:
     """Find each generator, teacher or CATs; name -> where such a thing comes from."""
     from dife_lightning.pretrained.formats import cats
     from dife_lightning.weights.checkpoints import find_weights
 
     hashes: dict[str, str] = {}
-    for name, source in names.items():
+    for name, origin in names.items():
         try:
-            path = cats.find_weights(name) if source is CATS else find_weights(name)
+            path = cats.find_weights(name) if origin is CATS else find_weights(name)
         except DifeError as error:
-            yield Finding("error", "assets", f"{one_line(error)}{_where(error, source)}")
+            yield Finding("error", "assets", f"{one_line(error)}{_where(error, origin)}")
             continue
         digest = sha256(path)
         own, shipped = name.startswith(PREFIX), name in list_assets()
-        what = " as recorded" if shipped else f"; terms: {source.terms}" if own else ", a file"
+        what = " as recorded" if shipped else f"; terms: {origin.terms}" if own else ", a file"
         text = f"{name}: {path if own else path.name}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]}{what}"
         yield Finding("ok", "assets", text)
         if digest in hashes:

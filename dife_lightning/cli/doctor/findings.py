@@ -1,15 +1,33 @@
-"""What the doctor finds."""
+"""What the doctor's checks return, and how it is printed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from rich.console import Console
+from rich.text import Text
+
 Level = Literal["ok", "warning", "error"]
+_MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
 class Finding(NamedTuple):
-    """One line: how bad it is, what it is about, and what was found (and what to type)."""
+    """One result: how serious it is, what it is about, and a line that says what was found and what to type."""
 
     level: Level
     about: str
     text: str
+
+
+def report(findings: Iterable[Finding], console: Console) -> bool:
+    """Print findings as they come, each text once; return whether one is an error."""
+    known: set[str] = set()
+    failed = False
+    for level, about, text in findings:
+        if text not in known:  # several checks may meet the same error
+            mark, style = _MARKS[level]
+            console.print(Text.assemble((f"{mark} ", style), (f"{about}: ", "bold"), text), soft_wrap=True)
+        known.add(text)
+        failed |= level == "error"
+    return failed

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dife_lightning.datasets.parsing.faults import OR_SKIP
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import shown_size
-from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem
+from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, crop_of
 from dife_lightning.faces.schemes import get_protocol, to_protocol
 from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
 
@@ -58,8 +58,13 @@ class CroppedFaces:
         except CropError as error:
             raise DataError(f"{_place(self.faces.annotations[index])}: {error}") from None
         moved = square.to_crop(points, self.size)
-        crop = crop_image(image, square, self.size, self.options.padding)
-        return FaceItem(image=crop, points=moved, visible=visible & inside(moved, self.size), name=item["name"])
+        return FaceItem(
+            image=crop_image(image, square, self.size, self.options.padding),
+            points=moved,
+            visible=visible & inside(moved, self.size),
+            name=item["name"],
+            crop=crop_of(item).inner(square.matrix(self.size)),
+        )
 
 
 def annotation_of(faces: FaceDataset, index: int) -> FaceAnnotation:

@@ -14,7 +14,7 @@ from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
 from dife_lightning.data.photos.pair_lists import Split
 from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.image_info import remembering
+from dife_lightning.faces.image_info import image_info_cache
 from dife_lightning.faces.items import FaceDataset
 from dife_lightning.faces.schemes import EyeOrder, protocol_members
 from dife_lightning.geometry.crops import CropOptions
@@ -98,7 +98,7 @@ class DomainFaces:
         if key not in self._readers:
             domain = self.domains[name]
             options = self._common | domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
-            with remembering(disk=self._cache):
+            with image_info_cache(disk=self._cache):
                 faces: FaceDataset = load_dataset(domain.dataset, domain.root, **options)
             protocol_members(faces.scheme, self.protocol, self.eye_order)
             self._readers[key] = faces

@@ -17,7 +17,7 @@ from typing import Any
 from dife_lightning.data.photos.cropped_faces import why_unusable
 from dife_lightning.data.photos.pair_lists import FacePairList, Split
 from dife_lightning.errors import DataError
-from dife_lightning.faces.image_info import remembering
+from dife_lightning.faces.image_info import image_info_cache
 from dife_lightning.faces.items import FaceDataset
 from dife_lightning.geometry.crops import CropOptions
 
@@ -100,7 +100,7 @@ def usable_faces(
         ConfigError: the scheme does not serve the protocol.
         DataError: a picture is missing or damaged.
     """
-    with remembering(disk=cache):
+    with image_info_cache(disk=cache):
         reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
     usable = [index for index, reason in enumerate(reasons) if not reason]
     refused = dict(Counter(reason for reason in reasons if reason).most_common())

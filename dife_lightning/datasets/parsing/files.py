@@ -14,10 +14,10 @@ from dife_lightning.datasets.parsing.checks import drop_missing, drop_repeats, d
 from dife_lightning.datasets.parsing.faults import OR_SKIP, Faults, LeftOut
 from dife_lightning.datasets.parsing.pictures import check_inside, upright
 from dife_lightning.datasets.parsing.table import FaceTable
-from dife_lightning.errors import DataError
-from dife_lightning.faces.image_info import check_whole, remembering, shown_size
+from dife_lightning.errors import DataError, MissingDataError
+from dife_lightning.faces.image_info import check_whole, image_info_cache, shown_size
 from dife_lightning.faces.images import read_image
-from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem
+from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, PictureCrop
 
 #: Faults that a result names; of the others it has the number.
 _NAMED = 5
@@ -92,7 +92,7 @@ class FaceFiles:
         return len(self._table)
 
     def __getitem__(self, index: int) -> FaceItem:
-        """Read face ``index``.
+        """Read face ``index``; negative indices count from the end.
 
         Raises:
             DataError: the picture is missing, damaged or of another size, or points lie far outside it.
@@ -106,10 +106,10 @@ class FaceFiles:
         return (self[index] for index in range(len(self)))
 
     def _checked(self, index: int) -> int:
-        number = operator.index(index)
-        if not 0 <= number < len(self):
-            raise IndexError(f"index {number} of a data set of {len(self)}")
-        return number
+        try:
+            return range(len(self))[operator.index(index)]
+        except IndexError:
+            raise IndexError(f"index {index} of a data set of {len(self)}") from None
 
     def _located(self, index: int, error: DataError) -> DataError:
         """Return the error with the place that the face was read from."""
@@ -125,8 +125,10 @@ class FaceFiles:
     def _read(self, index: int) -> FaceItem:
         face = self._upright(index)
         image = read_image(face.image)
-        check_inside(face, image.shape[1], image.shape[0])
-        return {"image": image, "points": face.points, "visible": face.visible, "name": face.name}
+        height, width = image.shape[:2]
+        check_inside(face, width, height)
+        crop = PictureCrop(self._table.images[index], width, height, np.eye(2, 3))
+        return {"image": image, "points": face.points, "visible": face.visible, "name": face.name, "crop": crop}
 
     def _check(self, index: int) -> None:
         """Raise what :meth:`_read` would."""
@@ -136,7 +138,7 @@ class FaceFiles:
 
     def _without_unreadable(self, faults: Faults) -> FaceTable:
         broken = set()
-        with remembering():
+        with image_info_cache():
             for row in range(len(self._table)):
                 try:
                     self._check(row)
@@ -179,7 +181,7 @@ def root_folder(root: str | Path) -> Path:
     """
     folder = Path(os.path.expanduser(root))
     if not folder.is_dir():
-        raise DataError(
+        raise MissingDataError(
             f"no folder {folder}. Give the folder that holds the data set (docs/datasets.md shows its tree)."
         )
     return folder

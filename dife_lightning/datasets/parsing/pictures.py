@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dife_lightning.errors import DataError
+from dife_lightning.errors import DataError, MissingDataError
 from dife_lightning.faces.image_info import frame_of
 from dife_lightning.faces.images import SUFFIXES
 from dife_lightning.faces.items import FaceAnnotation
@@ -31,7 +31,7 @@ def list_names(folder: Path) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"no folder {folder}. Check the root folder against the tree in docs/datasets.md.") from None
+        raise MissingDataError(f"no folder {folder}. Compare the root with the tree in docs/datasets.md.") from None
 
 
 def by_stem(names: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, str]:

@@ -31,6 +31,11 @@ class ScoredGenerator(L.LightningModule):
     distance: FrechetDistance
     seed: int
 
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the images that are made, and so of those to train on."""
+        return self.generator_ema.architecture.resolutions[-1]
+
     @torch.no_grad()
     def sample(self, count: int, truncation: float = 1.0, first: int = 0) -> Tensor:
         """Return images (count, 3, R, R) of the averaged generator; the latents number ``first`` and on are fixed."""

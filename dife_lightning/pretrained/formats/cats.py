@@ -18,7 +18,7 @@ from torch import Tensor
 from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
 from dife_lightning.pretrained.formats.hourglass import state_of
-from dife_lightning.utils.kept import KeptByFile
+from dife_lightning.utils.caching import ObjectCache
 from dife_lightning.weights.assets import find_asset
 from dife_lightning.weights.checkpoints import load_state
 from dife_lightning.weights.pickles.reading import explained, read_pickled
@@ -29,7 +29,7 @@ __all__ = ["SETTINGS", "WEIGHTS", "build", "find_weights", "is_cats", "load_cats
 #: Names of the two files in a folder of the authors'.
 WEIGHTS, SETTINGS = "model_best.pth", "args.pkl"
 _MOST = 1000  # of a number in the settings
-_kept: KeptByFile[CATsNetwork] = KeptByFile()
+_loaded: ObjectCache[CATsNetwork] = ObjectCache()
 
 
 def load_cats(name_or_path: str | Path) -> CATsNetwork:
@@ -44,7 +44,7 @@ def load_cats(name_or_path: str | Path) -> CATsNetwork:
         CheckpointError: damaged, or no CATs network; names the first tensor that does not fit.
     """
     path = find_weights(name_or_path)
-    return _kept.get(path, lambda _: _load(path), path.with_name(SETTINGS))
+    return _loaded.load(path, lambda _: _load(path), path.with_name(SETTINGS))
 
 
 def find_weights(name_or_path: str | Path) -> Path:

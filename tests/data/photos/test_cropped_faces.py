@@ -6,6 +6,8 @@ from PIL import Image
 
 from dife_lightning.data.photos.cropped_faces import ALL_POINTS, CroppedFaces, why_unusable
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.items import PictureCrop
+from dife_lightning.faces.transforms import resize_matrix
 from dife_lightning.geometry.crops import CropOptions
 from tests.fake_faces import BLUE, GREEN, RED, make_faces
 
@@ -108,3 +110,16 @@ def test_a_reader_that_turns_its_annotations_is_asked_for_them(tmp_path):
     faces.upright = lambda index: turned
     crop = CroppedFaces(faces, 40, CropOptions("animalweb"), "3-point")[0]
     np.testing.assert_allclose(crop["points"][:3], faces.annotations[0].points[:3] - [40, 30] - 0.5, atol=1e-4)
+
+
+def test_the_crop_of_a_crop_leads_back_to_the_picture():
+    """Against a chain of maps in homogeneous coordinates: crop, rotate and resize."""
+    square = np.array([[0.5, 0, 30], [0, 0.5, 10]])
+    turn = np.array([[0.8, -0.6, 4], [0.6, 0.8, -2]])
+    crop = PictureCrop("a.jpg", 300, 200, np.eye(2, 3)).inner(square).inner(turn).inner(resize_matrix(96, 64, 32))
+    assert (crop.file_name, crop.width, crop.height) == ("a.jpg", 300, 200)
+    resized = np.array([[3, 0, 1], [0, 2, 0.5]])
+    chain = [np.vstack((matrix, [0, 0, 1])) for matrix in (square, turn, resized)]
+    points = np.array([[0, 0], [31, 7.5], [-3, 40]], np.float32)
+    expected = (chain[0] @ chain[1] @ chain[2] @ np.column_stack((points, np.ones(3))).T).T[:, :2]
+    np.testing.assert_allclose(crop.picture_points(points), expected, rtol=1e-12)
