@@ -227,6 +227,7 @@ def broken_at(name: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cls, "training_step", training_step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "config"), [("stylegan2", "gan.yaml"), ("dife", "dife.yaml")])
 def test_a_nan_loss_stops_with_the_step_and_the_last_good_checkpoint_stays(bad, workdir, monkeypatch, name, config):
     write_dife(workdir)

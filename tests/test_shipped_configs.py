@@ -40,7 +40,7 @@ from tests.shipped_assets import register_tiny_world
 from tests.tiny import TINY_CATS, dife_arguments, write_run
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
-pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
 SETTINGS = {name: load_config(name) for name in list_configs()}
 EXPERIMENTS = [name for name, content in SETTINGS.items() if "model" in content]
 PRESETS = [name for name, content in SETTINGS.items() if "model" not in content and "trainer" in content]

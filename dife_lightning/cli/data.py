@@ -35,6 +35,10 @@ camera, the scheme does not fit the files.
   --eye-order O     viewer, or stored to colour eyes as the files number them (viewer)
   --skip-broken     go on without pictures and rows that are broken, and tell which were left out
 
+The embedded world has no folder: `dife data preview world` draws faces of its species, and below them the canonical
+coordinates as colours with the landmarks, hidden ones in red. Its options are --out, --columns, --size,
+--species NAME (or [a, b]; all), --split (val) and --framing plain or jittered (plain).
+
 Every other --key value is an option of the data set's reader, for example --split test --species dog; lists are
 written [dog, cat]. `dife datasets` shows the names.
 
@@ -55,6 +59,9 @@ def run(verb: str, args: list[str]) -> int:
         return 0 if args else 2
     if args[0] != "preview":
         raise UsageError(f"`dife {verb}` has no '{args[0]}'. {did_you_mean(args[0], ['preview'])}")
+    if args[1:2] == ["world"]:
+        print(preview_world(*split_options(args[2:])))
+        return 0
     if len(args) < 3 or args[1].startswith("-") or args[2].startswith("-"):
         raise UsageError("name a data set and its folder first, for example `dife data preview celeba data/celeba`.")
     own, options = split_options(args[3:])
@@ -136,6 +143,29 @@ def preview(
     if passed:
         lines.append(f"passed over {sum(passed.values())} on the way: {_reasons(passed)}")
     return lines + _swapped(items, faces.scheme, eye_order)
+
+
+def preview_world(own: dict[str, Any], others: dict[str, Any]) -> str:
+    """Draw faces of the world's species and return a line that tells what was written.
+
+    Args:
+        own: options whose names are in ``_OWN``.
+        others: further ones.
+
+    Raises:
+        ConfigError: an unknown option, or one that makes no sense.
+    """
+    from dife_lightning.world.contact_sheet import contact_sheet
+
+    options = {"out": "world.png", "columns": 8, "size": 128, "species": None, "split": "val", "framing": "plain"}
+    for name, value in {**own, **others}.items():
+        if name not in options:
+            raise UsageError(f"`dife data preview world` has no option --{name}. {did_you_mean(name, options)}")
+        options[name] = value
+    out, species = str(options.pop("out")), options.pop("species")
+    sheet = contact_sheet([species] if isinstance(species, str) else species, **options)  # type: ignore[arg-type]
+    _save(out, sheet)
+    return f"wrote {out}: {sheet.shape[1]} x {sheet.shape[0]} pixels"
 
 
 def _checked_landmarks(landmarks: str) -> str:

@@ -1,9 +1,15 @@
-"""Starting a trial as a process, and ending the processes of an interrupted sweep so that nothing is lost."""
+"""Processes of trials: starting them, ending them so that each writes its checkpoint, and what runs inside one.
+
+``python -m dife_lightning.sweeps.launch PARENT fit ...`` trains like any `dife fit`, and ends with a checkpoint if the
+process of the sweep dies. A killed sweep cannot tell its trials; on Linux the kernel does. Elsewhere they train on, and
+the next `dife sweep` waits for the lock of their runs.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,74 +17,52 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 from dife_lightning.errors import Interrupted
 
-#: Seconds that trials get to write their checkpoints before they are told again, and then to end before they are
-#: killed.
+#: Seconds in which interrupted trials may write their checkpoints, before a second SIGTERM, and then before SIGKILL.
 PATIENCE, GRACE = 60.0, 10.0
-#: Seconds between two looks at the trials.
-LOOK = 0.2
+#: Seconds between two polls of the trials.
+POLL = 0.2
+_SET_PARENT_DEATH_SIGNAL = 1
 
-
-class Child(Protocol):
-    """A trial's process, as ``subprocess.Popen`` has it."""
-
-    def poll(self) -> int | None:
-        """Return the exit code, None while it works."""
-
-    def send_signal(self, sig: int, /) -> None:
-        """Send a signal, unless it has ended."""
-
-
-#: Starts a trial from its words after ``dife``, the file for its output, and what its environment has in addition.
+Child = subprocess.Popen[bytes]
+#: Starts a trial from its words after ``dife``, the file for its output, and additions to its environment.
 Launch = Callable[[Sequence[str], Path, Mapping[str, str]], Child]
 
 
-def launch_fit(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
-    """Start ``dife`` with these words in a process and a session of its own.
+def launch_fit(words: Sequence[str], log_file: Path, environment: Mapping[str, str]) -> Child:
+    """Start ``dife`` with these words, as a process in a session of its own.
 
-    Ctrl-C in the terminal thus reaches the sweep alone, which hands one signal on to each trial: a second one would
+    Ctrl-C in the terminal then reaches only the sweep, which passes one signal on to each trial. A second one would
     stop a `dife fit` before its checkpoint is written.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "dife_lightning.sweeps.child", str(os.getpid()), *words]
-    with log.open("a", encoding="utf-8") as file:
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    command, env = [sys.executable, "-m", __name__, str(os.getpid()), *words], {**os.environ, **environment}
+    with log_file.open("a", encoding="utf-8") as out:
         return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
         )
 
 
 def environment_of(parallel: int, group: str) -> dict[str, str]:
-    """Return what a trial's environment has in addition: its share of the threads, and wandb without a server.
+    """Return additions to a trial's environment: its share of the threads, and wandb without a server.
 
     Args:
         parallel: trials at a time.
-        group: name under which wandb lists the runs, should they be sent to it later.
+        group: name under which wandb lists the runs, if they are sent to a server later.
     """
-    share = max(1, _threads() // parallel)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = int(given) if given.isdigit() and int(given) else cores
     wandb = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_RUN_GROUP": group}
     kept = {name: os.environ.get(name, value) for name, value in wandb.items()}
-    return {"OMP_NUM_THREADS": str(share), "PYTHONUNBUFFERED": "1", **kept}
-
-
-def _threads() -> int:
-    """Return the threads that this process may use."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdigit() and int(given) > 0:
-        return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, threads // parallel)), "PYTHONUNBUFFERED": "1", **kept}
 
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raise ``Interrupted`` in the block on SIGTERM and Ctrl-C, which would else be answered each in its way."""
+    """Raise ``Interrupted`` inside the block on SIGTERM and Ctrl-C."""
 
     def receive(number: int, frame: FrameType | None) -> None:
         raise Interrupted(f"stopped by {signal.Signals(number).name}; the same command goes on", number)
@@ -91,24 +75,40 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stop(children: Collection[Child], look: float = LOOK) -> None:
-    """End processes: by SIGTERM, after which a `dife fit` writes its checkpoint, then with less and less patience.
+def stop(children: Collection[Child], poll_seconds: float = POLL) -> None:
+    """End processes: by SIGTERM, on which a `dife fit` writes its checkpoint, then by a second one, then by SIGKILL.
 
-    A further Ctrl-C ends the patience.
+    A further Ctrl-C goes to the next step at once.
     """
     for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        until = time.monotonic() + patience
         with contextlib.suppress(Interrupted, KeyboardInterrupt):
-            for child in children:
-                if child.poll() is None:
-                    child.send_signal(number)
-            if _all_end(children, patience, look):
-                return
+            for child in (child for child in children if child.poll() is None):
+                child.send_signal(number)
+            while any(child.poll() is None for child in children) and time.monotonic() <= until:
+                time.sleep(poll_seconds)
+        if all(child.poll() is not None for child in children):
+            return
 
 
-def _all_end(children: Collection[Child], patience: float, look: float) -> bool:
-    until = time.monotonic() + patience
-    while any(child.poll() is None for child in children):
-        if time.monotonic() > until:
-            return False
-        time.sleep(look)
-    return True
+def end_with(parent: int) -> None:
+    """Send this process a SIGTERM when the process ``parent`` dies; exit now if it is dead already."""
+    if sys.platform == "linux":
+        import ctypes
+
+        signal.signal(signal.SIGUSR2, _terminate_once)
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGUSR2))
+    if os.getppid() != parent:
+        sys.exit(128 + signal.SIGTERM)
+
+
+def _terminate_once(number: int, frame: FrameType | None) -> None:
+    """Turn the first signal into a SIGTERM and ignore the rest: Linux sends one for each thread of the parent."""
+    signal.signal(number, signal.SIG_IGN)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    end_with(int(sys.argv[1]))
+    sys.argv = ["dife", *sys.argv[2:]]
+    runpy.run_module("dife_lightning", run_name="__main__", alter_sys=True)

@@ -1,140 +1,153 @@
-"""What a sweep came to: a table on the screen, ``sweep.csv``, ``sweep.md`` and the pictures."""
+"""The results of a sweep: a table on the screen, ``sweep.csv``, ``sweep.md`` and Optuna's pictures."""
 
 from __future__ import annotations
 
 import csv
+import math
 import shlex
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import numpy as np
+import optuna
+from matplotlib.ticker import LogLocator, NullFormatter
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import spearmanr
 
 from dife_lightning.sweeps.definition import Sweep, as_text
-from dife_lightning.sweeps.importance import Importance, chance_level, importances
-from dife_lightning.sweeps.objective import ranked
-from dife_lightning.sweeps.records import SweepFolder, Trial
-from dife_lightning.sweeps.space import short_names
+from dife_lightning.sweeps.study import ranked
 from dife_lightning.utils.files import atomic_write
 
-
-def write_report(sweep: Sweep, folder: SweepFolder, trials: Sequence[Trial], more: Sequence[str] = ()) -> list[Path]:
-    """Write all result files of a sweep with at least one finished trial and return their paths."""
-    from dife_lightning.sweeps.pictures import draw
-
-    order = in_order(sweep, trials)
-    names = short_names([parameter.name for parameter in sweep.parameters])
-    found = importances(sweep, order)
-    pictures = draw(sweep, folder.path, order, found)
-    _write_csv(folder.path / "sweep.csv", sweep, order)
-    _write_markdown(folder.path / "sweep.md", sweep, order, names, found, pictures, more)
-    return [folder.path / "sweep.csv", folder.path / "sweep.md", *pictures]
+_STATES = {TrialState.COMPLETE: "done", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
 
-def in_order(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:
-    """Return all trials, the best first, those without an objective last."""
-    return ranked(sweep, trials) + [trial for trial in trials if trial.objective is None]
-
-
-def winner_command(sweep: Sweep, best: Trial, more: Sequence[str] = ()) -> str:
+def winner_command(sweep: Sweep, best: FrozenTrial, more: Sequence[str] = ()) -> str:
     """Return the command that trains the winner again."""
-    return f"dife {shlex.join(sweep.command(best.parameters, more))}"
+    return f"dife {shlex.join(sweep.command(best.params, more))}"
 
 
-def print_table(sweep: Sweep, trials: Sequence[Trial], console: Console | None = None) -> None:
-    """Print the trials, the best first."""
-    console = console or Console()
-    names = short_names([parameter.name for parameter in sweep.varying])
-    table = Table(caption=f"{sweep.metric}: {_lower(sweep)} is better", padding=(0, 0))
-    table.add_column("trial", justify="right")
-    for name in names.values():
-        table.add_column(name, justify="right", overflow="fold")
-    for name in (sweep.metric, "step", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for place, trial in enumerate(in_order(sweep, trials)):
-        values = [_cell(trial.parameters[name]) for name in names]
-        style = "bold" if place == 0 and trial.objective is not None else "dim" if trial.objective is None else None
-        table.add_row(str(trial.number), *values, _reached(trial), _step(trial), f"{trial.seconds:.0f} s", style=style)
-    console.print(table)
+def write_report(sweep: Sweep, folder: Path, trials: Sequence[FrozenTrial], more: Sequence[str] = ()) -> list[Path]:
+    """Print all trials, the best first, write the result files into ``folder``, and return their paths.
+
+    At least one trial has finished; ``more`` are the words that each `dife fit` was given.
+    """
+    done = ranked(sweep, trials)
+    order = [*done, *(trial for trial in trials if trial.state != TrialState.COMPLETE)]
+    better = "lower" if sweep.goal == "minimize" else "higher"
+    head = ["trial", *sweep.varying.values(), sweep.metric, "step", "time"]
+    table, rows = Table(*head, caption=f"{sweep.metric}: {better} is better", padding=(0, 0)), []
+    for trial in order:
+        rows.append(_row(sweep, trial))
+        table.add_row(*rows[-1], style="bold" if trial is done[0] else "dim" if trial.value is None else None)
+    for column in table.columns:
+        column.justify = "right"
+    Console().print(table)
+    _write_csv(folder / "sweep.csv", sweep, order)
+    pictures = draw(sweep, folder, done)
+    count = f"{len(done)} of {len(order)} trials" if len(done) < len(order) else f"{len(done)} trials"
+    lines = [
+        f"# Sweep: {', '.join(sweep.varying.values()) or 'nothing varies'}\n",
+        f"Method {sweep.method}, {count}; `{sweep.metric}`, best over a run's validations, {better} is better.",
+        f"The best, trial {done[0].number}, trained again:",
+        f"```sh\n{winner_command(sweep, done[0], more)}\n```\n",
+        *_markdown(head, rows),
+        *(f"![{picture.stem}]({picture.name})" for picture in pictures),
+        *_influence(sweep, done),
+        *(f"- trial {t.number} failed: {t.user_attrs['message']}" for t in order if t.state == TrialState.FAIL),
+    ]
+    with atomic_write(folder / "sweep.md") as temporary:
+        temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return [folder / "sweep.csv", folder / "sweep.md", *pictures]
 
 
-def _write_csv(path: Path, sweep: Sweep, order: Sequence[Trial]) -> None:
-    keys = [parameter.name for parameter in sweep.parameters]
+def _row(sweep: Sweep, trial: FrozenTrial) -> list[str]:
+    values = [trial.params[name] for name in sweep.varying]
+    cells = [f"{value:.4g}" if isinstance(value, float) else as_text(value) for value in values]
+    reached = _STATES[trial.state] if trial.value is None else f"{trial.value:.4g}"
+    seconds = f"{trial.user_attrs.get('seconds', 0):.0f} s"
+    return [str(trial.number), *cells, reached, str(trial.user_attrs.get("step", "")), seconds]
+
+
+def _write_csv(path: Path, sweep: Sweep, order: Iterable[FrozenTrial]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["trial", "state", sweep.metric, "step", "seconds", *keys, "message"])
+        writer.writerow(["trial", "state", sweep.metric, "step", "seconds", *sweep.parameters, "message"])
         for trial in order:
-            values = [as_text(trial.parameters[key]) for key in keys]
-            reached = ["" if value is None else value for value in (trial.objective, trial.step)]
-            writer.writerow([trial.number, trial.state, *reached, trial.seconds, *values, trial.message])
+            *known, message = (trial.user_attrs.get(key, "") for key in ("step", "seconds", "message"))
+            values = [as_text(trial.params[name]) for name in sweep.parameters]
+            writer.writerow([trial.number, _STATES[trial.state], trial.value, *known, *values, message])
 
 
-def _write_markdown(
-    path: Path,
-    sweep: Sweep,
-    order: Sequence[Trial],
-    names: dict[str, str],
-    found: Sequence[Importance],
-    pictures: Sequence[Path],
-    more: Sequence[str],
-) -> None:
-    done = [trial for trial in order if trial.objective is not None]
-    varying = [parameter.name for parameter in sweep.varying]
-    lines = [f"# Sweep: {', '.join(names[name] for name in varying) or 'nothing varies'}", ""]
-    count = f"{len(done)} of {len(order)} trials" if len(done) < len(order) else f"{len(done)} trials"
-    lines += [
-        f"Method {sweep.method}, {count}; `{sweep.metric}`, best over a run's validations, {_lower(sweep)} is",
-        "",
-    ]
-    lines[-2] += f" better. The best, trial {done[0].number}, trained again:"
-    lines += ["```sh", winner_command(sweep, done[0], more), "```", ""]
-    head = ["trial", *(names[name] for name in varying), sweep.metric, "step", "time"]
-    lines += _markdown_row(head) + _markdown_row(["---:"] * len(head))
-    for trial in order:
-        values = [_cell(trial.parameters[name]) for name in varying]
-        lines += _markdown_row([trial.number, *values, _reached(trial), _step(trial), f"{trial.seconds:.0f} s"])
-    lines += [
-        "",
-        *(f"![{picture.stem}]({picture.name})" for picture in pictures),
-        "",
-        *_weights(found, names, len(done)),
-    ]
-    lines += [f"- trial {trial.number} failed: {trial.message}" for trial in order if trial.state == "failed"]
-    with atomic_write(path) as temporary:
-        temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [head, ["---:"] * len(head), *rows]
+    return [*(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines), ""]
 
 
-def _weights(found: Sequence[Importance], names: dict[str, str], count: int) -> list[str]:
-    """Return the table of importances and how to read it."""
-    if not found:
+def _influence(sweep: Sweep, done: Sequence[FrozenTrial]) -> list[str]:
+    """Return the table of the parameters' rank correlations with the objective, and how to read it."""
+    if not sweep.varying:
         return []
-    lines = _markdown_row(["parameter", "rank correlation", "range of means"]) + _markdown_row(["---", "---:", "---:"])
-    for one in sorted(found, key=lambda one: -abs(one.spearman or 0.0)):
-        spearman = "" if one.spearman is None else f"{one.spearman:+.2f}"
-        means = "" if one.range_of_means is None else f"{one.range_of_means:.3g}"
-        lines += _markdown_row([names[one.name], spearman, means])
-    level = chance_level(count)
-    told = "" if level is None else f" With {count} trials chance alone exceeds ±{level:.2f} once in twenty times."
-    middle = " A parameter whose best value lies in the middle has a small one: look at the picture."
-    return [*lines, "", f"Rank correlation (Spearman) of the parameter with the objective.{told}{middle}", ""]
+    rows, reached = [], [trial.values[0] for trial in done]
+    for name, short in sweep.varying.items():
+        rho = rank_correlation([trial.params[name] for trial in done], reached)
+        rows.append([short, "" if rho is None else f"{rho:+.2f}"])
+    told = "Rank correlation (Spearman) of the parameter with the objective."
+    if len(done) > 4:
+        told += f" With {len(done)} trials chance alone exceeds ±{chance_level(len(done)):.2f} once in twenty times."
+    told += " A parameter whose best value lies in the middle has a small one: look at the pictures."
+    return ["", *_markdown(["parameter", "rank correlation"], rows), told, ""]
 
 
-def _markdown_row(cells: Sequence[Any]) -> list[str]:
-    return [f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"]
+def rank_correlation(left: Sequence[Any], right: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation; None for fewer than three values, equal ones, or ones without an order."""
+    ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in left)
+    varied = len(left) > 2 and len(set(left)) > 1 and len(set(right)) > 1
+    return float(spearmanr(left, right).statistic) if ordered and varied else None
 
 
-def _lower(sweep: Sweep) -> str:
-    return "lower" if sweep.goal == "minimize" else "higher"
+def chance_level(count: int) -> float:
+    """Return the size of a rank correlation that chance alone exceeds in 5 % of sweeps of ``count`` trials."""
+    return min(1.0, 1.96 / math.sqrt(count - 1))
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
+def draw(sweep: Sweep, folder: Path, done: Sequence[FrozenTrial]) -> list[Path]:
+    """Draw Optuna's pictures of finished trials into ``folder`` and return their paths."""
+    names = {n: short for n, short in sweep.varying.items() if len({trial.params[n] for trial in done}) > 1}
+    if not names:
+        return []
+    study = optuna.create_study(direction=sweep.goal)  # of what varies alone, by short names
+    for trial in sorted(done, key=lambda trial: trial.number):
+        params, space = ({names[n]: one[n] for n in names} for one in (trial.params, sweep.space))
+        study.add_trial(create_trial(params=params, distributions=space, value=trial.value))
+    best = PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, 5 / len(done))))  # five trials, as advised
+    target: dict[str, Any] = {"target_name": sweep.metric}
+    plots = {"history": ("optimization_history", target), "slices": ("slice", target)}
+    if len(names) > 1:
+        first_two = list(get_param_importances(study, evaluator=best))[:2]
+        plots["importances"] = ("param_importances", {"evaluator": best})
+        plots["contour"] = ("contour", {"params": first_two, **target})
+    return [_picture(folder / f"{name}.png", plot, study, options) for name, (plot, options) in plots.items()]
 
 
-def _reached(trial: Trial) -> str:
-    return trial.state if trial.objective is None else f"{trial.objective:.4g}"
+def _picture(path: Path, plot: str, study: optuna.Study, options: dict[str, Any]) -> Path:
+    matplotlib.use("agg")  # Optuna draws with pyplot; open no window
+    from matplotlib import pyplot
+    from optuna.visualization import matplotlib as plots
 
-
-def _step(trial: Trial) -> str:
-    return "" if trial.step is None else str(trial.step)
+    with warnings.catch_warnings(), matplotlib.rc_context():  # a plot sets the style of all that follow
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        axes = np.ravel(getattr(plots, f"plot_{plot}")(study, **options))
+        for axis in (axis for one in axes for axis in (one.xaxis, one.yaxis) if axis.get_scale() == "log"):
+            axis.set_major_locator(LogLocator(subs=(1, 3)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        with atomic_write(path) as temporary:
+            axes[0].figure.savefig(temporary, format="png", dpi=100, bbox_inches="tight")
+        pyplot.close(axes[0].figure)
+    return path

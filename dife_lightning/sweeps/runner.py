@@ -1,216 +1,182 @@
-"""Making the trials of a sweep: some at a time, each in a process, going on wherever an earlier command ended."""
+"""Running the trials of a sweep: several at a time, each in a process, and on from where an earlier command stopped."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import math
 import shutil
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from dife_lightning.errors import DataError, DifeError, Interrupted, UsageError
+from optuna.trial import FrozenTrial, TrialState
+
+from dife_lightning.errors import DataError, DifeError, Interrupted, UsageError, did_you_mean
 from dife_lightning.running.folders import LAST
 from dife_lightning.running.locks import RunLock
-from dife_lightning.sweeps.definition import Sweep
-from dife_lightning.sweeps.launch import GRACE, LOOK, Child, Launch, environment_of, launch_fit, stop
-from dife_lightning.sweeps.objective import MissingMetric, best_value, ranked
-from dife_lightning.sweeps.records import SweepFolder, Trial
-from dife_lightning.sweeps.suggest import suggest
+from dife_lightning.sweeps.definition import Sweep, check
+from dife_lightning.sweeps.launch import GRACE, POLL, Child, Launch, environment_of, launch_fit, stop
+from dife_lightning.sweeps.study import SweepFolder, ranked, suggest
+
+#: The best value of a run and its step, or why there is none.
+Outcome = tuple[float, int] | DifeError
 
 
-def todo(trials: Sequence[Trial], count: int, retry: bool = False) -> list[int]:
-    """Return the numbers below ``count`` of trials that are not finished, those that had begun first.
-
-    Args:
-        trials: those that were started before.
-        count: how many there are to be.
-        retry: whether those that failed are made again.
-    """
-    open_states = ("running", "failed") if retry else ("running",)
-    begun = [trial.number for trial in trials if trial.number < count and trial.state in open_states]
-    known = {trial.number for trial in trials}
-    return begun + [number for number in range(count) if number not in known]
+class MissingMetric(DifeError):
+    """A run was trained to its end and never logged the metric."""
 
 
-def say(text: str) -> None:
-    """Print a line now, also into a pipe; that nobody reads any more must not end a sweep."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)
+def todo(trials: Sequence[FrozenTrial], count: int, retry: bool = False) -> list[FrozenTrial | None]:
+    """Return what ``count`` trials lack: interrupted ones, failed ones if ``retry``, and None for each new one."""
+    states = (TrialState.RUNNING, TrialState.FAIL) if retry else (TrialState.RUNNING,)
+    return [trial for trial in trials[:count] if trial.state in states] + [None] * (count - len(trials))
 
 
 @dataclass
 class _Running:
-    trial: Trial
+    number: int
     child: Child
     started: float
-    offset: int  # of its log
+    offset: int  # where its output begins in the log file
 
 
+@dataclass
 class Runner:
-    """Makes trials until there are enough.
+    """Runs the trials of a sweep until there are enough."""
 
-    Args:
-        sweep: what there is to try.
-        folder: where it is written down.
-        seed: of the sweep.
-        more: further words for each `dife fit`.
-        parallel: trials at a time.
-        launch: starts a trial.
-        tell: is given a line at each start and end.
-        look: seconds between two looks at the trials.
-    """
+    sweep: Sweep
+    folder: SweepFolder
+    seed: int = 0
+    more: Sequence[str] = ()  # words for each `dife fit`
+    parallel: int = 1  # trials at a time
+    launch: Launch = launch_fit
+    log: Callable[[str], None] = print  # receives a line when a trial starts and when it ends
+    poll_seconds: float = POLL
+    _running: list[_Running] = field(default_factory=list)
 
-    def __init__(
-        self,
-        sweep: Sweep,
-        folder: SweepFolder,
-        *,
-        seed: int = 0,
-        more: Sequence[str] = (),
-        parallel: int = 1,
-        launch: Launch = launch_fit,
-        tell: Callable[[str], None] = say,
-        look: float = LOOK,
-    ) -> None:
-        self.sweep, self.folder, self.seed, self.more = sweep, folder, seed, tuple(more)
-        self.parallel, self.launch, self.tell, self.look = parallel, launch, tell, look
-        self.trials = {trial.number: trial for trial in folder.trials()}
-        self._running: list[_Running] = []
-        self._environment = environment_of(parallel, folder.path.name)
-
-    def run(self, numbers: Sequence[int], count: int) -> None:
-        """Make the trials ``numbers`` of ``count``.
+    def run(self, missing: Sequence[FrozenTrial | None], count: int) -> None:
+        """Run the trials ``missing`` of ``count``, as :func:`todo` lists them.
 
         Raises:
-            Interrupted: a signal came; the running trials are ended, and go on next time.
-            UsageError: the first trial to end shows that no trial logs the metric.
+            Interrupted: a signal came; running trials are ended, and go on with the next command.
+            UsageError: the first trial that ends shows that no trial logs the metric.
         """
-        waiting = deque(numbers)
+        waiting = list(missing)
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self.parallel:
-                    self._start(waiting.popleft(), count)
-                time.sleep(self.look)
-                self._collect(count)
-        except BaseException as error:
-            if isinstance(error, Interrupted | KeyboardInterrupt) and self._running:
-                self.tell(f"waiting for {len(self._running)} running to write checkpoints; Ctrl-C again hurries them")
-            stop([one.child for one in self._running], self.look)
-            self._put_off()
+                    self._start(waiting.pop(0), count)
+                time.sleep(self.poll_seconds)
+                self._poll(count)
+        except (Interrupted, KeyboardInterrupt):
+            if self._running:
+                self.log(f"waiting for {len(self._running)} running to write checkpoints; Ctrl-C again hurries them")
             raise
+        finally:
+            self._suspend()
 
-    def _start(self, number: int, count: int) -> None:
-        """Start a trial, or go on with it from its last checkpoint."""
-        trial = self.trials.get(number)
-        begun = trial is not None and (self.folder.run(number) / "checkpoints" / LAST).is_file()
-        if trial is None:
-            trial = Trial(number, self._suggested(number), seen=self._finished() if self._looks_back else [])
-            self.trials[number] = trial
-        trial.state, trial.exit_code, trial.message = "running", None, ""
-        self._wait_for_orphan(number)
-        self.folder.write(trial)
-        log = self.folder.log(number)
-        offset = _size(log)
-        child = self.launch(self._words(trial, begun), log, self._environment)
-        self._running.append(_Running(trial, child, _now(), offset))
-        self.tell(f"trial {number} of {count}: {'goes on' if begun else _shown(trial.parameters)}")
+    def _start(self, found: FrozenTrial | None, count: int) -> None:
+        """Start a new trial, or ``found``: from its last checkpoint if it was interrupted, anew if it failed."""
+        if found is None:
+            trials = self.folder.trials()
+            found = self.folder.add(self.sweep, suggest(self.sweep, len(trials), self.seed, trials))
+        elif found.state == TrialState.FAIL:
+            found = self.folder.add(self.sweep, found.params, again=found.number)
+        run, log_file = self.folder.run(found.number), self.folder.log_file(found.number)
+        self._wait_for_orphan(run, log_file)
+        words, how = ["--run", run.name, "--runs_root", str(run.parent)], "goes on"
+        if (run / "checkpoints" / LAST).is_file():
+            words += ["--ckpt_path", "last"]
+        else:
+            shutil.rmtree(run, ignore_errors=True)
+            how = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in found.params.items())
+        words = self.sweep.command(found.params, [*self.more, *words])
+        offset = log_file.stat().st_size if log_file.is_file() else 0
+        child = self.launch(words, log_file, environment_of(self.parallel, self.folder.path.name))
+        self._running.append(_Running(found.number, child, time.monotonic(), offset))
+        self.log(f"trial {found.number} of {count}: {how}")
 
-    @property
-    def _looks_back(self) -> bool:
-        return self.sweep.method == "bayes"
-
-    def _suggested(self, number: int) -> dict[str, Any]:
-        return suggest(self.sweep, number, self.seed, list(self.trials.values()))
-
-    def _finished(self) -> list[int]:
-        return [number for number, trial in sorted(self.trials.items()) if trial.objective is not None]
-
-    def _words(self, trial: Trial, begun: bool) -> list[str]:
-        """Return the words that go on with a run, or those of a new one, after removing what there is of it."""
-        place = ["--run", self.folder.run_name(trial.number), "--runs_root", str(self.folder.runs)]
-        if begun:
-            return ["fit", *place, "--ckpt_path", "last"]
-        shutil.rmtree(self.folder.run(trial.number), ignore_errors=True)
-        return self.sweep.command(trial.parameters, [*self.more, *place])
-
-    def _wait_for_orphan(self, number: int) -> None:
-        """See that no process of a sweep that was killed still trains this trial; it may be writing its checkpoint."""
-        run, until = self.folder.run(number), _now() + GRACE
+    def _wait_for_orphan(self, run: Path, log_file: Path) -> None:
+        """Wait for a process that a killed sweep left behind; it may be writing the checkpoint of this trial."""
+        until = time.monotonic() + GRACE
         while run.is_dir():
-            try:
-                RunLock(run).release()
-                return
-            except UsageError:
-                if _now() > until:
-                    raise UsageError(
-                        f"trial {number} is still trained by a process that an earlier `dife sweep` left behind; wait "
-                        f"for it or end it (see {self.folder.log(number)}), then type the same command."
-                    ) from None
-                time.sleep(self.look)
+            with contextlib.suppress(UsageError):
+                return RunLock(run).release()
+            left = f"a process that an earlier `dife sweep` left behind still trains {run}"
+            check(time.monotonic() <= until, f"{left}; wait for it or end it (see {log_file}), then try again.")
+            time.sleep(self.poll_seconds)
+        return None
 
-    def _collect(self, count: int) -> None:
-        """Write down the trials that have ended."""
+    def _poll(self, count: int) -> None:
+        """Record the trials that have ended."""
         for one in list(self._running):
             code = one.child.poll()
-            if code is not None:
-                self._running.remove(one)
-                self._book(one, code)
-                self.tell(f"trial {one.trial.number} of {count}: {self._told(one.trial)}")
+            if code is None:
+                continue
+            self._running.remove(one)
+            outcome = self._record(one, code)
+            order = ranked(self.sweep, self.folder.trials())
+            if isinstance(outcome, DifeError):
+                told = f"failed: {outcome}"
+            else:
+                best = "the best so far" if order[0].number == one.number else f"the best is trial {order[0].number}"
+                told = f"{self.sweep.metric} {outcome[0]:.4g} at step {outcome[1]}, {best}"
+            self.log(f"trial {one.number} of {count}: {told}")
+            none = isinstance(outcome, MissingMetric) and not order
+            check(not none, f"metric.name: {outcome} Correct it in the file, and choose another --name.")
 
-    def _book(self, one: _Running, code: int) -> None:
-        trial = one.trial
-        trial.seconds = round(trial.seconds + _now() - one.started, 1)
-        try:
-            if code:
-                raise DataError(_last_words(self.folder.log(trial.number), one.offset, code))
-            trial.objective, trial.step = best_value(self.folder.run(trial.number) / "metrics.csv", self.sweep)
-            trial.state = "done"
-        except DifeError as error:
-            trial.state, trial.exit_code, trial.message = "failed", code, str(error)
-            self.folder.write(trial)
-            if isinstance(error, MissingMetric) and not self._finished():
-                raise UsageError(f"metric.name: {error} Mend it in the file, and choose another --name.") from None
-        self.folder.write(trial)
+    def _record(self, one: _Running, code: int) -> Outcome:
+        """Write down how a trial ended, and return it."""
+        number, metrics = one.number, self.folder.run(one.number) / "metrics.csv"
+        outcome = _failure(self.folder.log_file(number), one.offset, code) if code else best_value(metrics, self.sweep)
+        self.folder.spend(number, time.monotonic() - one.started)
+        if isinstance(outcome, DifeError):
+            self.folder.note(number, message=str(outcome))
+            self.folder.study.tell(number, state=TrialState.FAIL)
+        else:
+            self.folder.note(number, step=outcome[1])
+            self.folder.study.tell(number, outcome[0])
+        return outcome
 
-    def _told(self, trial: Trial) -> str:
-        if trial.objective is None:
-            return f"failed: {trial.message}"
-        best = ranked(self.sweep, self.trials.values())[0]
-        standing = "the best so far" if best is trial else f"best {best.objective:.4g}, trial {best.number}"
-        return f"{self.sweep.metric} {trial.objective:.4g} at step {trial.step}, {trial.seconds:.0f} s ({standing})"
-
-    def _put_off(self) -> None:
-        """Write down those that were ended, or had just finished by themselves."""
+    def _suspend(self) -> None:
+        """End the running trials, and record those that had just finished; the others go on with the next command."""
+        stop([one.child for one in self._running], self.poll_seconds)
         for one in self._running:
             if one.child.poll() == 0:
-                self._book(one, 0)
+                self._record(one, 0)
             else:
-                one.trial.seconds = round(one.trial.seconds + _now() - one.started, 1)
-                self.folder.write(one.trial)
+                self.folder.spend(one.number, time.monotonic() - one.started)
         self._running = []
 
 
-def _last_words(log: Path, offset: int, code: int) -> str:
-    """Return the line with which a trial that failed ended; its log before ``offset`` is of an earlier command."""
+def best_value(path: Path, sweep: Sweep) -> Outcome:
+    """Return the best value of the sweep's metric in a run's ``metrics.csv``, with its step, or why there is none."""
+    if not path.is_file():
+        return DataError(f"no {path.name} in the run's folder")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows, names = list(reader), [name for name in reader.fieldnames or () if name not in ("step", "epoch")]
+    if sweep.metric not in names:
+        short = [name for name in names if name.count("/") < 2]  # without those of each pair and landmark
+        return MissingMetric(f"the run logged no '{sweep.metric}'. {did_you_mean(sweep.metric, short)}")
+    try:
+        found = [(float(row[sweep.metric]), int(row["step"])) for row in rows if row[sweep.metric]]
+    except (ValueError, TypeError):
+        return DataError(f"{path.name} in the run's folder is damaged")
+    finite = [one for one in found if math.isfinite(one[0])]
+    if not finite:
+        return DataError(f"'{sweep.metric}' was never a finite number")
+    return min(finite, key=lambda one: sweep.loss(one[0]))
+
+
+def _failure(log_file: Path, offset: int, code: int) -> DifeError:
+    """Return why a trial failed: its signal, or the line in its output after ``offset``, where this attempt begins."""
     if code < 0:
-        return f"ended by {signal.Signals(-code).name}"
-    text = log.read_bytes()[offset:].decode("utf-8", errors="replace") if log.is_file() else ""
+        return DataError(f"ended by {signal.Signals(-code).name}")
+    text = log_file.read_bytes()[offset:].decode("utf-8", errors="replace") if log_file.is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
-    return (errors or lines or [f"exit code {code}"])[-1].removeprefix("error: ")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _shown(parameters: dict[str, Any]) -> str:
-    return ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in parameters.items())
-
-
-def _now() -> float:
-    return time.monotonic()
+    return DataError((errors or lines or [f"exit code {code}"])[-1].removeprefix("error: "))

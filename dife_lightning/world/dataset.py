@@ -19,6 +19,7 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.faces.items import FaceItem
 from dife_lightning.utils.caching import cached_array
 from dife_lightning.world.face.species import load_species
+from dife_lightning.world.scene.factors import Split, sample_rng
 from dife_lightning.world.scene.framing import FramingKind, framing_for
 from dife_lightning.world.scene.renderer import (
     WORLD_VERSION,
@@ -28,7 +29,6 @@ from dife_lightning.world.scene.renderer import (
     render,
     render_image,
 )
-from dife_lightning.world.scene.stage import Split, sample_rng
 
 Progress = Callable[[int, int], None]
 _CHUNK = 64

@@ -18,9 +18,9 @@ from dife_lightning.world.face.anatomy import Individual, outline_points
 from dife_lightning.world.face.canonical import ThinPlateSpline
 from dife_lightning.world.face.relief import ear_axis
 from dife_lightning.world.face.species import Species
+from dife_lightning.world.scene.factors import Split, draw_factors
 from dife_lightning.world.scene.framing import Framing
 from dife_lightning.world.scene.renderer import check_size, look_at
-from dife_lightning.world.scene.stage import Split, draw_stage
 
 Array = NDArray[np.float64]
 
@@ -70,11 +70,11 @@ def extra_landmarks(
         ConfigError: unknown species or split, negative index, or a size under 8.
     """
     check_size(size)
-    stage = draw_stage(species, split, index)
-    face = plane_of(stage.spline, stage.one, np.array(list(FACE_POINTS.values())))
-    plane = np.concatenate((face, _on_ears(stage.one)))
-    points, visible = look_at(stage, plane, size, framing or Framing())
-    ear, hair = stage.relief.on_top(plane)
+    factors = draw_factors(species, split, index)
+    face = plane_of(factors.spline, factors.one, np.array(list(FACE_POINTS.values())))
+    plane = np.concatenate((face, _on_ears(factors.one)))
+    points, visible = look_at(factors, plane, size, framing or Framing())
+    ear, hair = factors.relief.on_top(plane)
     on_ear = np.arange(len(plane)) >= len(face)
     return points, visible & ~hair & (ear == on_ear)
 
@@ -89,7 +89,7 @@ def _on_ears(one: Individual) -> Array:
 def plane_of(spline: ThinPlateSpline, one: Individual, uv: Array) -> Array:
     """Return where on the face plane of ``one`` the canonical points ``uv`` (n, 2) lie: the inverse of ``spline``.
 
-    Newton's method, from the nearest of some hundred points of the face; the map does not fold (see ``stage.py``).
+    Newton's method, from the nearest of some hundred points of the face; the map does not fold (see ``factors.py``).
     """
     rim = outline_points(one.traits.head, one.bottom, np.linspace(0, 2 * np.pi, 24, endpoint=False))
     start = (np.linspace(0, 1, 13)[:, None, None] * rim).reshape(-1, 2)

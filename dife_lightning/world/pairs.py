@@ -16,7 +16,7 @@ import numpy as np
 
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.world.face.species import list_species
-from dife_lightning.world.scene.stage import Split
+from dife_lightning.world.scene.factors import Split
 
 PairListKind = Literal["paper", "long"]
 

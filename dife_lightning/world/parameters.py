@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.world.face.anatomy import Individual
 from dife_lightning.world.face.species import Species
-from dife_lightning.world.scene.stage import Split, individual
+from dife_lightning.world.scene.factors import Split, individual
 
 #: The traits that shape a head, by section; all others are paint, hair or scene.
 SHAPE_TRAITS: dict[str, tuple[str, ...]] = {

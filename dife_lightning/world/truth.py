@@ -12,8 +12,8 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.utils.caching import read_arrays, write_arrays
 from dife_lightning.world.dataset import cache_name
 from dife_lightning.world.face.species import load_species
+from dife_lightning.world.scene.factors import Split
 from dife_lightning.world.scene.renderer import WorldSample, render
-from dife_lightning.world.scene.stage import Split
 
 #: Steps of a stored coordinate between 0 and 1; rounding moves it by 1.6e-5 at most, 0.0003 px of a 64-px picture.
 UV_STEPS = 32_000

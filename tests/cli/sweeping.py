@@ -1,4 +1,4 @@
-"""Sweeps whose trials are a tiny method, most of them without a process of their own."""
+"""Sweeps of a tiny method, most of them without a process for each trial."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from optuna.trial import FrozenTrial
 
 from dife_lightning.cli.main import main
+from dife_lightning.sweeps.study import SweepFolder
 
 GOOD: dict[str, Any] = {
     "program": "dife",
@@ -22,7 +24,7 @@ GOOD: dict[str, Any] = {
 
 
 class Finished:
-    """A trial that ended before it was looked at."""
+    """A trial that ended before it was polled."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -34,13 +36,13 @@ class Finished:
         raise AssertionError("it has ended")
 
 
-def in_this_process(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Finished:
-    """Start a trial without the seconds that a process takes to begin."""
+def in_this_process(words: Sequence[str], log_file: Path, environment: Mapping[str, str]) -> Finished:
+    """Run a trial at once, in this process."""
     return Finished(main(list(words)))
 
 
 def write_sweep(name: str = "mine.yaml", **changes: Any) -> Path:
-    """Write a sweep's file into the working folder."""
+    """Write the file of a sweep into the working folder."""
     path = Path(name)
     path.write_text(yaml.safe_dump({**GOOD, **changes}))
     return path
@@ -52,3 +54,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def settings(run: Path) -> Any:
     return yaml.safe_load((run / "resolved.yaml").read_text())
+
+
+def trials(folder: Path) -> list[FrozenTrial]:
+    return SweepFolder(folder).trials()

@@ -111,7 +111,7 @@ def test_faces_that_are_left_out_are_told_in_one_line(tmp_path, monkeypatch, cap
     (tmp_path / "data/koala_2.jpg").write_bytes(b"no picture")
     assert main(["data", "preview", "animalweb", "data", "--count", "4"]) == 1
     assert "koala_2.jpg is damaged" in capsys.readouterr().err
-    with pytest.warns(UserWarning, match=r"animalweb: 1 face left out, the first: .*koala_2\.pts: .*is damaged"):
+    with pytest.warns(UserWarning, match=r"animalweb: 1 face skipped, the first: .*koala_2\.pts: .*is damaged"):
         assert main(["data", "preview", "animalweb", "data", "--count", "4", "--skip-broken"]) == 0
     assert "3 of 3 faces" in capsys.readouterr().out
 
@@ -192,3 +192,30 @@ def test_the_help_is_light_and_names_every_own_option(capsys):
     )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
     assert main(["data"]) == 2
+
+
+def test_the_world_is_drawn_without_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--species", "fox", "--columns", "2", "--size=32", "--framing", "jittered", "--out", "new/fox.png"]
+    assert main(["data", "preview", "world", *words]) == 0
+    with Image.open(tmp_path / "new" / "fox.png") as picture:
+        assert picture.size == (64, 64)
+    assert "64 x 64" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--species", "foxx"), "Did you mean 'fox'?"),
+        (("--columns", "0"), "1 column or more, found 0"),
+        (("--colums", "3"), "Did you mean 'columns'?"),
+    ],
+)
+def test_what_is_wrong_with_a_picture_of_the_world_is_told_in_one_line(tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "preview", "world", *words]) > 0
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert says in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

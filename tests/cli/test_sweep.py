@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dife_lightning.cli import sweep
 from dife_lightning.cli.main import main
 from dife_lightning.sweeps import launch
+from dife_lightning.sweeps.study import locked
 from tests.cli.sweeping import in_this_process, rows, settings, write_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -38,10 +38,11 @@ def test_help_is_shown_without_torch():
         (["nowhere.yaml"], "no sweep 'nowhere.yaml', neither a file nor a shipped name"),
         (["mine.yaml", "--trails", "3"], "unrecognized arguments: --trails 3; `dife sweep --help` shows the options"),
         (["mine.yaml", "--trials", "0"], "argument --trials: expected a whole number of 1 or more, found '0'"),
-        (["mine.yaml", "--name", "a/b"], "--name 'a/b' is not a folder name"),
+        (["mine.yaml", "--name", "a/b"], "argument --name: 'a/b' is not a folder name"),
+        (["mine.yaml", "--name", ".."], "argument --name: '..' is not a folder name"),
         (["mine.yaml", "--", "--run", "x"], "words after --: --run is set by `dife sweep` for each trial"),
         (["mine.yaml", "--best"], "no trial of sweeps/mine has finished"),
-        (["random.yaml"], "method random has no end; say --trials N, or run_cap: N in the file"),
+        (["random.yaml"], "method random has no end; add --trials N, or run_cap: N in the file"),
         (["broken.yaml"], "broken.yaml, line 1: not valid YAML"),
         (["empty.yaml"], "empty.yaml: parameters: none given"),
         (["key.yaml"], "unknown key 'lrr' of TinyTask. Did you mean 'lr'?"),
@@ -72,7 +73,7 @@ def test_a_grid_is_made_reported_and_not_made_again(dife, workdir):
     code, out, _ = dife("sweep", "mine.yaml", "--", "--trainer.max_steps=4")
     assert code == 0
     folder = workdir / "sweeps/mine"
-    assert out.splitlines()[-1] == "sweeps/mine/sweep.csv, sweep.md, parallel.png"
+    assert out.splitlines()[-1] == "sweeps/mine/sweep.csv, sweep.md, history.png, slices.png"
     for number, lr in enumerate((0.01, 0.1, 1.0)):
         resolved = settings(folder / f"runs/trial-{number:04d}")
         assert resolved["model"]["init_args"]["lr"] == lr
@@ -92,7 +93,7 @@ def test_a_grid_is_made_reported_and_not_made_again(dife, workdir):
     code, out, error = dife("sweep", "mine.yaml", "--best")
     best = rows(folder / "sweep.csv")[0]
     assert out == f"dife fit --config tiny.yaml --model.lr={best['model.lr']} --trainer.max_steps=4\n"
-    assert f"trial {best['trial']} of 3: val/pixel_error" in error
+    assert f"trial {best['trial']}: val/pixel_error" in error
     assert main([*out.split()[1:], "--run", "again"]) == 0
     assert settings(workdir / "runs/again") == settings(folder / f"runs/trial-{int(best['trial']):04d}")
 
@@ -103,7 +104,7 @@ def test_a_sweep_goes_on_only_with_what_it_was_begun_with(dife, workdir):
     assert dife("sweep", "mine.yaml", "--trials", "1")[0] == 0
     for words, says in (
         (["--seed", "1"], "seed was 0, is 1"),
-        (["--", "--trainer.max_steps=3"], 'words was [], is ["--trainer.max_steps=3"]'),
+        (["--", "--trainer.max_steps=3"], "words was [], is ['--trainer.max_steps=3']"),
     ):
         code, _, error = dife("sweep", "mine.yaml", *words)
         assert code == 2
@@ -124,11 +125,11 @@ def test_failures_are_named_and_only_a_sweep_of_failures_fails(dife, workdir):
     write_sweep(parameters={"model.weight": {"values": [-1.0, 1.0]}}, run_cap=1)
     code, _, error = dife("sweep", "mine.yaml")
     assert code == 1
-    assert "error: all 1 trials failed, trial 0 so: exit code 1. The output of each is in sweeps/mine/logs" in error
+    assert "error: all 1 trials failed, the first with: exit code 1 (see sweeps/mine/logs; --retry makes them" in error
     write_sweep(parameters={"model.weight": {"values": [-1.0, 1.0]}})
     code, _, error = dife("sweep", "mine.yaml")
     assert code == 0
-    assert error.splitlines()[-1] == "failed: 0 (see sweeps/mine/logs); --retry makes them again"
+    assert error.splitlines()[-1] == "failed: 0 (see sweeps/mine/logs; --retry makes them again)"
     assert "- trial 0 failed" in (workdir / "sweeps/mine/sweep.md").read_text()
 
 
@@ -137,13 +138,27 @@ def test_early_termination_is_noted_in_one_line(dife):
     write_sweep(early_terminate={"type": "hyperband", "min_iter": 3})
     code, _, error = dife("sweep", "mine.yaml", "--trials", "1")
     assert code == 0
-    assert error.splitlines()[0].startswith("note: early_terminate is not supported by `dife sweep`")
+    assert error.splitlines()[0].startswith("note: `dife sweep` ignores early_terminate; every trial runs to its end")
 
 
 def test_two_sweeps_cannot_share_a_folder(dife, workdir):
     write_sweep()
-    with sweep._locked(Path("sweeps/mine")):
+    with locked(Path("sweeps/mine")):
         code, _, error = dife("sweep", "mine.yaml")
     assert code == 2
-    assert "another `dife sweep` is at work in sweeps/mine; wait for it, or choose another --name." in error
+    assert "another `dife sweep` writes into sweeps/mine; wait for it, or choose another --name." in error
     assert not (workdir / "sweeps/mine").exists()
+
+
+def test_the_help_says_that_wandb_sweep_needs_a_server(dife):
+    text = " ".join(dife("sweep", "--help")[1].split())
+    assert "`wandb sweep` itself needs a server and cannot be started offline" in text
+
+
+@pytest.mark.parametrize("method", ["grid", "random", "bayes"])
+def test_without_optuna_the_error_says_what_to_type(dife, workdir, monkeypatch, method):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    write_sweep(method=method)
+    code, _, error = dife("sweep", "mine.yaml")
+    assert (code, error) == (2, "error: `dife sweep` needs Optuna; type `pip install 'dife-lightning[sweeps]'`.\n")
+    assert not (workdir / "sweeps").exists()

@@ -15,7 +15,7 @@ from dife_lightning.cli.main import main
 from dife_lightning.errors import Interrupted
 from dife_lightning.running import precision
 from dife_lightning.sweeps import launch
-from tests.cli.sweeping import GOOD, Finished, in_this_process, rows, settings, write_sweep
+from tests.cli.sweeping import GOOD, Finished, in_this_process, rows, settings, trials, write_sweep
 from tests.experiments.tiny_config import write_config
 
 ROOT = Path(__file__).parents[2]
@@ -26,33 +26,35 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "launch_fit", in_this_process)
 
 
+def interrupted(words: Sequence[str], log_file: Path, environment: Mapping[str, str]) -> Finished:
+    """Run trial 1 up to its third step, where the sweep and the trial are interrupted; run the others to their end."""
+    if words[words.index("--run") + 1] != "trial-0001":
+        return in_this_process(words, log_file, environment)
+    strike = ["--trainer.callbacks+=Strike", "--trainer.callbacks.step=3", "--trainer.callbacks.number=15"]
+    ended = Finished(main([*words, *strike]))
+    assert ended.code == 143
+    polls = iter((Interrupted("stopped by SIGINT; the same command goes on", signal.SIGINT),))
+
+    def poll() -> int:
+        for error in polls:
+            raise error
+        return 143
+
+    ended.poll = poll  # type: ignore[method-assign]
+    return ended
+
+
 def test_an_interrupted_trial_goes_on_from_its_checkpoint_and_ends_as_if_nothing_had_been(dife, workdir, monkeypatch):
     path = write_sweep(method="random", run_cap=3, parameters={"model.lr": {"min": 0.01, "max": 0.2}})
     monkeypatch.setattr(launch, "launch_fit", in_this_process)
     assert dife("sweep", str(path), "--name", "whole")[0] == 0
 
-    def struck(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Finished:
-        if words[words.index("--run") + 1] != "trial-0001":
-            return in_this_process(words, log, environment)
-        strike = ["--trainer.callbacks+=Strike", "--trainer.callbacks.step=3", "--trainer.callbacks.number=15"]
-        ended = Finished(main([*words, *strike]))
-        assert ended.code == 143
-        looks = iter((Interrupted("stopped by SIGINT; the same command goes on", signal.SIGINT),))
-
-        def poll() -> int:
-            for error in looks:
-                raise error
-            return 143
-
-        ended.poll = poll  # type: ignore[method-assign]
-        return ended
-
-    monkeypatch.setattr(launch, "launch_fit", struck)
+    monkeypatch.setattr(launch, "launch_fit", interrupted)
     code, _, error = dife("sweep", str(path))
     assert code == 130
     assert error.splitlines()[-1] == "error: stopped by SIGINT; the same command goes on"
     folder = workdir / "sweeps/mine"
-    assert json.loads((folder / "trials/0001.json").read_text())["state"] == "running"
+    assert [trial.state.name for trial in trials(folder)] == ["COMPLETE", "RUNNING"]
     monkeypatch.setattr(launch, "launch_fit", in_this_process)
     assert dife("sweep", str(path))[0] == 0
     assert json.loads((folder / "runs/trial-0001/environment-2.json").read_text())["command"][-2:] == [
@@ -66,16 +68,35 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_and_ends_as_if_nothing
     assert without[0] == without[1]
 
 
+def test_an_interrupted_trial_of_a_class_of_the_users_own_goes_on_in_a_process(dife, workdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    text = (workdir / "tiny.yaml").read_text()
+    (workdir / "tiny.yaml").write_text(text.replace("Tiny", "tests.cli.dummies.Tiny"))
+    write_sweep(parameters={"model.init_args.lr": {"values": [0.1, 0.01]}})
+    real = launch.launch_fit
+    monkeypatch.setattr(launch, "launch_fit", interrupted)
+    assert dife("sweep", "mine.yaml")[0] == 130
+    monkeypatch.setattr(launch, "launch_fit", real)
+    code, out, error = dife("sweep", "mine.yaml")
+    assert code == 0, out + error
+    assert "trial 1 of 2: goes on" in out
+    steps = [int(row["step"]) for row in rows(workdir / "sweeps/mine/runs/trial-0001/metrics.csv") if row["train/loss"]]
+    assert steps == list(range(6))
+
+
 @pytest.mark.usefixtures("quick")
-def test_a_trial_that_ended_while_nobody_looked_is_only_read(dife, workdir):
+def test_a_trial_that_ended_after_the_sweep_was_killed_is_only_read(dife, workdir):
     write_sweep()
     assert dife("sweep", "mine.yaml", "--trials", "1")[0] == 0
-    record = workdir / "sweeps/mine/trials/0000.json"
-    before = json.loads(record.read_text())
-    record.write_text(json.dumps({**before, "state": "running", "objective": None, "step": None}))
+    journal = workdir / "sweeps/mine/journal.log"
+    before = trials(workdir / "sweeps/mine")
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"state":1,"values":[' not in line))
+    assert [trial.state.name for trial in trials(workdir / "sweeps/mine")] == ["RUNNING"]
     assert dife("sweep", "mine.yaml", "--trials", "1")[0] == 0
-    after = json.loads(record.read_text())
-    assert (after["objective"], after["step"], after["state"]) == (before["objective"], before["step"], "done")
+    (after,) = trials(workdir / "sweeps/mine")
+    assert (after.value, after.user_attrs["step"]) == (before[0].value, before[0].user_attrs["step"])
+    assert after.state.name == "COMPLETE"
 
 
 @pytest.mark.usefixtures("quick")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import UsageError
 from dife_lightning.sweeps.definition import find_sweep, list_sweeps, parse_sweep, read_sweep
-from dife_lightning.sweeps.suggest import by_chance
+from dife_lightning.sweeps.study import suggest
 
 GOOD: dict[str, Any] = {
     "program": "dife",
@@ -61,7 +62,7 @@ def test_every_shipped_sweep_is_taken_by_wandb_and_by_us_and_its_keys_exist(name
     theirs = yaml.safe_load(path.read_text())  # as `wandb sweep` reads it
     assert _validate_config_and_fill_distribution(theirs)["parameters"] == theirs["parameters"]
     sweep = read_sweep(path)
-    values = by_chance(sweep, 0, 0)
+    values = suggest(sweep, 0, 0, [])
     assert agents_words(theirs, values) == ["dife", *sweep.command(values)]
     settings = resolved_settings(sweep.command(values))
     for key, value in values.items():
@@ -77,12 +78,12 @@ def test_every_shipped_sweep_is_taken_by_wandb_and_by_us_and_its_keys_exist(name
 def test_the_shipped_sweep_is_about_the_four_weights_over_two_decades_that_hold_the_values_of_the_world():
     model = resolved_settings(["fit", "--config", "world/human_dog"])["model"]["init_args"]
     for name in ("sweeps/lambdas", "sweeps/lambdas_world_short"):
-        parameters = {p.name.rpartition(".")[2]: p for p in read_sweep(find_sweep(name)).parameters}
-        assert list(parameters) == ["lambda_k1", "lambda_k2", "lambda_m1", "lambda_m2"]
-        for key, parameter in parameters.items():
-            assert parameter.kind == "log"
-            assert parameter.high == pytest.approx(100 * parameter.low)
-            assert 3 * parameter.low <= model[key] <= parameter.high / 3 + 1e-9
+        space = {key.rpartition(".")[2]: one for key, one in read_sweep(find_sweep(name)).space.items()}
+        assert list(space) == ["lambda_k1", "lambda_k2", "lambda_m1", "lambda_m2"]
+        for key, one in space.items():
+            assert one.log
+            assert one.high == pytest.approx(100 * one.low)
+            assert 3 * one.low <= model[key] <= one.high / 3 + 1e-9
 
 
 def without(key: str) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def without(key: str) -> dict[str, Any]:
         ({**GOOD, "run_cap": 0}, "run_cap: expected a whole number of 1 or more, found 0"),
         ({**GOOD, "command": "dife fit"}, "command: expected [dife, fit,"),
         ({**GOOD, "command": ["python", "train.py", "${args}"]}, "command: expected [dife, fit,"),
-        ({**GOOD, "command": ["dife", "fit"]}, "command: 0 times ${args}"),
+        ({**GOOD, "command": ["dife", "fit"]}, "found ${args} 0 times."),
         (
             {**GOOD, "command": ["dife", "fit", "${args_no_hyphens}"]},
             "${args_no_hyphens} is not supported; use ${args}",
@@ -130,17 +131,26 @@ def test_what_is_not_understood_is_one_line_with_the_file_and_the_key(tmp_path, 
     assert "\n" not in str(error.value)
 
 
-def test_early_termination_is_said_to_be_left_out_and_keys_of_a_server_are_passed_over():
+def test_early_termination_is_noticed_and_keys_of_a_server_are_ignored():
     more = {"early_terminate": {"type": "hyperband", "min_iter": 3}, "project": "x", "entity": "y", "name": "z"}
     sweep = parse_sweep({**GOOD, **more})
-    assert len(sweep.notes) == 1
-    assert "early_terminate is not supported by `dife sweep`" in sweep.notes[0]
+    assert (sweep.stops_early, parse_sweep(GOOD).stops_early) == (True, False)
     assert sweep.identity() == parse_sweep(GOOD).identity()
 
 
+def test_a_grid_that_cannot_be_meant_is_refused():
+    parameters = {name: {"min": 1, "max": 100} for name in "abc"}
+    with pytest.raises(UsageError, match="the grid has 1,000,000 trials"):
+        parse_sweep({**GOOD, "method": "grid", "parameters": parameters})
+    two = parse_sweep({**GOOD, "method": "grid", "parameters": {"a": {"min": 1, "max": 100}}})
+    assert (two.most, parse_sweep({**GOOD, "run_cap": 7}).most, parse_sweep(GOOD).most) == (100, 7, math.inf)
+
+
 def test_the_goal_says_what_is_better_and_is_small_by_default():
-    assert parse_sweep({**GOOD, "metric": {"name": "a"}}).better(1.0, 2.0)
-    assert parse_sweep({**GOOD, "metric": {"name": "a", "goal": "maximize"}}).better(2.0, 1.0)
+    low = parse_sweep({**GOOD, "metric": {"name": "a"}})
+    high = parse_sweep({**GOOD, "metric": {"name": "a", "goal": "maximize"}})
+    assert low.loss(1.0) < low.loss(2.0)
+    assert high.loss(2.0) < high.loss(1.0)
 
 
 def test_a_missing_file_gets_the_closest_shipped_name():

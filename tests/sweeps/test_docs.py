@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from scipy import stats
 
+from dife_lightning.cli.main import main
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.cli.sweep import _parse
-from dife_lightning.sweeps.definition import find_sweep, list_sweeps, parse_sweep, read_sweep
-from dife_lightning.sweeps.space import _DISTRIBUTIONS
-from dife_lightning.sweeps.suggest import STARTUP, suggest
+from dife_lightning.cli.sweep import _parser
+from dife_lightning.sweeps.definition import DISTRIBUTIONS, find_sweep, list_sweeps, parse_sweep, read_sweep
+from dife_lightning.sweeps.study import STARTUP, suggest
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs/sweeps.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs/sweeps.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```yaml\n# (\S+\.yaml).*?\n(.*?)```", TEXT, re.S)
 COMMANDS = [shlex.split(line, comments=True) for line in TEXT.splitlines() if line.startswith("dife sweep ")]
 
@@ -41,16 +45,40 @@ def test_shown_files_are_sweeps_whose_keys_exist_and_leave_the_other_settings_al
 def test_shown_commands_have_options_that_exist_and_files_that_are_shown_or_shipped():
     assert len(COMMANDS) >= 6
     for words in COMMANDS:
-        options = _parse(words[2:] if "--" not in words else words[2 : words.index("--")])
+        options = _parser().parse_args(words[2:] if "--" not in words else words[2 : words.index("--")])
         assert options.file in {*list_sweeps(), *(name for name, _ in FILES)}
 
 
 def test_numbers_in_the_text_are_those_of_the_code():
-    assert f"{STARTUP} by chance, then Optuna's TPE" in TEXT
+    assert f"{STARTUP} at random, then Optuna's TPE" in TEXT
     long, short = (read_sweep(find_sweep(name)) for name in ("sweeps/lambdas", "sweeps/lambdas_world_short"))
-    assert f"in {long.run_cap} trainings of full length" in " ".join(TEXT.split())
+    assert f"in {long.most} trainings of full length" in " ".join(TEXT.split())
     assert {"--model.init_args.warmup_steps=320", "--trainer.max_steps=400"} <= set(short.words)
     assert "(320 + 80), half of the pseudo-pairs, and 16 trainings" in " ".join(TEXT.split())
-    assert short.run_cap == 16
-    for name in set(_DISTRIBUTIONS) - {"constant", "categorical"}:
+    assert short.most == 16
+    for name in set(DISTRIBUTIONS) - {"constant", "categorical"}:
         assert f"`{name}`" in TEXT
+
+
+def test_the_committed_sweep_still_reports_its_table_and_the_correlations_in_the_text(tmp_path, capsys):
+    record = ROOT / "experiments/records/world/sweep_lambdas"
+    shutil.copytree(record, tmp_path / "sweep_lambdas")
+    command = next(words for words in COMMANDS if "--sweeps_root" in words)
+    command[command.index("--sweeps_root") + 1] = str(tmp_path)
+    assert main(command[1:]) == 0
+    assert (tmp_path / "sweep_lambdas/sweep.csv").read_text() == (record / "sweep.csv").read_text()
+    with (record / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16
+    page = (tmp_path / "sweep_lambdas/sweep.md").read_text()
+    for name in ("lambda_k1", "lambda_k2", "lambda_m1", "lambda_m2"):
+        values = [[float(row[key]) for row in rows] for key in (f"model.init_args.{name}", "val/pixel_error")]
+        rho = f"{stats.spearmanr(*values).statistic:+.2f}"
+        assert f"| {name} | {rho} |" in page
+        assert f"{rho.replace('-', '−')} ({name[-2:].upper()})" in TEXT
+    assert {path.name for path in (tmp_path / "sweep_lambdas").glob("*.png")} == {
+        f"{name}.png" for name in re.findall(r"`(\w+)\.png`", TEXT)
+    }
+    capsys.readouterr()
+    assert main([*command[1:], "--best"]) == 0
+    assert "--model.init_args.lambda_k1=0.350813" in capsys.readouterr().out

@@ -41,7 +41,7 @@ time.sleep(60)
 
 
 #: As a trial begins.
-CHILD = "import os; from dife_lightning.sweeps.child import end_with; end_with(os.getppid())"
+CHILD = "import os; from dife_lightning.sweeps.launch import end_with; end_with(os.getppid())"
 
 
 def start(code: str) -> subprocess.Popen[str]:
@@ -54,7 +54,7 @@ def start(code: str) -> subprocess.Popen[str]:
 
 def test_each_trial_is_told_once_and_waited_for():
     trials = [start(POLITE), start(POLITE)]
-    stop(trials, look=0.01)
+    stop(trials, 0.01)
     assert [trial.communicate()[0] for trial in trials] == ["saved\n"] * 2
     assert [trial.returncode for trial in trials] == [143, 143]
 
@@ -63,7 +63,7 @@ def test_one_that_does_not_listen_is_killed_in_the_end(monkeypatch):
     monkeypatch.setattr(launch, "PATIENCE", 0.2)
     monkeypatch.setattr(launch, "GRACE", 0.2)
     trial = start(STUBBORN)
-    stop([trial], look=0.01)
+    stop([trial], 0.01)
     trial.communicate()
     assert trial.returncode == -signal.SIGKILL
 
@@ -74,7 +74,7 @@ def test_a_second_ctrl_c_ends_the_patience():
     with stopped_by_signals():
         user = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         user.start()
-        stop([trial], look=0.01)
+        stop([trial], 0.01)
     user.join()
     trial.communicate()
     assert trial.returncode == 9

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 from collections.abc import Callable, Sequence
@@ -15,8 +14,8 @@ from dife_lightning.errors import Interrupted, UsageError
 from dife_lightning.running.locks import RunLock
 from dife_lightning.sweeps import runner as runner_module
 from dife_lightning.sweeps.definition import Sweep
-from dife_lightning.sweeps.records import SweepFolder
-from dife_lightning.sweeps.runner import Runner, todo
+from dife_lightning.sweeps.runner import MissingMetric, Runner, best_value, todo
+from dife_lightning.sweeps.study import SweepFolder, suggest
 from tests.sweeps.fakes import LAMBDA, FakeFit, Fakes, save, sweep_of
 
 PAIR = {"a": LAMBDA, "b": LAMBDA}
@@ -29,34 +28,38 @@ def bowl(values: dict[str, Any]) -> list[float]:
 
 
 def work(
-    sweep: Sweep, path: Path, count: int, fakes: Fakes, tell: Callable[[str], None] = lambda text: None, **more: Any
+    sweep: Sweep, path: Path, count: int, fakes: Fakes, log: Callable[[str], None] = lambda text: None, **more: Any
 ) -> dict[int, Any]:
     """Run what is missing of ``count`` trials and return the records without their times."""
     retry = more.pop("retry", False)
+    path.mkdir(exist_ok=True)
     folder = SweepFolder(path)
-    runner = Runner(sweep, folder, launch=fakes, tell=tell, look=0.0, **more)
+    if not folder.begun:
+        folder.begin(sweep, sweep.identity())
+    runner = Runner(sweep, folder, launch=fakes, log=log, poll_seconds=0.0, **more)
     runner.run(todo(folder.trials(), count, retry), count)
     return records(path)
 
 
 def records(path: Path) -> dict[int, Any]:
     found = {}
-    for file in sorted((path / "trials").glob("*.json")):
-        content = json.loads(file.read_text())
-        assert content.pop("seconds") >= 0
-        found[content["number"]] = content
+    for trial in SweepFolder(path).trials():
+        known = {key: trial.user_attrs.get(key) for key in ("step", "message")}
+        state = {"COMPLETE": "done", "FAIL": "failed", "RUNNING": "running"}[trial.state.name]
+        assert state != "done" or trial.user_attrs["seconds"] >= 0
+        found[trial.number] = {"parameters": trial.params, "state": state, "objective": trial.value, **known}
     return found
 
 
 class Interrupting(Fakes):
-    """Fakes of which one stands for a Ctrl-C in the sweep's process when it is looked at."""
+    """Fakes of which one raises a Ctrl-C in the sweep's process when it is polled."""
 
     def __init__(self, reach: Callable[[dict[str, Any]], Any], at: int, error: BaseException) -> None:
-        super().__init__(reach, looks=lambda number: 3 if number >= at - 1 else 1)
+        super().__init__(reach, polls=lambda number: 3 if number >= at - 1 else 1)
         self.at, self.error = at, error
 
-    def __call__(self, words: Sequence[str], log: Path, environment: Any) -> FakeFit:
-        fake = super().__call__(words, log, environment)
+    def __call__(self, words: Sequence[str], log_file: Path, environment: Any) -> FakeFit:
+        fake = super().__call__(words, log_file, environment)
         if len(self.made) == self.at:
             poll = fake.poll
 
@@ -102,7 +105,7 @@ def test_two_at_a_time_are_two_at_a_time_and_share_the_threads(tmp_path, monkeyp
     sweep = sweep_of(PAIR)
     alone = Fakes(bowl)
     found = work(sweep, tmp_path / "alone", 7, alone)
-    both = Fakes(bowl, looks=lambda number: 1 + number % 3)
+    both = Fakes(bowl, polls=lambda number: 1 + number % 3)
     assert work(sweep, tmp_path / "both", 7, both, parallel=2) == found
     assert (alone.most, both.most) == (1, 2)
     assert {one["OMP_NUM_THREADS"] for one in alone.environments} == {"5"}
@@ -119,12 +122,15 @@ def test_a_failing_trial_is_recorded_with_its_words_and_the_rest_goes_on(tmp_pat
     sweep = sweep_of({"a": {"values": [1, 2, 3]}}, "grid")
     found = work(sweep, tmp_path, 3, Fakes(reach))
     assert [trial["state"] for trial in found.values()] == ["done", "failed", "done"]
-    assert (found[1]["exit_code"], found[1]["message"], found[1]["objective"]) == (3, "loss is NaN at step 3", None)
+    assert (found[1]["message"], found[1]["objective"]) == ("loss is NaN at step 3", None)
     idle = Fakes(reach)
     assert work(sweep, tmp_path, 3, idle) == found
     assert not idle.made
     mended = work(sweep, tmp_path, 3, Fakes(lambda values: [values["a"]]), retry=True)
-    assert (mended[1]["state"], mended[1]["message"], mended[1]["objective"]) == ("done", "", 2)
+    assert list(mended) == [0, 2, 3]  # the last one in place of trial 1
+    assert mended[3] == {**found[1], "state": "done", "message": None, "objective": 2, "step": 9}
+    assert work(sweep, tmp_path, 3, idle, retry=True) == mended
+    assert not idle.made
 
 
 def test_a_trial_that_was_killed_is_told_by_its_signal_and_one_that_was_never_finite_too(tmp_path):
@@ -144,8 +150,6 @@ def test_a_trial_that_was_killed_is_told_by_its_signal_and_one_that_was_never_fi
 
 @pytest.mark.parametrize("method", ["grid", "random", "bayes"])
 def test_an_interrupted_sweep_that_goes_on_ends_like_one_that_was_left_alone(tmp_path, method):
-    if method == "bayes":
-        pytest.importorskip("optuna")
     parameters = (
         {"a": {"values": [0.1, 0.2, 0.4]}, "b": {"values": [0.1, 0.5, 0.9, 0.95]}} if method == "grid" else PAIR
     )
@@ -158,10 +162,8 @@ def test_an_interrupted_sweep_that_goes_on_ends_like_one_that_was_left_alone(tmp
     cut = records(tmp_path / "cut")
     assert (len(cut), cut[9]["state"], cut[9]["objective"]) == (10, "running", None)
     rest = Fakes(bowl)
-    # what goes on has no parameters among its words: its run knows them
-    rest.reach = lambda values: bowl(values if "a" in values else cut[9]["parameters"])
     assert work(sweep, tmp_path / "cut", 12, rest, seed=2) == whole
-    assert rest.made[0].words[-2:] == ["--ckpt_path", "last"]
+    assert rest.made[0].words == [*stopping.made[-1].words, "--ckpt_path", "last"]  # so its classes are the user's own
     assert len(rest.made) == 3
 
 
@@ -170,11 +172,11 @@ def test_an_interruption_ends_all_running_trials_and_keeps_one_that_just_finishe
         def __call__(self, *arguments: Any) -> FakeFit:
             fake = super().__call__(*arguments)
             if len(self.made) == 1:
-                fake.send_signal = lambda sig, /: setattr(fake, "looks", 0)  # type: ignore[method-assign]
+                fake.send_signal = lambda sig, /: setattr(fake, "polls", 0)  # type: ignore[method-assign]
             return fake
 
     fakes = Finishing(lambda values: [values["a"]], at=2, error=KeyboardInterrupt())
-    fakes.looks = lambda number: 50
+    fakes.polls = lambda number: 50
     sweep = sweep_of({"a": {"values": [1, 2, 3]}}, "grid")
     told: list[str] = []
     with pytest.raises(KeyboardInterrupt):
@@ -216,10 +218,42 @@ def test_a_metric_that_no_run_logs_ends_the_sweep_at_the_first_trial(tmp_path):
     assert records(tmp_path)[0]["state"] == "failed"
 
 
-def test_tpe_says_which_trials_it_went_by(tmp_path):
-    pytest.importorskip("optuna")
-    found = work(sweep_of(PAIR, "bayes"), tmp_path, 11, Fakes(bowl))
-    assert [trial["seen"] for trial in found.values()] == [list(range(number)) for number in range(11)]
+def test_a_grid_goes_on_in_its_order_after_a_trial_was_made_again(tmp_path):
+    def reach(values: dict[str, Any]) -> list[float]:
+        raise ValueError("out of memory")
+
+    sweep = sweep_of({"a": {"values": [1, 2, 3]}}, "grid")
+    work(sweep, tmp_path, 2, Fakes(reach))
+    work(sweep, tmp_path, 2, Fakes(lambda values: [values["a"]]), retry=True)
+    found = work(sweep, tmp_path, 3, Fakes(lambda values: [values["a"]]))
+    assert {number: one["parameters"]["a"] for number, one in found.items()} == {2: 1, 3: 2, 4: 3}
+
+
+def test_an_interruption_stays_one_when_the_trial_that_just_ended_logged_no_metric(tmp_path):
+    class Finishing(Interrupting):
+        def __call__(self, *arguments: Any) -> FakeFit:
+            fake = super().__call__(*arguments)
+            if len(self.made) == 1:
+                fake.send_signal = lambda sig, /: setattr(fake, "polls", 0)  # type: ignore[method-assign]
+            return fake
+
+    fakes = Finishing(lambda values: [1.0], at=2, error=Interrupted("stopped", signal.SIGINT))
+    fakes.polls = lambda number: 50
+    sweep = sweep_of({"a": {"values": [1, 2, 3]}}, "grid", metric={"name": "val/pixelerror"})
+    with pytest.raises(Interrupted, match="stopped"):
+        work(sweep, tmp_path, 3, fakes, parallel=2)
+    found = records(tmp_path)
+    assert [one["state"] for one in found.values()] == ["failed", "running"]
+    assert found[0]["message"].startswith("the run logged no 'val/pixelerror'")
+    assert all("seconds" in trial.user_attrs for trial in SweepFolder(tmp_path).trials())
+
+
+def test_tpe_goes_by_the_trials_that_had_finished(tmp_path):
+    sweep = sweep_of(PAIR, "bayes")
+    work(sweep, tmp_path, 11, Fakes(bowl), seed=3)
+    trials = SweepFolder(tmp_path).trials()
+    assert [trial.params for trial in trials] == [suggest(sweep, n, 3, trials[:n]) for n in range(11)]
+    assert trials[10].params != suggest(sweep, 10, 3, [])
 
 
 def test_a_run_that_a_left_process_still_writes_is_waited_for_and_then_refused(tmp_path, monkeypatch):
@@ -230,9 +264,44 @@ def test_a_run_that_a_left_process_still_writes_is_waited_for_and_then_refused(t
     run = tmp_path / "runs/trial-0000"
     save(run)
     lock = RunLock(run)
-    with pytest.raises(UsageError, match="trial 0 is still trained by a process that an earlier `dife sweep` left"):
+    with pytest.raises(
+        UsageError, match=r"a process that an earlier `dife sweep` left behind still trains .*trial-0000"
+    ):
         work(sweep, tmp_path, 1, Fakes(bowl))
     lock.release()
     fakes = Fakes(lambda values: [1.0])
     assert work(sweep, tmp_path, 1, fakes)[0]["state"] == "done"
     assert len(fakes.made) == 1
+
+
+#: As CSVLogger writes: rows of steps and of validations, in columns of both.
+TEXT = """epoch,train/loss,step,val/pixel_error
+0,0.5,9,
+0,,9,7.5
+0,0.25,19,
+0,,19,6.25
+0,,29,nan
+0,,39,6.25
+0,,49,8.0
+"""
+
+
+def test_the_best_validation_counts_and_the_first_of_two_alike(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(TEXT)
+    assert best_value(path, sweep_of(PAIR)) == (6.25, 19)
+    high = sweep_of(PAIR, metric={"name": "val/pixel_error", "goal": "maximize"})
+    assert best_value(path, high) == (8.0, 49)
+
+
+def test_what_is_missing_is_told_with_the_closest_name(tmp_path):
+    path, sweep = tmp_path / "metrics.csv", sweep_of(PAIR)
+    assert str(best_value(path, sweep)) == "no metrics.csv in the run's folder"
+    path.write_text("step,val/pixel_errors,val/human+dog/jittered/9-point/pixel_error\n1,2,3\n")
+    found = best_value(path, sweep)
+    assert isinstance(found, MissingMetric)
+    assert str(found).endswith("no 'val/pixel_error'. Did you mean 'val/pixel_errors'? Known: val/pixel_errors.")
+    path.write_text("step,val/pixel_error\n1,2.5\n,half a ro")
+    assert str(best_value(path, sweep)) == "metrics.csv in the run's folder is damaged"
+    path.write_text("step,val/pixel_error\n1,nan\n2,\n")
+    assert str(best_value(path, sweep)) == "'val/pixel_error' was never a finite number"

@@ -10,7 +10,7 @@ import pytest
 from dife_lightning.world import Framing
 from dife_lightning.world.face.canonical import MIN_JACOBIAN, ThinPlateSpline, smallest_jacobian
 from dife_lightning.world.scene.camera import cast, rotation_matrix
-from dife_lightning.world.scene.stage import draw_stage
+from dife_lightning.world.scene.factors import draw_factors
 from tests.world.samples import SPECIES
 
 
@@ -41,8 +41,8 @@ def test_the_spline_agrees_with_its_definition_point_by_point():
 @pytest.mark.parametrize("species", SPECIES)
 def test_no_drawn_face_folds(species):
     for index in range(6):
-        stage = draw_stage(species, "test", index)
-        assert smallest_jacobian(stage.spline, stage.one) > MIN_JACOBIAN
+        factors = draw_factors(species, "test", index)
+        assert smallest_jacobian(factors.spline, factors.one) > MIN_JACOBIAN
 
 
 def test_rotations_are_proper_and_turn_the_nose_the_documented_way():
@@ -57,19 +57,19 @@ def test_rotations_are_proper_and_turn_the_nose_the_documented_way():
 
 @pytest.mark.parametrize("species", ["dog", "human"])
 def test_rays_find_the_first_surface_that_a_dense_march_finds(species):
-    stage, size = draw_stage(species, "train", 3), 24
-    camera = stage.camera(size, Framing())
+    factors, size = draw_factors(species, "train", 3), 24
+    camera = factors.camera(size, Framing())
     x, y = np.meshgrid(*2 * [np.arange(size, dtype=np.float32)])
-    plane, height = cast(stage.relief, camera, x, y)
+    plane, height = cast(factors.relief, camera, x, y)
     base, drift = camera.rays()
     wrong = []
     for row in range(size):
         for col in range(size):
-            levels = np.linspace(float(stage.relief.height.max()), 0, 1500)
+            levels = np.linspace(float(factors.relief.height.max()), 0, 1500)
             start = base[:, :2] @ (col, row) + base[:, 2]
             places = start + levels[:, None] * drift
             above = np.abs(places).max(1) < 1.8
-            hits = np.flatnonzero(above & (stage.relief.at(places) >= levels))
+            hits = np.flatnonzero(above & (factors.relief.at(places) >= levels))
             found = levels[hits[0]] if hits.size else math.nan
             wrong.append(
                 not ((math.isnan(found) and math.isnan(height[row, col])) or abs(found - height[row, col]) < 0.02)
@@ -81,10 +81,10 @@ def test_rays_find_the_first_surface_that_a_dense_march_finds(species):
 
 @pytest.mark.parametrize("species", SPECIES)
 def test_the_camera_sends_what_a_ray_meets_back_to_its_pixel(species):
-    stage = draw_stage(species, "val", 1)
-    camera = stage.camera(40, Framing(12.0, 0.9, 0.05, 0.0))
+    factors = draw_factors(species, "val", 1)
+    camera = factors.camera(40, Framing(12.0, 0.9, 0.05, 0.0))
     x, y = np.meshgrid(*2 * [np.arange(40, dtype=np.float32)])
-    plane, height = cast(stage.relief, camera, x, y)
+    plane, height = cast(factors.relief, camera, x, y)
     head = np.isfinite(height)
     assert head.mean() > 0.1
     pixels, _ = camera.project(np.column_stack((plane[head], height[head])).astype(np.float64))

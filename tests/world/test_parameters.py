@@ -11,7 +11,7 @@ import yaml
 from dife_lightning.world import WorldFaces, render
 from dife_lightning.world.face.species import parse_species
 from dife_lightning.world.parameters import SHAPE_NAMES, SHAPE_TRAITS, face_parameters, parse_name
-from dife_lightning.world.scene.stage import draw_stage, individual
+from dife_lightning.world.scene.factors import draw_factors, individual
 from tests.world.samples import SPECIES, sample
 
 
@@ -46,7 +46,7 @@ def test_every_number_of_a_shape_is_a_trait_and_most_change_from_face_to_face():
 
 def test_the_individual_is_the_one_on_the_stage_also_where_it_was_drawn_again():
     for species, index in [(species, index) for species in SPECIES for index in range(12)]:
-        alone, staged = individual(species, "train", index), draw_stage(species, "train", index).one
+        alone, staged = individual(species, "train", index), draw_factors(species, "train", index).one
         assert alone.pose == staged.pose
         np.testing.assert_array_equal(alone.landmarks, staged.landmarks)
 

@@ -10,7 +10,7 @@ import pytest
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.world import Framing, landmarks_only, render, render_image
-from dife_lightning.world.scene.stage import sample_rng
+from dife_lightning.world.scene.factors import sample_rng
 from tests.world.samples import JITTER, SPECIES, same, sample
 
 

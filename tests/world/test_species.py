@@ -159,5 +159,5 @@ def test_every_choice_can_be_rendered(trait, choice):
 
 def test_a_species_whose_faces_always_fold_says_so():
     crossed = changed("eyes", "distance", 0.02)
-    with pytest.raises(ConfigError, match="species 'dog': the face folds in 50 draws; mend its eyes, nose or mouth"):
+    with pytest.raises(ConfigError, match="species 'dog': the face folds in 50 draws; change its eyes, nose or mouth"):
         render(parse_species("dog", crossed), "val", 0, size=16)

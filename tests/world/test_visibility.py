@@ -13,9 +13,10 @@ import yaml
 from dife_lightning.world import Framing, landmarks_only, load_species, render
 from dife_lightning.world.face.paint import read_surface
 from dife_lightning.world.face.species import parse_species
+from dife_lightning.world.scene import renderer
 from dife_lightning.world.scene.camera import cast
-from dife_lightning.world.scene.scene import OCCLUDED_SHARE, draw_setting, renderer
-from dife_lightning.world.scene.stage import draw_stage
+from dife_lightning.world.scene.factors import draw_factors
+from dife_lightning.world.scene.surroundings import OCCLUDED_SHARE, draw_surroundings
 from tests.world.samples import JITTER, SPECIES, sample
 
 
@@ -60,10 +61,10 @@ def test_landmarks_outside_the_picture_are_not_visible():
 def test_what_stands_in_front_of_the_head_hides_landmarks_and_mask(monkeypatch):
     """Render with and without the occluder: where the picture changed, nothing of the face may be seen."""
     hidden = 0
-    for index in [i for i in range(60) if draw_stage("cat", "train", i).setting.occluder is not None][:6]:
+    for index in [i for i in range(60) if draw_factors("cat", "train", i).surroundings.occluder is not None][:6]:
         covered = render("cat", "train", index, size=96)
         with monkeypatch.context() as patch:
-            patch.setattr(renderer, "draw_stage", _without_occluder)
+            patch.setattr(renderer, "draw_factors", _without_occluder)
             bare = render("cat", "train", index, size=96)
         np.testing.assert_array_equal(covered.points, bare.points)
         changed = (covered.image != bare.image).any(-1)
@@ -79,21 +80,21 @@ def test_what_stands_in_front_of_the_head_hides_landmarks_and_mask(monkeypatch):
 
 
 def _without_occluder(*arguments):
-    stage = draw_stage(*arguments)
-    return replace(stage, setting=replace(stage.setting, occluder=None))
+    factors = draw_factors(*arguments)
+    return replace(factors, surroundings=replace(factors.surroundings, occluder=None))
 
 
 def test_the_documented_share_of_pictures_has_something_in_front():
     traits = load_species("dog").draw(np.random.default_rng(0))
     rng = np.random.default_rng(1)
-    share = np.mean([draw_setting(traits.scene, traits.coat, rng).occluder is not None for _ in range(3000)])
+    share = np.mean([draw_surroundings(traits.scene, traits.coat, rng).occluder is not None for _ in range(3000)])
     assert share == pytest.approx(OCCLUDED_SHARE, abs=0.02)
 
 
 def test_a_turned_snout_hides_the_far_side_first():
     far = near = 0
     for index in range(120):
-        yaw = draw_stage("fox", "train", index).one.pose[0]
+        yaw = draw_factors("fox", "train", index).one.pose[0]
         if abs(yaw) > 20:
             _, visible = landmarks_only("fox", "train", index)
             left, right = int((~visible[[0, 1, 5]]).sum()), int((~visible[[2, 3, 6]]).sum())
@@ -107,10 +108,10 @@ def test_dark_glasses_hide_the_eyes_and_clear_ones_do_not():
     bald = own_table("human", {"glasses": 0, "style": {"none": 1}})
     dark = 0
     for index in range(12):
-        stage = draw_stage(human, "train", index)
+        factors = draw_factors(human, "train", index)
         with_glasses, without = (landmarks_only(table, "train", index)[1] for table in (human, bald))
         assert np.array_equal(with_glasses[4:], without[4:])
-        is_dark = bool(stage.one.chance[7] < 0.3)
+        is_dark = bool(factors.one.chance[7] < 0.3)
         dark += is_dark
         assert not with_glasses[:4].any() if is_dark else np.array_equal(with_glasses, without)
     assert 0 < dark < 12
@@ -127,12 +128,12 @@ def test_ears_are_off_the_mask_and_hair_within_the_outline_is_on_it(species):
     x, y = np.meshgrid(*2 * [np.arange(64, dtype=np.float32)])
     on_ears = on_hair = 0
     for index in range(10):
-        stage, mask = draw_stage(species, "val", index), sample(species, index).mask
-        if stage.setting.occluder is not None:
+        factors, mask = draw_factors(species, "val", index), sample(species, index).mask
+        if factors.surroundings.occluder is not None:
             continue
-        plane, height = cast(stage.relief, stage.camera(64, Framing()), x, y)
+        plane, height = cast(factors.relief, factors.camera(64, Framing()), x, y)
         head = np.isfinite(height)
-        surface, face = read_surface(stage.relief, stage.one, *plane[head].T), mask[head]
+        surface, face = read_surface(factors.relief, factors.one, *plane[head].T), mask[head]
         assert not face[surface.ear > 0].any()
         hair = (surface.hair > 0) & (surface.ear < 0) & (surface.radius < 1)
         assert face[hair].all()

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from dife_lightning.nn.cse.roi_heads import GROUPS, HeadKind
-from dife_lightning.weights.shapes import Place, Shapes
+from dife_lightning.weights.shapes import Shapes, TensorAxis
 
 #: Tensors of public checkpoints that embedding a given box does not need: proposals, boxes and classes of the
 #: detector. Older files also hold ``pixel_mean`` and ``pixel_std``, which are read, but are no part of the network.
@@ -113,13 +113,13 @@ def read_architecture(tensors: Mapping[str, Tensor], source: str | Path = "the c
     )
 
 
-def _filters(layer: str) -> tuple[Place, ...]:
+def _filters(layer: str) -> tuple[TensorAxis, ...]:
     """Where the number of filters of a convolution stands, or of its norm."""
     norms = ((f"{layer}.norm.{kind}", 0, 1) for kind in ("weight", "bias", "running_mean", "running_var"))
     return (f"{layer}.weight", 0, 4), (f"{layer}.bias", 0, 1), *norms
 
 
-def _places_of_aspp() -> tuple[Place, ...]:
+def _places_of_aspp() -> tuple[TensorAxis, ...]:
     branches = (
         (f"{_HEAD}ASPP.convs.{i}.{2 if i == 4 else 1}.{kind}", 0, 1) for i in range(5) for kind in ("weight", "bias")
     )

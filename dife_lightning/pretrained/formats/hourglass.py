@@ -21,7 +21,7 @@ from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.converter import Converter, ConverterKind, Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.weights.checkpoints import as_float32, load_state
-from dife_lightning.weights.shapes import Place, Shapes
+from dife_lightning.weights.shapes import Shapes, TensorAxis
 
 _CONVERTER = re.compile(r"transformer\.interspecies2d(\d{1,2})_(layer\d(?:_norm)?\.\w+)")
 _GROUPS = 16
@@ -110,7 +110,7 @@ def _encoder(shapes: Shapes) -> HourglassEncoder:
     )
 
 
-def _filters(layer: str) -> tuple[Place, Place]:
+def _filters(layer: str) -> tuple[TensorAxis, TensorAxis]:
     """Where the number of filters of a convolution stands."""
     return (f"{layer}.weight", 0, 4), (f"{layer}.bias", 0, 1)
 

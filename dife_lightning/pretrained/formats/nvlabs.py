@@ -17,7 +17,7 @@ from dife_lightning.nn.stylegan2_mapping import LR_MULTIPLIER
 from dife_lightning.nn.stylegan2_ops import setup_filter
 from dife_lightning.weights.checkpoints import as_float32
 from dife_lightning.weights.pickles._builders import Persistent
-from dife_lightning.weights.shapes import Place, Shapes
+from dife_lightning.weights.shapes import Shapes, TensorAxis
 
 _DEPTH, _COUNT = 12, 10_000  # modules in modules, and modules in all; a real network has 4 and about 100
 _WIDEST = 16384
@@ -106,7 +106,7 @@ def architecture_of(shapes: Shapes, blocks: int, layers: int, clamp: float | Non
     return Architecture(channels, z_dim, w_dim, c_dim, layers, clamp)
 
 
-def _places_of_channels(block: str) -> tuple[Place, ...]:
+def _places_of_channels(block: str) -> tuple[TensorAxis, ...]:
     return (
         (f"{block}.conv1.weight", 0, 4),
         (f"{block}.conv1.weight", 1, 4),

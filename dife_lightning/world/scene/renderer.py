@@ -18,9 +18,9 @@ from dife_lightning.world.face.noise import Floats, smoothstep
 from dife_lightning.world.face.paint import Surface, paint_head, read_surface
 from dife_lightning.world.face.species import Species
 from dife_lightning.world.scene.camera import Camera, cast
+from dife_lightning.world.scene.factors import SampleFactors, Split, draw_factors
 from dife_lightning.world.scene.framing import Framing
-from dife_lightning.world.scene.scene import Setting, occluder_distance, paint_background, paint_occluder
-from dife_lightning.world.scene.stage import Split, Stage, draw_stage
+from dife_lightning.world.scene.surroundings import Surroundings, occluder_distance, paint_background, paint_occluder
 
 Array = NDArray[np.float64]
 
@@ -84,19 +84,19 @@ def render(
     Raises:
         ConfigError: unknown species or split, negative index, or a size under 8.
     """
-    stage, framing = draw_stage(species, split, index), framing or Framing()
+    factors, framing = draw_factors(species, split, index), framing or Framing()
     check_size(size)
-    image = _picture(stage, size, framing)
-    mask, uv = _surface_truth(stage, size, framing)
-    points, visible = _landmarks(stage, size, framing)
+    image = _picture(factors, size, framing)
+    mask, uv = _surface_truth(factors, size, framing)
+    points, visible = _landmarks(factors, size, framing)
     name = species if isinstance(species, str) else species.name
-    return WorldSample(image, points, visible, mask, uv, name, split, index, stage.one.pose, stage.one.mouth_open)
+    return WorldSample(image, points, visible, mask, uv, name, split, index, factors.one.pose, factors.one.mouth_open)
 
 
 def render_image(species: str | Species, split: Split, index: int, *, size: int = 64) -> NDArray[np.uint8]:
     """Return only the (plain) picture of :func:`render`, faster."""
     check_size(size)
-    return _picture(draw_stage(species, split, index), size, Framing())
+    return _picture(draw_factors(species, split, index), size, Framing())
 
 
 def landmarks_only(
@@ -104,7 +104,7 @@ def landmarks_only(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return only ``points`` and ``visible`` of :func:`render`, about ten times faster."""
     check_size(size)
-    return _landmarks(draw_stage(species, split, index), size, framing or Framing())
+    return _landmarks(draw_factors(species, split, index), size, framing or Framing())
 
 
 def check_size(size: int) -> None:
@@ -117,27 +117,29 @@ def check_size(size: int) -> None:
         raise ConfigError(f"size must be 8 pixels or more, found {size}")
 
 
-def _landmarks(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    plane = stage.one.landmarks
-    points, visible = look_at(stage, plane, size, framing)
-    return points, visible & ~stage.relief.covered(plane)
+def _landmarks(factors: SampleFactors, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    plane = factors.one.landmarks
+    points, visible = look_at(factors, plane, size, framing)
+    return points, visible & ~factors.relief.covered(plane)
 
 
-def look_at(stage: Stage, plane: Array, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def look_at(
+    factors: SampleFactors, plane: Array, size: int, framing: Framing
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return where the surface at ``plane`` (n, 2) of the face plane is seen: pixels (n, 2), and whether it is, (n,).
 
     Hidden is what lies outside the picture, behind another part of the head, under dark lenses or something in front
     of the head. Which part of the head is the surface there (face, ear or hair) is for the caller to ask.
     """
-    camera = stage.camera(size, framing)
-    points, depth = camera.project(np.column_stack((plane, stage.relief.at(plane))))
+    camera = factors.camera(size, framing)
+    points, depth = camera.project(np.column_stack((plane, factors.relief.at(plane))))
     pixel = points.astype(np.float32)[None]
-    seen, height = cast(stage.relief, camera, pixel[..., 0], pixel[..., 1])
+    seen, height = cast(factors.relief, camera, pixel[..., 0], pixel[..., 1])
     front = camera.project(np.column_stack((seen[0].astype(np.float64), height[0].astype(np.float64))))[1]
     visible = ~(front - depth > _HIDDEN_BY)  # a ray that just misses (NaN) passes the silhouette: nothing in front
     visible &= ((points >= -0.5) & (points <= size - 0.5)).all(1)
-    visible &= ~hidden_by_glasses(stage.one, plane[:, 0], plane[:, 1])
-    covered = occluder_distance(stage.setting, *_plain(points[:, 0], points[:, 1], size, framing))
+    visible &= ~hidden_by_glasses(factors.one, plane[:, 0], plane[:, 1])
+    covered = occluder_distance(factors.surroundings, *_plain(points[:, 0], points[:, 1], size, framing))
     if covered is not None:
         visible &= covered > 0
     return points.astype(np.float32), visible
@@ -158,55 +160,57 @@ def _pixels(size: int) -> tuple[Floats, Floats]:
     return np.broadcast_to(line, (size, size)), np.broadcast_to(line[:, None], (size, size))
 
 
-def _surface_truth(stage: Stage, size: int, framing: Framing) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+def _surface_truth(
+    factors: SampleFactors, size: int, framing: Framing
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Mask and canonical coordinates at the pixel centres."""
     x, y = _pixels(size)
-    plane, height = cast(stage.relief, stage.camera(size, framing), x, y)
+    plane, height = cast(factors.relief, factors.camera(size, framing), x, y)
     mask = np.isfinite(height)
     p, q = plane[mask].T
-    surface = read_surface(stage.relief, stage.one, p, q)
-    face = (surface.radius < 1) & (surface.ear < 0) & ~hidden_by_glasses(stage.one, p, q)
+    surface = read_surface(factors.relief, factors.one, p, q)
+    face = (surface.radius < 1) & (surface.ear < 0) & ~hidden_by_glasses(factors.one, p, q)
     mask[mask] = face
-    covered = occluder_distance(stage.setting, *_plain(x, y, size, framing))
+    covered = occluder_distance(factors.surroundings, *_plain(x, y, size, framing))
     if covered is not None:
         mask &= covered > 0
     uv = np.full((size, size, 2), np.nan, np.float32)
-    uv[mask] = np.clip(stage.spline(plane[mask].astype(np.float64)), -1, 1)
+    uv[mask] = np.clip(factors.spline(plane[mask].astype(np.float64)), -1, 1)
     return mask, uv
 
 
-def _picture(stage: Stage, size: int, framing: Framing) -> NDArray[np.uint8]:
+def _picture(factors: SampleFactors, size: int, framing: Framing) -> NDArray[np.uint8]:
     fine = size * SUPERSAMPLING
     x, y = _pixels(fine)
-    camera = stage.camera(fine, framing)
+    camera = factors.camera(fine, framing)
     # What is out of focus needs no supersampling.
-    behind = paint_background(stage.setting, *_plain(*_pixels(size), size, framing), stage.placement)
+    behind = paint_background(factors.surroundings, *_plain(*_pixels(size), size, framing), factors.placement)
     picture = np.asarray(cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR), np.float32)
-    plane, height = cast(stage.relief, camera, x, y)
+    plane, height = cast(factors.relief, camera, x, y)
     hit = np.isfinite(height)
     if hit.any():
         p, q = np.ascontiguousarray(plane[hit].T)
-        surface = read_surface(stage.relief, stage.one, p, q)
-        color = paint_head(surface, stage.one)
-        gloss = paint_features(color, surface, stage.one, blur=0.5 / (stage.placement[0] * framing.scale * fine))
-        picture[hit] = _light(color, gloss, surface, stage.setting, camera)
-    if stage.setting.occluder is not None:
-        paint_occluder(picture, stage.setting, *_plain(x, y, fine, framing))
+        surface = read_surface(factors.relief, factors.one, p, q)
+        color = paint_head(surface, factors.one)
+        gloss = paint_features(color, surface, factors.one, blur=0.5 / (factors.placement[0] * framing.scale * fine))
+        picture[hit] = _light(color, gloss, surface, factors.surroundings, camera)
+    if factors.surroundings.occluder is not None:
+        paint_occluder(picture, factors.surroundings, *_plain(x, y, fine, framing))
     small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     return np.clip(np.rint(small * 255), 0, 255).astype(np.uint8)
 
 
-def _light(color: Floats, gloss: Floats, surface: Surface, setting: Setting, camera: Camera) -> Floats:
+def _light(color: Floats, gloss: Floats, surface: Surface, around: Surroundings, camera: Camera) -> Floats:
     """Soft shading by one light and the sky, darker in hollows, with a highlight where the surface is glossy."""
     slope = np.stack((-surface.slope_p, -surface.slope_q, np.ones_like(surface.p)), -1)
     slope /= np.sqrt((slope * slope).sum(1, keepdims=True))
     normal = slope @ camera.rotation.T.astype(np.float32)
-    toward = normal @ setting.light.astype(np.float32)
+    toward = normal @ around.light.astype(np.float32)
     diffuse = np.clip(0.35 + 0.65 * toward, 0, None)
     hollow = np.clip(0.25 + 0.75 * surface.openness, 0.45, 1.1)
     rim = 0.75 + 0.25 * smoothstep(0.0, 0.45, normal[:, 2])
-    shade = (setting.ambient + (1.12 - setting.ambient) * diffuse) * hollow * rim * setting.exposure
-    half = setting.light + np.array((0.0, 0.0, 1.0))
+    shade = (around.ambient + (1.12 - around.ambient) * diffuse) * hollow * rim * around.exposure
+    half = around.light + np.array((0.0, 0.0, 1.0))
     half /= np.linalg.norm(half)
     shine = np.clip(normal @ half.astype(np.float32), 0, 1) ** 24 * gloss * 0.45
-    return np.asarray(color * shade[:, None] * setting.tint.astype(np.float32) + shine[:, None], np.float32)
+    return np.asarray(color * shade[:, None] * around.tint.astype(np.float32) + shine[:, None], np.float32)

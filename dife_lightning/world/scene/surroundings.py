@@ -17,8 +17,8 @@ _OCCLUDERS = ("leaf", "hand", "blob")
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Light and surroundings of one picture, all in the coordinates of the plain picture (-0.5 to 0.5).
+class Surroundings:
+    """Light and around of one picture, all in the coordinates of the plain picture (-0.5 to 0.5).
 
     ``light`` (3,): unit vector towards the light, (x, y, z) with z to the viewer; ``tint`` (3,): its colour;
     ``shapes`` (n, 7): x, y, radius, height ratio, angle, colour mix, strength.
@@ -39,7 +39,7 @@ class Setting:
     body_color: Color
 
 
-def draw_setting(scene: Scene, coat: Coat, rng: np.random.Generator) -> Setting:
+def draw_surroundings(scene: Scene, coat: Coat, rng: np.random.Generator) -> Surroundings:
     """Draw light, background and occluder; the body wears the coat, or cloth over bare skin.
 
     The number of draws from ``rng`` is the same for all.
@@ -57,7 +57,7 @@ def draw_setting(scene: Scene, coat: Coat, rng: np.random.Generator) -> Setting:
     kind = _OCCLUDERS[int(chances[1] * 3)]
     cloth: Color = tuple(0.12 + 0.75 * c for c in rng.random(3))
     colors = {"leaf": greens, "hand": skins, "blob": blobs}[kind]
-    return Setting(
+    return Surroundings(
         light=light / np.linalg.norm(light),
         tint=np.array([1 + 0.09 * warmth, 1.0, 1 - 0.11 * warmth]),
         ambient=0.5 + 0.2 * chances[2],
@@ -74,28 +74,28 @@ def draw_setting(scene: Scene, coat: Coat, rng: np.random.Generator) -> Setting:
     )
 
 
-def paint_background(setting: Setting, x: Floats, y: Floats, placement: tuple[float, float, float]) -> Floats:
+def paint_background(around: Surroundings, x: Floats, y: Floats, placement: tuple[float, float, float]) -> Floats:
     """Return the (h, w, 3) background at plain-picture coordinates ``x``, ``y`` (h, w); it goes on without end.
 
     A blurred body stands below the head, whose unit, x and y ``placement`` gives.
     """
     shape = x.shape
-    scale = {"indoor": (60, 0.4), "foliage": (130, 1.0), "open": (70, 0.7)}[setting.clutter]
-    coarse = _tile("smooth", setting.tiles[0], scale[0] * x, scale[0] * y)
-    fine = _tile("rough", setting.tiles[1], 70 * x, 70 * y)
-    first, second, third = (np.array(c, np.float32) for c in setting.palette)
+    scale = {"indoor": (60, 0.4), "foliage": (130, 1.0), "open": (70, 0.7)}[around.clutter]
+    coarse = _tile("smooth", around.tiles[0], scale[0] * x, scale[0] * y)
+    fine = _tile("rough", around.tiles[1], 70 * x, 70 * y)
+    first, second, third = (np.array(c, np.float32) for c in around.palette)
     color = np.empty((x.size, 3), np.float32)
     color[:] = first
-    slope = smoothstep(-0.5, 0.5, (y + 0.3 * x * (setting.shapes[0, 0])).ravel())
-    if setting.clutter == "open":
+    slope = smoothstep(-0.5, 0.5, (y + 0.3 * x * (around.shapes[0, 0])).ravel())
+    if around.clutter == "open":
         slope = smoothstep(-0.04, 0.04, (y - 0.15 + 0.03 * coarse).ravel())
     blend(color, second, 0.7 * slope)
     blend(color, third, 0.7 * scale[1] * smoothstep(0.2, 1.6, coarse.ravel()))
     blend(color, 0.45 * second, 0.7 * scale[1] * smoothstep(0.3, 1.8, -coarse.ravel()))
-    _paint_shapes(color, setting, x.ravel(), y.ravel())
-    _paint_body(color, setting, x.ravel(), y.ravel(), placement)
+    _paint_shapes(color, around, x.ravel(), y.ravel())
+    _paint_body(color, around, x.ravel(), y.ravel(), placement)
     color *= (1 + (0.03 + 0.05 * scale[1]) * fine.ravel())[:, None]
-    color *= (setting.exposure * (0.72 + 0.25 * setting.ambient) * setting.tint).astype(np.float32)
+    color *= (around.exposure * (0.72 + 0.25 * around.ambient) * around.tint).astype(np.float32)
     return color.reshape(*shape, 3)
 
 
@@ -106,10 +106,10 @@ def _tile(kind: str, place: NDArray[np.float64], x: Floats, y: Floats) -> Floats
     return np.asarray(cv2.remap(tile, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
-def _paint_shapes(color: Floats, setting: Setting, x: Floats, y: Floats) -> None:
+def _paint_shapes(color: Floats, around: Surroundings, x: Floats, y: Floats) -> None:
     """Out-of-focus things: panels and frames indoors, round leaves outdoors."""
-    boxy = setting.clutter == "indoor"
-    for cx, cy, size, ratio, turn, mix, strength in setting.shapes[: 4 if setting.clutter == "open" else 7]:
+    boxy = around.clutter == "indoor"
+    for cx, cy, size, ratio, turn, mix, strength in around.shapes[: 4 if around.clutter == "open" else 7]:
         angle = (0.15 if boxy else math.pi) * (turn - 0.5)
         dx, dy = x - np.float32(cx), y - np.float32(cy)
         u = dx * np.float32(math.cos(angle)) + dy * np.float32(math.sin(angle))
@@ -118,38 +118,40 @@ def _paint_shapes(color: Floats, setting: Setting, x: Floats, y: Floats) -> None
         au, av = np.abs(u) / half_u, np.abs(v) / half_v
         edge = np.maximum(au, av) if boxy else np.sqrt(au * au + av * av)
         soft = 0.08 + 0.3 * turn
-        first, second = setting.palette[int(mix * 3)], setting.palette[int(strength * 3)]
+        first, second = around.palette[int(mix * 3)], around.palette[int(strength * 3)]
         tone = tuple(np.float32((0.6 + 0.7 * mix) * (0.7 * a + 0.3 * b)) for a, b in zip(first, second, strict=True))
         blend(color, np.clip(tone, 0, 1), (0.35 + 0.5 * strength) * smoothstep(1 + soft, 1 - soft, edge))
 
 
-def _paint_body(color: Floats, setting: Setting, x: Floats, y: Floats, placement: tuple[float, float, float]) -> None:
+def _paint_body(
+    color: Floats, around: Surroundings, x: Floats, y: Floats, placement: tuple[float, float, float]
+) -> None:
     unit, head_x, head_y = placement
     p, q = (x - np.float32(head_x)) / unit, (y - np.float32(head_y)) / unit
     side = np.abs(p)
-    shoulders = q - setting.body[1] - 0.35 * np.maximum(side - 0.35, 0) ** 2
-    neck = np.maximum(side - setting.body[0], 0.2 - q)
+    shoulders = q - around.body[1] - 0.35 * np.maximum(side - 0.35, 0) ** 2
+    neck = np.maximum(side - around.body[0], 0.2 - q)
     inside = smoothstep(0.05, -0.05, np.minimum(-shoulders, neck))
     shade = 0.8 - 0.25 * np.clip(side - 0.2, 0, 1) - 0.25 * smoothstep(0.45, -0.1, shoulders)
-    tone = np.asarray(setting.body_color, np.float32) * shade[:, None]
+    tone = np.asarray(around.body_color, np.float32) * shade[:, None]
     blend(color, tone, inside)
 
 
 def occluder_distance(
-    setting: Setting, x: NDArray[np.floating], y: NDArray[np.floating]
+    around: Surroundings, x: NDArray[np.floating], y: NDArray[np.floating]
 ) -> NDArray[np.floating] | None:
     """Signed distance (below 0: covered) to the occluder at plain-picture coordinates, or None without one."""
-    if setting.occluder is None:
+    if around.occluder is None:
         return None
-    place = setting.occluder_place
+    place = around.occluder_place
     side = 1.0 if place[0] > 0 else -1.0
     # It comes in from the left or right border and reaches over the cheek, at most to the middle of the face.
     cx, cy, angle = side * (0.20 + 0.10 * abs(place[1])), 0.28 * place[2], 0.7 * place[3]
     dx, dy = (x - cx) * side, y - cy
     u, v = dx * math.cos(angle) + dy * math.sin(angle), dy * math.cos(angle) - dx * math.sin(angle)
-    if setting.occluder == "leaf":
+    if around.occluder == "leaf":
         return np.abs(v) - 0.10 * np.clip(1 - (u / 0.26) ** 2, -1, 1)
-    if setting.occluder == "blob":
+    if around.occluder == "blob":
         return np.hypot(u / 1.2, v) - (0.10 + 0.02 * np.sin(4 * np.arctan2(v, u) + 3 * place[4]))
     palm = np.hypot((u - 0.16) / 1.1, v) - 0.11
     fingers = [
@@ -167,16 +169,16 @@ def _capsule(
     return np.hypot(u - u0 - t * du, v - v0 - t * dv)
 
 
-def paint_occluder(picture: Floats, setting: Setting, x: Floats, y: Floats) -> None:
+def paint_occluder(picture: Floats, around: Surroundings, x: Floats, y: Floats) -> None:
     """Draw the occluder, if any, over ``picture`` (h, w, 3) in place."""
-    distance = occluder_distance(setting, x, y)
+    distance = occluder_distance(around, x, y)
     if distance is None:
         return
     near = np.flatnonzero(distance.ravel() < 0.02)
     d = distance.ravel()[near].astype(np.float32)
-    grain = _tile("rough", setting.tiles[2], 120 * x, 60 * y).ravel()[near]
+    grain = _tile("rough", around.tiles[2], 120 * x, 60 * y).ravel()[near]
     body = (
-        np.asarray(setting.occluder_color, np.float32) * (1 + 0.08 * grain - 0.35 * smoothstep(-0.03, 0.0, d))[:, None]
+        np.asarray(around.occluder_color, np.float32) * (1 + 0.08 * grain - 0.35 * smoothstep(-0.03, 0.0, d))[:, None]
     )
     flat = picture.reshape(-1, 3)
     part = flat[near]

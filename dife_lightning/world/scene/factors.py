@@ -1,4 +1,4 @@
-"""A stage: everything about a sample that depends on neither size nor framing.
+"""The random factors of a sample: everything that depends on neither size nor framing.
 
 Its random numbers come from one generator, seeded with stable hashes of species and split, so that splits never share
 a sample, and neither size nor framing changes the individual.
@@ -19,7 +19,7 @@ from dife_lightning.world.face.relief import EXTENT, Relief, build_relief
 from dife_lightning.world.face.species import Species, load_species
 from dife_lightning.world.scene.camera import Camera, rotation_matrix
 from dife_lightning.world.scene.framing import Framing
-from dife_lightning.world.scene.scene import Setting, draw_setting
+from dife_lightning.world.scene.surroundings import Surroundings, draw_surroundings
 
 Split = Literal["train", "val", "test"]
 
@@ -27,14 +27,14 @@ _MAX_REDRAWS = 50
 
 
 @dataclass(frozen=True)
-class Stage:
-    """All of a sample that does not depend on size or framing.
+class SampleFactors:
+    """The individual, what is around it, the relief of its head, its canonical map and where it stands.
 
     ``placement`` is the size of a face-plane unit as a fraction of the picture and the (x, y) of the head's pivot.
     """
 
     one: Individual
-    setting: Setting
+    surroundings: Surroundings
     relief: Relief
     spline: ThinPlateSpline
     placement: tuple[float, float, float]
@@ -63,15 +63,15 @@ def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(entropy))
 
 
-def draw_stage(species: str | Species, split: str, index: int) -> Stage:
+def draw_factors(species: str | Species, split: str, index: int) -> SampleFactors:
     """Draw individual, scene and placement; an individual whose canonical map folds is drawn again."""
     one, spline, rng = _draw_face(species, split, index)
-    setting, relief = draw_setting(one.traits.scene, one.traits.coat, rng), build_relief(one)
-    return Stage(one, setting, relief, spline, _placement(one, relief, rng))
+    surroundings, relief = draw_surroundings(one.traits.scene, one.traits.coat, rng), build_relief(one)
+    return SampleFactors(one, surroundings, relief, spline, _placement(one, relief, rng))
 
 
 def individual(species: str | Species, split: str, index: int) -> Individual:
-    """Return only the individual of :func:`draw_stage`, about ten times faster."""
+    """Return only the individual of :func:`draw_factors`, about ten times faster."""
     return _draw_face(species, split, index)[0]
 
 
@@ -85,7 +85,7 @@ def _draw_face(
         spline = canonical_map(one)
         if smallest_jacobian(spline, one) > MIN_JACOBIAN:
             return one, spline, rng
-    raise ConfigError(f"species '{table.name}': the face folds in {_MAX_REDRAWS} draws; mend its eyes, nose or mouth")
+    raise ConfigError(f"species '{table.name}': the face folds in {_MAX_REDRAWS} draws; change its eyes, nose or mouth")
 
 
 def _placement(one: Individual, relief: Relief, rng: np.random.Generator) -> tuple[float, float, float]:
