@@ -23,7 +23,7 @@ TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABL
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables analyses figures bench test lint format types wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables analyses figures bench test test-fast test-lowest test-newest lint format types docs wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,19 +66,40 @@ figures: $(STAMP) ## figures 3 and 4 from the runs of table 1: transfers by all 
 bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
 	$(BIN)/python -m experiments.bench
 
-test: $(STAMP) ## run all tests and print the coverage; TESTS="-k name" narrows it down
+test: $(STAMP) ## run all tests and print the coverage; TESTS="-k name" selects some
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term $(TESTS)
+
+test-fast: $(STAMP) ## run the quick tests alone (under 3 minutes on 2 cores)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(TESTS)
+
+test-lowest: ## run the quick tests with the oldest allowed version of each dependency, in build/lowest
+	$(call own-versions,lowest,--resolution lowest-direct)
+
+test-newest: ## run the quick tests with the newest allowed version of each dependency, in build/newest
+	$(call own-versions,newest,--resolution highest)
+
+# Make the environment build/$(1) with uv and the option $(2), then run the quick tests in it.
+define own-versions
+	$(PYTHON) -m venv build/$(1)
+	build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	build/$(1)/bin/uv pip install --quiet --python build/$(1)/bin/python $(2) -e '.[dev]'
+	build/$(1)/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(TESTS)
+endef
 
 lint: $(STAMP) ## check format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-format: $(STAMP) ## rewrite to the format, mend what can be mended
+format: $(STAMP) ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 types: $(STAMP) ## check types
 	$(BIN)/mypy
+
+docs: $(STAMP) ## build the documentation in build/docs; warnings are errors
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
 
 wheel: $(STAMP) ## build dist/*.whl, with configurations and assets inside
 	$(BIN)/hatchling build -t wheel

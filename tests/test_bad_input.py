@@ -173,7 +173,7 @@ def test_an_unknown_teacher_is_named_and_leaves_no_run(bad, workdir):
 
 def test_an_unknown_pair_gets_the_known_species(bad):
     line = bad("test", "--model", "CopyXY", "--data", "WorldPairs", "--data.pairs", "[human+cow]", "--out", "out")
-    assert "unknown species 'cow'" in line
+    assert "unknown domain 'cow'" in line
     assert "human" in line
 
 
@@ -227,6 +227,7 @@ def broken_at(name: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cls, "training_step", training_step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "config"), [("stylegan2", "gan.yaml"), ("dife", "dife.yaml")])
 def test_a_nan_loss_stops_with_the_step_and_the_last_good_checkpoint_stays(bad, workdir, monkeypatch, name, config):
     write_dife(workdir)

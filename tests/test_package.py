@@ -48,6 +48,7 @@ def test_the_wheel_holds_configurations_assets_and_licence_but_no_tests(unpacked
     own = {path.name for path in (CLONE / "dife_lightning/assets").iterdir() if not path.name.startswith(".")}
     assert own == {path.name for path in (site / "dife_lightning/assets").glob("*")}
     assert (site / "dife_lightning/world/species.yaml").is_file()
+    assert (site / "dife_lightning/py.typed").is_file()
     assert not (site / "tests").exists()
     assert list(site.glob("*.dist-info/licenses/LICENSE"))
 
@@ -84,14 +85,14 @@ def test_python_m_does_the_same_as_the_script():
 def dependencies():
     project = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return project["dependencies"], extras["backbones"], extras["dev"]
+    return project["dependencies"], [line for name in extras if name != "dev" for line in extras[name]], extras["dev"]
 
 
 def test_every_dependency_has_a_bound_a_reason_and_a_tested_version():
     text = (CLONE / "pyproject.toml").read_text()
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", (CLONE / "constraints.txt").read_text(), re.MULTILINE))
-    core, backbones, dev = dependencies()
-    for line in core + backbones:
+    core, extras, dev = dependencies()
+    for line in core + extras:
         name = re.match(r"[\w-]+", line)[0]
         assert ">=" in line, line
         assert re.search(re.escape(f'"{line}",') + r"\s+# \w", text), line
@@ -121,11 +122,10 @@ def test_the_makefile_lists_every_target():
     assert {"setup", "demo", "test", "help", "world"} <= set(targets)
 
 
-def test_ci_runs_make_test_and_nothing_else():
+def test_ci_runs_lint_types_docs_and_all_tests():
     lines = [line for line in (CLONE / ".ci/run").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "set -euo pipefail"
-    assert lines[-1] == "make test"
-    assert len(lines) == 3
+    assert lines[2:] == ["make lint types docs", "make test"]
     assert os.access(CLONE / ".ci/run", os.X_OK)
 
 

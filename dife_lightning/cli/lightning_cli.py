@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentError
+from pathlib import Path
 from typing import Any
 
 from lightning import LightningDataModule, LightningModule, Trainer
@@ -21,10 +22,10 @@ from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli.main import VERBS
 from dife_lightning.cli.options import EPILOG, add_options
 from dife_lightning.cli.skipping import skip_broken_in
-from dife_lightning.errors import UsageError
-from dife_lightning.registry import find_class, imported_classes, list_methods
+from dife_lightning.errors import CheckpointError, UsageError
+from dife_lightning.registry import find_class, imported_classes, list_methods, method_name
 from dife_lightning.running.bounds import check_bounds, clear_construction_error
-from dife_lightning.running.configs import given_settings
+from dife_lightning.running.configs import given_settings, option_value
 from dife_lightning.running.folders import run_of_checkpoint
 from dife_lightning.running.parser import ConfigParser, shared_words
 from dife_lightning.running.parser_errors import explain, untrained
@@ -40,6 +41,8 @@ from dife_lightning.running.reconcile import (
 from dife_lightning.running.record import RecordRun, command_line
 from dife_lightning.running.results import ResultsFolder
 from dife_lightning.running.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
+from dife_lightning.running.trust import check_arguments
+from dife_lightning.weights.building import check_settings
 
 
 class DifeCLI(LightningCLI):
@@ -102,7 +105,8 @@ class DifeCLI(LightningCLI):
         """Parse once, with the settings of the checkpoint as defaults of the model."""
         given = given_settings(args)
         path = checkpoint_file(self.verb, given.get("ckpt_path"))
-        saved = {} if path is None else self._use_checkpoint(parser, path, given)
+        content = {} if path is None else read_trainer_checkpoint(path, resumes=self.verb == "fit")
+        saved = {} if path is None else self._use_checkpoint(parser, path, content, given)
         try:
             self.config = self.settings = parser.parse_args([*args, *shared_words(given)])
         except ArgumentError as error:
@@ -110,24 +114,40 @@ class DifeCLI(LightningCLI):
             raise explain(str(error), self.verb, parser._option_string_actions, classes) from None
         if path is not None:
             self.settings.ckpt_path = str(path)
-        for note in differences(saved, _as_dict(self.settings.model.get("init_args") or {})):
+        arguments = _as_dict(self.settings.model.get("init_args") or {})
+        for note in differences(saved, arguments):
             tell(note)
+        cls = find_class(self.settings.model.class_path)
+        if path is not None and cls is not None and method_name(cls) is not None:
+            check_settings(cls, arguments, content, path)
         check_bounds(self.settings)
 
-    def _use_checkpoint(self, parser: LightningArgumentParser, path: Any, given: dict[str, Any]) -> dict[str, Any]:
+    def _use_checkpoint(
+        self, parser: LightningArgumentParser, path: Path, content: dict[str, Any], given: dict[str, Any]
+    ) -> dict[str, Any]:
         """Make the settings of a checkpoint the defaults of the model, and return them."""
-        content = read_trainer_checkpoint(path, resumes=self.verb == "fit")
         if self.verb == "fit":
             self.resume_step = batches_done(content)
-        cls = find_class(str((given.get("model") or {}).get("class_path")))
+        model = given.get("model") or {}
+        cls = find_class(str(model.get("class_path")))
         if cls is None:  # the parser says which class is missing or unknown
             return {}
-        known, notes = saved_settings(content.get("hyper_parameters") or {}, cls)
+        hyper_parameters = content.get("hyper_parameters") or {}
+        wrote = str(hyper_parameters.get("_class_path") or cls.__name__)
+        if self._uses_settings_of_run() and wrote.rpartition(".")[2] != cls.__name__:
+            raise CheckpointError(f"{path} was written by {wrote}, but the settings of its run are of {cls.__name__}.")
+        known, notes = saved_settings(hyper_parameters, cls)
         for note in notes:
             tell(note)
+        said = model.get("init_args") or {}
+        if not given.get("trust_run"):
+            check_arguments(cls, {key: value for key, value in known.items() if said.get(key) != value}, path)
         if known:
             parser.set_defaults({"model": {"class_path": f"{cls.__module__}.{cls.__name__}", "init_args": known}})
         return known
+
+    def _uses_settings_of_run(self) -> bool:
+        return not self.config_names and option_value(self.words, "--config") is not None
 
     # --- before anything is built
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.coordinates import pixel_grid, to_normalized, to_pixels, warp
+from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import normal, uniform
 
 
@@ -54,13 +55,10 @@ class TPSOptions:
     align_corners: bool = True
 
     def __post_init__(self) -> None:
-        if self.control < 2:
-            raise ConfigError(f"warper: control={self.control}; expected 2 points to a side or more (DVE: 10)")
-        for name in ("bend", "strong_bend", "shift", "scale", "rotation", "first_bend", "first_affine", "crop"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"warper: {name}={getattr(self, name)}; expected 0 (none of it) or more")
-        if self.padding not in ("reflection", "border", "zeros"):
-            raise ConfigError(f"warper: padding='{self.padding}'; choose reflection, border or zeros")
+        require("warper.", at_least=2, control=self.control)
+        strengths = ("bend", "strong_bend", "shift", "scale", "rotation", "first_bend", "first_affine", "crop")
+        require("warper.", at_least=0, **{name: getattr(self, name) for name in strengths})
+        require_choice("warper.padding", self.padding, ("reflection", "border", "zeros"))
 
 
 @dataclass
@@ -153,23 +151,3 @@ def two_views(images: Tensor, weights: Tensor, options: TPSOptions) -> Views:
     rows, columns = slice(crop, height - crop), slice(crop, width - crop)
     second = warped(first, origins, options)[..., rows, columns]
     return Views(first[..., rows, columns], second, origins[:, rows, columns] - crop)
-
-
-def two_points(points: Tensor, weights: Tensor, height: int, width: int, options: TPSOptions) -> tuple[Tensor, Tensor]:
-    """Carry ``points`` (B, K, 2), pixels of images of ``height`` x ``width``, to both views of :func:`two_views`.
-
-    A point goes to the pixel that came from the nearest place, as in DVE's code, so that whole pixels come out.
-
-    Returns:
-        Two of (B, K, 2), in pixels of the first and of the second view.
-    """
-    first = _carried(points.float(), warp_origins(weights[:, 0], height, width))
-    second = _carried(first, warp_origins(weights[:, 1], height, width))
-    return first - options.crop, second - options.crop
-
-
-def _carried(points: Tensor, origins: Tensor) -> Tensor:
-    """Return the pixels (B, K, 2) whose ``origins`` (B, H, W, 2) are nearest to ``points`` (B, K, 2)."""
-    height, width = origins.shape[1:3]
-    squared = (points[:, :, None] - origins.flatten(1, 2)[:, None]).square().sum(dim=-1)
-    return pixel_grid(height, width, points.device).reshape(-1, 2)[squared.argmin(dim=-1)]

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dife_lightning.errors import CheckpointError, UsageError
+from dife_lightning.errors import CheckpointError, UsageError, reason_of
 from dife_lightning.running.configs import option_value
 from dife_lightning.running.folders import LAST, PREVIOUS, RESOLVED, last_checkpoint, run_of_checkpoint
 from dife_lightning.running.trust import FLAG, check_run
+from dife_lightning.weights.building import all_values, check_size
 from dife_lightning.weights.checkpoints import best_checkpoint, read_checkpoint
 
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
@@ -96,6 +97,15 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
         if key not in content:
             hint = " For weights alone use --model.init_args.init_from." if resumes and "state_dict" in content else ""
             raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{key}'.{hint}")
+    for key in ("state_dict", "hyper_parameters"):
+        if not isinstance(content.get(key, {}), dict):
+            found = type(content[key]).__name__
+            raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: '{key}' is a {found}.")
+    check_size(content.get("callbacks"), path)
+    for text, _ in all_values(content.get("callbacks")):
+        # Lightning deletes the checkpoints that a callback's state names, if they seem to lie in the run
+        if isinstance(text, str) and ".." in Path(text).parts:
+            raise CheckpointError(f"{path} names a file outside its run: {text}.")
     return content
 
 
@@ -110,8 +120,15 @@ def _check_sums(path: Path) -> None:
 
 
 def batches_done(checkpoint: Mapping[str, Any]) -> int:
-    """Return how many batches a run had trained on when it wrote ``checkpoint``."""
-    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"])
+    """Return how many batches a run had trained on when it wrote ``checkpoint``.
+
+    Raises:
+        CheckpointError: it does not say.
+    """
+    try:
+        return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint does not say how far its run was ({reason_of(error)}).") from None
 
 
 class SavedSettings(NamedTuple):

@@ -1,6 +1,6 @@
-"""Files that come with the package: generators and the surface teacher of the embedded world, found by name.
+"""Files shipped with the package, found by name: generators and the surface teacher of the embedded world.
 
-They lie in ``dife_lightning/assets``; its ``manifest.json`` maps each name to file, SHA-256, kind and remarks.
+They are in ``dife_lightning/assets``. Its ``manifest.json`` gives the file, SHA-256, kind and remarks of each name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dife_lightning.errors import AssetError, did_you_mean
 from dife_lightning.utils.files import atomic_write, sha256, write_json
 from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
-#: Where the shipped files lie.
+#: Folder of the shipped files.
 FOLDER = Path(__file__).resolve().parents[1] / "assets"
 
 
@@ -32,14 +32,14 @@ def list_assets() -> dict[str, dict[str, Any]]:
 
 
 def find_asset(name_or_path: str | Path) -> Path:
-    """Return the file of a shipped asset, of a name of the user's own, or the given path if it is a file.
+    """Return the file of a shipped asset or of an ``own/...`` name, or the given path if it is a file.
 
     Args:
-        name_or_path: a name of :func:`list_assets`, such as ``world/human``; a name such as ``own/ffhq`` from the
-            user's file of paths (see ``own_files``); or the path of a file.
+        name_or_path: a name of :func:`list_assets`, such as ``world/human``; an entry of the user's ``paths.yaml``,
+            such as ``own/ffhq`` (see ``user_paths``); or the path of a file.
 
     Raises:
-        AssetError: neither a known name nor a file, or a shipped file whose content is not the recorded one.
+        AssetError: neither a known name nor a file, or a shipped file has been altered.
     """
     if str(name_or_path).startswith(PREFIX):
         return find_own_file(str(name_or_path))
@@ -56,13 +56,13 @@ def find_asset(name_or_path: str | Path) -> Path:
 
 
 def register_asset(name: str, source: str | Path, kind: str, **info: Any) -> Path:
-    """Copy ``source`` among the shipped assets and record it, replacing an older one of that name.
+    """Copy ``source`` into the shipped assets and record it; an older one of that name is replaced.
 
     Args:
-        name: how it will be asked for, for example ``world/human``.
+        name: for example ``world/human``.
         source: the file to copy.
-        kind: ``generator``, ``teacher`` or another word for what it is.
-        **info: plain values to keep beside it (seed, steps, scores).
+        kind: ``generator``, ``teacher`` or another word.
+        **info: plain values to record with it (seed, steps, scores).
     """
     source = Path(source)
     if not source.is_file():
@@ -90,5 +90,5 @@ def _check(name: str, path: Path, expected: str) -> None:
 
 @functools.lru_cache(maxsize=32)
 def _hash_once(path: Path, modified: int, size: int) -> str:
-    """Hash a file once per content change (``modified`` and ``size`` are part of the cache's key)."""
+    """Hash a file again only when its time of change or its size differs."""
     return sha256(path)

@@ -1,6 +1,6 @@
-"""Reading and writing tensors without ever running code from a file.
+"""Read and write tensors; no code from a file is ever executed.
 
-Pickle-based files are read with ``weights_only=True`` alone; there is no switch to turn that off.
+Pickle-based files are read with ``weights_only=True``, and there is no option to turn that off.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,17 @@ TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the named tensors of a file, on the CPU, and what is stored beside them.
+    """Read the named tensors of a file, on the CPU, and its metadata.
 
     Args:
         path: ``.safetensors``, or ``.ckpt`` / ``.pt`` / ``.pth`` holding a flat dict of tensors, with or without the
             ``state_dict`` level of a Lightning checkpoint.
 
     Returns:
-        The tensors, and the metadata: strings for safetensors, else the other entries of the checkpoint.
+        The tensors, and the metadata: strings for safetensors, otherwise the other entries of the checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, truncated, of an unknown kind, or holds no tensors.
+        CheckpointError: the file is missing, truncated or of an unknown kind, or has no tensors.
     """
     path = Path(path)
     if path.suffix in TORCH_SUFFIXES:
@@ -51,7 +52,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         known = ", ".join((".safetensors", *TORCH_SUFFIXES))
         raise CheckpointError(f"{path}: unknown suffix '{path.suffix}', expected one of {known}.")
     if not tensors:
-        raise CheckpointError(f"{path} holds no named tensors; expected a state_dict.")
+        raise CheckpointError(f"{path} has no named tensors; expected a state_dict.")
     return tensors, metadata
 
 
@@ -59,37 +60,41 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a whole torch file (a dict) on the CPU, tensors and plain values only.
 
     Raises:
-        CheckpointError: missing, truncated, not written by torch, or holding objects other than plain values.
+        CheckpointError: the file is missing, truncated, not written by torch, or has objects other than plain values.
     """
     path = _existing(path)
+    _check_archive(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is no checkpoint; the error says it better
+            warnings.simplefilter("ignore")  # the error below says more
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_text(path, str(error))) from None
-    except Exception as error:  # a damaged file can make torch's reader fail in about every way
+    except Exception as error:  # on damaged files torch raises almost any type
         raise CheckpointError(f"{path} is truncated or no checkpoint ({reason_of(error)}). Copy it again.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of tensors.")
+    _check_stored(path, content)
     return content
 
 
 def best_checkpoint(path: str | Path) -> Path:
-    """Return ``path``, or the best (else the last) checkpoint if it is a run's folder."""
+    """Return ``path``, or, if it is the folder of a run, its best checkpoint (its last one if there is no best)."""
     path = Path(path).expanduser()
     if path.is_dir():
         for name in ("best.ckpt", "last.ckpt"):
             if (path / "checkpoints" / name).is_file():
                 return path / "checkpoints" / name
-        raise CheckpointError(f"{path} has no checkpoints/best.ckpt or last.ckpt; give a checkpoint file or a run.")
+        raise CheckpointError(
+            f"{path} has no checkpoints/best.ckpt or last.ckpt; give a checkpoint file or the folder of a run."
+        )
     return path
 
 
 def find_weights(name_or_path: str | Path) -> Path:
-    """Return the file of a shipped asset, of a name of the user's own, of a path, or of a run's folder (its best).
+    """Return the file of a shipped asset, an ``own/...`` name, a path, or a run's folder (its best checkpoint).
 
-    A shipped name wins over a folder of that name.
+    A shipped name takes precedence over a folder of that name.
 
     Raises:
         AssetError: neither a known name nor a file or folder.
@@ -101,7 +106,7 @@ def find_weights(name_or_path: str | Path) -> Path:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write ``tensors`` as safetensors with string ``metadata``; an older file is replaced only when all is written."""
+    """Write ``tensors`` as safetensors with string ``metadata``, atomically: an older file is replaced at the end."""
     plain = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
     with atomic_write(path) as temporary:
         save_file(plain, str(temporary), metadata=dict(metadata or {}))
@@ -113,19 +118,19 @@ def load_state(
     source: str | Path = "the checkpoint",
     called: Callable[[str], str] = str,
 ) -> None:
-    """Copy ``state`` into ``module``; every tensor must be there, with its shape, and none be left over.
+    """Load ``state`` into ``module``; names and shapes must match exactly.
 
-    A module that was built on the device ``meta`` takes the tensors themselves.
+    A module on the device ``meta`` takes the tensors themselves instead of copies.
 
     Args:
-        module: to be loaded into.
+        module: to load into.
         state: name -> tensor.
-        source: the file, for the text of an error.
-        called: a tensor's name -> how the file calls it.
+        source: the file, for error messages.
+        called: our name of a tensor -> its name in the file.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing, unexpected or of another shape. The module is
-            then as it was before.
+        CheckpointError: names the first tensor that is missing, unexpected or of another shape. The module is
+            unchanged.
     """
     own = module.state_dict()
     check_state(state, own, source, type(module).__name__, called)
@@ -146,9 +151,9 @@ def check_state(
     Args:
         state: name -> tensor.
         expected: name -> tensor of the right shape, on any device.
-        source: the file, for the text of an error.
-        network: whose tensors are expected, for the text of an error.
-        called: a tensor's name -> how the file calls it.
+        source: the file, for error messages.
+        network: whose tensors are expected, for error messages.
+        called: our name of a tensor -> its name in the file.
     """
     for key, value in expected.items():
         if key not in state:
@@ -165,22 +170,22 @@ def check_state(
 
 
 def check_declared(declared: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:
-    """Raise CheckpointError for the first size that the metadata of a file declares otherwise than its tensors."""
+    """Raise CheckpointError for the first size whose value in the metadata contradicts the tensors."""
     for name, value in found.items():
         if name in declared and declared[name] != value:
             text = f"{source}: its metadata says {name} {declared[name]}, its tensors {value}"
-            raise CheckpointError(f"{text}; it is damaged or was changed. Export it again.")
+            raise CheckpointError(f"{text}; the file is damaged or was edited. Export it again.")
 
 
 def as_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return floating-point tensors of any precision as float32; others, such as counters, as they are."""
+    """Convert floating-point tensors to float32; others, such as counters, stay as they are."""
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(_existing(path)), framework="pt", device="cpu") as file:
-            # Copies: the tensors themselves lie in the file, and would change, or end the process, where it does.
+            # Copies: the originals are memory-mapped, so a change of the file would change them or crash the process.
             tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
@@ -199,11 +204,41 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
+def _check_archive(path: Path) -> None:
+    """Refuse a ZIP archive that unpacks to more than its own size; torch writes them uncompressed."""
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+        except zipfile.BadZipFile:
+            return  # torch says what is wrong with it
+        if unpacked > path.stat().st_size:
+            raise CheckpointError(f"{path} unpacks to {unpacked:,} bytes, which torch does not write. Save it again.")
+
+
+def _check_stored(path: Path, content: dict[str, Any]) -> None:
+    """Refuse tensors that would fill more memory than the file stores for them, by repeating values."""
+    stored: dict[int, int] = {}
+    claimed, seen, todo = 0, set[int](), [content]
+    while todo:
+        value: Any = todo.pop()
+        if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.is_meta:
+                raise CheckpointError(f"{path} holds a tensor without stored values (sparse or meta). Save it dense.")
+            stored[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+            claimed += value.numel() * value.element_size()
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            todo.extend(value.values() if isinstance(value, Mapping) else value)
+    if claimed > 4 * sum(stored.values()) + 2**20:
+        raise CheckpointError(f"{path} has tensors of {claimed:,} bytes but stores {sum(stored.values()):,}.")
+
+
 def _unpickling_text(path: Path, reason: str) -> str:
     if re.search(r"Unsupported (global|class)|Trying to (call|instantiate)", reason):
         return (
-            f"{path} holds Python objects, which could run code when loaded; expected tensors and plain values. "
-            "Convert it to .safetensors where you trust it."
+            f"{path} has Python objects, which could run code when loaded; expected tensors and plain values. "
+            "If you trust it, convert it to .safetensors elsewhere."
         )
     return f"{path} is truncated or no checkpoint (torch cannot read it). Copy it again."
 

@@ -1,4 +1,4 @@
-"""Sizes of a network that is known by its tensors alone: what most of them say."""
+"""Sizes of a network, inferred from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TensorAxis = tuple[str, int, int]
 
 
 class Shapes:
-    """Answers how large a network is, from the shapes of its tensors.
+    """Infers the sizes of a network from the shapes of its tensors.
 
-    A size stands in several tensors. What most of them say is taken: of a file with one wrong tensor it is this one
-    that does not fit, and that is named, when all are loaded.
+    Each size appears in several tensors, and the majority decides. So if a file has one tensor of a wrong shape, the
+    error on loading names that tensor.
 
     Args:
-        tensors: name -> tensor, whose values are not looked at; on any device, ``meta`` among them.
-        source: the file, for the text of an error.
-        network: what the tensors should be, for the text of an error.
-        called: a tensor's name -> how the file calls it.
+        tensors: name -> tensor on any device, ``meta`` included; only shapes are used.
+        source: the file, for error messages.
+        network: what the tensors should be, for error messages.
+        called: our name of a tensor -> its name in the file.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class Shapes:
         self.tensors, self.source, self.network, self.called = tensors, source, network, called
 
     def size(self, *places: TensorAxis, multiple: int = 1) -> int:
-        """Return the size that most of ``places`` have; at a tie the earlier one counts.
+        """Return the size that most of ``places`` have; in a tie the earlier one counts.
 
         Args:
-            places: where the size stands.
-            multiple: of what it must be a multiple.
+            places: axes that have this size.
+            multiple: the size must be a multiple of it.
 
         Raises:
-            CheckpointError: none of the places is there, or the size is 0 or no such multiple.
+            CheckpointError: none of the tensors exists, or the size is 0 or not a multiple.
         """
         found = {place: self.tensors[place[0]].shape[place[1]] for place in places if self._has(place)}
         if not found:
@@ -53,9 +53,9 @@ class Shapes:
         return size
 
     def count(self, prefix: str, first: int = 0) -> int:
-        """Count the parts that are numbered after ``prefix``, by the largest number; where it starts is ``first``.
+        """Return the number of parts named ``prefix`` + number: the largest number, counted from ``first``.
 
-        Numbers of three digits are no number of a part, so that names alone do not make a network large.
+        Only numbers of one or two digits count, so that a name in a file cannot make a network huge.
         """
         numbers = (re.match(r"\d{1,2}(?!\d)", name[len(prefix) :]) for name in self.tensors if name.startswith(prefix))
         return max((int(number[0]) + 1 - first for number in numbers if number), default=0)

@@ -1,9 +1,9 @@
-"""Names for a user's own files: one YAML file says where generators, teachers and data sets lie.
+"""Names for the user's own files: ``paths.yaml`` tells where generators, teachers and data sets are.
 
-Configurations then name ``own/ffhq`` instead of a path, and are the same on every machine. The file is ``paths.yaml``
-in the working directory, or the one that the environment's ``DIFE_PATHS`` names::
+Configurations name ``own/ffhq`` instead of a path and so are the same on every machine. The file is ``paths.yaml`` in
+the working directory, or the file that the environment variable ``DIFE_PATHS`` names::
 
-    ffhq: /data/networks/ffhq.pkl     # asked for as own/ffhq
+    ffhq: /data/networks/ffhq.pkl     # used as own/ffhq
     ap10k: ../datasets/ap-10k         # relative to this file
 """
 
@@ -21,15 +21,15 @@ _VARIABLE, _USUAL = "DIFE_PATHS", "paths.yaml"
 
 
 def list_own_files() -> dict[str, Path]:
-    """Return name -> path of all entries; empty where there is no such file.
+    """Return name -> path of all entries; empty if there is no ``paths.yaml``.
 
     Raises:
-        AssetError: the file that ``DIFE_PATHS`` names is missing, or one is no mapping of names to paths.
+        AssetError: the file that ``DIFE_PATHS`` names is missing, or the file is no mapping of names to paths.
     """
     file = Path(os.environ.get(_VARIABLE) or _USUAL).expanduser()
     if not file.is_file():
         if os.environ.get(_VARIABLE):
-            raise AssetError(f"{_VARIABLE} names {file}, which is no file; write it, or unset {_VARIABLE}")
+            raise AssetError(f"{_VARIABLE} is {file}, which does not exist; create it, or unset {_VARIABLE}")
         return {}
     try:
         entries = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -44,7 +44,7 @@ def find_own_file(name: str) -> Path:
     """Return the path that ``own/<name>`` stands for.
 
     Raises:
-        AssetError: no such entry, or nothing lies where it points.
+        MissingAssetError: no such entry, or its path does not exist.
     """
     entries = list_own_files()
     file = os.environ.get(_VARIABLE) or _USUAL

@@ -21,7 +21,10 @@ from experiments.checks.kills import _rows, differences
 from tests.tiny import dife_arguments
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:loss .* gives:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:loss .* gives:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ from PIL import Image
 from dife_lightning.cli.main import main as dife
 from dife_lightning.running.configs import list_configs, load_config
 from experiments.checks.rehearsal import BENCHMARKS, rehearse
-from experiments.common import runs
-from experiments.common.plan import read_plan
-from experiments.tables.__main__ import HERE
+from experiments.common import commands
+from experiments.common.plan import PLANS, read_plan
 
 FACES = 8
 
@@ -27,7 +26,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     """The folder of a rehearsal, and the commands that were run."""
     folder, calls = tmp_path_factory.mktemp("rehearsal"), []
 
-    def call(words, *, show=True):
+    def call(words):
         calls.append([str(word) for word in words])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # small sets and short trainings give advice
@@ -39,7 +38,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setenv("DIFE_PATHS", "")  # so that it is what it was afterwards
         patch.setattr("experiments.common.measure.processors", lambda: 1)
-        patch.setattr(runs, "call", call)
+        patch.setattr(commands, "call", call)
         rehearse(folder / "out", FACES)
         yield folder / "out", calls
 
@@ -64,7 +63,7 @@ def test_a_run_records_what_it_was_trained_and_tested_on(rehearsed, benchmark: s
 def test_the_benchmarks_table_has_every_row_and_the_papers_figures(rehearsed, benchmark: str) -> None:
     folder, _ = rehearsed
     table = json.loads((folder / benchmark / "table.json").read_text())
-    plan = read_plan(HERE / f"table1_{benchmark}.yaml")
+    plan = read_plan(PLANS / f"table1_{benchmark}.yaml")
     assert {row["method"] for row in table["rows"]} == {row.name for row in plan.rows if row.test != "FrozenBackbone"}
     errors = {(row["method"], row["pair"]): row["pixel_error"] for row in table["rows"]}
     assert np.isfinite(list(errors.values())).all()

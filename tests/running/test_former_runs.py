@@ -39,6 +39,7 @@ def test_it_scores_as_it_did(run, capsys):
     assert said.count("dife_lightning.data.world_pairs is now dife_lightning.data.world.pairs") <= 1
 
 
+@pytest.mark.slow
 def test_its_training_goes_on(run):
     assert main(["fit", "--run", "first", "--ckpt_path", "last", "--trainer.max_steps", "8"]) == 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)

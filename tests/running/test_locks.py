@@ -18,6 +18,7 @@ from experiments.checks.kills import differences
 from tests.cli.test_resume import config, strike, words  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
 
 

@@ -168,18 +168,18 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "change_a_class": (b"ccollections\nOrderedDict\n(N(dS'keys'\nNstb.", "changes an object"),
     "zip_with_code": (archive(b"cos\nsystem\n(S'touch ran'\ntR."), "asks for os.system"),
     "zip_path": (archive(tensor_pickle(b"I4\n", b"I1\n", key=b"S'../../../ran'\n"), {"0": bytes(16)}), "no entry"),
-    "zip_huge_shape": (archive(tensor_pickle(b"L99999999999L\n", b"I1\n"), {"0": bytes(16)}), "but holds 4 numbers"),
-    "zip_huge_stride": (archive(tensor_pickle(b"I4\n", b"L99999999999L\n"), {"0": bytes(16)}), "but holds 4 numbers"),
-    "zip_expanded": (archive(tensor_pickle(b"L9999999999L\n", b"I0\n"), {"0": bytes(16)}), "but holds 4 numbers"),
+    "zip_huge_shape": (archive(tensor_pickle(b"L99999999999L\n", b"I1\n"), {"0": bytes(16)}), "but has 4 numbers"),
+    "zip_huge_stride": (archive(tensor_pickle(b"I4\n", b"L99999999999L\n"), {"0": bytes(16)}), "but has 4 numbers"),
+    "zip_expanded": (archive(tensor_pickle(b"L9999999999L\n", b"I0\n"), {"0": bytes(16)}), "but has 4 numbers"),
     "zip_negative": (archive(tensor_pickle(b"I-4\n", b"I1\n"), {"0": bytes(16)}), "impossible shape"),
-    "zip_short_storage": (archive(tensor_pickle(b"I4\n", b"I1\n"), {"0": bytes(8)}), "storage 0, which holds 2"),
+    "zip_short_storage": (archive(tensor_pickle(b"I4\n", b"I1\n"), {"0": bytes(8)}), "storage 0, which has 2"),
     "zip_bomb": (
         archive(tensor_pickle(b"I4\n", b"I1\n"), {"0": bytes(1 << 20)}, zipfile.ZIP_DEFLATED),
-        "larger together than the file",
+        "together larger than the file",
     ),
     "zip_compressed": (archive(b"N." + bytes(99), compression=zipfile.ZIP_DEFLATED), "compressed"),
     "zip_no_storage": (archive(tensor_pickle(b"I4\n", b"I1\n")), "no entry archive/data/0"),
-    "zip_of_something": (archive(b"N.").replace(b"archive/data.pkl", b"archive/data.txt"), "not one of torch"),
+    "zip_of_something": (archive(b"N.").replace(b"archive/data.pkl", b"archive/data.txt"), "not from torch"),
     "legacy_huge": (
         legacy(tensor_pickle(b"I4\n", b"I1\n", count=b"L999999999999L\n"), data=bytes(24)),
         "declares 999999999999 elements",
@@ -213,7 +213,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         + b"t("
         + b"g0\n" * 9_999
         + b"ttR.",
-        "more made of its data",
+        "expands its data far beyond",
     ),
     "tensor_is_set": (
         archive(
@@ -229,7 +229,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "dict_of_a_tensor": (
         archive(b"ccollections\nOrderedDict\n(" + tensor_pickle(b"I4\n", b"I1\n")[:-1] + b"tR.", {"0": bytes(16)}),
-        "makes a dict of what is none",
+        "makes a dict from something that is no dict",
     ),
     "copies_of_a_dict": (
         b"("
@@ -237,14 +237,14 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         + b"dp0\n0("
         + b"ccollections\nOrderedDict\n(g0\ntR" * 1500
         + b"l.",
-        "more made of its data",
+        "expands its data far beyond",
     ),
     "copies_of_a_text": (
         b"cnumpy\ndtype\n(S'u1'\nI0\nI1\ntRp0\n0(I100000\ntp1\n0S'" + b"x" * 100_000 + b"'\np2\n0("
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntRp3\n0"
         + b"g3\n(I1\ng1\ng0\nI00\ng2\ntb" * 100
         + b"l.",
-        "more made of its data",
+        "expands its data far beyond",
     ),
     "namespace_with_code": (
         b"\x80\x02cargparse\nNamespace\n)\x81}(U\x01acos\nsystem\n(U\ttouch rantRub.",
@@ -257,7 +257,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         "attributes are no dict of names",
     ),
     "namespace_made_of_arguments": (b"\x80\x02cargparse\nNamespace\n}\x85\x81.", "makes an object"),
-    "namespace_called": (b"\x80\x02cargparse\nNamespace\n)R.", "calls what cannot be called"),
+    "namespace_called": (b"\x80\x02cargparse\nNamespace\n)R.", "calls an object that is no function"),
     "namespace_class_changed": (b"\x80\x02cargparse\nNamespace\n}U\x0c__setstate__Nsb.", "changes an object"),
     "parser": (b"\x80\x02cargparse\nArgumentParser\n)\x81.", "asks for argparse.ArgumentParser"),
     "copies_into_namespaces": (
@@ -266,7 +266,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         + b"uq\x000("
         + b"cargparse\nNamespace\n)\x81h\x00b" * 1500
         + b"l.",
-        "more made of its data",
+        "expands its data far beyond",
     ),
     "colliding_keys": (b"(L2305843009213693951L\nNd.", "keys are no names or numbers"),
     "extension": (b"\x80\x02\x82\x01.", "makes an object"),
@@ -378,7 +378,7 @@ def test_a_million_empty_dicts_take_little_memory(tmp_path: Path) -> None:
 def test_torch_would_take_memory_for_the_shape_that_is_refused_here(tmp_path: Path) -> None:
     """Why shapes are compared with storages: torch enlarges a storage to what a file declares."""
     (tmp_path / "x.pth").write_bytes(archive(tensor_pickle(b"I400\n", b"I1\n"), {"0": bytes(16)}))
-    with pytest.raises(CheckpointError, match=r"declares a tensor \(400,\), but holds 4"):
+    with pytest.raises(CheckpointError, match=r"declares a tensor \(400,\), but has 4"):
         read_pickled(tmp_path / "x.pth")
 
 

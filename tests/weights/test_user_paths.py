@@ -57,7 +57,7 @@ def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: 
             list_own_files()
         assert "\n" not in str(error.value)
     monkeypatch.setenv("DIFE_PATHS", "elsewhere.yaml")
-    with pytest.raises(AssetError, match=r"DIFE_PATHS names elsewhere\.yaml"):
+    with pytest.raises(AssetError, match=r"DIFE_PATHS is elsewhere\.yaml"):
         list_own_files()
 
 

@@ -1,7 +1,7 @@
-"""What a pickle may ask for, and what it gets: builders of plain values that check their arguments.
+"""The names that a pickle may use, and what they build: plain values with checked arguments.
 
-Nothing here comes from the module that a pickle names. Only ``Attributes``, ``PickledArray`` and ``Dtype`` take a state
-that a file sets; the loader refuses it for all others.
+Nothing is imported from the module that a pickle names. Only ``Attributes``, ``PickledArray`` and ``Dtype`` accept a
+state from the file.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _MOST_AXES, _LARGEST = 64, 1 << 40
 
 
 class Refused(Exception):
-    """A file asks for what is not given, or declares what it does not hold; the text goes on after the file's name."""
+    """A file is refused. The message continues after the name of the file."""
 
 
 class Builder:
-    """A function that a pickle may call, and can do nothing else with."""
+    """A function that a pickle may call. It cannot change the function or read from it."""
 
     __slots__ = ("_function",)
 
@@ -35,30 +35,30 @@ class Builder:
 
 
 class Attributes(dict[Any, Any]):
-    """``collections.OrderedDict``, ``dnnlib.EasyDict`` and their like: a dict.
+    """Stands for ``collections.OrderedDict``, ``dnnlib.EasyDict`` and similar classes: a dict.
 
-    Objects of a training's settings become an empty one: what they hold are attributes, which are passed over.
+    Objects with the settings of a training become an empty one: their attributes are ignored.
     """
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
-        """Attributes of such an object say nothing about tensors."""
+        """Ignore the attributes; they are no tensors."""
 
 
 class Namespace(Attributes):
-    """``argparse.Namespace``: a dict of its attributes, which a pickle gives after it, as its state."""
+    """Stands for ``argparse.Namespace``: a dict of its attributes, which the pickle gives as its state."""
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
         if type(state) is not dict or not all(type(name) is str for name in state):
-            raise Refused("holds a namespace whose attributes are no dict of names.")
+            raise Refused("has a namespace whose attributes are no dict of names.")
         self.update(state)
 
 
 class Persistent:
-    """An object of NVlabs' ``persistence``: the name of its class and its state; its source code is not looked at.
+    """An object of NVlabs' ``persistence``: the name of its class and its state; its source code is ignored.
 
     Attributes:
         class_name: e.g. ``Generator``.
@@ -74,7 +74,7 @@ class Persistent:
 def _persistent(meta: Any, *_: Any) -> Persistent:
     name, state = (meta.get("class_name"), meta.get("state")) if isinstance(meta, dict) else (None, None)
     if not isinstance(name, str) or not isinstance(state, dict):
-        raise Refused("holds a persistent object without class_name and state.")
+        raise Refused("has a persistent object without class_name and state.")
     return Persistent(name, state)
 
 
@@ -92,7 +92,7 @@ class Dtype:
 
     def numpy(self) -> np.dtype[Any]:
         if self.spec not in _NUMBERS:
-            raise Refused(f"holds an array of numpy's dtype {self.spec!r}; only numbers and truth values are read.")
+            raise Refused(f"has an array of numpy dtype {self.spec!r}; only numbers and booleans are supported.")
         return np.dtype(self.spec).newbyteorder(">" if self.order == ">" else "<")
 
 
@@ -101,12 +101,12 @@ _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f
 
 def _dtype(spec: Any, *_: Any) -> Dtype:
     if not isinstance(spec, str):
-        raise Refused("holds a dtype that is none.")
+        raise Refused("has an invalid numpy dtype.")
     return Dtype(spec)
 
 
 class PickledArray:
-    """A numpy array on its way: its state comes after it."""
+    """A numpy array; the pickle gives its state (shape, dtype, content) afterwards."""
 
     __slots__ = ("_array", "_tensor")
 
@@ -116,14 +116,14 @@ class PickledArray:
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], Dtype):
-            raise Refused("holds a damaged numpy array.")
+            raise Refused("has a damaged numpy array.")
         _, shape, dtype, fortran, content = state
         self._array = _array(_bytes(content), dtype, shape, "F" if fortran else "C")
 
     def value(self) -> Tensor:
         """Return the array as a tensor."""
         if self._array is None:
-            raise Refused("holds a numpy array without its content.")
+            raise Refused("has a numpy array without content.")
         if self._tensor is None:
             self._tensor = _tensor_of(self._array)
         return self._tensor
@@ -132,9 +132,7 @@ class PickledArray:
 def _array(content: bytes, dtype: Dtype, shape: Any, order: Any) -> NDArray[Any]:
     plain = dtype.numpy()
     if not _are_sizes(shape) or math.prod(shape) * plain.itemsize != len(content):
-        raise Refused(
-            f"declares an array of {plain} of another size than the {len(content)} bytes that it holds for it."
-        )
+        raise Refused(f"declares an array of {plain} of another size than the {len(content)} bytes that it has for it.")
     return np.frombuffer(content, plain).reshape(shape, order=order)
 
 
@@ -150,7 +148,7 @@ class PickledScalar:
 
     def __init__(self, dtype: Any, content: Any) -> None:
         if not isinstance(dtype, Dtype):
-            raise Refused("holds a damaged numpy number.")
+            raise Refused("has a damaged numpy number.")
         self._value = _array(_bytes(content), dtype, (1,), "C")[0].item()
 
     def value(self) -> Any:
@@ -160,7 +158,7 @@ class PickledScalar:
 
 def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> PickledArray:
     if not isinstance(dtype, Dtype) or order not in ("C", "F"):
-        raise Refused("holds a damaged numpy array.")
+        raise Refused("has a damaged numpy array.")
     array = PickledArray()
     array._array = _array(_bytes(content), dtype, shape, order)
     return array
@@ -170,13 +168,13 @@ def _bytes(content: Any) -> bytes:
     if isinstance(content, str):  # as Python 2 pickled bytes
         return content.encode("latin1")
     if not isinstance(content, bytes | bytearray):
-        raise Refused("holds an array whose content is not bytes.")
+        raise Refused("has an array whose content is not bytes.")
     return bytes(content)
 
 
 def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
-        raise Refused("holds text where bytes are expected.")
+        raise Refused("has text where bytes are expected.")
     return text.encode("latin1")
 
 
@@ -187,32 +185,32 @@ def _are_sizes(values: Any) -> bool:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A view of ``storage``; its places must lie in it, and it must not be larger."""
+    """Return a view of ``storage``; it must lie within the storage and have no more elements."""
     if not isinstance(storage, Tensor) or storage.ndim != 1:
-        raise Refused("holds a tensor without its storage.")
+        raise Refused("has a tensor without a storage.")
     if not (_are_sizes(size) and _are_sizes(stride) and len(size) == len(stride) and type(offset) is int):
-        raise Refused("holds a tensor of impossible shape.")
+        raise Refused("has a tensor of impossible shape.")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
     if count and not (offset >= 0 and last < len(storage) and count <= len(storage)):
-        raise Refused(f"declares a tensor {tuple(size)}, but holds {len(storage)} numbers for it.")
+        raise Refused(f"declares a tensor {tuple(size)}, but has {len(storage)} numbers for it.")
     return torch.as_strided(storage, size, stride, offset) if count else storage.new_empty(tuple(size))
 
 
 def _parameter(data: Any, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise Refused("holds a parameter that is no tensor.")
+        raise Refused("has a parameter that is no tensor.")
     return data
 
 
 def _sizes(values: Any = ()) -> tuple[int, ...]:
     if not _are_sizes(values):
-        raise Refused("holds a size that is none.")
+        raise Refused("has an invalid torch.Size.")
     return tuple(values)
 
 
 def _no_bytes() -> bytes:
-    """``bytes()``, as older protocols write what is empty; with a number it would take memory."""
+    """Stands for ``bytes()``, the empty bytes of older protocols; ``bytes(n)`` would allocate memory."""
     return b""
 
 
@@ -221,9 +219,9 @@ def _set(values: Any = ()) -> list[Any]:
 
 
 def _text(*parts: Any) -> str:
-    """A path or the name of a logger, which stand for themselves."""
+    """Return a path or the name of a logger as text."""
     if not all(isinstance(part, str) for part in parts):
-        raise Refused("holds a name that is no text.")
+        raise Refused("has a name that is no text.")
     return "/".join(parts)
 
 
@@ -247,7 +245,7 @@ _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 _PATHS = ("pathlib", "pathlib._local")
 
-#: (module, name) as a pickle spells it -> what it gets.
+#: (module, name) in the pickle -> what it stands for.
 BUILDERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Attributes,
     ("collections", "Counter"): Attributes,  # a scheduler's milestones
@@ -268,11 +266,11 @@ BUILDERS: dict[tuple[str, str], Any] = {
     **{(module, "_reconstruct"): Builder(lambda *_: PickledArray()) for module in _NUMPY},
     **{(module, "scalar"): Builder(PickledScalar) for module in _NUMPY},
     **{(module, "_frombuffer"): Builder(_frombuffer) for module in _NUMERIC},
-    # beside the tensors of a training: rosinality's arguments, DVE's configuration and logger, a schedule's counts
+    # stored beside the tensors: rosinality's arguments, DVE's configuration and logger, counts of a schedule
     ("parse_config", "ConfigParser"): Attributes,
     ("logging", "getLogger"): Builder(_text),
     **{(module, f"{system}Path"): Builder(_text) for module in _PATHS for system in ("Posix", "Windows")},
-    # names of types are data: the builders that take them look them up by name
+    # names of types are data: the builders look them up by name
     **{("torch", name.removeprefix("torch.")): name for name in STORAGES},
     **{("torch", str(dtype).removeprefix("torch.")): str(dtype) for dtype in STORAGES.values()},
 }

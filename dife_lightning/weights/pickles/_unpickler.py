@@ -1,4 +1,4 @@
-"""The machine under ``unpickling``: a loader of pickles that fills dicts and lists, and calls our builders alone."""
+"""An unpickler that builds dicts, lists and plain values, and calls only the functions of our own table."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from dife_lightning.weights.pickles._builders import (
     Refused,
 )
 
-#: Objects that any file may make, and how many bytes it must have for each further one; each takes 50 to 200 bytes of
-#: memory. Networks have 8 (a scalar that was trained) to 1000 bytes for one.
+#: Number of objects that any file may make, and bytes that it must have for each further one. An object takes 50 to 200
+#: bytes of memory; networks have 8 (a trained scalar) to 1000 bytes per object.
 _OBJECTS, _BYTES_EACH = 200_000, 32
 #: The function that torch names for a storage pickled by itself, as in NVlabs' networks.
 _NESTED_STORAGE = ("torch.storage", "_load_from_bytes")
 
 
 class Unpickler(pickle._Unpickler):
-    """Calls builders of our own table alone; ``storage`` answers torch's references to storages.
+    """Unpickler that calls only the functions of ``BUILDERS`` and limits memory by the size of the file.
 
-    It is the loader that Python has in Python: the one in C takes memory for whatever index a file memorises a value
-    under. The content of tensors is read as fast by either. Opcodes that would hash, change or call what a file made
-    are replaced: only dicts, lists and our own objects are filled, keys are plain, sets are lists.
+    It extends Python's unpickler written in Python, because the one in C allocates memory for any memo index that a
+    file names. Tensor contents are read equally fast. Opcodes that would hash, change or call objects of the file are
+    replaced: only dicts, lists and our own objects are filled, keys are plain values, and sets become lists.
 
     Args:
-        file: with ``read`` and ``readline``.
-        size: bytes of the file; how many objects are made, and what builders copy, is bounded by it.
+        file: has ``read`` and ``readline``.
+        size: bytes of the file; it limits the number of objects and what builders copy.
         storage: torch's reference to a storage -> its numbers.
         load_storage: bytes of a storage that was pickled by itself -> its numbers; without it such bytes are refused.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
-    #: Of the base class, which says nothing of them.
+    #: Attributes of the base class, which does not declare them.
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
@@ -64,25 +64,25 @@ class Unpickler(pickle._Unpickler):
         known = BUILDERS.get((module, name))
         if known is None:
             asked = f"{module}.{name}"[:200]
-            raise Refused(f"asks for {asked}, which is no data and could run code; it was not run. {_hint(module)}")
+            raise Refused(f"asks for {asked}, which could run code; nothing was executed. {_hint(module)}")
         return known
 
     def persistent_load(self, pid: Any) -> Tensor:
         if self.storage is None:
-            raise Refused("holds references to data that is not in it.")
+            raise Refused("refers to data that is not in the file.")
         return self.storage(pid)
 
     def charge(self, value: Any) -> None:
-        """Count what a builder may copy against the size of the file."""
+        """Count what a builder may copy, and refuse more than the size of the file justifies."""
         if isinstance(value, bytes | bytearray | str):
             self.left -= len(value)
         elif isinstance(value, dict | list | tuple):
             self.left -= 100 * len(value)
         if self.left < 0:
-            raise Refused("has more made of its data than a checkpoint needs.")
+            raise Refused("expands its data far beyond the size of a checkpoint.")
 
     def count(self) -> None:
-        """Count an object, or a place in the memo, that takes far more memory than the byte or two of its opcode."""
+        """Count an object or memo entry, which takes far more memory than its one or two bytes in the file."""
         self.objects -= 1
         if self.objects < 0:
             raise Refused(f"makes more objects than a checkpoint of its size has ({self.most}).")
@@ -91,7 +91,7 @@ class Unpickler(pickle._Unpickler):
         arguments = self.stack.pop()
         builder = self.stack[-1]
         if type(arguments) is not tuple or not (isinstance(builder, Builder) or builder is Attributes):
-            raise Refused("calls what cannot be called.")
+            raise Refused("calls an object that is no function.")
         for value in arguments:
             self.charge(value)
         self.stack[-1] = _attributes(*arguments) if builder is Attributes else builder(*arguments)
@@ -111,7 +111,7 @@ class Unpickler(pickle._Unpickler):
         self.refuse()
 
     def named(self) -> Any:
-        """Find what the next two lines name."""
+        """Return the builder that the next two lines name."""
         module, name = self.readline(), self.readline()
         if not name.endswith(b"\n"):
             raise Refused("is truncated. Copy it again.")
@@ -202,12 +202,12 @@ for _opcode in (
 
 
 def _fill(target: Any, items: list[Any]) -> None:
-    """Put keys and values, in turn, into a dict; keys are plain, so that hashing them takes no time."""
+    """Put alternating keys and values into a dict; keys must be plain values, which are fast to hash."""
     if not isinstance(target, dict) or len(items) % 2:
         raise Refused("fills an object that is no dict.")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if type(key) not in (str, bytes, int, float, bool, type(None)) or (type(key) is int and abs(key) >= 1 << 60):
-            raise Refused("holds a dict whose keys are no names or numbers.")
+            raise Refused("has a dict whose keys are no names or numbers.")
         target[key] = value
 
 
@@ -218,14 +218,14 @@ def _extend(target: Any, items: list[Any]) -> None:
 
 
 def _attributes(pairs: Any = (), *rest: Any) -> Attributes:
-    """Make an OrderedDict or EasyDict of a dict, or of pairs."""
+    """Make an OrderedDict or EasyDict from a dict or from pairs."""
     found = Attributes()
     if rest or not isinstance(pairs, dict | list | tuple):
-        raise Refused("makes a dict of what is none.")
+        raise Refused("makes a dict from something that is no dict.")
     several = pairs.items() if isinstance(pairs, dict) else pairs
     for pair in several:
         if type(pair) not in (tuple, list) or len(pair) != 2:
-            raise Refused("makes a dict of what is none.")
+            raise Refused("makes a dict from something that is no dict.")
         _fill(found, list(pair))
     return found
 

@@ -1,11 +1,11 @@
-"""One reader for files that others pickled: tensors, arrays and plain values come out, and no code ever runs.
+"""Read pickles of others safely: only tensors, arrays and plain values; no code is ever executed.
 
-A pickle may name any function and have it called. This reader knows a short table of names, each standing for a
-harmless builder of its own that checks its arguments; a file that asks for anything else is refused by that name. What
-is declared (shapes, storages, arrays) is compared with the bytes that are really there before memory is taken.
+A pickle may name any function and have it called. This reader knows a short table of names, each of which stands for a
+function of ours that checks its arguments. A file that names anything else is refused, with that name in the error.
+Declared sizes of tensors, storages and arrays are compared with the bytes in the file before memory is allocated.
 
-Three containers are read: plain pickles (NVlabs' and detectron2's ``.pkl``), torch's ZIP archives and torch's older
-format of consecutive pickles (``.pt``, ``.pth``).
+Three containers are supported: plain pickles (NVlabs' and detectron2's ``.pkl``), torch's ZIP archives, and torch's
+older format of consecutive pickles (``.pt``, ``.pth``).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def read_pickled(path: str | Path) -> Any:
         objects pickled by NVlabs' ``persistence`` as :class:`~dife_lightning.weights.pickles._builders.Persistent`.
 
     Raises:
-        CheckpointError: missing, truncated, of no known container, asking for anything but data, or declaring more
-            data than there is.
+        CheckpointError: the file is missing, truncated or of an unknown container, names a function that is not
+            allowed, or declares more data than it has.
     """
     path = Path(path)
     with explained(path), path.open("rb") as file:
@@ -53,7 +53,7 @@ def read_pickled(path: str | Path) -> Any:
 
 @contextmanager
 def explained(path: str | Path) -> Iterator[None]:
-    """Turn whatever goes wrong in reading ``path``, or in building what it describes, into one line."""
+    """Turn any error in reading ``path``, or in building what it describes, into one line."""
     try:
         yield
     except Refused as error:
@@ -70,7 +70,7 @@ def explained(path: str | Path) -> Iterator[None]:
         raise
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    # a hostile or damaged pickle can make the machine that reads it fail in about every way
+    # on hostile or damaged pickles the unpickler raises almost any type
     except Exception as error:
         text = f"{path} is truncated, damaged or no checkpoint of a known kind ({reason_of(error)})"
         raise CheckpointError(f"{text}. Copy it again.") from None
@@ -79,10 +79,10 @@ def explained(path: str | Path) -> Iterator[None]:
 def _described(pid: Any) -> tuple[torch.dtype, str, int, Any]:
     """Return dtype, key, number of elements and view of torch's reference to a storage."""
     if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
-        raise Refused("holds a reference that is not torch's.")
+        raise Refused("has a reference that is not from torch.")
     _, kind, key, _, count, *view = pid
     if type(kind) is not str or kind not in STORAGES or type(key) is not str or type(count) is not int or count < 0:
-        raise Refused("describes a storage that torch does not have.")
+        raise Refused("declares a storage of a type that torch does not have.")
     return STORAGES[kind], key, count, view[0] if view else None
 
 
@@ -91,10 +91,10 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename: info for info in archive.infolist()}
         if sum(info.file_size for info in archive.infolist()) > size:
-            raise Refused("has entries that are larger together than the file.")
+            raise Refused("has entries that are together larger than the file.")
         roots = [name[: -len("data.pkl")] for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(roots) != 1:
-            raise Refused("is a ZIP archive, but not one of torch (it has no data.pkl).")
+            raise Refused("is a ZIP archive, but not from torch (it has no data.pkl).")
         if f"{roots[0]}byteorder" in entries and _entry(archive, entries, f"{roots[0]}byteorder", size) != b"little":
             raise Refused("was written on a big-endian machine; write it again on a little-endian one.")
         known: dict[str, Tensor] = {}
@@ -104,7 +104,7 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
             if key not in known:
                 known[key] = _filled(_entry(archive, entries, f"{roots[0]}data/{key}", size), dtype)
             if view is not None or known[key].dtype != dtype or len(known[key]) < count:
-                raise Refused(f"declares {count} elements of {dtype} for storage {key}, which holds {len(known[key])}.")
+                raise Refused(f"declares {count} elements of {dtype} for storage {key}, which has {len(known[key])}.")
             return known[key]
 
         pickled = io.BytesIO(_entry(archive, entries, f"{roots[0]}data.pkl", size))
@@ -112,7 +112,7 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
 
 
 def _entry(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str, size: int) -> bytes:
-    """Return an entry's bytes; torch stores them uncompressed, so none is larger than the file."""
+    """Return the bytes of an entry; torch stores entries uncompressed, so none is larger than the file."""
     if name not in entries:
         raise Refused(f"is truncated or damaged (no entry {name}). Copy it again.")
     info = entries[name]
@@ -122,7 +122,7 @@ def _entry(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: 
 
 
 def _filled(content: bytes, dtype: torch.dtype) -> Tensor:
-    """Return ``content`` as a tensor of its own memory."""
+    """Copy ``content`` into a new tensor."""
     whole = len(content) // dtype.itemsize * dtype.itemsize
     return torch.frombuffer(bytearray(content[:whole]), dtype=dtype) if whole else torch.empty(0, dtype=dtype)
 
@@ -137,7 +137,7 @@ def _read_legacy(content: Any, size: int, nested: LoadStorage | None) -> Any:
     """Read on after the magic number: version, system, object, keys, then the bytes of each storage."""
     version, _system = (Unpickler(content, size, None, nested).load() for _ in range(2))
     if type(version) is not int or version != 1001:
-        raise Refused("is of another version of torch's older format than 1001.")
+        raise Refused("is in torch's older format, but not of version 1001.")
     bases: dict[str, Tensor] = {}
     total = 0
 
@@ -148,7 +148,7 @@ def _read_legacy(content: Any, size: int, nested: LoadStorage | None) -> Any:
             total += count * dtype.itemsize
             if total > size:
                 raise Refused(
-                    f"is truncated, or declares {count} elements of {dtype} for storage {key}, more than it holds."
+                    f"is truncated, or declares {count} elements of {dtype} for storage {key}, more than it has."
                 )
             bases[key] = torch.empty(count, dtype=dtype)
         if bases[key].dtype != dtype:
@@ -182,17 +182,17 @@ def _view(base: Tensor, view: Any) -> Tensor:
 def _load_storage(content: Any) -> Tensor:
     """Read a storage that was pickled by itself, as in NVlabs' networks; it may not hold another one."""
     if not isinstance(content, bytes):
-        raise Refused("holds a storage that is not bytes.")
+        raise Refused("has a storage that is not bytes.")
     found = _read_stream(io.BytesIO(content), len(content), None)
     if not isinstance(found, Tensor):
-        raise Refused("holds a storage that is none.")
+        raise Refused("has an invalid storage.")
     return found
 
 
 def _plain(root: Any, size: int) -> Any:
-    """Replace what stands for arrays and scalars by tensors and numbers, in place, each container once.
+    """Replace pickled arrays and scalars by tensors and numbers, in place, visiting each container once.
 
-    Tensors that share a storage count each: a file whose tensors are together far larger than it is refused.
+    A file whose tensors together, shared storages counted repeatedly, are far larger than it is refused.
     """
     holder = [root]
     waiting: list[Any] = [holder]
@@ -207,7 +207,7 @@ def _plain(root: Any, size: int) -> Any:
         if isinstance(value, Tensor):
             left -= value.numel() * value.element_size()
             if left < 0:
-                raise Refused("declares far more numbers than it holds.")
+                raise Refused("declares far more numbers than it has.")
         if isinstance(value, tuple):
             if id(value) not in tuples:
                 tuples[id(value)] = value, tuple(plain(part) for part in value)

@@ -1,0 +1,110 @@
+"""Which rows of a table can be drawn, and what embeds or matches in each: trained runs, and what needs no training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dife_lightning.errors import DataError, DifeError
+from experiments.common.plan import Plan, TableRow
+from experiments.common.untrained import untrained
+
+if TYPE_CHECKING:
+    from dife_lightning.methods._base import MatcherModule
+
+#: Drawn only if it is asked for: its points are anywhere.
+_NOT_DRAWN = ("random",)
+
+
+@dataclass
+class Gallery:
+    """The rows of a figure.
+
+    Attributes:
+        plan: of the table.
+        rows: which of its rows are wanted.
+        runs_root: where its runs lie.
+        seed: of the trained ones.
+        used: row -> model (or ``untrained``) -> the run's folder, or the method's class.
+        left_out: in one line each, what is not drawn and why.
+    """
+
+    plan: Plan
+    rows: Sequence[TableRow]
+    runs_root: Path
+    seed: int = 0
+    used: dict[str, dict[str, str]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def run(self, row: TableRow, model: str) -> Path:
+        """Return the folder of a row's run."""
+        return self.runs_root / f"{row.name}-{model}-seed{self.seed}"
+
+    def finished(self, row: TableRow, model: str) -> bool:
+        """Whether a trained row has a finished run of this model."""
+        run = self.run(row, model)
+        cell = self.runs_root / "cells" / f"{run.name}.json"
+        return run.is_dir() and cell.is_file() and bool(json.loads(cell.read_text(encoding="utf-8"))["finished"])
+
+    def models(self, row: TableRow, models: Sequence[str]) -> dict[str, MatcherModule]:
+        """Return model -> method, ready to be used; what is not there is told in ``left_out``.
+
+        Args:
+            row: of the plan; one that needs no training gives the same method for each model.
+            models: whose runs are wanted.
+        """
+        found: dict[str, MatcherModule] = {}
+        missing = [model for model in models if row.trained and not self.finished(row, model)]
+        if missing:
+            names = ", ".join(self.run(row, model).name for model in missing)
+            self.left_out.append(f"{row.name}: no finished run {names} in {self.runs_root}")
+        try:
+            method = None if row.trained else _untrained(row)
+            for model in models:
+                if model not in missing:
+                    found[model] = method or _trained(self.run(row, model))
+        except DifeError as error:
+            self.left_out.append(f"{row.name}: {error}")
+            return {}
+        places = {model: str(self.run(row, model)) for model in found} if row.trained else {"untrained": str(row.test)}
+        if found:
+            self.used[row.name] = places
+        return found
+
+
+def wanted_rows(plan: Plan, names: Sequence[str] | None) -> list[TableRow]:
+    """Return the rows to draw, in the plan's order.
+
+    Raises:
+        ConfigError: a name is not in the plan.
+    """
+    plan.only(None, names)
+    return [row for row in plan.rows if (row.name in names if names else row.name not in _NOT_DRAWN)]
+
+
+def require_runs(gallery: Gallery, models: Sequence[str], command: str) -> None:
+    """Say in one line what to run where no trained row has a run.
+
+    Raises:
+        DataError: trained rows are wanted, and none of them has a finished run of any of the models.
+    """
+    trained = [row for row in gallery.rows if row.trained]
+    if trained and not any(gallery.finished(row, model) for row in trained for model in models):
+        names = ", ".join(row.name for row in trained)
+        where = f"{gallery.runs_root} (seed {gallery.seed})"
+        raise DataError(f"no finished run of {names} in {where}: `{command}` trains them; or give --runs_root")
+
+
+def _trained(run: Path) -> Any:
+    from dife_lightning import load
+
+    return load(run)
+
+
+def _untrained(row: TableRow) -> Any:
+    method = untrained(row).eval()
+    method.setup("test")  # asks for weights that are not there before anything is drawn
+    return method
