@@ -13,6 +13,7 @@ from dife_lightning._version import __version__
 
 if TYPE_CHECKING:
     from dife_lightning.datasets._load import load_dataset as load_dataset
+    from dife_lightning.faces.images import read_image as read_image
     from dife_lightning.loading import load as load
     from dife_lightning.matching import transfer as transfer
     from dife_lightning.pretrained.embedders import load_embedder as load_embedder
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 #: Public name -> the module that defines it.
 _HOMES = {
     "load": "dife_lightning.loading",
+    "read_image": "dife_lightning.faces.images",
     "load_dataset": "dife_lightning.datasets._load",
     "load_generator": "dife_lightning.pretrained.generators",
     "load_embedder": "dife_lightning.pretrained.embedders",
@@ -33,6 +35,7 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022 (in the order a reader meets them)
     "load",
+    "read_image",
     "load_dataset",
     "load_generator",
     "load_embedder",

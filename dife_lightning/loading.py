@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dife_lightning.errors import CheckpointError, did_you_mean
+from dife_lightning.method import Method
+from dife_lightning.method import stamp as stamp
 from dife_lightning.registry import get_method, list_methods, method_name, methods_by_class
+from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.weights.checkpoints import load_state, read_checkpoint
-
-if TYPE_CHECKING:
-    from lightning import LightningModule
 
 #: Keys that the command line and Lightning put among the hyper-parameters.
 _BOOKKEEPING = {"_class_path", "_instantiator", "method"}
 
 
-def stamp(checkpoint: dict[str, Any], module: LightningModule) -> None:
-    """Record in ``checkpoint`` which method wrote it; call it in ``on_save_checkpoint``.
-
-    The command line records the class anyway; runs started from Python need this for :func:`load`.
-    """
-    name = method_name(type(module))
-    if name is not None:
-        checkpoint["method"] = name
-
-
-def load(path: str | Path) -> Any:
+def load(path: str | Path) -> Method:
     """Rebuild a trained method from a checkpoint of ours, on the CPU and in eval mode.
 
     The class is looked up in the registry of methods; nothing that the file names is imported otherwise, and no
@@ -37,30 +27,25 @@ def load(path: str | Path) -> Any:
         path: a ``.ckpt`` that ``dife fit`` or a Trainer wrote, or a run's folder (its best checkpoint is taken).
 
     Returns:
-        The LightningModule, for example with ``embed(images)``.
+        The LightningModule: ``transfer(images, points)`` and, if the method has an embedding, ``embed(images)``.
 
     Raises:
-        CheckpointError: missing, truncated, not of this project, or of a method that is not registered.
+        CheckpointError: missing, truncated, not of this project, of a method that is not registered, or with
+            settings that are not those of its weights.
     """
     path = best_checkpoint(path)
     checkpoint = read_checkpoint(path)
     missing = [key for key in ("state_dict", "hyper_parameters") if not isinstance(checkpoint.get(key), dict)]
     if missing:
         raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{missing[0]}'.")
-    module = _build(path, checkpoint)
-    module.on_load_checkpoint(checkpoint)
-    load_state(module, checkpoint["state_dict"], source=path)
-    return module.eval()
-
-
-def _build(path: Path, checkpoint: dict[str, Any]) -> Any:
-    """Construct the untrained module with the hyper-parameters of the checkpoint."""
-    given = checkpoint["hyper_parameters"]
     cls = get_method(_method_of(path, checkpoint))
-    try:
-        return cls(**{key: value for key, value in given.items() if key not in _BOOKKEEPING})
-    except TypeError as error:
-        raise CheckpointError(f"{path}: its settings do not fit {cls.__name__} of this version ({error}).") from None
+    state = checkpoint["state_dict"]
+    settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key not in _BOOKKEEPING}
+    check_settings(cls, settings, state, path)
+    module: Method = cls(**settings)
+    module.on_load_checkpoint(checkpoint)
+    load_state(module, state, source=path)
+    return module.eval()
 
 
 def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
@@ -77,6 +62,9 @@ def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
         name = None if cls is None else method_name(cls)
     known = list_methods()
     if name in known:
+        wrote = class_path.rpartition(".")[2]
+        if class_path.startswith("dife_lightning.methods.") and wrote != get_method(str(name)).__name__:
+            raise CheckpointError(f"{path} names two methods that wrote it, '{name}' and {wrote}; it was changed.")
         return str(name)
     if not name and not class_path:
         raise CheckpointError(

@@ -14,7 +14,7 @@ _version errors
 utils registry
 geometry matching
 faces weights
-nn metrics
+nn metrics method
 losses loading
 pretrained
 latent world

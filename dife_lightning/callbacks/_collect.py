@@ -18,7 +18,6 @@ from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.matching import MatchingOptions
-from dife_lightning.methods._base import MatcherModule
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
 from dife_lightning.viz.transfer import TransferExample
 
@@ -102,10 +101,25 @@ def evaluation_data(trainer: L.Trainer) -> PairsDataModule | None:
     return next((found for found in candidates if isinstance(found, PairsDataModule)), None)
 
 
-def match_with(pl_module: L.LightningModule, options: MatchingOptions) -> None:
-    """Tell a method how to match."""
-    if isinstance(pl_module, MatcherModule):
-        pl_module.matching = options
+def transferred(
+    trainer: L.Trainer, pl_module: L.LightningModule, batch: PairBatch, matching: MatchingOptions
+) -> Tensor:
+    """Return the points (B, P, 2) that a method transfers, computed in the trainer's precision.
+
+    Raises:
+        ConfigError: the method transfers no points.
+    """
+    transfer_batch = getattr(pl_module, "transfer_batch", None)
+    if transfer_batch is None:
+        raise ConfigError(f"{type(pl_module).__name__} transfers no points, so key-point transfer cannot score it")
+    with trainer.precision_plugin.forward_context():
+        points = transfer_batch(batch, matching)
+    if not isinstance(points, Tensor):
+        raise ConfigError(
+            f"transfer_batch of {type(pl_module).__name__} returned {type(points).__name__}: expected a "
+            "(B, P, 2) tensor"
+        )
+    return points
 
 
 def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:

@@ -16,7 +16,7 @@ from dife_lightning.callbacks._collect import (
     collectors,
     evaluation_data,
     evaluation_folder,
-    match_with,
+    transferred,
 )
 from dife_lightning.callbacks._score_table import print_scores
 from dife_lightning.errors import ConfigError
@@ -73,11 +73,6 @@ class KeypointTransfer(L.Callback):
         self.table = table
         self._sets: list[TransferCollector] = []
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Hand the matching options to the method; `dife predict` has its own callback for that."""
-        if stage != "predict":
-            match_with(pl_module, self.options)
-
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start counting anew."""
         self._sets = collectors(trainer.val_dataloaders, self.protocols, self.val_pictures, pl_module.device)
@@ -95,8 +90,8 @@ class KeypointTransfer(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collect the transferred points."""
-        self._sets[dataloader_idx].add(batch, _points(outputs))
+        """Transfer the batch and collect the points."""
+        self._sets[dataloader_idx].add(batch, transferred(trainer, pl_module, batch, self.options))
 
     def on_test_batch_end(
         self,
@@ -107,8 +102,8 @@ class KeypointTransfer(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collect the transferred points."""
-        self._sets[dataloader_idx].add(batch, _points(outputs))
+        """Transfer the batch and collect the points."""
+        self._sets[dataloader_idx].add(batch, transferred(trainer, pl_module, batch, self.options))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the scores; draw the first pairs."""
@@ -255,12 +250,6 @@ class KeypointTransfer(L.Callback):
 def _log_name(stage: str, collector: TransferCollector) -> str:
     pairs = collector.pairs
     return f"val/{pairs.pair}/{pairs.framing}" if stage == "val" else f"{stage}/{pairs.name}"
-
-
-def _points(outputs: Any) -> Tensor:
-    if isinstance(outputs, Tensor):
-        return outputs
-    raise ConfigError(f"a step returned {type(outputs).__name__}: expected the transferred points, a (B, P, 2) tensor")
 
 
 def _takes_pictures(logger: Any) -> bool:

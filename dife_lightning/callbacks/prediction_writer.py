@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning._version import __version__
-from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, match_with
+from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, transferred
 from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.items import PictureCrop
@@ -72,11 +72,6 @@ class PredictionWriter(L.Callback):
         self.protocol = self._asked or get_protocol("9-point")
         self._sets: list[TransferCollector] = []
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Pass the matching options to the method; for fit and test another callback does that."""
-        if stage == "predict":
-            match_with(pl_module, self.options)
-
     def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start with empty collectors."""
         wanted = [self._asked.name] if self._asked else list(PROTOCOLS)
@@ -94,8 +89,10 @@ class PredictionWriter(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collect the transferred points."""
-        self._sets[dataloader_idx].add(batch, outputs)
+        """Collect the transferred points; other matching options than the default ones need another transfer."""
+        usual = self.options == MatchingOptions()
+        points = outputs if usual else transferred(trainer, pl_module, batch, self.options)
+        self._sets[dataloader_idx].add(batch, points)
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write both files (the first process only)."""

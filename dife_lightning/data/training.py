@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from dife_lightning.utils.accumulation import batches_accumulated
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -77,11 +79,11 @@ class TrainingDataModule(LightningDataModule):
             self.evaluation.setup(stage)
 
     def place(self) -> Place:
-        """Return where a stream starts that goes on from the step at which the trainer stands."""
+        """Return where a stream starts that goes on from the batch at which the trainer stands."""
         trainer = self.trainer
         if trainer is None:
             return Place()
-        done = trainer.global_step * trainer.accumulate_grad_batches
+        done = trainer.global_step * trainer.accumulate_grad_batches + batches_accumulated(trainer)
         return Place(done, trainer.global_rank, trainer.world_size)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:

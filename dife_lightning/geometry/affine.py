@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.coordinates import affine_matrix
+from dife_lightning.utils.checks import require, require_choice
 
 #: Uniform numbers that :func:`draw_affine` and :func:`color_jitter` need per image.
 AFFINE_NUMBERS, COLOR_NUMBERS = 4, 5
@@ -47,10 +47,12 @@ class AugmentOptions:
     padding: str = "reflection"
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale_min <= self.scale_max:
-            raise ConfigError(f"augment: scale_min={self.scale_min} and scale_max={self.scale_max}; 0 < min <= max")
-        if self.padding not in ("reflection", "border", "zeros"):
-            raise ConfigError(f"augment: padding='{self.padding}'; choose reflection, border or zeros")
+        require("augment.", above=0, scale_min=self.scale_min)
+        require("augment.", at_least=self.scale_min, scale_max=self.scale_max)
+        ranges = ("rotation", "shift", "brightness", "contrast", "saturation", "hue")
+        require("augment.", at_least=0, **{name: getattr(self, name) for name in ranges})
+        require("augment.", at_least=0, at_most=1, color_probability=self.color_probability)
+        require_choice("augment.padding", self.padding, ("reflection", "border", "zeros"))
 
 
 def draw_affine(uniform: Tensor, options: AugmentOptions, width: int, height: int) -> Tensor:

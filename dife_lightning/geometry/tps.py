@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.coordinates import pixel_grid, to_normalized, to_pixels, warp
+from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import normal, uniform
 
 
@@ -54,13 +55,10 @@ class TPSOptions:
     align_corners: bool = True
 
     def __post_init__(self) -> None:
-        if self.control < 2:
-            raise ConfigError(f"warper: control={self.control}; expected 2 points to a side or more (DVE: 10)")
-        for name in ("bend", "strong_bend", "shift", "scale", "rotation", "first_bend", "first_affine", "crop"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"warper: {name}={getattr(self, name)}; expected 0 (none of it) or more")
-        if self.padding not in ("reflection", "border", "zeros"):
-            raise ConfigError(f"warper: padding='{self.padding}'; choose reflection, border or zeros")
+        require("warper.", at_least=2, control=self.control)
+        strengths = ("bend", "strong_bend", "shift", "scale", "rotation", "first_bend", "first_affine", "crop")
+        require("warper.", at_least=0, **{name: getattr(self, name) for name in strengths})
+        require_choice("warper.padding", self.padding, ("reflection", "border", "zeros"))
 
 
 @dataclass

@@ -27,8 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.coordinates import pixel_grid, to_normalized, warp
+from dife_lightning.utils.checks import require, require_choices
 
 Norm = Literal["rms", "literal"]
 Space = Literal["w", "w+"]
@@ -78,16 +78,12 @@ class ExplorationOptions:
     deform_weight: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.deform < 0.5 or self.deform_grid < 1 or self.deform_weight < 0:
-            raise ConfigError(
-                f"exploration: deform={self.deform}, deform_grid={self.deform_grid}, deform_weight="
-                f"{self.deform_weight}; expected 0 to 0.5, 1 or more and 0 or more"
-            )
-        if self.steps < 1 or self.lr <= 0 or self.weight_w < 0:
-            raise ConfigError(
-                f"exploration: steps={self.steps}, lr={self.lr}, weight_w={self.weight_w}; "
-                "steps and lr must be above 0 and weight_w must not be negative"
-            )
+        require("exploration.", at_least=1, steps=self.steps, deform_grid=self.deform_grid)
+        require("exploration.", above=0, lr=self.lr)
+        weights = {"weight_w": self.weight_w, "deform_weight": self.deform_weight}
+        require("exploration.", at_least=0, **weights, threshold=self.threshold, patience=self.patience)
+        require("exploration.", at_least=0, below=0.5, deform=self.deform)
+        require_choices("exploration.", self)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from urllib.parse import quote, unquote
 
 import torch
 from torch import Tensor
@@ -71,41 +72,50 @@ class PseudoPairs:
         return self if count == len(self) else self.rows(self.distance.argsort()[:count].sort().values)
 
 
+#: An ordered pair of domains: that of the originals, that of the partners.
+Kind = tuple[str, str]
 #: What a checkpoint holds of each kind of pair, by name.
 PairState = dict[str, dict[str, Tensor]]
 _IMAGES = ("original", "partner")
 
 
 class PairBank:
-    """The pairs at hand, per ordered pair of domains, at most ``size`` each; the oldest leave first."""
+    """The pairs at hand, at most ``size`` per ordered pair of domains; the oldest are dropped first."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.pairs: dict[tuple[str, str], PseudoPairs] = {}
+        self.pairs: dict[Kind, PseudoPairs] = {}
 
     def __len__(self) -> int:
         """Return the number of pairs of all kinds."""
         return sum(len(p) for p in self.pairs.values())
 
-    def add(self, source: str, target: str, pairs: PseudoPairs) -> None:
+    def add(self, kind: Kind, pairs: PseudoPairs) -> None:
         """Add pairs, dropping the oldest beyond ``size``."""
-        old = self.pairs.get((source, target))
+        old = self.pairs.get(kind)
         joined = pairs if old is None else old.join(pairs)
-        self.pairs[source, target] = joined.rows(slice(-self.size, None))
+        self.pairs[kind] = joined.rows(slice(-self.size, None))
 
-    def sample(self, source: str, target: str, count: int, generator: torch.Generator) -> PseudoPairs:
-        """Draw ``count`` pairs of a kind, without repetition where there are enough."""
-        pairs = self.pairs[source, target]
+    def sample(self, kind: Kind, count: int, generator: torch.Generator, part: int = 0) -> PseudoPairs:
+        """Draw pairs of a kind, without repetition where there are enough.
+
+        Args:
+            kind: the ordered pair of domains.
+            count: pairs to draw.
+            generator: on the CPU; the same state gives the same order of the bank.
+            part: which ``count`` pairs of that order are taken, from 0; it wraps round at the end of the bank.
+        """
+        pairs = self.pairs[kind]
         order = torch.randperm(len(pairs), generator=generator)
-        rows = order.repeat(-(-count // len(pairs)))[:count]
+        rows = order[torch.arange(part * count, (part + 1) * count) % len(pairs)]
         return pairs.rows(rows.to(pairs.index.device))
 
     def state(self) -> PairState:
         """Return all but the images, on the CPU: ``{"human+dog": {"original_w": ..., ...}, ...}``."""
-        return {"+".join(kind): _state_of(pairs) for kind, pairs in self.pairs.items()}
+        return {"+".join(quote(d, safe="") for d in kind): _state_of(pairs) for kind, pairs in self.pairs.items()}
 
     def restore(self, state: PairState, render: Callable[[str, Tensor], Tensor]) -> None:
-        """Take the pairs of ``state`` in place of those at hand.
+        """Replace all pairs by those of ``state``.
 
         Args:
             state: from :meth:`state`.
@@ -113,7 +123,7 @@ class PairBank:
         """
         self.pairs = {}
         for name, tensors in state.items():
-            source, target = name.split("+")
+            source, target = (unquote(part) for part in name.split("+"))
             original = render(source, tensors["original_w"])
             here = {key: value.to(original.device) for key, value in tensors.items()}
             partner, original = render(target, tensors["partner_w"]), moved(original, here["move"])

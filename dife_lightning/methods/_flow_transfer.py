@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from dife_lightning.errors import TrainingError
+from dife_lightning.faces.batches import PairBatch
 from dife_lightning.geometry.coordinates import resize_maps, resize_points
 from dife_lightning.nn.cats import CATsNetwork, image_net_normalized, move_points
-
-if TYPE_CHECKING:
-    from dife_lightning.faces.batches import PairBatch
 
 
 def network_images(images: Tensor, size: int) -> Tensor:

@@ -10,32 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import RenderBatch
+from dife_lightning.faces.batches import PairBatch, RenderBatch
 from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.losses.flow import REACH, end_point_error, sparse_flow
-from dife_lightning.methods._base import MatcherModule
-from dife_lightning.methods._dife.options import as_options, plain
+from dife_lightning.matching import MatchingOptions
+from dife_lightning.methods._base import DEFAULT_MATCHING
 from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
+from dife_lightning.methods._options import as_options
+from dife_lightning.methods._training import TrainedModule, fused_on_cpu, with_step_schedule
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.pretrained.formats.cats import load_cats
+from dife_lightning.utils.checks import require
 from dife_lightning.utils.randomness import torch_generator
 from dife_lightning.weights.checkpoints import load_state
-
-if TYPE_CHECKING:
-    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "CATs"
 #: Sizes that do not have to be those of the public network that a training starts from.
 _FREE = ("classes", "size", "temperature")
 
 
-class CATs(MatcherModule):
+class CATs(TrainedModule):
     """Cost Aggregation Transformers.
 
     Args:
@@ -70,14 +70,12 @@ class CATs(MatcherModule):
         seed: int = 0,
         init_from: str | None = None,
     ) -> None:
-        given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        self.save_hyperparameters({**given, "init_from": None})
-        if min(lr, lr_backbone, reach, decay) <= 0 or min(weight_decay, rise, *milestones, 0) < 0:
-            raise ConfigError(
-                f"lr {lr}, lr_backbone {lr_backbone}, reach {reach}, decay {decay}: expected above 0; "
-                f"weight_decay {weight_decay}, rise {rise}, milestones {list(milestones)}: expected 0 or above"
-            )
+        self.save_hyperparameters(ignore=["init_from"])
+        self.keep_plain_settings(init_from=None)
+        require(above=0, lr=lr, lr_backbone=lr_backbone, reach=reach, decay=decay)
+        require(at_least=0, weight_decay=weight_decay, rise=rise, seed=seed)
+        require(at_least=0, at_most=1, milestones=tuple(milestones))
         self.lr, self.lr_backbone, self.weight_decay = lr, lr_backbone, weight_decay
         self.milestones, self.decay, self.rise = tuple(milestones), decay, rise
         self.freeze_backbone, self.reach, self.seed, self.init_from = freeze_backbone, reach, seed, init_from
@@ -86,11 +84,16 @@ class CATs(MatcherModule):
             self.backbone.requires_grad_(False)
 
     @property
+    def size(self) -> int:  # type: ignore[override]
+        """Side of the network's images."""
+        return self.network.architecture.size
+
+    @property
     def backbone(self) -> nn.Module:
         """What the features come from."""
         return self.network.feature_extraction
 
-    def transfer_batch(self, batch: PairBatch) -> Tensor:
+    def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Return the source points (B, P, 2) float32, moved by the flow into the target images."""
         return transfer_by_flow(self.network, batch)
 
@@ -113,7 +116,7 @@ class CATs(MatcherModule):
         if self.freeze_backbone:
             self.backbone.eval()  # its running statistics stay, too
         size, side = self.network.architecture.size, batch.images.shape[-1]
-        other = partners(batch.domain, torch_generator(self.seed, "partners", self.global_step))
+        other = partners(batch.domain, torch_generator(self.seed, "partners", self.draw))
         points = resize_points(batch.points.float(), (side, side), (size, size))
         features = self.network.features(network_images(batch.images, size))
         flow = self.network.flow(features, [maps[other] for maps in features])
@@ -131,14 +134,10 @@ class CATs(MatcherModule):
             {"params": [p for p in trained if (id(p) in backbone) == inside], "lr": lr}
             for inside, lr in ((False, self.lr), (True, self.lr_backbone))
         ]
-        # On a CPU one fused kernel is several times faster; on a GPU it would rule out clipping with float16.
-        fused = all(parameter.device.type == "cpu" for parameter in trained)
-        adam = torch.optim.AdamW(
-            [group for group in groups if group["params"]], weight_decay=self.weight_decay, fused=fused or None
-        )
+        groups = [group for group in groups if group["params"]]
+        adam = torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=fused_on_cpu(trained))
         steps = self.trainer.estimated_stepping_batches
-        timed = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: self.rate_factor(step, steps))
-        return {"optimizer": adam, "lr_scheduler": {"scheduler": timed, "interval": "step"}}
+        return with_step_schedule(adam, lambda step: self.rate_factor(step, steps))
 
     def rate_factor(self, step: int, steps: float) -> float:
         """Return the share of the step sizes at ``step`` of ``steps``, counted from 0."""

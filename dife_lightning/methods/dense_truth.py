@@ -6,10 +6,7 @@ its embedding is to be and which pixel of another face is its match.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
@@ -17,16 +14,15 @@ from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.losses.dense_truth import draw_pixels, surface_code_loss, true_partners
 from dife_lightning.losses.matching import semantic_matching_loss
-from dife_lightning.methods._base import EmbedderModule
-from dife_lightning.methods._dife.options import EncoderOptions, OptimizerOptions, as_options, plain
-from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
-from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._training import HourglassModule
+from dife_lightning.utils.checks import require
 from dife_lightning.utils.randomness import uniform
 
 METHOD = "DenseTruth"
 
 
-class DenseTruth(ScheduledModule, EmbedderModule):
+class DenseTruth(HourglassModule):
     """An embedding learnt from dense surface coordinates of annotated faces.
 
     Args:
@@ -62,54 +58,47 @@ class DenseTruth(ScheduledModule, EmbedderModule):
         optimizer: OptimizerOptions = OptimizerOptions(schedule="cosine"),  # noqa: B008
         seed: int = 0,
     ) -> None:
-        given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        self.save_hyperparameters(given)
+        self.save_hyperparameters()
+        self.keep_plain_settings()
         if dim < 2 or dim % 2:
             raise ConfigError(f"dim is {dim}; the surface code has an even number of channels, for example 16")
-        if not (lambda_code >= 0 and lambda_match >= 0 and lambda_code + lambda_match > 0):
-            raise ConfigError(
-                f"lambda_code is {lambda_code}, lambda_match {lambda_match}; expected 0 (left out) or above, not both 0"
-            )
-        if queries < 1:
-            raise ConfigError(f"queries is {queries}; expected 1 or more (lambda_match 0 leaves the matching out)")
-        self.unit_length, self.weights = unit_length, {"code": lambda_code, "match": lambda_match}
+        require(at_least=0, lambda_code=lambda_code, lambda_match=lambda_match, seed=seed)
+        if not lambda_code + lambda_match:
+            raise ConfigError("lambda_code and lambda_match are both 0, so there is nothing to learn; set one above 0")
+        require(at_least=1, queries=queries)
+        require(above=0, code_scale=code_scale, temperature=temperature, tolerance=tolerance)
+        self.unit_length, self.loss_weights = unit_length, {"code": lambda_code, "match": lambda_match}
         self.code_scale, self.queries, self.temperature = code_scale, queries, temperature
         self.tolerance, self.seed = tolerance, seed
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
-        shape = as_options(EncoderOptions, encoder)
-        self.encoder = HourglassEncoder(dim, shape.planes, shape.blocks, shape.depth, groups=shape.groups)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H, W), float32."""
-        embedding = self.encoder(channels_last(images)).float()
-        return F.normalize(embedding, dim=1) if self.unit_length else embedding
+        self.encoder = as_options(EncoderOptions, encoder).build(dim)
 
     def training_step(self, batch: RenderBatch, batch_idx: int) -> Tensor:
         """One step: embed the faces, compare with the code, and match them with one another."""
-        losses = self.losses(self.encoder(channels_last(batch.images)), batch, self.global_step)
-        total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        losses = self.losses(self.encoder(channels_last(batch.images)), batch, self.draw)
+        total = torch.stack([self.loss_weights[name] * loss for name, loss in losses.items()]).sum()
         self.log("train/loss", total, prog_bar=True)
         self.log_dict({f"train/loss_{name}": loss for name, loss in losses.items()})
         return total
 
-    def losses(self, embedding: Tensor, batch: RenderBatch, step: int) -> dict[str, Tensor]:
+    def losses(self, embedding: Tensor, batch: RenderBatch, draw: int) -> dict[str, Tensor]:
         """The losses that have a weight, by name, of a batch's ``embedding`` (B, dim, S, S)."""
         found = {}
-        if self.weights["code"]:
+        if self.loss_weights["code"]:
             found["code"] = surface_code_loss(embedding, batch.uv, batch.inside, self.code_scale)
-        if self.weights["match"]:
-            found["match"] = self.match(embedding, batch, step)
+        if self.loss_weights["match"]:
+            found["match"] = self.match(embedding, batch, draw)
         return found
 
-    def match(self, embedding: Tensor, batch: RenderBatch, step: int) -> Tensor:
-        """Search for pixels of each face in another one, which lies ``1 + step % (B - 1)`` places further on.
+    def match(self, embedding: Tensor, batch: RenderBatch, draw: int) -> Tensor:
+        """Search for pixels of each face in another one, which lies ``1 + draw % (B - 1)`` places further on.
 
-        So in B - 1 steps every place of the batch is matched with every other one, of its own species and of others.
+        So in B - 1 batches every place of the batch is matched with every other one, of its own species and of others.
         """
         count = len(embedding)
-        shift = 1 + step % max(1, count - 1)
-        numbers = uniform((count, self.queries), self.seed, "truth-queries", step, self.global_rank)
+        shift = 1 + draw % max(1, count - 1)
+        numbers = uniform((count, self.queries), self.seed, "truth-queries", draw, self.global_rank)
         pixels, inside = draw_pixels(batch.inside, numbers.to(embedding.device))
         vectors = embedding.flatten(2).gather(2, pixels[:, None].expand(-1, embedding.shape[1], -1))
         uv = batch.uv.flatten(1, 2).gather(1, pixels[..., None].expand(-1, -1, 2))
@@ -119,7 +108,3 @@ class DenseTruth(ScheduledModule, EmbedderModule):
             vectors[:, :, None], target, truth[:, None], (near & inside)[:, None],
             weights="dve", temperature=self.temperature,
         )  # fmt: skip
-
-    def configure_optimizers(self) -> Any:
-        """Adam over the encoder, with the chosen schedule."""
-        return make_optimizer(self.encoder.parameters(), self.optimizer_options, 0, self.trainer.max_steps)

@@ -1,14 +1,15 @@
 """DIFE: one dense embedding for faces of several species, learnt without labels and without real images.
 
 Stage one (warm-up) distils the surface teacher and the generators' features (equations 1 and 2); stage two adds
-semantic matching on pseudo-pairs found by latent exploration (equations 3 to 6). The stage is a pure function of the
-step, and one ``fit`` runs both.
+semantic matching on pseudo-pairs found by latent exploration (equations 3 to 6). The stage depends only on the step,
+and one ``fit`` runs both.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -17,34 +18,37 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import StreamBatch
+from dife_lightning.faces.batches import DomainBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask, sampling_grid, warp
 from dife_lightning.latent.exploration import ExplorationOptions
-from dife_lightning.latent.pseudo_pairs import PairBank, PairState
+from dife_lightning.latent.pseudo_pairs import Kind, PseudoPairs
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
 from dife_lightning.methods._dife.gradient_share import gradient_shares
 from dife_lightning.methods._dife.matching_step import matching_errors
 from dife_lightning.methods._dife.options import (
     ConverterOptions,
     DistillationOptions,
-    EncoderOptions,
     MatchingLossOptions,
-    OptimizerOptions,
     PairOptions,
-    as_options,
-    check_settings,
-    plain,
+    check_losses,
 )
 from dife_lightning.methods._dife.pairs import PairMaker
-from dife_lightning.methods._dife.setup import feature_statistics, load_fitting_weights
-from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
+from dife_lightning.methods._dife.setup import (
+    feature_statistics,
+    flag_statistics,
+    load_fitting_weights,
+    register_statistics,
+)
+from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._training import HourglassModule, make_optimizer
 from dife_lightning.nn.converter import Converters
-from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.pretrained.embedders import Embedder, load_embedder
 from dife_lightning.pretrained.formats.hourglass import to_official
 from dife_lightning.pretrained.generators import Generator, load_generator
-from dife_lightning.utils.randomness import normal, torch_generator
+from dife_lightning.utils.checks import require
+from dife_lightning.utils.distributed import gather_objects
+from dife_lightning.utils.randomness import normal
 
 METHOD = "DIFE"
 Stage = Literal["warmup", "matching"]
@@ -55,7 +59,7 @@ def stage_at(step: int, warmup_steps: int) -> Stage:
     return "warmup" if step < warmup_steps else "matching"
 
 
-class DIFE(ScheduledModule, PairMaker):
+class DIFE(HourglassModule):
     """Dense Interspecies Face Embedding.
 
     Args:
@@ -116,39 +120,47 @@ class DIFE(ScheduledModule, PairMaker):
         init_from: str | None = None,
         share_every: int = 50,
     ) -> None:
-        given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        self.save_hyperparameters({**given, "init_from": None})
-        check_settings(domains, generators, {k: v for k, v in given.items() if k.startswith("lambda_")}, warmup_steps)
+        self.save_hyperparameters(ignore=["init_from"])
+        self.keep_plain_settings(init_from=None)
+        self.loss_weights = {"k1": lambda_k1, "k2": lambda_k2, "m1": lambda_m1, "m2": lambda_m2}
+        check_losses(domains, generators, self.loss_weights)
+        require(at_least=1, size=size, dim=dim, layer=layer)
+        require(at_least=0, warmup_steps=warmup_steps, seed=seed, share_every=share_every)
         self.domains, self.generator_names, self.teacher_name = dict(domains), dict(generators), teacher
         self.layer, self.size, self.dim, self.warmup_steps = layer, size, dim, warmup_steps
-        self.unit_length = unit_length
-        self.weights = {"k1": lambda_k1, "k2": lambda_k2, "m1": lambda_m1, "m2": lambda_m2}
+        self.unit_length, self.seed, self.init_from, self.share_every = unit_length, seed, init_from, share_every
         self.distillation = as_options(DistillationOptions, distillation)
         self.matching_loss = as_options(MatchingLossOptions, matching_loss)
-        self.exploration = as_options(ExplorationOptions, exploration)
-        self.pair_options = as_options(PairOptions, pairs)
         self.pair_augment = as_options(AugmentOptions, pair_augment)
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
-        self.seed, self.init_from, self.share_every = seed, init_from, share_every
-        shape, form = as_options(EncoderOptions, encoder), as_options(ConverterOptions, converter)
+        form = as_options(ConverterOptions, converter)
         self.converter_side = form.side
-        self.encoder = HourglassEncoder(dim, shape.planes, shape.blocks, shape.depth, groups=shape.groups)
+        self.encoder = as_options(EncoderOptions, encoder).build(dim)
+        self.encoder.check_side(size)
         self.converters = Converters(dim, domains, form.kind, form.hidden, form.groups, form.kernel)
         for domain, channels in domains.items():
-            self.register_buffer(f"mean_{domain}", torch.zeros(channels))
-            self.register_buffer(f"deviation_{domain}", torch.zeros(channels))
-        self.bank = PairBank(self.pair_options.bank_size)
-        self._stored_pairs: PairState = {}
+            register_statistics(self, domain, channels)
+        self.pairs = PairMaker(
+            self.kinds_of_pairs(),
+            as_options(PairOptions, pairs),
+            as_options(ExplorationOptions, exploration),
+            layer=layer,
+            size=size,
+            seed=seed,
+            measure_drift=self.matching_loss.agree is not None,
+        )
         self.generators: dict[str, Generator] = {}
         self.teacher: Embedder | None = None
 
-    # Inference
+    def kinds_of_pairs(self) -> list[Kind]:
+        """Return the ordered pairs of domains that the loss weights ask for."""
+        names = list(self.domains)
+        within = [(d, d) for d in names] if self.loss_weights["m1"] else []
+        across = [(a, b) for a in names for b in names if a != b] if self.loss_weights["m2"] else []
+        return within + across
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H, W), float32."""
-        embedding = self.encoder(channels_last(images)).float()
-        return F.normalize(embedding, dim=1) if self.unit_length else embedding
+    # Inference
 
     def convert(self, embedding: Tensor, domain: str) -> Tensor:
         """Map the encoder's embedding (B, dim, h, w) to the (normalised) feature space (B, n_d, h, w) of ``domain``."""
@@ -156,13 +168,21 @@ class DIFE(ScheduledModule, PairMaker):
             embedding = resize_maps(embedding, self.converter_side)
         return self.converters(embedding, domain)
 
+    def predict_features(self, images: Tensor, domain: str) -> Tensor:
+        """Map images (B, 3, S, S) to Ψ^d(Φ(x)), the generator's normalised features (B, n_d, h, w) of ``domain``."""
+        return self.convert(self.encoder(channels_last(images)), domain)
+
+    def match_embed(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, S, S) to the embedding (B, dim, h, h) at the side at which pairs are matched."""
+        return resize_maps(self.encoder(channels_last(images)).float(), self.matching_loss.side)
+
     def to_official(self) -> dict[str, Tensor]:
         """Return the tensors in the authors' layout; domains are numbered in their order here.
 
         ``unit_length`` has no place in it: the authors' network gives the vectors before that.
         """
         assert isinstance(self.converters, Converters)
-        return to_official(self.encoder, self.converters, {d: self._statistics(d) for d in self.domains})
+        return to_official(self.encoder, self.converters, {d: self.statistics(d) for d in self.domains})
 
     # Set-up
 
@@ -178,7 +198,7 @@ class DIFE(ScheduledModule, PairMaker):
                     f"domain '{domain}': layer {self.layer} of {self.generator_names[domain]} has {found} channels, "
                     f"the config says {channels}; set model.init_args.domains.{domain}: {found}"
                 )
-        if self.weights["k1"]:
+        if self.loss_weights["k1"]:
             self.teacher = load_embedder(self.teacher_name).to(self.device)
             if self.teacher.dim != self.dim:
                 raise ConfigError(f"teacher {self.teacher_name} has {self.teacher.dim} channels, dim is {self.dim}")
@@ -188,25 +208,26 @@ class DIFE(ScheduledModule, PairMaker):
 
     @torch.no_grad()
     def _measure_features(self) -> None:
-        """Mean and deviation of each feature channel over generator samples, once."""
+        """Measure mean and deviation of each feature channel over generator samples, unless a checkpoint had them."""
         for domain, generator in self.generators.items():
-            mean, deviation = self._statistics(domain)
-            if bool((deviation > 0).all()):
+            measured, (mean, deviation) = self.get_buffer(f"measured_{domain}"), self.statistics(domain)
+            if measured:
                 continue
-            if self.distillation.normalize_features == "none":
-                deviation.fill_(1.0)
-                continue
-            z = normal((self.distillation.statistics_samples, generator.z_dim), self.seed, "statistics", domain)
-            found = feature_statistics(generator, z, self.layer, self.pair_options.truncation)
+            found = torch.zeros_like(mean), torch.ones_like(deviation)
+            if self.distillation.normalize_features == "channel":
+                z = normal((self.distillation.statistics_samples, generator.z_dim), self.seed, "statistics", domain)
+                found = feature_statistics(generator, z, self.layer, self.pairs.options.truncation)
             mean.copy_(found[0])
             deviation.copy_(found[1])
+            measured.fill_(True)
 
-    def _statistics(self, domain: str) -> tuple[Tensor, Tensor]:
+    def statistics(self, domain: str) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation (n_d,) of each feature channel of ``domain``."""
         return self.get_buffer(f"mean_{domain}"), self.get_buffer(f"deviation_{domain}")
 
     def normalize(self, features: Tensor, domain: str) -> Tensor:
         """Bring generator features (B, n_d, h, w) to mean 0 and deviation 1 per channel, fp32."""
-        mean, deviation = self._statistics(domain)
+        mean, deviation = self.statistics(domain)
         return (features.float() - mean[:, None, None]) / deviation[:, None, None]
 
     # Training
@@ -217,18 +238,16 @@ class DIFE(ScheduledModule, PairMaker):
         return stage_at(self.global_step, self.warmup_steps)
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
-        """One step: distil; in the matching stage also match pseudo-pairs."""
-        matching = self.stage == "matching" and bool(self.weights["m1"] or self.weights["m2"])
-        count = self.distillation.matching_images
-        losses = self.distill(batch.first(count) if matching and count else batch)
-        if matching:
-            self.refresh_pairs(self.global_step - self.warmup_steps)
-            losses |= self.match()
-        weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
+        """One step: distil; in the matching stage also make pseudo-pairs and match them."""
+        if self.stage == "warmup" or not self.pairs.kinds:
+            losses = self.distill(batch)
+        else:
+            losses = self.distill(batch.first(self.distillation.matching_images or len(batch)))
+            self.refresh_pairs()
+            losses |= self.match(self.pairs.sample(self.global_step, self.micro_batch, self.global_rank))
+        weighted = {name: self.loss_weights[name] * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
-        self._log(losses, total)
-        if self.share_every and self.global_step % self.share_every == 0:
-            self._log_shares(weighted)
+        self._log(losses, weighted, total)
         return total
 
     def distill(self, batch: StreamBatch) -> dict[str, Tensor]:
@@ -240,41 +259,74 @@ class DIFE(ScheduledModule, PairMaker):
         for domain, embedding in zip(domains, embeddings, strict=True):
             samples, options = batch.domains[domain], self.distillation
             valid = samples.valid if options.mask else None
-            if self.weights["k1"]:
-                surface = self._surface(samples.images, samples.originals, samples.affine)
+            if self.loss_weights["k1"]:
+                surface = self.surface(samples)
                 losses["k1"].append(surface_distillation_loss(embedding, surface, valid, options.reduction))
-            if self.weights["k2"]:
+            if self.loss_weights["k2"]:
                 converted = self.convert(embedding.detach() if options.detach_features else embedding, domain)
                 features = resize_maps(self.normalize(samples.features, domain), converted.shape[-1], "nearest")
                 small = None if valid is None else resize_mask(valid, converted.shape[-1])
                 losses["k2"].append(feature_distillation_loss(converted, features, small, options.reduction))
-        return {name: torch.stack(parts).sum() for name, parts in losses.items() if parts}
+        return _summed(losses)
 
-    def _surface(self, images: Tensor, originals: Tensor, affine: Tensor) -> Tensor:
-        """The surface teacher's embedding (B, dim, S, S) of the warped images."""
+    def surface(self, samples: DomainBatch) -> Tensor:
+        """Return the surface teacher's embedding (B, dim, S, S) of the warped images."""
         assert self.teacher is not None
-        side = images.shape[-1]
-        seen = images if self.distillation.teacher_view == "warped" else originals
-        surface = resize_maps(self.teacher.embed(seen), side)
+        side, warped = samples.images.shape[-1], self.distillation.teacher_view == "warped"
+        surface = resize_maps(self.teacher.embed(samples.images if warped else samples.originals), side)
         if self.distillation.teacher_norm == "unit":
             surface = F.normalize(surface.float(), dim=1)
-        if self.distillation.teacher_view == "warped":
-            return surface
-        return warp(surface, sampling_grid(affine, side, side, side, side), "border")
+        return surface if warped else warp(surface, sampling_grid(samples.affine, side, side, side, side), "border")
 
-    def match(self) -> dict[str, Tensor]:
-        """Equations 5 and 6 on pairs drawn from the bank: ``m1`` within, ``m2`` across species."""
-        kinds = list(self.bank.pairs)
-        count = max(1, self.pair_options.batch_size // len(kinds))
-        generator = torch_generator(self.seed, "pair-batch", self.global_step, self.global_rank)
-        drawn = [self.bank.sample(*kind, count, generator) for kind in kinds]
-        errors = matching_errors(
-            self.encoder, drawn, self.matching_loss, self.pair_augment, (self.seed, self.global_step, self.global_rank)
+    @torch.no_grad()
+    def refresh_pairs(self) -> None:
+        """Make new pseudo-pairs (equation 3) if this step of the matching stage is due for them, once per step."""
+        if self.micro_batch or not self.pairs.due(self.global_step - self.warmup_steps):
+            return
+        self.encoder.eval()
+        made = self.pairs.refresh(self, self.global_step, self.global_rank)
+        self.encoder.train()
+        distances = ("start_distance", "distance", "w_distance")
+        self._log_once(
+            {f"pairs/{a}_{b}_{d}": float(getattr(p, d).mean()) for (a, b), p in made.items() for d in distances}
         )
+
+    def match(self, pairs: Mapping[Kind, PseudoPairs]) -> dict[str, Tensor]:
+        """Equations 5 and 6: ``m1`` within, ``m2`` across species."""
+        key = (self.seed, self.draw, self.global_rank)
+        errors = matching_errors(self.encoder, list(pairs.values()), self.matching_loss, self.pair_augment, key)
         losses: dict[str, list[Tensor]] = {"m1": [], "m2": []}
-        for (source, target), error in zip(kinds, errors, strict=True):
+        for (source, target), error in zip(pairs, errors, strict=True):
             losses["m1" if source == target else "m2"].append(error)
-        return {name: torch.stack(parts).sum() for name, parts in losses.items() if parts}
+        return _summed(losses)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the latents of each process's pseudo-pairs."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["pseudo_pairs"] = gather_objects(self.pairs.state())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take this process's pseudo-pairs; their images are synthesised when training starts."""
+        super().on_load_checkpoint(checkpoint)
+        flag_statistics(checkpoint["state_dict"], self.domains)
+        stored = checkpoint.get("pseudo_pairs") or [{}]
+        if self._trainer is None:
+            return
+        if len(stored) != self._trainer.world_size and self._trainer.state.fn == "fit":
+            rank_zero_warn(
+                f"the checkpoint was written by {len(stored)} processes and is resumed by {self._trainer.world_size}: "
+                "training goes on, but with other samples than it would have had"
+            )
+        self.pairs.load_state(stored[self.global_rank % len(stored)])
+
+    @torch.no_grad()
+    def on_train_start(self) -> None:
+        """Synthesise the pseudo-pairs of a checkpoint again, in the precision of the training."""
+        super().on_train_start()
+        with self.trainer.precision_plugin.train_step_context():
+            self.pairs.restore(self)
 
     # Optimiser and logs
 
@@ -285,14 +337,16 @@ class DIFE(ScheduledModule, PairMaker):
 
     def plateau_counts(self) -> bool:
         """Count from the start of the matching stage on."""
-        return self.stage == "matching"
+        return super().plateau_counts() and self.stage == "matching"
 
-    def _log(self, losses: dict[str, Tensor], total: Tensor) -> None:
+    def _log(self, losses: Mapping[str, Tensor], weighted: Mapping[str, Tensor], total: Tensor) -> None:
         self.log("train/loss", total, prog_bar=True)
         self.log_dict({f"train/loss_{name}": loss for name, loss in losses.items()})
         self.log("train/stage", float(self.stage == "matching"))
+        if self.share_every and self.global_step % self.share_every == 0 and not self.micro_batch:
+            self._log_shares(weighted)
 
-    def _log_shares(self, weighted: dict[str, Tensor]) -> None:
+    def _log_shares(self, weighted: Mapping[str, Tensor]) -> None:
         """Log each loss's share of the gradient; warn where one hardly counts."""
         shares = gradient_shares(weighted, self.encoder.last_weight)
         self._log_once({f"train/share_{name}": share for name, share in shares.items()})
@@ -300,5 +354,16 @@ class DIFE(ScheduledModule, PairMaker):
             if share < 0.01 and not (name == "k2" and self.distillation.detach_features):
                 rank_zero_warn(
                     f"loss {name} gives {share:.2%} of the gradient at step {self.global_step}; "
-                    f"raise lambda_{name} (now {self.weights[name]:g}) or set it to 0"
+                    f"raise lambda_{name} (now {self.loss_weights[name]:g}) or set it to 0"
                 )
+
+    def _log_once(self, values: dict[str, float]) -> None:
+        """Log values that not every step has; ``self.log`` would repeat them in the rows of the steps after."""
+        if self._trainer is not None and self._trainer.is_global_zero:
+            for logger in self._trainer.loggers:
+                logger.log_metrics(values, self.global_step)
+
+
+def _summed(losses: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    """Return the sum of each loss over domains or kinds of pairs; a loss without any is left out."""
+    return {name: torch.stack(parts).sum() for name, parts in losses.items() if parts}

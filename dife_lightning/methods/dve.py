@@ -12,10 +12,9 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
@@ -24,10 +23,9 @@ from dife_lightning.geometry.affine import COLOR_NUMBERS, AugmentOptions, color_
 from dife_lightning.geometry.coordinates import channels_last, to_normalized
 from dife_lightning.geometry.tps import TPSOptions, Views, draw_weights, two_views
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
-from dife_lightning.methods._base import EmbedderModule
-from dife_lightning.methods._dife.options import EncoderOptions, OptimizerOptions, as_options, plain
-from dife_lightning.methods._schedule import ScheduledModule, make_optimizer
-from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._training import HourglassModule
+from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import torch_generator, uniform
 
 METHOD = "DVE"
@@ -43,13 +41,16 @@ class JitterOptions:
     hue: float = 0.0
     probability: float = 1.0
 
+    def __post_init__(self) -> None:
+        self.as_augment()  # checks the ranges
+
     def as_augment(self) -> AugmentOptions:
         """Return them as :func:`color_jitter` takes them."""
         amounts = {name: getattr(self, name) for name in ("brightness", "contrast", "saturation", "hue")}
         return AugmentOptions(**amounts, color_probability=self.probability)
 
 
-class DVE(ScheduledModule, EmbedderModule):
+class DVE(HourglassModule):
     """Descriptor Vector Exchange.
 
     The defaults are those of the baseline of [1] where it tells; DVE's own network has ``dim=64, norm="batch"``.
@@ -90,41 +91,22 @@ class DVE(ScheduledModule, EmbedderModule):
         optimizer: OptimizerOptions = OptimizerOptions(),  # noqa: B008
         seed: int = 0,
     ) -> None:
-        given = {k: plain(v) for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        self.save_hyperparameters(given)
-        shape = as_options(EncoderOptions, encoder)
+        self.save_hyperparameters()
+        self.keep_plain_settings()
+        require(at_least=1, dim=dim)
+        require(at_least=0, seed=seed)
+        require(at_least=2, images=images)  # another image is needed
+        require(above=0, pow=pow)
+        require_choice("norm", norm, ("group", "batch"))
         self.warper = as_options(TPSOptions, warper)
         self.jitter = as_options(JitterOptions, jitter).as_augment()
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
         self.size, self.dim, self.unit_length, self.seed = size, dim, unit_length, seed
         self.pow, self.normalize, self.exchange, self.images = pow, normalize, exchange, images
-        self.encoder = HourglassEncoder(
-            dim, shape.planes, shape.blocks, shape.depth, norm=norm, groups=shape.groups, keep_size=False
-        )
-        self._check()
-
-    def _check(self) -> None:
-        """Refuse settings that make no sense, in one line each."""
-        left, multiple = self.size - 2 * self.warper.crop, self.encoder.side_multiple
-        if left < multiple or left % multiple:
-            raise ConfigError(
-                f"size is {self.size} and warper.crop {self.warper.crop}, which leaves {left} px; the encoder takes "
-                f"multiples of {multiple}: set both so, or lower encoder.depth"
-            )
-        if not self.pow > 0:
-            raise ConfigError(f"pow is {self.pow}; expected a number above 0 (DVE: 0.5)")
-        if self.images is not None and self.images < 2:
-            raise ConfigError(f"images is {self.images}; expected 2 or more, since another image is needed, or null")
-
-    # Inference
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H / 2, W / 2), float32."""
-        embedding = self.encoder(channels_last(images)).float()
-        return F.normalize(embedding, dim=1) if self.unit_length else embedding
-
-    # Training
+        self.encoder = as_options(EncoderOptions, encoder).build(dim, norm, keep_size=False)
+        self.encoder.check_side(size)
+        self.encoder.check_side(size - 2 * self.warper.crop, "size - 2 * warper.crop")
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
         """Two views of each image, their descriptors, and how far apart the loss says they are."""
@@ -166,11 +148,5 @@ class DVE(ScheduledModule, EmbedderModule):
         return dve_loss(second, first, second.roll(-1, dims=0), grid, self.pow, self.normalize)
 
     def _key(self, purpose: str) -> tuple[int | str, ...]:
-        """Return what this step's random numbers are a function of."""
-        return self.seed, purpose, self.global_step, self.global_rank
-
-    # Optimiser
-
-    def configure_optimizers(self) -> Any:
-        """Adam over the encoder, with the chosen schedule."""
-        return make_optimizer(self.encoder.parameters(), self.optimizer_options, 0, self.trainer.max_steps)
+        """Return what this batch's random numbers are a function of."""
+        return self.seed, purpose, self.draw, self.global_rank

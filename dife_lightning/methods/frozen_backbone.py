@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dife_lightning.methods._base import EmbedderModule, FloorModule
+from dife_lightning.methods.frozen_embedder import image_side
 from dife_lightning.nn.backbone import BackboneOptions
 from dife_lightning.pretrained.backbones import backbone_name
 from dife_lightning.pretrained.embedders import load_embedder
@@ -36,6 +37,11 @@ class FrozenBackbone(EmbedderModule, FloorModule):
         """Load the backbone, so that what is missing is told before any pair is made; refuse to be fitted."""
         super().setup(stage)
         load_embedder(self.embedder)
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """Side of the images that the backbone takes."""
+        return image_side(load_embedder(self.embedder))
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the backbone's map (B, n, h, w) float32 of ``images`` (B, 3, H, W) in [-1, 1]."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.faces.batches import PairBatch
 from dife_lightning.latent.exploration import ExplorationOptions, Space
 from dife_lightning.latent.inversion import Inversion, invert, posed
 from dife_lightning.latent.inversion_cache import InversionCache
-from dife_lightning.methods._base import FloorModule
+from dife_lightning.matching import MatchingOptions
+from dife_lightning.methods._base import DEFAULT_MATCHING, FloorModule, search
 from dife_lightning.methods._dife.setup import feature_statistics
 from dife_lightning.pretrained.generators import Generator, load_generator
+from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import normal
-
-if TYPE_CHECKING:
-    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "GeneratorFeatures"
 _STATISTICS = 256
@@ -50,6 +50,8 @@ class GeneratorFeatures(FloorModule):
         ConfigError: no generator, negative steps, or a stand-in that has no generator.
     """
 
+    needs_species = True
+
     def __init__(
         self,
         generators: dict[str, str] = {"human": "world/human", "dog": "world/dog", "cat": "world/cat"},  # noqa: B006
@@ -67,8 +69,13 @@ class GeneratorFeatures(FloorModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if not generators or steps < 0:
-            raise ConfigError(f"{len(generators)} generators, steps {steps}: expected one or more, and 0 or more")
+        if not generators:
+            raise ConfigError("generators is empty; name at least one, for example {human: world/human}")
+        require(at_least=0, steps=steps, weight_w=weight_w)
+        require(at_least=1, layer=layer)
+        require(above=0, lr=lr)
+        require_choice("space", space, get_args(Space))
+        require_choice("normalize_features", normalize_features, ("channel", "none"))
         for domain, other in stand_in.items():
             if other not in generators:
                 raise ConfigError(f"stand_in.{domain}: '{other}' has no generator. {did_you_mean(other, generators)}")
@@ -79,11 +86,11 @@ class GeneratorFeatures(FloorModule):
         self._inversions = InversionCache((self.search_options, pose, bfloat16), disk=cache)
         self._statistics: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def transfer_batch(self, batch: PairBatch) -> Tensor:
+    def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Invert both images of each pair, and search in the features."""
         images = (batch.source_image, batch.target_image)
         source, target = (self.features(one, domain) for one, domain in zip(images, batch.species, strict=True))
-        return self.search(source, target, batch)
+        return search(source, target, batch, matching)
 
     def features(self, images: Tensor, domain: str) -> Tensor:
         """Return unit vectors (B, C, h, w), float32, of ``images`` (B, 3, H, W) in [-1, 1] of a domain.

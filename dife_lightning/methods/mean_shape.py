@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.schemes import to_layout
-from dife_lightning.methods._base import FloorModule
-
-if TYPE_CHECKING:
-    from dife_lightning.faces.batches import PairBatch
+from dife_lightning.matching import MatchingOptions
+from dife_lightning.methods._base import DEFAULT_MATCHING, FloorModule
 
 METHOD = "MeanShape"
 
@@ -25,11 +24,13 @@ class MeanShape(FloorModule):
     photographs it is the mean that the data module gives (``mean_points``), of faces apart from the test lists.
     """
 
+    needs_species = True
+
     def __init__(self) -> None:
         super().__init__()
         self._shapes: dict[str, np.ndarray] = {}
 
-    def transfer_batch(self, batch: PairBatch) -> Tensor:
+    def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Return the same (P, 2) points for each of the B pairs."""
         points = torch.from_numpy(self._shape(batch)).to(batch.target_image.device)
         return points.expand(len(batch), -1, -1).clone()

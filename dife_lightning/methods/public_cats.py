@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from dife_lightning.methods._base import FloorModule
+from dife_lightning.faces.batches import PairBatch
+from dife_lightning.matching import MatchingOptions
+from dife_lightning.methods._base import DEFAULT_MATCHING, FloorModule
 from dife_lightning.methods._flow_transfer import transfer_by_flow
 from dife_lightning.pretrained.formats.cats import load_cats
-
-if TYPE_CHECKING:
-    from dife_lightning.faces.batches import PairBatch
 
 METHOD = "PublicCATs"
 
@@ -35,7 +32,7 @@ class PublicCATs(FloorModule):
         self.weights, self.rounding = weights, rounding
 
     @torch.no_grad()
-    def transfer_batch(self, batch: PairBatch) -> Tensor:
+    def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Return the source points (B, P, 2) float32, moved by the flow into the target images."""
         # The network comes from the cache of frozen parts: it is no submodule and is in no state_dict.
         network = load_cats(self.weights).to(batch.source_image.device)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dife_lightning.methods._base import FloorModule
-
-if TYPE_CHECKING:
-    from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.batches import PairBatch
+from dife_lightning.matching import MatchingOptions
+from dife_lightning.methods._base import DEFAULT_MATCHING, FloorModule
 
 METHOD = "RandomPoint"
 
@@ -29,7 +27,7 @@ class RandomPoint(FloorModule):
         self.save_hyperparameters()
         self.seed = seed
 
-    def transfer_batch(self, batch: PairBatch) -> Tensor:
+    def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Return (B, P, 2) points within the target image, whose pixels' outer edges are -0.5 and side - 0.5."""
         count = batch.source_points.shape[1]
         unit = torch.from_numpy(np.stack([self._draw(pair_id, count) for pair_id in batch.pair_id]))

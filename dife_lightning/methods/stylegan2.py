@@ -7,14 +7,13 @@ once, so Lightning's ``global_step`` grows by two: the budget is ``max_images``,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from dife_lightning.faces.batches import ImageBatch
-from dife_lightning.loading import stamp
 from dife_lightning.losses.gan import (
     discriminator_loss,
     generator_loss,
@@ -22,13 +21,14 @@ from dife_lightning.losses.gan import (
     path_lengths,
     r1_penalty,
 )
-from dife_lightning.methods._stylegan2.parts import average_into, check_settings, latents, load_networks, mixed_styles
+from dife_lightning.methods._stylegan2.parts import average_into, latents, load_networks, mixed_styles
 from dife_lightning.methods._stylegan2.scored_generator import ScoredGenerator
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.diffaugment import DiffAugment
 from dife_lightning.nn.discriminator import Discriminator
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator
 from dife_lightning.pretrained.generators import save_generator
+from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import seed_of
 
 METHOD = "StyleGAN2"
@@ -103,8 +103,14 @@ class StyleGAN2(ScoredGenerator):
         self.save_hyperparameters(ignore=["init_from"])
         self.hparams["augment"] = list(augment)
         self.automatic_optimization = False
-        check_settings(lr, r1_gamma, r1_interval, path_length_weight, path_length_interval, style_mixing, ema_half_life)
-        self.lr, self.discriminator_lr = lr, discriminator_lr or lr
+        require(above=0, lr=lr, discriminator_lr=discriminator_lr, ema_half_life=ema_half_life)
+        require(at_least=0, r1_gamma=r1_gamma, path_length_weight=path_length_weight, ema_rampup=ema_rampup, seed=seed)
+        require(at_least=1, r1_interval=r1_interval, path_length_interval=path_length_interval, max_images=max_images)
+        require(at_least=1, discriminator_channels=discriminator_channels)
+        require(at_least=0, at_most=1, style_mixing=style_mixing, augment_probability=augment_probability)
+        require(at_least=-1, at_most=1, augment_target=augment_target)
+        require_choice("stem", stem, ("rgb", "space-to-depth"))
+        self.lr, self.discriminator_lr = lr, lr if discriminator_lr is None else discriminator_lr
         self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
         self.path_length_weight, self.path_length_interval = path_length_weight, path_length_interval
         self.style_mixing, self.reuse_fakes, self.max_images = style_mixing, reuse_fakes, max_images
@@ -253,7 +259,3 @@ class StyleGAN2(ScoredGenerator):
         A shipped name or generator file gives both generators; the discriminator then starts anew.
         """
         load_networks(self, path)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record which method wrote the checkpoint."""
-        stamp(checkpoint, self)

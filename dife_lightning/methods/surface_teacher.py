@@ -13,16 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import ClickBatch
 from dife_lightning.geometry.coordinates import sample_points
 from dife_lightning.methods._base import EmbedderModule
+from dife_lightning.methods._training import TrainedModule
 from dife_lightning.nn.surface import SurfaceNet, surface_code
+from dife_lightning.utils.checks import require
 from dife_lightning.weights.checkpoints import write_tensors
 
 METHOD = "SurfaceTeacher"
 
 
-class SurfaceTeacher(EmbedderModule):
+class SurfaceTeacher(TrainedModule, EmbedderModule):
     """Regress the surface code at clicked points.
 
     Args:
@@ -45,6 +48,11 @@ class SurfaceTeacher(EmbedderModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require(at_least=1, side=side)
+        require(at_least=0, blocks=blocks)
+        require(above=0, code_scale=code_scale, lr=lr)
+        if dim < 2 or dim % 2 or width < 8 or width % 8:
+            raise ConfigError(f"dim is {dim}, width {width}; expected an even dim and a width that is a multiple of 8")
         self.dim, self.code_scale, self.lr = dim, code_scale, lr
         self.architecture = {"dim": dim, "side": side, "width": width, "blocks": blocks}
         self.network = SurfaceNet(**self.architecture)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.utils.checks import require
 
 #: Mean and deviation of ImageNet's pixels in [0, 1].
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -38,6 +39,9 @@ class BackboneOptions:
     side: int | None = None
     upsample: bool = True
     unit_length: bool = True
+
+    def __post_init__(self) -> None:
+        require(at_least=1, side=self.side)
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,14 @@ class HourglassEncoder(nn.Module):
             x = refined
         return out if self.normscale is None else F.normalize(out.float(), dim=1) * self.normscale
 
+    def check_side(self, side: int, what: str = "size") -> None:
+        """Raise ConfigError if images of ``side`` px do not fit; ``what`` names the option in the message."""
+        if side < self.side_multiple or side % self.side_multiple:
+            raise ConfigError(
+                f"{what} is {side}; the encoder takes multiples of {self.side_multiple} px: change it, or lower "
+                "encoder.depth"
+            )
+
     @property
     def last_weight(self) -> nn.Parameter:
         """The weight of the last convolution, through which every gradient enters the encoder."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.utils.checks import require
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -34,10 +35,9 @@ class Architecture:
         object.__setattr__(self, "channels", tuple(int(count) for count in self.channels))
         if len(self.channels) < 2 or min(self.channels) < 1:
             raise ConfigError(f"channels {list(self.channels)}: expected two or more positive counts (4, 8, ... px)")
-        if min(self.z_dim, self.w_dim, self.mapping_layers) < 1 or self.c_dim < 0:
-            raise ConfigError("z_dim, w_dim and mapping_layers must be 1 or more and c_dim 0 or more")
-        if self.conv_clamp is not None and not self.conv_clamp > 0:
-            raise ConfigError(f"conv_clamp {self.conv_clamp}: expected a bound above 0, or none")
+        require(at_least=1, z_dim=self.z_dim, w_dim=self.w_dim, mapping_layers=self.mapping_layers)
+        require(at_least=0, c_dim=self.c_dim)
+        require(above=0, conv_clamp=self.conv_clamp)
 
     @property
     def resolution(self) -> int:

@@ -101,7 +101,7 @@ def _official(source: Path, destination: Path) -> tuple[Path, str, dict[str, Ten
     from dife_lightning.loading import best_checkpoint, load
 
     path = best_checkpoint(source)
-    method = load(path)
+    method: Any = load(path)
     if not hasattr(method, "to_official"):
         raise CheckpointError(f"{path} holds a {type(method).__name__}; the authors' layout is for a DIFE")
     state = method.to_official()

@@ -91,7 +91,7 @@ def draw_pairs(dife: DIFE, drawing: int = 0, count: int = 5) -> Figure:
     dife.setup("fit")  # loads the generators
     dife.eval()
     domains = list(dife.domains)
-    made = {(a, b): dife.make_pairs(a, b, count, drawing) for a in domains for b in domains}
+    made = {(a, b): dife.pairs.make(dife, a, b, count, drawing) for a in domains for b in domains}
     blocks = [
         GalleryBlock(
             source,

@@ -59,7 +59,7 @@ class Offset(MatcherModule):
         self.offset = offset
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
-    def transfer_batch(self, batch):
+    def transfer_batch(self, batch, matching=None):
         return batch.target_points + torch.tensor([self.offset, 0.0])
 
     def training_step(self, batch, batch_idx):

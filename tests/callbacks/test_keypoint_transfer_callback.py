@@ -33,7 +33,7 @@ def test_validation_logs_the_mean_over_kinds_of_pair(trainer, blobs, offset_matc
 
 def test_headline_weights_kinds_of_pair_equally_and_prefers_jittered(trainer, blobs, offset_matcher):
     class Uneven(offset_matcher):
-        def transfer_batch(self, batch):
+        def transfer_batch(self, batch, matching):
             return batch.target_points + torch.tensor([{"human+dog": 1.0, "dog+cat": 3.0}[batch.pair], 0.0])
 
     runner = trainer(KeypointTransfer(val_pictures=0))
@@ -61,7 +61,7 @@ def test_the_best_checkpoint_is_chosen_by_the_logged_error(trainer, blobs, offse
 
 def test_a_test_writes_rows_that_the_predictions_confirm(trainer, blobs, offset_matcher, tmp_path):
     class Noisy(offset_matcher):
-        def transfer_batch(self, batch):
+        def transfer_batch(self, batch, matching):
             noise = torch.sin(batch.source_points * 7) * 4
             return batch.target_points + noise
 
@@ -163,11 +163,33 @@ def test_pairs_without_a_protocol_of_the_callback_are_refused(trainer, blobs, of
         runner.validate(offset_matcher(), datamodule=blobs(protocols=["3-point"]), verbose=False)
 
 
-def test_matching_options_reach_the_method_without_being_hyper_parameters(trainer, blobs, offset_matcher):
-    method = offset_matcher()
-    trainer(KeypointTransfer(similarity="cosine", val_pictures=0)).validate(method, datamodule=blobs(), verbose=False)
-    assert method.matching == MatchingOptions("cosine", False)
+def test_each_callback_scores_with_its_own_matching_options_and_leaves_none_behind(
+    trainer, blobs, offset_matcher, tmp_path
+):
+    class Asked(offset_matcher):
+        def transfer_batch(self, batch, matching=MatchingOptions()):  # noqa: B008 - frozen
+            return batch.target_points + torch.tensor([{"dot": 1.0, "cosine": 2.0}[matching.similarity], 0.0])
+
+    method, data = Asked(), blobs()
+    folders = {name: tmp_path / name for name in ("dot", "cosine")}
+    several = [KeypointTransfer(similarity=name, out_dir=str(folder)) for name, folder in folders.items()]  # type: ignore[arg-type]
+    trainer(*several).test(method, datamodule=data, verbose=False)
+    found = {name: json.loads((folder / "metrics.json").read_text()) for name, folder in folders.items()}
+    for name, pixels in (("dot", 1.0), ("cosine", 2.0)):
+        assert found[name]["switches"]["similarity"] == name
+        assert found[name]["rows"][0]["pixel_error"] == pytest.approx(pixels * 70 / 32, rel=1e-5)
+    batch = next(iter(data.test_dataloader()[0]))
+    torch.testing.assert_close(method.transfer_batch(batch), batch.target_points + torch.tensor([1.0, 0.0]))
     assert "similarity" not in method.hparams
+
+
+def test_what_transfers_no_points_cannot_be_scored(trainer, blobs, offset_matcher):
+    class Wordy(offset_matcher):
+        def transfer_batch(self, batch, matching):
+            return "left of the nose"
+
+    with pytest.raises(ConfigError, match="transfer_batch of Wordy returned str"):
+        trainer(KeypointTransfer(val_pictures=0)).validate(Wordy(), datamodule=blobs(), verbose=False)
 
 
 def test_a_partial_validation_is_scored_on_what_was_seen(trainer, blobs, offset_matcher):
@@ -215,12 +237,12 @@ def test_loggers_that_take_pictures_get_them_and_csv_does_not_mind(trainer, blob
     assert album.images[0][2] == np.uint8
 
 
-def test_a_step_that_returns_no_points_is_explained(trainer, blobs):
+def test_a_module_that_transfers_no_points_is_explained(trainer, blobs):
     class Silent(L.LightningModule):
         def validation_step(self, batch, batch_idx, dataloader_idx=0):
             return {"loss": 0}
 
-    with pytest.raises(ConfigError, match="expected the transferred points"):
+    with pytest.raises(ConfigError, match="Silent transfers no points"):
         trainer(KeypointTransfer()).validate(Silent(), datamodule=blobs(), verbose=False)
 
 

@@ -70,6 +70,14 @@ def test_the_document_says_whose_left_is_meant(written):
     assert "as each data set stores it" in written({"eye_order": "stored"})[1]["info"]["coordinates"]
 
 
-def test_its_own_matching_options_hold_for_predict(written):
-    method, _, _ = written(similarity="cosine")
-    assert method.matching == MatchingOptions("cosine")
+def test_its_own_matching_options_hold_for_predict(trainer, blobs, offset_matcher, tmp_path):
+    asked = []
+
+    class Asked(offset_matcher):
+        def transfer_batch(self, batch, matching=MatchingOptions()):  # noqa: B008 - frozen
+            asked.append(matching)
+            return batch.target_points
+
+    trainer(PredictionWriter(similarity="cosine"), KeypointTransfer()).predict(Asked(), datamodule=blobs())
+    assert asked[1::2] == [MatchingOptions("cosine")] * 4  # each after Lightning's own call with the default
+    assert (tmp_path / "keypoints.csv").is_file()

@@ -70,8 +70,13 @@ def test_without_an_evaluation_there_is_nothing_to_load(make: Make) -> None:
 def test_a_stream_starts_where_the_trainer_stands() -> None:
     data = MODULES["stream"](None)
     assert data.place() == Place(first_batch=0, rank=0, world_size=1)
-    data.trainer = SimpleNamespace(global_step=5, accumulate_grad_batches=3, global_rank=1, world_size=4)
+    trainer = SimpleNamespace(global_step=5, accumulate_grad_batches=3, global_rank=1, world_size=4)
+    progress = SimpleNamespace(is_last_batch=False, current=SimpleNamespace(processed=15))
+    trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    data.trainer = trainer
     assert data.place() == Place(first_batch=15, rank=1, world_size=4)
+    progress.current.processed = 17  # two batches of the next step have been seen
+    assert data.place() == Place(first_batch=17, rank=1, world_size=4)
 
 
 class Positions(EndlessBatches[list[int]]):

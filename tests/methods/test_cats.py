@@ -324,7 +324,7 @@ def test_public_weights_are_tested_without_a_checkpoint(tmp_path: Path, rounding
     method, batch = PublicCATs(str(tmp_path / "spair"), rounding), make_batch(3)
     with torch.no_grad():
         expected = transfer_by_flow(network, batch, rounding)
-    found = method.test_step(batch, 0)
+    found = method.transfer_batch(batch)
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
     assert not found.requires_grad
     assert method.needs_checkpoint is False

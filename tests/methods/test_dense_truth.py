@@ -73,7 +73,7 @@ def test_the_matching_loss_of_two_strips_is_the_expected_distance() -> None:
     uv = torch.stack((strip([0.0, 0.1, 0.2, 0.3]), strip([9.0, 0.0, 0.1, 0.2])))
     inside = torch.tensor([[[True, True, True, False]], [[False, True, True, True]]])
     model = tiny(dim=2, lambda_code=0.0, queries=200, tolerance=0.05)
-    loss = model.losses(torch.ones(2, 2, 1, 4), by_hand(uv, inside), step=0)
+    loss = model.losses(torch.ones(2, 2, 1, 4), by_hand(uv, inside), draw=0)
     assert list(loss) == ["match"]
     # All four pixels are equally alike. The partners are pixels 1 to 3 of the second and 0 to 2 of the first.
     at_end, in_middle = (0 + 1 + math.sqrt(2) + math.sqrt(3)) / 4, (1 + 0 + 1 + math.sqrt(2)) / 4
@@ -221,8 +221,8 @@ def test_a_plateau_cuts_the_rate_when_the_error_stays(data: WorldRenders, tmp_pa
     [
         ({"dim": 7}, "dim is 7"),
         ({"lambda_code": -1.0}, "lambda_code is -1.0"),
-        ({"lambda_code": 0.0, "lambda_match": 0.0}, "not both 0"),
-        ({"lambda_match": float("nan")}, "lambda_match nan"),
+        ({"lambda_code": 0.0, "lambda_match": 0.0}, "both 0"),
+        ({"lambda_match": float("nan")}, "lambda_match is nan"),
         ({"queries": 0}, "queries is 0"),
         ({"encoder": {"plains": [8]}}, "no option 'plains'"),
     ],

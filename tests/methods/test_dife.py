@@ -19,11 +19,12 @@ from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.latent.pseudo_pairs import embedding_drift, most_reliable
 from dife_lightning.methods._dife.matching_step import reliable_cells
-from dife_lightning.methods._dife.options import MatchingLossOptions, OptimizerOptions
-from dife_lightning.methods._schedule import rate_factor
+from dife_lightning.methods._dife.options import MatchingLossOptions
+from dife_lightning.methods._options import OptimizerOptions
+from dife_lightning.methods._training import rate_factor
 from dife_lightning.methods.dife import DIFE, stage_at
 from dife_lightning.utils.randomness import normal
-from tests.tiny import dife_arguments
+from tests.tiny import dife_arguments, write_generator
 
 
 @pytest.fixture
@@ -36,14 +37,16 @@ def stream_of(arguments: dict[str, Any], **changes: Any) -> StyleGAN2Stream:
     return StyleGAN2Stream(**options)
 
 
-def fit(model: DIFE, data: StyleGAN2Stream, folder: Path, steps: int, **options: Any) -> L.Trainer:
+def fit(
+    model: DIFE, data: StyleGAN2Stream, folder: Path, steps: int, ckpt_path: Path | None = None, **options: Any
+) -> L.Trainer:
     trainer = L.Trainer(
         accelerator="cpu", max_steps=steps, max_epochs=-1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, **options,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*num_workers.*|.*across ranks is zero.*")
-        trainer.fit(model, data, ckpt_path=options.get("ckpt_path"))
+        trainer.fit(model, data, ckpt_path=ckpt_path)
     return trainer
 
 
@@ -68,8 +71,8 @@ def test_one_fit_runs_both_stages_and_fills_the_bank(arguments: dict[str, Any], 
     timer = StageTimer()
     fit(model, stream_of(arguments), tmp_path, 5, callbacks=[timer, StageCheckpoint()])
     assert timer.steps == {"warmup": 2, "matching": 3}
-    assert set(model.bank.pairs) == {("human", "human"), ("dog", "dog"), ("human", "dog"), ("dog", "human")}
-    assert all(len(p) == 4 for p in model.bank.pairs.values())
+    assert set(model.pairs.bank.pairs) == {("human", "human"), ("dog", "dog"), ("human", "dog"), ("dog", "human")}
+    assert all(len(p) == 4 for p in model.pairs.bank.pairs.values())
     changed = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
     assert any(k.startswith("encoder.") for k in changed)
     assert any(k.startswith("converters.dog") for k in changed)
@@ -90,7 +93,8 @@ def test_the_same_seed_gives_the_same_weights(arguments: dict[str, Any], tmp_pat
 def test_no_frozen_part_is_in_the_state_dict_or_gets_a_graph(arguments: dict[str, Any]) -> None:
     model, batch = ready(arguments)
     assert {k.split(".")[0] for k in model.state_dict()} == {
-        "encoder", "converters", "mean_human", "deviation_human", "mean_dog", "deviation_dog",
+        "encoder", "converters", "mean_human", "deviation_human", "measured_human", "mean_dog", "deviation_dog",
+        "measured_dog",
     }  # fmt: skip
     losses = model.distill(batch)
     torch.stack(list(losses.values())).sum().backward()
@@ -118,7 +122,7 @@ def test_exploration_runs_the_generator_only_up_to_the_tap(arguments: dict[str, 
     for name in ("b4", "b8", "b16", "b32"):
         block = getattr(blocks, name).conv1
         block.register_forward_hook(lambda *_a, name=name: calls.__setitem__(name, calls.get(name, 0) + 1))
-    model.make_pairs("human", "dog", 2, drawing=0)
+    model.pairs.make(model, "human", "dog", 2, drawing=0)
     steps, images = arguments["exploration"]["steps"] + 1, 2
     assert calls["b16"] == steps + 1 + images  # one more for what is left to the features that were wanted
     assert calls["b32"] == images
@@ -126,9 +130,9 @@ def test_exploration_runs_the_generator_only_up_to_the_tap(arguments: dict[str, 
 
 def test_pairs_start_and_end_with_what_made_them(arguments: dict[str, Any]) -> None:
     model, _ = ready(arguments)
-    pairs = model.make_pairs("human", "dog", 2, drawing=7)
-    again = model.make_pairs("human", "dog", 2, drawing=7)
-    other = model.make_pairs("human", "dog", 2, drawing=8)
+    pairs = model.pairs.make(model, "human", "dog", 2, drawing=7)
+    again = model.pairs.make(model, "human", "dog", 2, drawing=7)
+    other = model.pairs.make(model, "human", "dog", 2, drawing=8)
     assert torch.equal(pairs.original, again.original)
     assert torch.equal(pairs.partner, again.partner)
     assert not torch.equal(pairs.original, other.original)
@@ -144,8 +148,8 @@ def test_pairs_start_and_end_with_what_made_them(arguments: dict[str, Any]) -> N
 def test_a_weight_of_zero_leaves_its_loss_out(arguments: dict[str, Any], zero: str, absent: set[str]) -> None:
     model, batch = ready(arguments | {zero: 0.0})
     losses = model.distill(batch)
-    model.refresh_pairs(0)
-    losses |= model.match()
+    model.refresh_pairs()
+    losses |= model.match(model.pairs.sample(0, 0, 0))
     assert {"k1", "k2", "m1", "m2"} - set(losses) == absent
 
 
@@ -158,7 +162,7 @@ def test_without_k1_the_teacher_is_not_even_loaded(arguments: dict[str, Any]) ->
 def test_without_matching_no_pair_is_made(arguments: dict[str, Any], tmp_path: Path) -> None:
     model = DIFE(**arguments | {"lambda_m1": 0.0, "lambda_m2": 0.0, "warmup_steps": 1})
     fit(model, stream_of(arguments), tmp_path, 3)
-    assert len(model.bank) == 0
+    assert len(model.pairs.bank) == 0
 
 
 def test_distillation_losses_equal_the_equations(arguments: dict[str, Any]) -> None:
@@ -196,7 +200,7 @@ def test_the_teacher_may_look_at_the_unwarped_image(arguments: dict[str, Any]) -
     still = samples.affine.clone()
     still[:] = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
     assert model.teacher is not None
-    unmoved = model._surface(samples.images, samples.originals, still)
+    unmoved = model.surface(replace(samples, affine=still))
     torch.testing.assert_close(unmoved, model.teacher.embed(samples.originals), atol=1e-5, rtol=0)
 
 
@@ -206,7 +210,7 @@ def test_a_teacher_of_another_resolution_and_length_is_brought_to_the_encoders(
     model, batch = ready(arguments | {"distillation": {"teacher_norm": "unit", "statistics_samples": 8}})
     samples, raw = batch.domains["human"], 5 * torch.randn(len(batch.domains["human"].images), 8, 8, 8)
     monkeypatch.setattr(model.teacher, "embed", lambda images: raw)
-    surface = model._surface(samples.images, samples.originals, samples.affine)
+    surface = model.surface(samples)
     enlarged = torch.nn.functional.interpolate(raw, (32, 32), mode="bilinear")
     torch.testing.assert_close(surface, enlarged / enlarged.norm(dim=1, keepdim=True))
 
@@ -247,6 +251,57 @@ def test_init_from_takes_weights_and_nothing_else(arguments: dict[str, Any], tmp
     assert trainer.global_step == 1
 
 
+@pytest.mark.parametrize("normalize", ["channel", "none"])
+def test_init_from_leaves_the_statistics_of_other_generators_behind(
+    arguments: dict[str, Any], tmp_path: Path, normalize: str
+) -> None:
+    first = DIFE(**arguments)
+    fit(first, stream_of(arguments), tmp_path, 1).save_checkpoint(tmp_path / "first.ckpt")
+    other = {"human": arguments["generators"]["dog"], "dog": write_generator(tmp_path / "other.safetensors", 9)}
+    changes = {"generators": other, "distillation": {"statistics_samples": 8, "normalize_features": normalize}}
+    second = DIFE(**arguments | changes | {"init_from": str(tmp_path / "first.ckpt")})
+    second.setup("fit")
+    for domain, generator in second.generators.items():
+        mean, deviation = second.statistics(domain)
+        if normalize == "none":
+            assert (mean == 0).all()
+            assert (deviation == 1).all()
+            continue
+        w = generator.map(normal((8, 8), 0, "statistics", domain), truncation=0.7)
+        torch.testing.assert_close(mean, generator.features(w, 3).mean((0, 2, 3)))
+
+
+def test_statistics_of_a_checkpoint_are_not_measured_again(arguments: dict[str, Any], tmp_path: Path) -> None:
+    model = DIFE(**arguments)
+    model.setup("fit")
+    model.get_buffer("mean_dog").fill_(5.0)
+    model.setup("fit")
+    assert (model.statistics("dog")[0] == 5).all()
+
+
+def test_a_checkpoint_without_flags_of_its_statistics_loads_and_is_not_measured_again(
+    arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    """Up to version 0.1 a deviation of 0 meant that the statistics had not been measured."""
+    model = DIFE(**arguments)
+    trainer = fit(model, stream_of(arguments), tmp_path, 1)
+    model.get_buffer("mean_dog").fill_(5.0)
+    trainer.save_checkpoint(tmp_path / "new.ckpt")
+    old = torch.load(tmp_path / "new.ckpt", weights_only=True)
+    for domain in arguments["domains"]:
+        del old["state_dict"][f"measured_{domain}"]
+    old["state_dict"]["deviation_human"].zero_()
+    torch.save(old, tmp_path / "old.ckpt")
+    loaded = dife_lightning.load(tmp_path / "old.ckpt")
+    assert isinstance(loaded, DIFE)
+    assert (bool(loaded.get_buffer("measured_dog")), bool(loaded.get_buffer("measured_human"))) == (True, False)
+    resumed = DIFE(**arguments)
+    trainer = fit(resumed, stream_of(arguments), tmp_path, 2, ckpt_path=tmp_path / "old.ckpt")
+    assert trainer.global_step == 2
+    assert (resumed.statistics("dog")[0] == 5).all()
+    assert not torch.equal(resumed.statistics("human")[0], resumed.statistics("dog")[0])
+
+
 def test_init_from_says_what_is_wrong(arguments: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no file"):
         DIFE(**arguments | {"init_from": str(tmp_path / "missing.ckpt")}).setup("fit")
@@ -265,7 +320,7 @@ def test_init_from_says_what_is_wrong(arguments: dict[str, Any], tmp_path: Path)
         ({"lambda_k2": 0.0}, "lambda_k2 is 0"),
         ({"lambda_k1": 0.0, "lambda_k2": 0.0, "lambda_m1": 0.0, "lambda_m2": 0.0}, "all lambdas are 0"),
         ({"warmup_steps": -1}, "warmup_steps is -1"),
-        ({"pairs": {"keep": 0.0}}, "0 < keep"),
+        ({"pairs": {"keep": 0.0}}, r"pairs\.keep is 0\.0; expected above 0 and at most 1"),
         ({"matching_loss": {"weights": "sofmax"}}, "softmax"),
         ({"matching_loss": {"temperatur": 1.0}}, "temperature"),
     ],
@@ -292,7 +347,7 @@ def test_the_shares_of_the_gradient_add_up_and_small_ones_warn(arguments: dict[s
     model, batch = ready(arguments | {"lambda_k2": 1e-6, "lambda_m1": 0.0, "lambda_m2": 0.0})
     logged: dict[str, float] = {}
     model._log_once = logged.update  # type: ignore[method-assign]
-    weighted = {k: model.weights[k] * v for k, v in model.distill(batch).items()}
+    weighted = {k: model.loss_weights[k] * v for k, v in model.distill(batch).items()}
     with pytest.warns(UserWarning, match="loss k2 gives .*raise lambda_k2"):
         model._log_shares(weighted)
     assert sum(logged.values()) == pytest.approx(1, abs=1e-5)
@@ -329,6 +384,18 @@ def test_a_plateau_counts_only_in_the_matching_stage(
     assert plateau_rate(quiet, tmp_path, 0, monkeypatch) < 1e-3 / 5
 
 
+def test_the_rate_rises_under_a_plateau_too(arguments: dict[str, Any], tmp_path: Path) -> None:
+    quiet = {"lambda_m1": 0.0, "lambda_m2": 0.0, "optimizer": {"schedule": "plateau", "rise": 3, "lr": 0.003}}
+    rates: list[float] = []
+
+    class Watch(L.Callback):
+        def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    fit(DIFE(**arguments | quiet), stream_of(arguments), tmp_path, 5, callbacks=[Watch()])
+    assert rates == pytest.approx([0.001, 0.002, 0.003, 0.003, 0.003])
+
+
 def test_three_domains_give_all_ordered_pairs(tmp_path: Path) -> None:
     arguments = dife_arguments(tmp_path)
     arguments["domains"] |= {"cat": 8}
@@ -363,7 +430,7 @@ def test_unreliable_cells_change_no_matching_loss(arguments: dict[str, Any]) -> 
     from dife_lightning.methods._dife.options import MatchingLossOptions
 
     model, _ = ready(arguments)
-    pairs = model.make_pairs("human", "dog", 2, drawing=0)
+    pairs = model.pairs.make(model, "human", "dog", 2, drawing=0)
     pairs.residual = torch.zeros(2, 16, 16)
     pairs.residual[:, :, 8:] = 1
     still = AugmentOptions(rotation=0, scale_min=1, scale_max=1, shift=0, color_probability=0)
@@ -413,7 +480,7 @@ def test_the_drift_says_how_far_the_most_similar_cell_lies() -> None:
 
 def test_pairs_are_matched_only_where_the_encoder_agrees(arguments: dict[str, Any]) -> None:
     model, _ = ready(arguments | {"matching_loss": {"side": 16, "agree": 1.0}})
-    pairs = model.make_pairs("human", "dog", 2, drawing=0)
+    pairs = model.pairs.make(model, "human", "dog", 2, drawing=0)
     assert pairs.drift.shape == (2, 16, 16)
     assert pairs.drift.max() > 0  # an untrained encoder does not agree everywhere
     kept = reliable_cells([pairs], model.matching_loss)
@@ -423,7 +490,7 @@ def test_pairs_are_matched_only_where_the_encoder_agrees(arguments: dict[str, An
     assert both is not None
     assert torch.equal(both, kept & most_reliable(pairs.residual, 0.5))
     plain, _ = ready(arguments)
-    assert plain.make_pairs("human", "dog", 2, drawing=0).drift.eq(0).all()
+    assert plain.pairs.make(plain, "human", "dog", 2, drawing=0).drift.eq(0).all()
     assert reliable_cells([pairs], plain.matching_loss) is None
 
 

@@ -241,14 +241,14 @@ def test_the_defaults_are_the_baselines_network_and_dves_own_can_be_had() -> Non
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"size": 36}, "size is 36 and warper.crop 0, which leaves 36 px; the encoder takes multiples of 8"),
-        ({"warper": {"crop": 3}}, "which leaves 26 px"),
-        ({"warper": {"crop": 16}}, "which leaves 0 px"),
+        ({"size": 36}, "size is 36; the encoder takes multiples of 8 px"),
+        ({"warper": {"crop": 3}}, "size - 2 * warper.crop is 26"),
+        ({"warper": {"crop": 16}}, "size - 2 * warper.crop is 0"),
         ({"warper": {"bned": 0.1}}, "TPSOptions has no option 'bned'. Did you mean 'bend'"),
-        ({"warper": {"bend": -1.0}}, "warper: bend=-1.0; expected 0"),
+        ({"warper": {"bend": -1.0}}, "warper.bend is -1.0; expected at least 0"),
         ({"jitter": {"rotation": 3.0}}, "JitterOptions has no option 'rotation'"),
-        ({"pow": 0.0}, "pow is 0.0; expected a number above 0"),
-        ({"images": 1}, "images is 1; expected 2 or more"),
+        ({"pow": 0.0}, "pow is 0.0; expected above 0"),
+        ({"images": 1}, "images is 1; expected at least 2"),
         ({"encoder": {"planes": [10, 8, 8], "blocks": 1, "depth": 2, "groups": 4}}, "not all multiples of groups=4"),
     ],
 )

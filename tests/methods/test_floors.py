@@ -123,14 +123,12 @@ def test_an_embedder_matches_by_search_with_the_options_of_the_evaluation():
     batch.target_image = batch.source_image * torch.linspace(0.2, 3, 64)
     batch.source_points = batch.source_points.round()
     method = Raw()
-    method.matching = MatchingOptions("cosine")
-    torch.testing.assert_close(method.test_step(batch, 0), batch.source_points)
-    method.matching = MatchingOptions("dot")
-    assert not torch.equal(method.test_step(batch, 0), batch.source_points)
+    torch.testing.assert_close(method.transfer_batch(batch, MatchingOptions("cosine")), batch.source_points)
+    assert not torch.equal(method.transfer_batch(batch, MatchingOptions("dot")), batch.source_points)
 
 
 def test_an_embedder_that_gives_nan_stops_with_advice():
     batch = make_batch()
     batch.target_image[0, 0, 0, 0] = float("nan")
     with pytest.raises(TrainingError, match="NaN"):
-        Raw().validation_step(batch, 0)
+        Raw().transfer_batch(batch)

@@ -305,8 +305,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"hyperpixels": (2, 1)}, "rising"),
     ({"blocks": (1, 1, 1)}, "planes"),
     ({"blocks": (0, 1)}, "blocks"),
-    ({"temperature": 0.0}, "temperature 0.0"),
-    ({"side": 1}, "side of 2"),
+    ({"temperature": 0.0}, "temperature is 0.0"),
+    ({"side": 1}, "side is 1; expected at least 2"),
 ]
 
 

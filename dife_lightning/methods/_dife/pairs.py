@@ -1,134 +1,147 @@
-"""The pseudo-pairs of DIFE's second stage: of which domains, when they are made, how a checkpoint keeps them."""
+"""The pseudo-pairs of DIFE's second stage: which kinds, when they are made, and how a checkpoint keeps them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Protocol
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from dife_lightning.geometry.coordinates import channels_last, resize_maps
 from dife_lightning.latent.exploration import ExplorationOptions
-from dife_lightning.latent.pseudo_pairs import PairBank, PairState, PseudoPairs, render_images, synthesize_pairs
-from dife_lightning.methods._base import EmbedderModule
-from dife_lightning.methods._dife.options import MatchingLossOptions, PairOptions
-from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.latent.pseudo_pairs import Kind, PairBank, PairState, PseudoPairs, render_images, synthesize_pairs
+from dife_lightning.methods._dife.options import PairOptions
 from dife_lightning.pretrained.generators import Generator
-from dife_lightning.utils.distributed import gather_objects
-from dife_lightning.utils.randomness import normal
+from dife_lightning.utils.randomness import normal, torch_generator
 
 
-class PairMaker(EmbedderModule):
-    """Base of DIFE: latent exploration (equation 3) with its encoder and converters, and the bank of pairs."""
+class Networks(Protocol):
+    """What exploration needs of a DIFE."""
 
-    domains: dict[str, int]
     generators: dict[str, Generator]
-    layer: int
-    size: int
-    seed: int
-    weights: dict[str, float]
-    encoder: HourglassEncoder
-    convert: Callable[[Tensor, str], Tensor]
-    normalize: Callable[[Tensor, str], Tensor]
-    matching_loss: MatchingLossOptions
-    exploration: ExplorationOptions
-    pair_options: PairOptions
-    bank: PairBank
-    _stored_pairs: PairState
 
-    def kinds_of_pairs(self) -> list[tuple[str, str]]:
-        """Ordered pairs of domains that the weights ask for."""
-        names = list(self.domains)
-        within = [(d, d) for d in names] if self.weights["m1"] else []
-        across = [(a, b) for a in names for b in names if a != b] if self.weights["m2"] else []
-        return within + across
+    def predict_features(self, images: Tensor, domain: str) -> Tensor:
+        """Map images (B, 3, S, S) to the generator's normalised features Ψ^d(Φ(x)) of ``domain``."""
+        ...
 
-    @torch.no_grad()
-    def refresh_pairs(self, matching_step: int) -> None:
-        """Synthesise pseudo-pairs if this step of the matching stage asks for it."""
-        options = self.pair_options
-        if matching_step % options.refresh_every and len(self.bank):
-            return
+    def normalize(self, features: Tensor, domain: str) -> Tensor:
+        """Normalise generator features (B, n_d, h, w) of ``domain``."""
+        ...
+
+    def match_embed(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, S, S) to the embedding at the resolution at which pairs are matched."""
+        ...
+
+
+class PairMaker:
+    """Makes pseudo-pairs by latent exploration (equation 3) and draws from the bank of those it has made.
+
+    Args:
+        kinds: ordered pairs of domains of which pairs are made.
+        options: when and how many.
+        exploration: how equation 3 is solved.
+        layer: tapped layer, in the paper's numbers.
+        size: side of the images.
+        seed: of originals and of what is drawn from the bank.
+        measure_drift: also measure how far the encoder's matches lie from the right place (``matching_loss.agree``).
+    """
+
+    def __init__(
+        self,
+        kinds: list[Kind],
+        options: PairOptions,
+        exploration: ExplorationOptions,
+        *,
+        layer: int,
+        size: int,
+        seed: int,
+        measure_drift: bool,
+    ) -> None:
+        self.kinds, self.options, self.exploration = kinds, options, exploration
+        self.layer, self.size, self.seed, self.measure_drift = layer, size, seed, measure_drift
+        self.bank = PairBank(options.bank_size)
+        self._stored: PairState = {}
+
+    def due(self, matching_step: int) -> bool:
+        """Return whether new pairs are to be made at this step of the matching stage, counted from 0."""
+        return matching_step % self.options.refresh_every == 0 or not len(self.bank)
+
+    def refresh(self, networks: Networks, drawing: int, rank: int) -> dict[Kind, PseudoPairs]:
+        """Make new pairs of all kinds, put the best of them into the bank, and return all.
+
+        Args:
+            networks: encoder, converters and generators, in evaluation mode.
+            drawing: number of the originals' drawing: the same number draws the same originals.
+            rank: of this process, which draws originals of its own.
+        """
+        options = self.options
         first = options.per_refresh if options.first is None else options.first
         count = options.per_refresh if len(self.bank) else first
-        self.encoder.eval()
-        made = {kind: self.make_pairs(*kind, count, self.global_step) for kind in self.kinds_of_pairs()}
-        self.encoder.train()
-        for (source, target), pairs in made.items():
-            self.bank.add(source, target, pairs.best(options.keep))
-        self._log_pairs(made)
+        made = {kind: self.make(networks, *kind, count, drawing, rank) for kind in self.kinds}
+        for kind, pairs in made.items():
+            self.bank.add(kind, pairs.best(options.keep))
+        return made
 
-    def make_pairs(self, source: str, target: str, count: int, drawing: int) -> PseudoPairs:
+    def make(
+        self, networks: Networks, source: str, target: str, count: int, drawing: int, rank: int = 0
+    ) -> PseudoPairs:
         """Draw ``count`` originals of ``source`` and explore ``target`` for their partners (equation 3).
 
         Args:
+            networks: see :meth:`refresh`.
             source: domain of the originals.
             target: domain of the partners.
             count: number of pairs.
-            drawing: number of the drawing; the same number draws the same originals.
+            drawing: see :meth:`refresh`.
+            rank: see :meth:`refresh`.
         """
-        z = normal((count, self.generators[source].z_dim), self.seed, "pairs", drawing, self.global_rank)
-        parts = [self._explore(source, target, part.to(self.device)) for part in z.split(self.pair_options.chunk)]
+        generator = networks.generators[source]
+        z = normal((count, generator.z_dim), self.seed, "pairs", drawing, rank).to(generator.device)
+        parts = [self._explore(networks, source, target, part) for part in z.split(self.options.chunk)]
         pairs = functools.reduce(PseudoPairs.join, parts)
         pairs.index = torch.full_like(pairs.index, drawing)
         return pairs
 
-    def _explore(self, source: str, target: str, z: Tensor) -> PseudoPairs:
-        def wanted(images: Tensor) -> Tensor:
-            return self.convert(self.encoder(channels_last(images)), target)
-
-        def normalized(features: Tensor) -> Tensor:
-            return self.normalize(features, target)
-
-        def embedded(images: Tensor) -> Tensor:
-            return resize_maps(self.encoder(channels_last(images)).float(), self.matching_loss.side)
-
-        options = self.pair_options
-        # a generator can give its own species' faces any of their geometries
+    @torch.no_grad()
+    def _explore(self, networks: Networks, source: str, target: str, z: Tensor) -> PseudoPairs:
+        # within a species nothing is deformed: its generator can give its faces any of their geometries
         exploration = self.exploration if source != target else replace(self.exploration, deform=0.0)
         return synthesize_pairs(
-            self.generators[source], self.generators[target], z, self.layer, self.size, wanted, normalized,
-            exploration, same_z=options.start == "same-z" and source != target, truncation=options.truncation,
-            embed=None if self.matching_loss.agree is None else embedded,
-        )  # fmt: skip
+            networks.generators[source],
+            networks.generators[target],
+            z,
+            self.layer,
+            self.size,
+            wanted=lambda images: networks.predict_features(images, target),
+            normalize=lambda features: networks.normalize(features, target),
+            exploration=exploration,
+            same_z=self.options.start == "same-z" and source != target,
+            truncation=self.options.truncation,
+            embed=networks.match_embed if self.measure_drift else None,
+        )
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what made each process's pairs."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["pseudo_pairs"] = gather_objects(self.bank.state() if len(self.bank) else self._stored_pairs)
+    def sample(self, step: int, part: int, rank: int) -> dict[Kind, PseudoPairs]:
+        """Draw the pairs of a batch from the bank, equally many of each kind.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take this process's pairs; they are synthesised when training starts."""
-        stored = checkpoint.get("pseudo_pairs") or [{}]
-        if self._trainer is None:
-            return
-        if len(stored) != self._trainer.world_size and self._trainer.state.fn == "fit":
-            rank_zero_warn(
-                f"the checkpoint is of {len(stored)} processes, now there are {self._trainer.world_size}: training "
-                "goes on, but with other samples than it would have had"
-            )
-        self._stored_pairs = stored[self.global_rank % len(stored)]
+        Args:
+            step: number of the optimiser step.
+            part: number of the batch within the step; the parts of a step share no pair while the bank has enough.
+            rank: of this process.
+        """
+        count = max(1, self.options.batch_size // len(self.bank.pairs))
+        generator = torch_generator(self.seed, "pair-batch", step, rank)
+        return {kind: self.bank.sample(kind, count, generator, part) for kind in self.bank.pairs}
 
-    @torch.no_grad()
-    def on_train_start(self) -> None:
-        """Synthesise the pairs of a checkpoint again, in the precision of the training."""
-        with self.trainer.precision_plugin.train_step_context():
-            self.bank.restore(self._stored_pairs, lambda d, w: render_images(self.generators[d], w, self.size))
-        self._stored_pairs = {}
+    def state(self) -> PairState:
+        """Return what a checkpoint keeps of the bank."""
+        return self.bank.state() if len(self.bank) else self._stored
 
-    def _log_pairs(self, made: dict[tuple[str, str], PseudoPairs]) -> None:
-        values = {}
-        for (source, target), pairs in made.items():
-            for name in ("start_distance", "distance", "w_distance"):
-                values[f"pairs/{source}_{target}_{name}"] = float(getattr(pairs, name).mean())
-        self._log_once(values)
+    def load_state(self, state: PairState) -> None:
+        """Take the state of a checkpoint; :meth:`restore` makes its images."""
+        self._stored = state
 
-    def _log_once(self, values: dict[str, float]) -> None:
-        """Log values that not every step has; ``self.log`` would repeat them in the rows of the steps after."""
-        if self._trainer is not None and self._trainer.is_global_zero:
-            for logger in self._trainer.loggers:
-                logger.log_metrics(values, self.global_step)
+    def restore(self, networks: Networks) -> None:
+        """Synthesise the pairs of the loaded state again; to be called in the precision of the training."""
+        self.bank.restore(self._stored, lambda domain, w: render_images(networks.generators[domain], w, self.size))
+        self._stored = {}

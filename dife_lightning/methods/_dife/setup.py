@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,9 +14,14 @@ from dife_lightning.pretrained.generators import Generator
 from dife_lightning.weights.checkpoints import read_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled
 
+#: Buffers of each domain: mean and deviation of the feature channels, and whether they have been measured.
+STATISTICS = ("mean", "deviation", "measured")
+
 
 def load_fitting_weights(module: nn.Module, path: str) -> None:
-    """Take those weights, and nothing else, of another checkpoint that ``module`` has in the same shape.
+    """Copy from another checkpoint the weights of encoder and converters that have the same shape in ``module``.
+
+    Statistics of generator features are not copied: they belong to the generators of that run.
 
     Args:
         module: a DIFE, with ``domains`` (domain -> n_d).
@@ -27,8 +33,9 @@ def load_fitting_weights(module: nn.Module, path: str) -> None:
     if not Path(path).is_file():
         raise CheckpointError(f"init_from: no file {path}; give the checkpoint of another run, or an official one")
     tensors = _tensors(module, Path(path))
+    learnt = {name for name, _ in module.named_parameters()}
     own = module.state_dict()
-    fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    fitting = {k: v for k, v in tensors.items() if k in learnt and own[k].shape == v.shape}
     if not any(k.startswith("encoder.") for k in fitting):
         raise CheckpointError(f"init_from: {path} holds no encoder of this size; found {len(tensors)} tensors")
     module.load_state_dict({**own, **fitting})
@@ -52,3 +59,17 @@ def feature_statistics(generator: Generator, z: Tensor, layer: int, truncation: 
     ]
     features = torch.cat(parts).float()
     return features.mean(dim=(0, 2, 3)), features.std(dim=(0, 2, 3)).clamp(min=1e-6)
+
+
+def register_statistics(module: nn.Module, domain: str, channels: int) -> None:
+    """Register the buffers :data:`STATISTICS` of a domain with ``channels`` feature channels, not yet measured."""
+    module.register_buffer(f"mean_{domain}", torch.zeros(channels))
+    module.register_buffer(f"deviation_{domain}", torch.zeros(channels))
+    module.register_buffer(f"measured_{domain}", torch.zeros([], dtype=torch.bool))
+
+
+def flag_statistics(state: dict[str, Tensor], domains: Iterable[str]) -> None:
+    """Add to a state dict of version 0.1 the flags that it lacks: there, a deviation of 0 meant "not measured"."""
+    for domain in domains:
+        if f"deviation_{domain}" in state:
+            state.setdefault(f"measured_{domain}", (state[f"deviation_{domain}"] > 0).all())

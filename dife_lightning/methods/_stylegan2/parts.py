@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.errors import CheckpointError, ConfigError, DifeError
+from dife_lightning.errors import CheckpointError, DifeError
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
 from dife_lightning.pretrained.generators import read_generator
 from dife_lightning.weights.checkpoints import find_weights, load_state, read_tensors
@@ -79,17 +79,3 @@ def _states(path: Path) -> dict[str, dict[str, Tensor]]:
                 "of `dife assets`"
             )
     return found
-
-
-def check_settings(
-    lr: float, r1: float, r1_interval: int, path: float, path_interval: int, mixing: float, half_life: float
-) -> None:
-    """Raise ConfigError for a setting that makes no sense."""
-    if lr <= 0 or half_life <= 0:
-        raise ConfigError(f"stylegan2: lr={lr}, ema_half_life={half_life}; both must be above 0")
-    if r1 < 0 or path < 0:
-        raise ConfigError(f"stylegan2: r1_gamma={r1}, path_length_weight={path}; expected 0 or more")
-    if r1_interval < 1 or path_interval < 1:
-        raise ConfigError("stylegan2: r1_interval and path_length_interval must be 1 or more")
-    if not 0 <= mixing <= 1:
-        raise ConfigError(f"stylegan2: style_mixing={mixing}; expected 0 to 1")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import lightning as L
 import torch
 from torch import Tensor
 
 from dife_lightning.faces.batches import ImageBatch
+from dife_lightning.method import Method
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
 from dife_lightning.utils.randomness import normal
 
 
-class ScoredGenerator(L.LightningModule):
+class ScoredGenerator(Method):
     """Base that scores ``generator_ema`` by its Fréchet distance to held-out images; subclasses set the attributes.
 
     Attributes:
@@ -23,9 +23,6 @@ class ScoredGenerator(L.LightningModule):
         seed: of the latents.
     """
 
-    #: Whether `dife test` needs a trained checkpoint of this method.
-    needs_checkpoint: ClassVar[bool] = True
-    #: The logged value, lower is better, by which the best checkpoint is chosen.
     monitor: ClassVar[str] = "val/fid"
     generator_ema: StyleGAN2Generator
     distance: FrechetDistance

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.errors import CheckpointError
+from dife_lightning.utils.checks import require
 
 #: Pixels of the image per cell of the grid, of the public networks.
 STRIDE = 16
@@ -51,10 +52,11 @@ class CATsArchitecture:
     temperature: float = 0.02
 
     def __post_init__(self) -> None:
-        numbers = (self.side - 1, self.appearance, self.depth, self.heads, self.mlp_ratio, self.size, self.temperature)
-        if min(numbers) <= 0:
-            found = "side {}, appearance {}, depth {}, heads {}, mlp_ratio {}, size {}, temperature {}"
-            raise ConfigError(f"{found.format(self.side, *numbers[1:])}: expected a side of 2 or more, others above 0")
+        counts = ("stem", "blocks", "planes", "appearance", "depth", "heads", "size")
+        require("architecture.", at_least=1, **{name: getattr(self, name) for name in counts})
+        require("architecture.", at_least=2, side=self.side)
+        require("architecture.", at_least=0, classes=self.classes, hyperpixels=self.hyperpixels)
+        require("architecture.", above=0, mlp_ratio=self.mlp_ratio, temperature=self.temperature)
 
 
 def is_cats(tensors: Mapping[str, Tensor]) -> bool:

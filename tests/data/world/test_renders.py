@@ -223,7 +223,11 @@ def test_the_module_starts_its_stream_where_the_trainer_stands(cached: Path) -> 
     data.setup("fit")
     fresh = next(iter(data.train_dataloader()))
     assert fresh.index.tolist() == [0, 1, 0, 1]
-    data.trainer = SimpleNamespace(global_step=4, accumulate_grad_batches=2, global_rank=1, world_size=3)  # type: ignore[assignment]
+    progress = SimpleNamespace(is_last_batch=False, current=SimpleNamespace(processed=8))
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_step=4, accumulate_grad_batches=2, global_rank=1, world_size=3, fit_loop=loop
+    )
     assert next(iter(data.train_dataloader())).index.tolist() == [50, 51, 50, 51]
     assert len(list((cached / "renders").iterdir())) == 2
 

@@ -1,0 +1,85 @@
+"""The base class of all methods: what a trained method offers whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any, ClassVar
+
+import lightning as L
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dife_lightning.errors import ConfigError
+from dife_lightning.matching import Similarity
+from dife_lightning.registry import method_name
+
+
+class Method(L.LightningModule):
+    """A method by the name of :func:`dife_lightning.list_methods`; :func:`dife_lightning.load` returns one."""
+
+    #: Whether `dife test` needs a trained checkpoint of this method.
+    needs_checkpoint: ClassVar[bool] = True
+    #: The logged value, lower is better, by which the best checkpoint is chosen.
+    monitor: ClassVar[str] = "val/pixel_error"
+    #: Raised when the same settings give another result than before, so that tables train or test it again.
+    version: ClassVar[int] = 1
+
+    def transfer(
+        self,
+        images: tuple[NDArray[np.uint8] | Tensor, NDArray[np.uint8] | Tensor],
+        points: Tensor | NDArray[Any] | Sequence[Sequence[float]],
+        *,
+        similarity: Similarity = "dot",
+        subpixel: bool = False,
+    ) -> Tensor:
+        """Transfer points from one image to another.
+
+        Both images are resized to the square that the method works on, and the points with them; crop faces to
+        squares first, since other shapes are squeezed.
+
+        Args:
+            images: source and target, each a uint8 array (H, W, 3) as :func:`dife_lightning.read_image` returns it, or
+                a float tensor (3, H, W) in [-1, 1]; they may differ in size.
+            points: (P, 2), x then y, pixels of the source image as given (pixel centres at integers).
+            similarity: how embeddings are compared: ``dot`` (the paper's) or ``cosine``.
+            subpixel: refine the answer below a cell of the embedding (see :func:`dife_lightning.transfer`).
+
+        Returns:
+            (P, 2) float32 on the CPU, x then y, pixels of the target image as given.
+
+        Raises:
+            ConfigError: this method transfers no points, needs more than two images, or an argument has another form.
+        """
+        raise ConfigError(f"{type(self).__name__} transfers no points; `dife methods` lists the methods that do")
+
+    def keep_plain_settings(self, **changes: Any) -> None:
+        """Turn what ``save_hyperparameters`` saved into plain values, which is all that a checkpoint may hold.
+
+        Args:
+            changes: settings that are saved with another value than the given one.
+        """
+        given = {key: value for key, value in self.hparams.items() if not key.startswith("_")}
+        self.hparams.clear()
+        self.save_hyperparameters(plain(given | changes))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record which method wrote the checkpoint."""
+        stamp(checkpoint, self)
+
+
+def plain(value: Any) -> Any:
+    """Return options as plain values: dataclasses as dicts, sequences as lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def stamp(checkpoint: dict[str, Any], module: L.LightningModule) -> None:
+    """Record in ``checkpoint`` which method wrote it; call it in ``on_save_checkpoint``."""
+    name = method_name(type(module))
+    if name is not None:
+        checkpoint["method"] = name
