@@ -39,12 +39,11 @@ def load(path: str | Path) -> Method:
     if missing:
         raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{missing[0]}'.")
     cls = get_method(_method_of(path, checkpoint))
-    state = checkpoint["state_dict"]
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key not in _BOOKKEEPING}
-    check_settings(cls, settings, state, path)
+    check_settings(cls, settings, checkpoint, path)
     module: Method = cls(**settings)
     module.on_load_checkpoint(checkpoint)
-    load_state(module, state, source=path)
+    load_state(module, checkpoint["state_dict"], source=path)
     return module.eval()
 
 

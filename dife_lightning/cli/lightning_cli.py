@@ -150,7 +150,7 @@ class DifeCLI(LightningCLI):
             self.config = self.parser.parse_object({self.verb: {"model": merged}}, self.config)
             self.settings = self.config[self.verb]
         if method_name(cls) is not None:
-            check_settings(cls, _as_dict(self.settings.model.get("init_args") or {}), content["state_dict"], path)
+            check_settings(cls, _as_dict(self.settings.model.get("init_args") or {}), content, path)
 
     def _uses_settings_of_run(self) -> bool:
         return not self.config_names and option_value(self.verb_args, "--config") is not None

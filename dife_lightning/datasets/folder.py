@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
             faces.append(_face(content, number, cells, places))
         except Fault as fault:
             faults.add(f"{path}, row {number}", str(fault))
-    columns = {name: [getattr(face, name) for face in faces] for name in _Face._fields}
+    columns: dict[str, Any] = {name: [getattr(face, name) for face in faces] for name in _Face._fields}
     keys, images, points = (columns.pop(name) for name in ("keys", "images", "points"))
     return face_table(path, keys, root, images, points, count=len(places), **columns)
 

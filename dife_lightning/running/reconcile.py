@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dife_lightning.errors import CheckpointError, reason_of
+from dife_lightning.weights.building import all_values, check_size
 from dife_lightning.weights.checkpoints import read_checkpoint
 
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
@@ -40,6 +41,11 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
         if not isinstance(content.get(key, {}), dict):
             found = type(content[key]).__name__
             raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: '{key}' is a {found}.")
+    check_size(content.get("callbacks"), path)
+    for text, _ in all_values(content.get("callbacks")):
+        # Lightning deletes the checkpoints that a callback's state names, if they seem to lie in the run
+        if isinstance(text, str) and ".." in Path(text).parts:
+            raise CheckpointError(f"{path} names a file outside its run: {text}.")
     return content
 
 

@@ -21,39 +21,42 @@ _PARTS, _SPARE_PARTS = 10, 1000
 _SPARE_ELEMENTS = 10_000_000
 
 
-def check_settings(cls: Callable[..., nn.Module], settings: Mapping[str, Any], state: Any, source: object) -> nn.Module:
-    """Check that a network of these settings has exactly the tensors ``state``; takes no memory for them.
+def check_settings(
+    cls: Callable[..., Any], settings: Mapping[str, Any], checkpoint: dict[str, Any], source: object
+) -> None:
+    """Check that a method with these settings has exactly the tensors of a checkpoint; takes no memory for them.
 
     Args:
-        cls: the network's class.
+        cls: the method's class, a LightningModule.
         settings: its arguments.
-        state: name -> tensor, as the file has them.
+        checkpoint: as it was read, with ``state_dict``.
         source: the file, for the text of an error.
 
-    Returns:
-        The network on the device ``meta``: shapes without values.
-
     Raises:
-        CheckpointError: the class does not take the settings, or the tensors are others.
+        CheckpointError: the class does not take the settings, or has other tensors.
     """
-    name = getattr(cls, "__name__", "the network")
     check_size(settings, source)
+    state = dict(checkpoint["state_dict"])
+    wrong = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
+    if wrong is not None:
+        raise CheckpointError(f"{source}: '{wrong}' is a {type(state[wrong]).__name__}, expected a tensor.")
     try:
         with torch.device("meta"), _at_most(_PARTS * len(state) + _SPARE_PARTS):
             module = cls(**settings)
+        module.on_load_checkpoint(
+            {**checkpoint, "state_dict": state}
+        )  # brings a checkpoint of an older version up to date
     except _TooLarge:
         raise CheckpointError(
-            f"{source}: its settings ask for a larger {name} than its {len(state)} tensors."
+            f"{source}: its settings ask for a larger {cls.__name__} than its {len(state)} tensors."
         ) from None
     except Exception as error:  # settings of a damaged or hostile file can make a constructor fail in any way
-        raise CheckpointError(
-            f"{source}: its settings do not fit {name} of this version ({reason_of(error)})."
-        ) from None
-    check_state(state, module.state_dict(), source, name)
+        reason = reason_of(error)
+        raise CheckpointError(f"{source}: its settings do not fit {cls.__name__} of this version ({reason}).") from None
+    check_state(state, module.state_dict(), source, cls.__name__)
     found = sum(value.numel() for value in state.values())
     if sum(value.numel() for value in (*module.parameters(), *module.buffers())) > 2 * found + _SPARE_ELEMENTS:
-        raise CheckpointError(f"{source}: its settings ask for a larger {name} than its {found:,} values.")
-    return module
+        raise CheckpointError(f"{source}: its settings ask for a larger {cls.__name__} than its {found:,} values.")
 
 
 def check_size(settings: object, source: object) -> None:

@@ -216,7 +216,7 @@ def test_the_documented_configuration_is_understood():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"pairs": ["human+cat"]}, "no domain 'cat' is given"),
+        ({"pairs": ["human+cat"]}, "unknown domain 'cat'"),
         ({"crop": {"rule": "celeba"}}, "not an aligned CelebA picture of 178 x 218 px"),
         ({"crop": {"factor": -1}}, "factor > 0"),
         ({"protocol": "9-point"}, "has no 9-point map"),

@@ -47,7 +47,7 @@ def _read_all(root: Path, count: int, faults: Faults) -> FaceTable:
             continue
         files.append(file)
         points.append(content["labels"])
-        boxes.append(content.get("bounding_boxes", [np.nan] * 4))
+        boxes.append(content.get("bounding_boxes", np.full(4, np.nan)))
         images.append(pictures.get(stem, f"{stem}.png"))
     return face_table(root / "labels", files, root / "images", images, points, count=count, label="/", boxes=boxes)
 
