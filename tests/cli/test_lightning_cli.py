@@ -11,16 +11,42 @@ from lightning.pytorch.cli import LightningCLI
 
 from dife_lightning import __version__
 from dife_lightning.cli.lightning_cli import DifeCLI
+from dife_lightning.running.parser import ConfigParser
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-def test_the_private_methods_that_we_override_still_exist_in_lightning():
-    for name in ("_parse_ckpt_path", "_add_subcommands", "_instantiate_trainer"):
-        assert callable(getattr(LightningCLI, name))
-        assert getattr(DifeCLI, name) is not getattr(LightningCLI, name)
+def test_only_public_methods_of_lightnings_command_line_are_overridden():
+    own = {name for name, value in vars(DifeCLI).items() if callable(value) and not name.startswith("__")}
+    overridden = {name for name in own if hasattr(LightningCLI, name)}
+    assert overridden == {
+        "add_arguments_to_parser",
+        "parse_arguments",
+        "before_instantiate_classes",
+        "instantiate_classes",
+        "instantiate_trainer",
+    }
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_one_parser_is_built_and_it_parses_once(dife, monkeypatch, verb):
+    built, parsed = [], []
+    original_init, original_parse = ConfigParser.__init__, ConfigParser.parse_args
+
+    def init(self, *args, **kwargs):
+        built.append(kwargs.get("prog"))
+        original_init(self, *args, **kwargs)
+
+    def parse_args(self, *args, **kwargs):
+        parsed.append(self.prog)
+        return original_parse(self, *args, **kwargs)
+
+    monkeypatch.setattr(ConfigParser, "__init__", init)
+    monkeypatch.setattr(ConfigParser, "parse_args", parse_args)
+    assert dife(verb, "-c", "tiny.yaml", "--print_config")[0] == 0
+    assert [name for name in built if name is not None] == parsed == [f"dife {verb}"]
 
 
 def test_a_run_records_settings_environment_metrics_and_checkpoints(dife, workdir):
@@ -99,6 +125,35 @@ def test_a_setting_of_a_configuration_file_beats_the_checkpoint_too(dife, workdi
     assert code == 0
     assert "kept the given 3.0" in error
     assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["lr"] == 3
+
+
+GROUPS = {
+    "option": ["--model.extra.side", "8"],
+    "long option": ["--model.init_args.extra.side=8"],
+    "file": ["-c", "other.yaml"],
+}
+
+
+@pytest.mark.parametrize("words", GROUPS.values(), ids=GROUPS)
+def test_one_setting_of_a_group_leaves_the_others_to_the_checkpoint(dife, workdir, words):
+    dife("fit", "-c", "tiny.yaml", "--run", "first", "--model.extra", "{side: 4, power: 0.5}")
+    (workdir / "other.yaml").write_text("model: {class_path: TinyTask, init_args: {extra: {side: 8}}}")
+    code, _, error = dife("test", "-c", "tiny.yaml", *words, "--ckpt_path", "runs/first", "--out", "o")
+    assert code == 0, error
+    assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["extra"] == {
+        "side": 8,
+        "power": 0.5,
+    }
+    assert "model.extra.side: the checkpoint has 4, kept the given 8" in error
+    assert error.count("the checkpoint has") == 1
+
+
+def test_a_mapping_of_names_is_replaced_as_a_whole(dife, workdir):
+    dife("fit", "-c", "tiny.yaml", "--run", "first", "--model.names", "{human: 1, dog: 2}")
+    words = ["--model.names", "{human: 3}", "--ckpt_path", "runs/first", "--out", "o"]
+    code, _, error = dife("test", "-c", "tiny.yaml", *words)
+    assert code == 0, error
+    assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["names"] == {"human": 3}
 
 
 def test_another_model_than_the_checkpoints_is_kept_and_said(dife):
@@ -216,10 +271,10 @@ def test_every_preset_combines_with_an_experiment(dife, workdir, preset):
 
 
 def test_precision_auto_is_resolved_for_training_and_full_for_scoring(dife, workdir, monkeypatch):
-    from dife_lightning.cli import lightning_cli
+    from dife_lightning.running import precision
     from dife_lightning.running.precision import PrecisionChoice
 
-    monkeypatch.setattr(lightning_cli, "probe_precision", lambda timer: PrecisionChoice("bf16-mixed", "2x as fast"))
+    monkeypatch.setattr(precision, "probe_precision", lambda timer: PrecisionChoice("bf16-mixed", "2x as fast"))
     _, _, error = dife("fit", "-c", "tiny.yaml", "--trainer.precision", "auto", "--run", "p")
     assert "precision: bf16-mixed (2x as fast)" in error
     assert json.loads((workdir / "runs/p/environment.json").read_text())["precision"] == "bf16-mixed"

@@ -1,0 +1,48 @@
+"""Settings out of bounds, and errors of constructors, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dife_lightning.errors import ConfigError, DifeError, UsageError, reason_of
+
+#: Largest seed of NumPy.
+_LARGEST_SEED = 2**32 - 1
+#: A count of steps or epochs beyond this is a slip of the keyboard; counters of 64 bits fail a little later.
+_MOST_STEPS = 10**12
+_COUNTS = ("max_steps", "max_epochs", "min_steps", "min_epochs")
+
+
+def check_bounds(settings: Any) -> None:
+    """Check the seed and the counts of the trainer.
+
+    Raises:
+        UsageError: naming the first one that is out of bounds.
+    """
+    seed = settings.get("seed_everything")
+    if not isinstance(seed, bool) and seed is not None and not 0 <= seed <= _LARGEST_SEED:
+        raise UsageError(f"seed_everything is {seed}; expected 0 to {_LARGEST_SEED}.")
+    for name in _COUNTS:
+        value = settings.trainer.get(name)
+        if value is not None and not -1 <= value <= _MOST_STEPS:
+            raise UsageError(f"trainer.{name} is {value}; expected -1 (no limit) to {_MOST_STEPS:,}.")
+
+
+@contextmanager
+def clear_construction_error() -> Iterator[None]:
+    """Turn what the constructor of a model, data module, logger, callback or trainer refuses into one line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = error.name or str(error).split("'")[1:2]
+        package = name if isinstance(name, str) else (name or ["?"])[0]
+        raise ConfigError(
+            f"the package '{package}' is not installed, but these settings need it. Install it with "
+            f"`pip install {package}`, or choose settings without it."
+        ) from error
+    except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, AssertionError) as error:
+        if isinstance(error, DifeError) or isinstance(error.__cause__, DifeError):
+            raise
+        raise ConfigError(f"these settings are refused: {reason_of(error)} (DIFE_DEBUG=1 shows where).") from error
