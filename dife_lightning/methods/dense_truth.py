@@ -44,6 +44,9 @@ class DenseTruth(HourglassModule):
         ConfigError: an odd ``dim``, a negative weight, both 0, or fewer than one query.
     """
 
+    #: Side of the faces that the shipped configuration trains on.
+    size = 64
+
     def __init__(
         self,
         dim: int = 16,

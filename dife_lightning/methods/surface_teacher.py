@@ -37,6 +37,9 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
         lr: Adam's step size, falling to 0 along a cosine.
     """
 
+    #: Side of the faces that the shipped configuration trains on.
+    size = 64
+
     def __init__(
         self,
         dim: int = 16,
