@@ -9,6 +9,7 @@ from dife_lightning.errors import CheckpointError, did_you_mean
 from dife_lightning.method import Method
 from dife_lightning.method import stamp as stamp
 from dife_lightning.registry import get_method, list_methods, method_name, methods_by_class
+from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.weights.checkpoints import load_state, read_checkpoint
 
@@ -29,27 +30,21 @@ def load(path: str | Path) -> Method:
         The LightningModule: ``transfer(images, points)`` and, if the method has an embedding, ``embed(images)``.
 
     Raises:
-        CheckpointError: missing, truncated, not of this project, or of a method that is not registered.
+        CheckpointError: missing, truncated, not of this project, of a method that is not registered, or with
+            settings that are not those of its weights.
     """
     path = best_checkpoint(path)
     checkpoint = read_checkpoint(path)
     missing = [key for key in ("state_dict", "hyper_parameters") if not isinstance(checkpoint.get(key), dict)]
     if missing:
         raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{missing[0]}'.")
-    module = _build(path, checkpoint)
+    cls = get_method(_method_of(path, checkpoint))
+    settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key not in _BOOKKEEPING}
+    check_settings(cls, settings, checkpoint, path)
+    module: Method = cls(**settings)
     module.on_load_checkpoint(checkpoint)
     load_state(module, checkpoint["state_dict"], source=path)
     return module.eval()
-
-
-def _build(path: Path, checkpoint: dict[str, Any]) -> Method:
-    """Construct the untrained module with the hyper-parameters of the checkpoint."""
-    given = checkpoint["hyper_parameters"]
-    cls = get_method(_method_of(path, checkpoint))
-    try:
-        return cls(**{key: value for key, value in given.items() if key not in _BOOKKEEPING})
-    except TypeError as error:
-        raise CheckpointError(f"{path}: its settings do not fit {cls.__name__} of this version ({error}).") from None
 
 
 def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
@@ -66,6 +61,9 @@ def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
         name = None if cls is None else method_name(cls)
     known = list_methods()
     if name in known:
+        wrote = class_path.rpartition(".")[2]
+        if class_path.startswith("dife_lightning.methods.") and wrote != get_method(str(name)).__name__:
+            raise CheckpointError(f"{path} names two methods that wrote it, '{name}' and {wrote}; it was changed.")
         return str(name)
     if not name and not class_path:
         raise CheckpointError(

@@ -173,7 +173,7 @@ def test_an_unknown_teacher_is_named_and_leaves_no_run(bad, workdir):
 
 def test_an_unknown_pair_gets_the_known_species(bad):
     line = bad("test", "--model", "CopyXY", "--data", "WorldPairs", "--data.pairs", "[human+cow]", "--out", "out")
-    assert "unknown species 'cow'" in line
+    assert "unknown domain 'cow'" in line
     assert "human" in line
 
 

@@ -23,7 +23,7 @@ from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli import skipping
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.loading import best_checkpoint
-from dife_lightning.registry import import_all
+from dife_lightning.registry import import_all, method_name
 from dife_lightning.running import trust
 from dife_lightning.running.configs import option_value, resolve_configs
 from dife_lightning.running.folders import (
@@ -45,6 +45,7 @@ from dife_lightning.running.quiet import clear_weights_error, quiet
 from dife_lightning.running.reconcile import batches_done, read_trainer_checkpoint, reconcile
 from dife_lightning.running.record import RecordRun, command_line, precision_of
 from dife_lightning.running.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
+from dife_lightning.weights.building import check_settings
 
 VERBS = ("fit", "validate", "test", "predict")
 #: Tell the other processes of a distributed run which folder the first one made, and what its probe chose.
@@ -134,14 +135,25 @@ class DifeCLI(LightningCLI):
         content = self._read(path)
         saved = content.get("hyper_parameters") or {}
         model = self.settings.model
+        cls = _import_class(model.class_path)
+        wrote = str(saved.get("_class_path") or model.class_path)
+        if self._uses_settings_of_run() and wrote.rpartition(".")[2] != cls.__name__:
+            raise CheckpointError(f"{path} was written by {wrote}, but the settings of its run are of {cls.__name__}.")
         said = (self.explicit[self.verb].get("model") or {}).get("init_args") or {}
         updates, notes = reconcile(saved, _as_dict(said), _as_dict(model.get("init_args") or {}), model.class_path)
         for note in notes:
             _tell(note)
+        if not self.settings.trust_run:
+            trust.check_arguments(cls, updates, path)
         if updates:
             merged = {"class_path": model.class_path, "init_args": {**_as_dict(model.init_args), **updates}}
             self.config = self.parser.parse_object({self.verb: {"model": merged}}, self.config)
             self.settings = self.config[self.verb]
+        if method_name(cls) is not None:
+            check_settings(cls, _as_dict(self.settings.model.get("init_args") or {}), content, path)
+
+    def _uses_settings_of_run(self) -> bool:
+        return not self.config_names and option_value(self.verb_args, "--config") is not None
 
     def _read(self, path: Path) -> dict[str, Any]:
         """Read a checkpoint; where a run is to go on from a damaged ``last.ckpt``, offer the one before."""

@@ -72,5 +72,5 @@ def _read(arrays: dict[str, NDArray[Any]] | None, pairs: KeypointPairs) -> list[
     for side in _SIDES:
         files, sizes, matrices = (arrays[f"{side}_{name}"] for name in _CROPS)
         rows = zip(files.tolist(), sizes.tolist(), matrices, strict=True)
-        columns[f"{side}_crop"] = [PictureCrop(file, *size, matrix) for file, size, matrix in rows]
+        columns[f"{side}_crop"] = [PictureCrop(file, width, height, matrix) for file, (width, height), matrix in rows]
     return [PairArrays(**{name: column[i] for name, column in columns.items()}) for i in range(len(pairs))]

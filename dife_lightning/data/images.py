@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dife_lightning.data.photos.folder_check import FolderReport, advice, check_folder
-from dife_lightning.data.training import EndlessBatches
+from dife_lightning.data.training import EndlessBatches, StreamStart
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import ImageBatch
 from dife_lightning.faces.images import center_square, list_images, read_image
@@ -38,9 +38,7 @@ class ImageStream(EndlessBatches[ImageBatch]):
         batch_size: images per batch.
         seed: of order and mirroring.
         flip: mirror half of the images.
-        first_batch: number of the first batch, to go on after an interruption.
-        rank: of this process.
-        world_size: number of processes.
+        start: first batch, rank and number of processes.
     """
 
     def __init__(
@@ -49,11 +47,9 @@ class ImageStream(EndlessBatches[ImageBatch]):
         batch_size: int,
         seed: int = 0,
         flip: bool = False,
-        first_batch: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        start: StreamStart = StreamStart(),  # noqa: B008 - immutable
     ) -> None:
-        super().__init__(first_batch, rank, world_size)
+        super().__init__(start)
         self.images, self.batch_size, self.seed, self.flip = images, batch_size, seed, flip
         self._order: tuple[int, NDArray[np.int64], NDArray[np.bool_]] | None = None
 
@@ -232,8 +228,9 @@ class GeneratorImages(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
         """Return the endless stream, from the first batch that was not trained on yet."""
-        rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        stream = ImageStream(self.train_images, self.batch_size, self.seed, self.flip, self.next_batch, rank, world)
+        ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        start = StreamStart(self.next_batch, *ranks)
+        stream = ImageStream(self.train_images, self.batch_size, self.seed, self.flip, start)
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader[ImageBatch]:

@@ -7,9 +7,9 @@ index pairs. An item is a pure function of its number.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import lightning as L
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.batches import PairArrays, PairBatch
 from dife_lightning.faces.items import FaceItem, crop_of
 from dife_lightning.faces.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
@@ -161,6 +161,21 @@ def _common_protocols(schemes: tuple[Scheme, Scheme], wanted: Sequence[str] | No
     return tuple(name for name in common if wanted is None or name in wanted)
 
 
+def check_pairs(pairs: Sequence[str], known: Iterable[str], val_count: int, size: int, count: int | None) -> None:
+    """Raise ConfigError unless kinds of pair are ``known+known``, counts are 1 or more, and the size is 8 or more."""
+    if not pairs or val_count < 1 or size < 8 or (count is not None and count < 1):
+        found = f"pairs {list(pairs)}, val_count {val_count}, size {size}, count {count}"
+        raise ConfigError(f"{found}: expected at least one kind of pair, counts >= 1 and size >= 8")
+    names = list(known)
+    for pair in pairs:
+        parts = pair.split("+")
+        if len(parts) != 2:
+            raise ConfigError(f"pair '{pair}': expected two domains, source first, such as human+dog")
+        for name in parts:
+            if name not in names:
+                raise ConfigError(f"pair '{pair}': unknown domain '{name}'. {did_you_mean(name, names)}")
+
+
 class _Numbered(Dataset[tuple[int, PairArrays]]):
     """The pairs with their numbers."""
 
@@ -190,20 +205,36 @@ def pairs_of(loader: Any) -> KeypointPairs:
 
 
 class PairsDataModule(L.LightningDataModule):
-    """Base of data modules that evaluate on pairs: subclasses fill ``val_sets`` and ``test_sets`` in ``setup``.
+    """Base of data modules that evaluate on pairs; a subclass makes the sets.
 
     Args:
         batch_size: pairs in a batch.
         num_workers: loader processes.
+        cache: images are kept in the cache folder, so that one process can make them for all.
     """
 
-    def __init__(self, batch_size: int = 32, num_workers: int = 0) -> None:
+    def __init__(self, batch_size: int = 32, num_workers: int = 0, cache: bool = False) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
             raise ConfigError(f"batch_size {batch_size}, num_workers {num_workers}: expected >= 1 and >= 0")
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.batch_size, self.num_workers, self.cache = batch_size, num_workers, cache
         self.val_sets: list[KeypointPairs] = []
         self.test_sets: list[KeypointPairs] = []
+
+    def prepare_data(self) -> None:
+        """Fill the cache once, before several processes ask for the same pairs."""
+        if self.cache and self.trainer is not None and self.trainer.world_size > 1:
+            self.setup(str(getattr(self.trainer.state.fn, "value", "")))
+
+    def setup(self, stage: str) -> None:
+        """Make the sets that ``stage`` needs, or read them from the cache."""
+        if stage in ("fit", "validate") and not self.val_sets:
+            self.val_sets = self._make_sets("val")
+        if stage in ("test", "predict") and not self.test_sets:
+            self.test_sets = self._make_sets("test")
+
+    def _make_sets(self, split: Literal["val", "test"]) -> list[KeypointPairs]:
+        raise NotImplementedError
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Return ``{"val": {set name: hash}, "test": {...}}``, known without rendering or reading an image."""

@@ -15,7 +15,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.data.training import EndlessBatches, TrainingDataModule
+from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import DomainBatch, LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
@@ -32,9 +32,7 @@ class LatentStream(EndlessBatches[LatentBatch]):
         batch_size: latents per domain and step.
         seed: of everything drawn.
         same_z: one z for all domains of a position (as the official code does) instead of one each.
-        first_batch: number of the first batch, to go on after an interruption.
-        rank: of this process.
-        world_size: number of processes.
+        start: first batch, rank and number of processes.
     """
 
     def __init__(
@@ -43,11 +41,9 @@ class LatentStream(EndlessBatches[LatentBatch]):
         batch_size: int,
         seed: int = 0,
         same_z: bool = True,
-        first_batch: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        start: StreamStart = StreamStart(),  # noqa: B008 - immutable
     ) -> None:
-        super().__init__(first_batch, rank, world_size)
+        super().__init__(start)
         self.z_dims, self.batch_size, self.seed, self.same_z = z_dims, batch_size, seed, same_z
 
     def batch(self, number: int) -> LatentBatch:
@@ -166,7 +162,7 @@ class StyleGAN2Stream(TrainingDataModule):
     def train_dataloader(self) -> DataLoader[LatentBatch]:
         """Return the stream from the step at which the trainer stands."""
         z_dims = {domain: generator.z_dim for domain, generator in self.generators.items()}
-        stream = LatentStream(z_dims, self.per_domain, self.seed, self.same_z, *self.place())
+        stream = LatentStream(z_dims, self.per_domain, self.seed, self.same_z, self.stream_start())
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:

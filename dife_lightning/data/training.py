@@ -1,4 +1,4 @@
-"""What data modules to train on share: an endless stream, its place in a run, and the pairs that evaluate it."""
+"""What data modules for training share: an endless stream, where it starts, and the pairs for evaluation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dife_lightning.utils.accumulation import batches_accumulated
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Place(NamedTuple):
-    """Where a stream starts: number of its first batch, rank of this process, number of processes."""
+class StreamStart(NamedTuple):
+    """Start of a stream: number of its first batch, rank of this process, number of processes."""
 
     first_batch: int = 0
     rank: int = 0
@@ -24,17 +24,15 @@ class Place(NamedTuple):
 class EndlessBatches(IterableDataset[T_co]):
     """Base of streams whose batches are functions of their number.
 
-    Batch k of rank r covers the positions ``(k * world_size + r) * count ...``; worker j of J hands out the batches
-    with ``k % J == j``, so that the DataLoader returns them in order whatever J is.
+    Batch k of rank r has the positions from ``(k * world_size + r) * count`` on. Worker j of J yields the batches with
+    ``k % J == j``, so the DataLoader returns them in order for any J.
 
     Args:
-        first_batch: number of the first batch, to go on after an interruption.
-        rank: of this process.
-        world_size: number of processes.
+        start: first batch, rank and number of processes.
     """
 
-    def __init__(self, first_batch: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self.first_batch, self.rank, self.world_size = first_batch, rank, world_size
+    def __init__(self, start: StreamStart = StreamStart()) -> None:  # noqa: B008 - immutable
+        self.first_batch, self.rank, self.world_size = start
 
     def batch(self, number: int) -> T_co:
         """Return batch ``number`` of this rank."""
@@ -46,7 +44,7 @@ class EndlessBatches(IterableDataset[T_co]):
         return range(first, first + count)
 
     def __iter__(self) -> Iterator[T_co]:
-        """Yield this worker's batches, for ever."""
+        """Yield this worker's batches, endlessly."""
         worker = get_worker_info()
         step, offset = (1, 0) if worker is None else (worker.num_workers, worker.id)
         number = self.first_batch + offset
@@ -78,13 +76,13 @@ class TrainingDataModule(LightningDataModule):
             self.evaluation.trainer = self.trainer
             self.evaluation.setup(stage)
 
-    def place(self) -> Place:
-        """Return where a stream starts that goes on from the batch at which the trainer stands."""
+    def stream_start(self) -> StreamStart:
+        """Return the start of a stream that continues at the trainer's current batch."""
         trainer = self.trainer
         if trainer is None:
-            return Place()
+            return StreamStart()
         done = trainer.global_step * trainer.accumulate_grad_batches + batches_accumulated(trainer)
-        return Place(done, trainer.global_rank, trainer.world_size)
+        return StreamStart(done, trainer.global_rank, trainer.world_size)
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """The evaluation's validation loaders."""

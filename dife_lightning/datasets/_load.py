@@ -22,17 +22,17 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
 
     Args:
         name: one of ``list_datasets()``; ``docs/datasets.md`` describes each.
-        root: its folder, or a name such as ``own/ap10k`` from the user's file of paths (see ``own_files``).
-        **options: of the reader: splits, species and the like. All take ``skip_broken=True``, which opens every
-            picture once and leaves out faces that cannot be used.
+        root: its folder, or a name such as ``own/ap10k`` from the user's ``paths.yaml`` (see ``weights.user_paths``).
+        **options: of the reader: splits, species and so on. All readers take ``skip_broken=True``, which opens every
+            picture once and skips faces that cannot be used.
 
     Returns:
-        A :class:`dife_lightning.faces.items.FaceDataset`: ``scheme``, ``name``, ``annotations`` (no picture is opened
-        for them) and the faces themselves; besides, what was left out (``left_out``) and what to record (``facts``).
+        A :class:`dife_lightning.faces.items.FaceDataset` with ``scheme``, ``name``, ``annotations`` (available without
+        opening pictures) and the faces; also ``left_out`` (skipped faces) and ``facts`` (for the record of a result).
 
     Raises:
         ConfigError: unknown data set, option or value; or the world, which is rendered and not read.
-        DataError: files are missing or have another form; the text says which, in what row, and what was expected.
+        DataError: files are missing or have another form; the message names file and row and what was expected.
     """
     cls = get_dataset(name)
     if not issubclass(cls, FaceFiles):
@@ -49,7 +49,7 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
 
 
 def _check_options(name: str, cls: type[FaceFiles], options: dict[str, Any]) -> None:
-    """Refuse options that the reader does not have, and miss those that it needs."""
+    """Raise ConfigError for an option that the reader does not have, or a required one that is missing."""
     known = {
         option: p.default is p.empty for option, p in inspect.signature(cls).parameters.items() if option != "root"
     }
@@ -58,4 +58,4 @@ def _check_options(name: str, cls: type[FaceFiles], options: dict[str, Any]) -> 
             raise ConfigError(f"{name}: unknown option '{option}'. {did_you_mean(option, known)}")
     for option, needed in known.items():
         if needed and option not in options:
-            raise ConfigError(f"{name}: option '{option}' is needed. Options: {', '.join(known)}.")
+            raise ConfigError(f"{name}: option '{option}' is required. Options: {', '.join(known)}.")

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dife_lightning.datasets.parsing.csv import read_csv
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import as_list, choose
+from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
 from dife_lightning.datasets.parsing.pts import PtsFace, list_faces, read_faces
-from dife_lightning.datasets.parsing.table import FaceTable
-from dife_lightning.datasets.parsing.text import parse_numbers, read_names
+from dife_lightning.datasets.parsing.table import FaceTable, Faults
+from dife_lightning.datasets.parsing.text import parse_numbers, read_csv, read_names
 from dife_lightning.errors import DataError
 from dife_lightning.faces.images import SUFFIXES
 
@@ -33,11 +30,11 @@ class AnimalWeb(FaceFiles):
     Args:
         root: the flat folder of ``<species>_<n>.jpg`` and ``.pts`` files, or the folder of the unpacked archive.
         species: only these, for example ``domesticdog``, or a list of them; by default all.
-        names: text file of picture names, one a line, with or without suffix: only these faces, in its order. A
-            relative path is looked for in ``root`` first.
-        boxes: CSV file with the columns img, x, y, w, h (found like ``names``); by default ``bbox.csv`` in ``root``,
-            if it is there. The data set itself has no boxes.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        names: text file of picture names, one per line, with or without suffix: only these faces, in its order. A
+            relative path is searched for in ``root`` first.
+        boxes: CSV file with the columns img, x, y, w, h (found as ``names`` is); by default ``bbox.csv`` in ``root``,
+            if it exists. The data set itself has no boxes.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown species.
@@ -80,13 +77,13 @@ def _flat_folder(root: Path) -> Path:
 
 
 def _find(root: Path, file: str | Path) -> Path:
-    """Return a file that is given from the root, or from where the user is."""
+    """Return a file relative to the root, else relative to the current folder."""
     path = Path(file).expanduser()
     return root / path if (root / path).is_file() or not path.is_file() else path
 
 
 def _listed(faces: Sequence[PtsFace], path: Path, faults: Faults) -> list[PtsFace]:
-    """Return the faces that a list names, in its order."""
+    """Return the faces in a list, in its order."""
     known = {_stem(face.image): face for face in faces}
     chosen = []
     for name, row in read_names(path, faults).items():
@@ -98,7 +95,7 @@ def _listed(faces: Sequence[PtsFace], path: Path, faults: Faults) -> list[PtsFac
 
 
 def _stem(name: str) -> str:
-    """Return a picture's name without its suffix, which may be another one on disk than in a list."""
+    """Return a picture's name without its suffix, which may differ between disk and list."""
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in SUFFIXES else name
 

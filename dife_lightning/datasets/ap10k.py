@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from dife_lightning.datasets.parsing.coco import choose_faces, read_coco
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import as_list, choose
+from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
+from dife_lightning.datasets.parsing.table import Faults
 from dife_lightning.errors import ConfigError
 
 DATASET = "AP10K"
@@ -25,7 +24,7 @@ class AP10K(FaceFiles):
         species: only these, by name (``dog``) or category id (8), one or a list; by default all.
         needed: points that must be labelled, by name or number, one or a list: ``["left_eye", "right_eye", "nose"]``
             for faces that show both eyes.
-        skip_broken: leave out animals that cannot be used; see ``left_out``.
+        skip_broken: skip animals that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown split, fold, species or point.
@@ -50,5 +49,5 @@ class AP10K(FaceFiles):
         folder, faults = root_folder(root), Faults(skip_broken)
         coco = read_coco(folder / "annotations" / f"ap10k-{split}-split{fold}.json")
         chosen, points = as_list(species), as_list(needed)
-        table = choose_faces(coco, folder / "data", (self.name, self.scheme), faults, chosen, points)
+        table = choose_faces(coco, folder / "data", self.name, self.scheme, faults, chosen, points)
         super().__init__(table, faults, {"split": split, "fold": fold, "species": chosen, "needed": points})

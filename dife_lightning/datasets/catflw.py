@@ -8,7 +8,7 @@ DATASET = "CatFLW"
 
 
 class CatFLW(FlwFaces):
-    """Faces of cats with 48 points and a box; arguments as of :class:`FlwFaces`."""
+    """Faces of cats with 48 points and a box; for the arguments see :class:`FlwFaces`."""
 
     name = "catflw"
     scheme = "catflw-48"

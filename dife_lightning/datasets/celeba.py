@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import choose
-from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
+from dife_lightning.datasets.parsing.table import FaceTable, Faults, face_table
 from dife_lightning.datasets.parsing.text import note_once, parse_rows, read_lines, read_names
 from dife_lightning.errors import ConfigError, MissingDataError
 
@@ -38,7 +34,7 @@ class CelebA(FaceFiles):
         images: folder below ``Img``; by default ``img_align_celeba``, else the ones in better quality.
         without_celeba_train: leave out the faces of ``mafl-test`` that CelebA's partition trains on. Their number is
             printed and is in ``facts``: papers speak of 400 that remain.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown split, or an option that does not go with it.
@@ -91,17 +87,7 @@ def _landmarks(root: Path, images: Path, faults: Faults) -> FaceTable:
     if stated is not None and stated != len(texts):
         faults.add(f"{path}, row 1", f"{stated} faces are announced, expected as many rows and found {len(texts)}")
     rows = parse_rows(texts, 10, True, lambda i: f"{path}, row {numbers[i]}", faults)
-    points = rows.values.reshape(len(rows.names), 5, 2).astype(np.float32)
-    return FaceTable(
-        file=path,
-        label=", row ",
-        keys=[numbers[i] for i in rows.kept],
-        folder=images,
-        images=rows.names,
-        names=rows.names,
-        points=points,
-        visible=np.ones(points.shape[:2], dtype=bool),
-    )
+    return face_table(path, [numbers[i] for i in rows.kept], images, rows.names, rows.values, count=5)
 
 
 def _chosen(table: FaceTable, root: Path, split: Split, faults: Faults) -> FaceTable:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dife_lightning.datasets.parsing.coco import choose_faces, read_coco
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import as_list
+from dife_lightning.datasets.parsing.files import FaceFiles, as_list, root_folder
+from dife_lightning.datasets.parsing.table import Faults
 
 DATASET = "CocoKeypoints"
 
@@ -19,14 +18,14 @@ class CocoKeypoints(FaceFiles):
     A face's name is its picture's, ``#`` and the annotation's id.
 
     Args:
-        root: folder that ``file`` and ``images`` are in.
+        root: folder of ``file`` and ``images``.
         file: the JSON file.
-        scheme: name of the scheme that the points follow, for example ``wflw-98``. Where it is a known one the number
-            of points is checked.
+        scheme: name of the landmark scheme of the points, for example ``wflw-98``. If it is built in, the number of
+            points is checked.
         images: folder of the pictures; by default ``root`` itself.
         category: only these, by name or id, one or a list; by default all.
-        needed: points that must be labelled, by number, or by name where the file names them; one or a list.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        needed: points that must be labelled, by number, or by name if the file names them; one or a list.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown category or point.
@@ -49,6 +48,6 @@ class CocoKeypoints(FaceFiles):
         folder, faults = root_folder(root), Faults(skip_broken)
         coco = read_coco(folder / file)
         chosen, points = as_list(category), as_list(needed)
-        table = choose_faces(coco, folder / images, (self.name, scheme), faults, chosen, points)
+        table = choose_faces(coco, folder / images, self.name, scheme, faults, chosen, points)
         facts = {"file": str(file), "scheme": scheme, "category": chosen, "needed": points}
         super().__init__(table, faults, facts)

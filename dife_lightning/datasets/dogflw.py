@@ -8,7 +8,7 @@ DATASET = "DogFLW"
 
 
 class DogFLW(FlwFaces):
-    """Faces of dogs with 46 points and a box; arguments as of :class:`FlwFaces`."""
+    """Faces of dogs with 46 points and a box; for the arguments see :class:`FlwFaces`."""
 
     name = "dogflw"
     scheme = "dogflw-46"

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dife_lightning.datasets.parsing.csv import CsvFile, read_csv
-from dife_lightning.datasets.parsing.faults import Fault, Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import as_list, choose
-from dife_lightning.datasets.parsing.points import check_count
-from dife_lightning.datasets.parsing.table import FaceTable
-from dife_lightning.datasets.parsing.text import parse_numbers
+from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count, face_table
+from dife_lightning.datasets.parsing.text import CsvFile, parse_numbers, read_csv
 from dife_lightning.errors import DataError, did_you_mean
 from dife_lightning.faces.schemes import SCHEMES
 
@@ -31,16 +27,16 @@ class Folder(FaceFiles):
 
     Columns: ``image`` (path from ``root``), then either ``x0, y0, x1, y1, ...`` in the scheme's order or ``<point>_x,
     <point>_y`` with the scheme's names in any order. Two empty cells mean that a point is not labelled. Optional:
-    ``name`` (by default the image; needed where a picture has several faces), ``group``, and ``box_x0, box_y0, box_x1,
-    box_y1``. Other columns are passed over.
+    ``name`` (by default the image; required if a picture has several faces), ``group``, and ``box_x0, box_y0, box_x1,
+    box_y1``. Other columns are ignored.
 
     Args:
         root: folder that the CSV file and the pictures are in.
-        scheme: name of the scheme that the points follow, for example ``animalweb-9``. Where it is a known one, the
-            number and the names of the points are checked.
+        scheme: name of the landmark scheme of the points, for example ``animalweb-9``. If it is built in, the number
+            and the names of the points are checked.
         file: the CSV file.
         group: only faces of this group, or of these.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown group.
@@ -69,13 +65,15 @@ class Folder(FaceFiles):
 
 
 class _Face(NamedTuple):
-    row: int
-    image: str
-    name: str
-    group: str
+    """One row, with the names of the columns of a FaceTable."""
+
+    keys: int
+    images: str
+    names: str
+    groups: str
     points: list[tuple[float, float]]
     visible: list[bool]
-    box: list[float]
+    boxes: list[float]
 
 
 def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
@@ -87,25 +85,16 @@ def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
             faces.append(_face(content, number, cells, places))
         except Fault as fault:
             faults.add(f"{path}, row {number}", str(fault))
-    return FaceTable(
-        file=path,
-        label=", row ",
-        keys=[face.row for face in faces],
-        folder=root,
-        images=[face.image for face in faces],
-        names=[face.name for face in faces],
-        points=np.array([face.points for face in faces], np.float32).reshape(len(faces), len(places), 2),
-        visible=np.array([face.visible for face in faces], bool).reshape(len(faces), len(places)),
-        boxes=np.array([face.box for face in faces], np.float32).reshape(-1, 4),
-        groups=[face.group for face in faces],
-    )
+    columns: dict[str, Any] = {name: [getattr(face, name) for face in faces] for name in _Face._fields}
+    keys, images, points = (columns.pop(name) for name in ("keys", "images", "points"))
+    return face_table(path, keys, root, images, points, count=len(places), **columns)
 
 
 def _point_columns(path: Path, columns: Sequence[str], scheme: str) -> list[tuple[int, int]]:
     """Return the columns of x and of y of each point, in the scheme's order."""
     numbers = {int(match[2]) for match in map(_NUMBERED.fullmatch, columns) if match}
     if numbers:
-        # Where a number is missing, its column is found missing below, however great the others are.
+        # The loop below reports the column of a missing number.
         pairs = [(f"x{k}", f"y{k}") for k in range(min(1 + max(numbers), 1 + len(numbers)))]
     else:
         named = [match[1] for match in map(_NAMED.fullmatch, columns) if match]
@@ -140,13 +129,13 @@ def _face(content: CsvFile, number: int, cells: Sequence[str], places: Sequence[
     image = by_name["image"].replace("\\", "/")
     points = [_point(content.columns[x], cells[x], cells[y]) for x, y in places]
     return _Face(
-        row=number,
-        image=image,
-        name=by_name.get("name") or image,
-        group=by_name.get("group", ""),
+        keys=number,
+        images=image,
+        names=by_name.get("name") or image,
+        groups=by_name.get("group", ""),
         points=[point or (0.0, 0.0) for point in points],
         visible=[point is not None for point in points],
-        box=_box([by_name.get(name, "") for name in _BOX]),
+        boxes=_box([by_name.get(name, "") for name in _BOX]),
     )
 
 

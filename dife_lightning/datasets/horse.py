@@ -9,10 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.faults import Fault, Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import choose
-from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, face_table
 from dife_lightning.datasets.parsing.text import read_lines
 from dife_lightning.errors import DataError
 
@@ -30,9 +28,9 @@ class HorseFaces(FaceFiles):
     Args:
         root: the unpacked folder ``release_data``, or its folder ``horse``.
         split: ``train`` or ``test``, for the authors' lists in ``root`` or in ``root/horse``.
-        names: another list, of lines ``picture labels`` as the authors' are; a relative path is looked for in
+        names: another list in the authors' form, lines of ``picture labels``; a relative path is searched for in
             ``root`` first.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown split.
@@ -78,16 +76,8 @@ def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
         images.append(_below(root, image))
     values = np.array(labels, dtype=np.float64).reshape(len(numbers), 5, 3)
     visible = values[..., 2] > 0
-    return FaceTable(
-        file=path,
-        label=", row ",
-        keys=numbers,
-        folder=root,
-        images=images,
-        names=images,
-        points=np.where(visible[..., None], values[..., :2], 0).astype(np.float32),
-        visible=visible,
-    )
+    points = np.where(visible[..., None], values[..., :2], 0)
+    return face_table(path, numbers, root, images, points, count=5, visible=visible)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -98,19 +88,19 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _below(root: Path, listed: str) -> str:
-    """Return a listed path relative to ``root``: lists hold paths of the machine that they were made on."""
+    """Return a listed path relative to ``root``; lists hold paths of the machine that they were made on."""
     parts = [part for part in re.split(r"[\\/]", listed) if part not in ("", ".", "..")]
     tails = ["/".join(parts[start:]) for start in range(len(parts))]
     return next((tail for tail in tails if (root / tail).is_file()), tails[0])
 
 
 def _read_labels(path: Path) -> NDArray[np.float64]:
-    """Return the (5, 3) labels x, y, flag of a file; Fault says what is wrong with it."""
+    """Return the (5, 3) labels x, y, flag of a file; Fault says what is wrong with the file."""
     try:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise Fault(f"no file {path}; expected labels there") from None
-    except Exception as error:  # on damaged bytes NumPy and Python's own parser raise whatever they like
+    except Exception as error:  # damaged bytes raise errors of many kinds
         raise Fault(f"{path} is no array of numbers ({(str(error) or type(error).__name__).splitlines()[0]})") from None
     if values.shape != (5, 3) or values.dtype.kind not in "iuf":
         raise Fault(f"{path} holds {values.dtype} of shape {values.shape}, expected numbers of shape (5, 3)")

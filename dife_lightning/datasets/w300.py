@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import choose
+from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
 from dife_lightning.datasets.parsing.pts import list_faces, read_faces
+from dife_lightning.datasets.parsing.table import Faults
 
 DATASET = "W300"
 
@@ -25,12 +24,12 @@ SPLITS = {
 class W300(FaceFiles):
     """Faces of people with 68 points; the group is the collection that a face is from (``afw``, ``helen``, ...).
 
-    The files count pixels from 1; here, as everywhere, the centre of the first pixel is at (0, 0).
+    The files count pixels from 1; in our coordinates the centre of the first pixel is at (0, 0).
 
     Args:
         root: folder with ``afw``, ``helen``, ``lfpw`` and ``ibug``.
         split: ``train``, ``test`` or its parts ``common`` and ``challenging``.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown split.
@@ -44,6 +43,6 @@ class W300(FaceFiles):
         choose(self.name, "split", split, SPLITS)
         folder, faults = root_folder(root), Faults(skip_broken)
         faces = [face for below in SPLITS[split] for face in list_faces(folder, below)]
-        # Copies made for training carry mirrored twins of all faces, which are no faces of the data set.
+        # Some copies, made for training, also have a mirrored version of each face.
         faces = [face for face in faces if not Path(face.points).stem.endswith("_mirror")]
         super().__init__(read_faces(folder, faces, 68, 1, faults), faults, {"split": split})

@@ -9,16 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.options import choose
-from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
+from dife_lightning.datasets.parsing.table import FaceTable, Faults, face_table
 from dife_lightning.datasets.parsing.text import Rows, parse_rows, read_lines
 
 DATASET = "WFLW"
 
 LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test"
-#: In the order of the columns; the names are those of the official test subsets.
+#: In the order of the columns, named as the official test subsets.
 ATTRIBUTES = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
 _POINTS = 98
 #: Numbers in a line: coordinates, box and attributes.
@@ -37,7 +35,7 @@ class WFLW(FaceFiles):
         split: ``train`` or ``test``.
         attribute: only faces that have this attribute: ``largepose``, ``expression``, ``illumination``, ``makeup``,
             ``occlusion`` or ``blur``.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         ConfigError: unknown split or attribute.
@@ -67,19 +65,17 @@ class WFLW(FaceFiles):
 def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
     lines = read_lines(path)
     rows = parse_rows(lines.texts, _NUMBERS, False, lambda i: f"{path}, row {lines.numbers[i]}", faults)
-    points = rows.values[:, : 2 * _POINTS].reshape(len(rows.names), _POINTS, 2).astype(np.float32)
-    attributes = rows.values[:, 2 * _POINTS + 4 :] > 0
-    return FaceTable(
-        file=path,
-        label=", row ",
-        keys=[lines.numbers[i] for i in rows.kept],
-        folder=root / "WFLW_images",
-        images=rows.names,
+    points, boxes, attributes = np.split(rows.values, (2 * _POINTS, 2 * _POINTS + 4), axis=1)
+    return face_table(
+        path,
+        [lines.numbers[i] for i in rows.kept],
+        root / "WFLW_images",
+        rows.names,
+        points,
+        count=_POINTS,
         names=_numbered(lines.texts, rows),
-        points=points,
-        visible=np.ones(points.shape[:2], dtype=bool),
-        boxes=rows.values[:, 2 * _POINTS : 2 * _POINTS + 4].astype(np.float32),
-        groups=["+".join(name for name, has in zip(ATTRIBUTES, row, strict=True) if has) for row in attributes],
+        boxes=boxes,
+        groups=["+".join(name for name, has in zip(ATTRIBUTES, row, strict=True) if has) for row in attributes > 0],
     )
 
 

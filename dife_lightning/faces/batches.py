@@ -1,10 +1,10 @@
-"""The typed batches that the streams emit and the methods take."""
+"""The typed batches that data modules emit and methods take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,28 @@ from torch import Tensor
 from dife_lightning.faces.items import PictureCrop
 
 
+class MovableBatch:
+    """Base of dataclasses whose tensors Lightning moves to a device and the DataLoader pins."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Return the batch with its tensors on ``device``."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """Return the batch with its tensors in page-locked memory, for a faster copy to a GPU."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Apply ``function`` to all tensors, also to those in dictionaries."""
+
+        def mapped(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: mapped(item) for key, item in value.items()}
+            return function(value) if isinstance(value, Tensor) else value
+
+        return type(self)(**{name: mapped(value) for name, value in vars(self).items()})
+
+
 @dataclass
 class DomainBatch:
     """B samples of one domain's generator.
@@ -21,10 +43,10 @@ class DomainBatch:
     Attributes:
         images: (B, 3, S, S) in [-1, 1], warped and colour-jittered: what the encoder sees.
         originals: (B, 3, S, S) in [-1, 1], as synthesised.
-        features: (B, C, h, h) tapped features under the same warp as ``images``.
+        features: (B, C, h, h) tapped features, warped as ``images`` are.
         affine: (B, 2, 3) map from pixels of ``originals`` to pixels of ``images``.
-        valid: (B, S, S) bool, False where the warp moved in pixels that the original does not have.
-        w: (B, num_ws, w_dim) what the generator made the sample of.
+        valid: (B, S, S) bool, False for pixels that the warp took from outside the original.
+        w: (B, num_ws, w_dim) latents of the samples.
     """
 
     images: Tensor
@@ -56,8 +78,8 @@ class StreamBatch:
 
 
 @dataclass
-class LatentBatch:
-    """What a worker hands out: positions, latents and random numbers; the images are made on the device.
+class LatentBatch(MovableBatch):
+    """Positions, latents and random numbers from a worker; the images are synthesised on the training device.
 
     Attributes:
         index: (B,) int64 positions in the stream.
@@ -69,25 +91,9 @@ class LatentBatch:
     z: dict[str, Tensor]
     uniform: dict[str, Tensor]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> LatentBatch:
-        """Move to ``device``."""
-        return LatentBatch(
-            self.index.to(device, non_blocking=non_blocking),
-            {d: z.to(device, non_blocking=non_blocking) for d, z in self.z.items()},
-            {d: u.to(device, non_blocking=non_blocking) for d, u in self.uniform.items()},
-        )
-
-    def pin_memory(self) -> LatentBatch:
-        """Pin, for a faster copy to a GPU."""
-        return LatentBatch(
-            self.index.pin_memory(),
-            {d: z.pin_memory() for d, z in self.z.items()},
-            {d: u.pin_memory() for d, u in self.uniform.items()},
-        )
-
 
 @dataclass
-class ClickBatch:
+class ClickBatch(MovableBatch):
     """Images (B, 3, S, S) in [-1, 1], clicked ``points`` (B, K, 2) in pixels, ``uv`` (B, K, 2), ``inside`` (B, K)."""
 
     images: Tensor
@@ -95,21 +101,14 @@ class ClickBatch:
     uv: Tensor
     inside: Tensor
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> ClickBatch:
-        """Move to ``device``."""
-        return ClickBatch(
-            *(t.to(device, non_blocking=non_blocking) for t in (self.images, self.points, self.uv, self.inside))
-        )
-
 
 @dataclass
-class RenderBatch:
-    """B annotated faces of the embedded world with their dense truth, for methods that learn with labels.
+class RenderBatch(MovableBatch):
+    """B annotated faces of the embedded world with dense truth, for supervised methods.
 
     Attributes:
         images: (B, 3, S, S) in [-1, 1].
-        uv: (B, S, S, 2) canonical surface coordinate that each pixel shows, common to all species; 0 where not
-            ``inside``.
+        uv: (B, S, S, 2) canonical surface coordinate of each pixel, common to all species; 0 where not ``inside``.
         inside: (B, S, S) bool, True where ``uv`` is known.
         points: (B, K, 2) landmarks, x then y, in pixels of ``images``.
         visible: (B, K) bool, False for landmarks that are hidden or outside the image.
@@ -127,25 +126,13 @@ class RenderBatch:
     index: Tensor
     domains: tuple[str, ...]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> RenderBatch:
-        """Move to ``device``."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> RenderBatch:
-        """Pin, for a faster copy to a GPU."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> RenderBatch:
-        tensors = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "domains"}
-        return RenderBatch(**tensors, domains=self.domains)
-
 
 @dataclass
-class PairBatch:
+class PairBatch(MovableBatch):
     """B pairs of one set.
 
-    Points are (B, P, 2), x then y, pixels of the S x S images, in the layout of all protocols (9-point, then
-    3-point: ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1]. ``target_crops[b].picture_points(points)``
+    Points are (B, P, 2), x then y, pixels of the S x S images, in the layout of all protocols (9-point, then 3-point:
+    ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1]. ``target_crops[b].picture_points(points)``
     maps points of target image b to pixels of the original photo.
     """
 
@@ -175,18 +162,6 @@ class PairBatch:
         source, _, target = self.pair.partition("+")
         return source, target
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
-        """Return the batch with its tensors on ``device``; Lightning calls this."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> PairBatch:
-        """Return the batch in page-locked memory; the DataLoader calls this."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, function: Any) -> PairBatch:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: function(v) for name, v in values.items() if isinstance(v, Tensor)})
-
 
 @dataclass(frozen=True)
 class PairArrays:
@@ -203,7 +178,7 @@ class PairArrays:
 
 
 @dataclass
-class ImageBatch:
+class ImageBatch(MovableBatch):
     """``images`` (B, 3, S, S): uint8 from the loader, float in [-1, 1] for the method; ``number`` of the batch."""
 
     images: Tensor

@@ -40,11 +40,6 @@ def resize_points(points: Tensor, old: tuple[int, int], new: tuple[int, int]) ->
     return (points + 0.5) * scale - 0.5
 
 
-def flip_points(points: Tensor, width: int) -> Tensor:
-    """Mirror ``points`` (..., 2) left to right in an image of ``width`` pixels (names are not exchanged)."""
-    return torch.stack((width - 1 - points[..., 0], points[..., 1]), dim=-1)
-
-
 def turn_points(points: Tensor, width: int, height: int, orientation: int) -> Tensor:
     """Carry ``points`` (..., 2) from a stored image of ``width`` x ``height`` to the one that viewers show.
 

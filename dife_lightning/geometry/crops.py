@@ -112,11 +112,6 @@ class Square:
         scale = self.side / size
         return np.column_stack((np.eye(2) * scale, self._corner() + 0.5 * scale))
 
-    def to_image(self, points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        """Carry ``points`` (..., 2) of the crop back into the picture."""
-        moved = (np.asarray(points, np.float64) + 0.5) * (self.side / size) + self._corner()
-        return moved.astype(np.float32)
-
     def _corner(self) -> NDArray[np.float64]:
         return np.array([self.x, self.y]) - self.side / 2
 

@@ -151,23 +151,3 @@ def two_views(images: Tensor, weights: Tensor, options: TPSOptions) -> Views:
     rows, columns = slice(crop, height - crop), slice(crop, width - crop)
     second = warped(first, origins, options)[..., rows, columns]
     return Views(first[..., rows, columns], second, origins[:, rows, columns] - crop)
-
-
-def two_points(points: Tensor, weights: Tensor, height: int, width: int, options: TPSOptions) -> tuple[Tensor, Tensor]:
-    """Carry ``points`` (B, K, 2), pixels of images of ``height`` x ``width``, to both views of :func:`two_views`.
-
-    A point goes to the pixel that came from the nearest place, as in DVE's code, so that whole pixels come out.
-
-    Returns:
-        Two of (B, K, 2), in pixels of the first and of the second view.
-    """
-    first = _carried(points.float(), warp_origins(weights[:, 0], height, width))
-    second = _carried(first, warp_origins(weights[:, 1], height, width))
-    return first - options.crop, second - options.crop
-
-
-def _carried(points: Tensor, origins: Tensor) -> Tensor:
-    """Return the pixels (B, K, 2) whose ``origins`` (B, H, W, 2) are nearest to ``points`` (B, K, 2)."""
-    height, width = origins.shape[1:3]
-    squared = (points[:, :, None] - origins.flatten(1, 2)[:, None]).square().sum(dim=-1)
-    return pixel_grid(height, width, points.device).reshape(-1, 2)[squared.argmin(dim=-1)]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dife_lightning.errors import CheckpointError
+from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.weights.checkpoints import read_checkpoint
 
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
@@ -36,6 +36,10 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
         if key not in content:
             hint = " For weights alone use --model.init_args.init_from." if resumes and "state_dict" in content else ""
             raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{key}'.{hint}")
+    for key in ("state_dict", "hyper_parameters"):
+        if not isinstance(content.get(key, {}), dict):
+            found = type(content[key]).__name__
+            raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: '{key}' is a {found}.")
     return content
 
 
@@ -50,8 +54,15 @@ def _check_sums(path: Path) -> None:
 
 
 def batches_done(checkpoint: Mapping[str, Any]) -> int:
-    """Return how many batches a run had trained on when it wrote ``checkpoint``."""
-    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"])
+    """Return how many batches a run had trained on when it wrote ``checkpoint``.
+
+    Raises:
+        CheckpointError: it does not say.
+    """
+    try:
+        return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint does not say how far its run was ({reason_of(error)}).") from None
 
 
 class Reconciled(NamedTuple):

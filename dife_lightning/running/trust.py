@@ -26,6 +26,7 @@ from lightning.pytorch.loggers import Logger
 from dife_lightning.errors import UsageError
 from dife_lightning.running.configs import read_yaml
 from dife_lightning.running.folders import RESOLVED
+from dife_lightning.weights.building import all_values, check_size
 
 #: The option that skips this check.
 FLAG = "--trust_run"
@@ -60,8 +61,8 @@ _WORD = re.compile(r"-?[a-z0-9][a-z0-9_:,-]*")
 _PLACE = re.compile(r"(dir|path|file|folder|root|location)$")
 _PACKAGES = ("dife_lightning.", "lightning.pytorch.")
 _PLAIN_TYPES = (str, int, float, bool, NoneType, Path, list, dict, tuple)
-#: Bytes, values and levels of a record; one of ours has 10 kB, 300 values and 7 levels.
-_LARGEST, _MOST, _DEEPEST = 1_000_000, 20_000, 20
+#: Bytes of a record of settings; one of ours has 10,000.
+_LARGEST = 1_000_000
 
 
 def check_run(run: Path) -> None:
@@ -82,7 +83,7 @@ def check_run(run: Path) -> None:
         raise UsageError(f"{path} has {path.stat().st_size:,} bytes, expected the settings of a run (about 10,000).")
     settings = read_yaml(path)
     check = _Check(run)
-    check.size(settings)
+    check_size(settings, path)
     for key, value in settings.items():
         if key not in _SECTIONS:
             check.refuse(key, "is no setting of a run")
@@ -113,7 +114,7 @@ def check_arguments(cls: type[Any], arguments: Mapping[str, Any], source: Path) 
         UsageError: naming the first value that is not accepted.
     """
     check = _Check(source)
-    check.size(arguments)
+    check_size(arguments, source)
     check.arguments(cls.__name__, cls, arguments)
 
 
@@ -124,12 +125,6 @@ class _Check:
 
     def refuse(self, key: str, what: str) -> NoReturn:
         raise UsageError(f"{self.source}: '{key}' {what}. If you trust whoever made it, add {FLAG}.")
-
-    def size(self, settings: object) -> None:
-        """Refuse what is too much to look through, such as YAML whose references multiply."""
-        for number, (_, depth) in enumerate(_values(settings)):
-            if number > _MOST or depth > _DEEPEST:
-                self.refuse("settings", "are too many or nested too deeply")
 
     def trainer(self, trainer: object) -> None:
         if not isinstance(trainer, Mapping):
@@ -143,7 +138,7 @@ class _Check:
             elif key in _LEFT_OUT and value:
                 self.refuse(name, f"is {value!r}, which is not taken from a run")
             else:
-                for item, _ in _values(value):
+                for item, _ in all_values(value):
                     self.word(name, item)
 
     def word(self, key: str, value: object) -> None:
@@ -199,26 +194,12 @@ class _Check:
 
     def places(self, key: str, value: object) -> None:
         """Refuse paths that lead out of the run in arguments of callbacks and loggers, which write."""
-        for text in (item for item, _ in _values(value) if isinstance(item, str)):
+        for text in (item for item, _ in all_values(value) if isinstance(item, str)):
             path = Path(text).expanduser()
             leads_out = path.is_absolute() or ".." in path.parts or text.startswith("~")
             is_place = _PLACE.search(key) and not (key.endswith(".save_dir") and text == ".")  # which means the run
             if (leads_out or is_place) and not path.resolve().is_relative_to(self.inside):
                 self.refuse(key, f"is {text!r}, a place outside the run")
-
-
-def _values(value: object, depth: int = 0) -> Iterator[tuple[object, int]]:
-    """Yield a value and all within it, each with its level."""
-    yield value, depth
-    if depth > _DEEPEST:
-        return
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield name, depth
-            yield from _values(item, depth + 1)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from _values(item, depth + 1)
 
 
 def _loaded_class(class_path: str) -> type[Any] | None:

@@ -87,13 +87,13 @@ class Runner:
             found = self.folder.add(self.sweep, found.params, again=found.number)
         run, log_file = self.folder.run(found.number), self.folder.log_file(found.number)
         self._wait_for_orphan(run, log_file)
-        words = ["--run", run.name, "--runs_root", str(run.parent)]
+        words, how = ["--run", run.name, "--runs_root", str(run.parent)], "goes on"
         if (run / "checkpoints" / LAST).is_file():
-            words, how = ["fit", *words, "--ckpt_path", "last"], "goes on"
+            words += ["--ckpt_path", "last"]
         else:
             shutil.rmtree(run, ignore_errors=True)
-            words = self.sweep.command(found.params, [*self.more, *words])
             how = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in found.params.items())
+        words = self.sweep.command(found.params, [*self.more, *words])
         offset = log_file.stat().st_size if log_file.is_file() else 0
         child = self.launch(words, log_file, environment_of(self.parallel, self.folder.path.name))
         self._running.append(_Running(found.number, child, time.monotonic(), offset))

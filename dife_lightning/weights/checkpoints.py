@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: the file is missing, truncated, not written by torch, or has objects other than plain values.
     """
     path = _existing(path)
+    _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error below says more
@@ -72,6 +74,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is truncated or no checkpoint ({reason_of(error)}). Copy it again.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of tensors.")
+    _check_stored(path, content)
     return content
 
 
@@ -199,6 +202,36 @@ def _existing(path: str | Path) -> Path:
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty (0 bytes). Copy it again.")
     return path
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a ZIP archive that unpacks to more than its own size; torch writes them uncompressed."""
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+        except zipfile.BadZipFile:
+            return  # torch says what is wrong with it
+        if unpacked > path.stat().st_size:
+            raise CheckpointError(f"{path} unpacks to {unpacked:,} bytes, which torch does not write. Save it again.")
+
+
+def _check_stored(path: Path, content: dict[str, Any]) -> None:
+    """Refuse tensors that would fill more memory than the file stores for them, by repeating values."""
+    stored: dict[int, int] = {}
+    claimed, seen, todo = 0, set[int](), [content]
+    while todo:
+        value: Any = todo.pop()
+        if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.is_meta:
+                raise CheckpointError(f"{path} holds a tensor without stored values (sparse or meta). Save it dense.")
+            stored[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+            claimed += value.numel() * value.element_size()
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            todo.extend(value.values() if isinstance(value, Mapping) else value)
+    if claimed > 4 * sum(stored.values()) + 2**20:
+        raise CheckpointError(f"{path} has tensors of {claimed:,} bytes but stores {sum(stored.values()):,}.")
 
 
 def _unpickling_text(path: Path, reason: str) -> str:

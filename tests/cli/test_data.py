@@ -111,7 +111,7 @@ def test_faces_that_are_left_out_are_told_in_one_line(tmp_path, monkeypatch, cap
     (tmp_path / "data/koala_2.jpg").write_bytes(b"no picture")
     assert main(["data", "preview", "animalweb", "data", "--count", "4"]) == 1
     assert "koala_2.jpg is damaged" in capsys.readouterr().err
-    with pytest.warns(UserWarning, match=r"animalweb: 1 face left out, the first: .*koala_2\.pts: .*is damaged"):
+    with pytest.warns(UserWarning, match=r"animalweb: 1 face skipped, the first: .*koala_2\.pts: .*is damaged"):
         assert main(["data", "preview", "animalweb", "data", "--count", "4", "--skip-broken"]) == 0
     assert "3 of 3 faces" in capsys.readouterr().out
 

@@ -190,10 +190,10 @@ def test_photographs_are_counted_and_opened(diagnose, config, tmp_path):
     assert code == 1
     assert re.search(r"✗ data: human: .*koala_3", text)
     assert "list:" not in text
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         code, text = diagnose(faces, "--skip-broken")
     assert code == 0, text
-    assert re.search(r"! data: dog, val: 1 face left out, the first: .*koala_3\.pts: .* is damaged", text)
+    assert re.search(r"! data: dog, val: 1 face skipped, the first: .*koala_3\.pts: .* is damaged", text)
 
 
 def test_lists_that_cannot_be_drawn_are_found_before_a_training(diagnose, config, tmp_path):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-import dife_lightning
 from dife_lightning.cli.data import split_options
 from dife_lightning.cli.main import main
+from dife_lightning.data.photos import face_domains
 from dife_lightning.data.photos.face_pairs import FacePairs
 from dife_lightning.data.photos.pair_draws import PAPER_PAIRS, default_count
 from dife_lightning.geometry.crops import FACTORS, CropOptions
@@ -40,7 +40,7 @@ def write(tmp_path, monkeypatch):
         assert (name, root, options) in [(d["dataset"], d["root"], d.get("options", {})) for d in DOMAINS.values()]
         return faces[name]
 
-    monkeypatch.setattr(dife_lightning, "load_dataset", load, raising=False)
+    monkeypatch.setattr(face_domains, "load_dataset", load)
 
     def run(**changes):
         arguments = {"domains": DOMAINS, "pairs": ["human+dog"], "count": 4, "val_count": 2, "size": 48, **changes}
@@ -103,10 +103,10 @@ def broken(tmp_path, monkeypatch):
 @pytest.mark.parametrize("flag", ["--skip-broken", "--skip_broken", "--data.init_args.skip_broken=true"])
 def test_every_verb_goes_on_without_what_is_broken_if_it_is_told_to(broken, capsys, verb, flag):
     assert main([verb, "--config", "faces.yaml", "--out", "out"]) == 1
-    assert "no picture data/koala_3.jpg; expected it there. Mend it, or leave such" in capsys.readouterr().err
-    with pytest.warns(UserWarning, match=r"animalweb: 1 face left out, the first: .*koala_3\.pts") as caught:
+    assert "no picture data/koala_3.jpg; expected it there. Fix it, or skip such" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=r"animalweb: 1 face skipped, the first: .*koala_3\.pts") as caught:
         assert main([verb, "--config", "faces.yaml", "--out", "out", flag]) == 0
-    assert len([one for one in caught if "left out" in str(one.message)]) == 2  # one of each reader
+    assert len([one for one in caught if "face skipped" in str(one.message)]) == 2  # one of each reader
     if verb == "test":
         found = json.loads((broken / "out/metrics.json").read_text())["data"]["domains"]["dog"]["faces"]["test"]
         assert (found["faces"], found["reader"]["left_out"]) == (15, 1)
@@ -124,7 +124,7 @@ def test_the_switch_reaches_the_evaluation_of_a_training_and_is_recorded_with_it
     }
     (broken / "fit.yaml").write_text(yaml.safe_dump(settings))
     assert main(["fit", "--config", "fit.yaml", "--run", "a"]) == 1
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert main(["fit", "--config", "fit.yaml", "--run", "b", "--skip-broken"]) == 0
     recorded = yaml.safe_load((broken / "runs/b/resolved.yaml").read_text())["data"]["init_args"]
     assert recorded["evaluation"]["init_args"]["skip_broken"] is True
@@ -216,7 +216,7 @@ def test_the_documented_configuration_is_understood():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"pairs": ["human+cat"]}, "no domain 'cat' is given"),
+        ({"pairs": ["human+cat"]}, "unknown domain 'cat'"),
         ({"crop": {"rule": "celeba"}}, "not an aligned CelebA picture of 178 x 218 px"),
         ({"crop": {"factor": -1}}, "factor > 0"),
         ({"protocol": "9-point"}, "has no 9-point map"),

@@ -26,28 +26,30 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "launch_fit", in_this_process)
 
 
+def interrupted(words: Sequence[str], log_file: Path, environment: Mapping[str, str]) -> Finished:
+    """Run trial 1 up to its third step, where the sweep and the trial are interrupted; run the others to their end."""
+    if words[words.index("--run") + 1] != "trial-0001":
+        return in_this_process(words, log_file, environment)
+    strike = ["--trainer.callbacks+=Strike", "--trainer.callbacks.step=3", "--trainer.callbacks.number=15"]
+    ended = Finished(main([*words, *strike]))
+    assert ended.code == 143
+    polls = iter((Interrupted("stopped by SIGINT; the same command goes on", signal.SIGINT),))
+
+    def poll() -> int:
+        for error in polls:
+            raise error
+        return 143
+
+    ended.poll = poll  # type: ignore[method-assign]
+    return ended
+
+
 def test_an_interrupted_trial_goes_on_from_its_checkpoint_and_ends_as_if_nothing_had_been(dife, workdir, monkeypatch):
     path = write_sweep(method="random", run_cap=3, parameters={"model.lr": {"min": 0.01, "max": 0.2}})
     monkeypatch.setattr(launch, "launch_fit", in_this_process)
     assert dife("sweep", str(path), "--name", "whole")[0] == 0
 
-    def struck(words: Sequence[str], log_file: Path, environment: Mapping[str, str]) -> Finished:
-        if words[words.index("--run") + 1] != "trial-0001":
-            return in_this_process(words, log_file, environment)
-        strike = ["--trainer.callbacks+=Strike", "--trainer.callbacks.step=3", "--trainer.callbacks.number=15"]
-        ended = Finished(main([*words, *strike]))
-        assert ended.code == 143
-        polls = iter((Interrupted("stopped by SIGINT; the same command goes on", signal.SIGINT),))
-
-        def poll() -> int:
-            for error in polls:
-                raise error
-            return 143
-
-        ended.poll = poll  # type: ignore[method-assign]
-        return ended
-
-    monkeypatch.setattr(launch, "launch_fit", struck)
+    monkeypatch.setattr(launch, "launch_fit", interrupted)
     code, _, error = dife("sweep", str(path))
     assert code == 130
     assert error.splitlines()[-1] == "error: stopped by SIGINT; the same command goes on"
@@ -64,6 +66,22 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_and_ends_as_if_nothing
         assert rows(csvs[0]) == rows(csvs[1])
     without = [[{**row, "seconds": ""} for row in rows(workdir / f"sweeps/{n}/sweep.csv")] for n in ("whole", "mine")]
     assert without[0] == without[1]
+
+
+def test_an_interrupted_trial_of_a_class_of_the_users_own_goes_on_in_a_process(dife, workdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    text = (workdir / "tiny.yaml").read_text()
+    (workdir / "tiny.yaml").write_text(text.replace("Tiny", "tests.cli.dummies.Tiny"))
+    write_sweep(parameters={"model.init_args.lr": {"values": [0.1, 0.01]}})
+    real = launch.launch_fit
+    monkeypatch.setattr(launch, "launch_fit", interrupted)
+    assert dife("sweep", "mine.yaml")[0] == 130
+    monkeypatch.setattr(launch, "launch_fit", real)
+    code, out, error = dife("sweep", "mine.yaml")
+    assert code == 0, out + error
+    assert "trial 1 of 2: goes on" in out
+    steps = [int(row["step"]) for row in rows(workdir / "sweeps/mine/runs/trial-0001/metrics.csv") if row["train/loss"]]
+    assert steps == list(range(6))
 
 
 @pytest.mark.usefixtures("quick")

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from dife_lightning.data import images
 from dife_lightning.data.images import FixedBatches, GeneratorImages, ImageStream, split_held_out, to_float
 from dife_lightning.data.photos import folder_check
+from dife_lightning.data.training import StreamStart
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import ImageBatch
 
@@ -51,7 +52,7 @@ def test_batches_do_not_depend_on_what_was_read_before() -> None:
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_number_of_workers_gives_the_same_batches_in_order(workers: int) -> None:
-    stream = ImageStream(numbered(10), 3, seed=3, first_batch=2)
+    stream = ImageStream(numbered(10), 3, seed=3, start=StreamStart(2))
     loader = iter(DataLoader(stream, batch_size=None, num_workers=workers))
     for number in range(2, 7):
         batch = next(loader)
@@ -60,7 +61,7 @@ def test_any_number_of_workers_gives_the_same_batches_in_order(workers: int) -> 
 
 
 def test_ranks_share_a_pass_without_overlap() -> None:
-    ranks = [ImageStream(numbered(16), 4, seed=4, rank=r, world_size=2) for r in range(2)]
+    ranks = [ImageStream(numbered(16), 4, seed=4, start=StreamStart(rank=r, world_size=2)) for r in range(2)]
     seen = [n for k in range(2) for rank in ranks for n in numbers(rank.batch(k))]
     assert sorted(seen) == list(range(16))
 

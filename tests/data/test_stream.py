@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize, to_encoder_size
+from dife_lightning.data.training import StreamStart
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
@@ -37,14 +38,14 @@ def test_any_number_of_workers_gives_the_same_samples(workers: int) -> None:
 
 def test_two_ranks_share_out_the_stream_of_one() -> None:
     alone = flat(first(LatentStream(DIMS, 2), 4))
-    ranks = [first(LatentStream(DIMS, 2, rank=r, world_size=2), 2) for r in (0, 1)]
+    ranks = [first(LatentStream(DIMS, 2, start=StreamStart(rank=r, world_size=2)), 2) for r in (0, 1)]
     together = flat([ranks[i % 2][i // 2] for i in range(4)])
     assert torch.equal(alone, together)
 
 
 def test_a_resumed_stream_goes_on_where_it_stopped() -> None:
     whole = flat(first(LatentStream(DIMS, 2), 5))
-    rest = flat(first(LatentStream(DIMS, 2, first_batch=2), 3))
+    rest = flat(first(LatentStream(DIMS, 2, start=StreamStart(2)), 3))
     assert torch.equal(whole[4:], rest)
 
 

@@ -10,7 +10,7 @@ import pytest
 from lightning import LightningDataModule
 
 from dife_lightning.data.stream import StyleGAN2Stream
-from dife_lightning.data.training import EndlessBatches, Place
+from dife_lightning.data.training import EndlessBatches, StreamStart
 from dife_lightning.data.world.clicks import WorldClicks
 from dife_lightning.data.world.renders import WorldRenders
 
@@ -69,14 +69,14 @@ def test_without_an_evaluation_there_is_nothing_to_load(make: Make) -> None:
 
 def test_a_stream_starts_where_the_trainer_stands() -> None:
     data = MODULES["stream"](None)
-    assert data.place() == Place(first_batch=0, rank=0, world_size=1)
+    assert data.stream_start() == StreamStart(first_batch=0, rank=0, world_size=1)
     trainer = SimpleNamespace(global_step=5, accumulate_grad_batches=3, global_rank=1, world_size=4)
     progress = SimpleNamespace(is_last_batch=False, current=SimpleNamespace(processed=15))
     trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
     data.trainer = trainer
-    assert data.place() == Place(first_batch=15, rank=1, world_size=4)
+    assert data.stream_start() == StreamStart(first_batch=15, rank=1, world_size=4)
     progress.current.processed = 17  # two batches of the next step have been seen
-    assert data.place() == Place(first_batch=17, rank=1, world_size=4)
+    assert data.stream_start() == StreamStart(first_batch=17, rank=1, world_size=4)
 
 
 class Positions(EndlessBatches[list[int]]):
@@ -85,6 +85,6 @@ class Positions(EndlessBatches[list[int]]):
 
 
 def test_the_ranks_share_out_every_position_once() -> None:
-    streams = [iter(Positions(first_batch=1, rank=rank, world_size=3)) for rank in range(3)]
+    streams = [iter(Positions(StreamStart(1, rank, 3))) for rank in range(3)]
     found = [position for _ in range(2) for stream in streams for position in next(stream)]
     assert found == list(range(6, 18))

@@ -58,9 +58,9 @@ def test_a_list_of_names_gives_its_order(root, tmp_path):
 
 def test_a_list_with_a_name_twice_or_unknown_is_refused(root):
     (root / "test.txt").write_text("koala_1.jpg\nlion_2.jpg\nkoala_1.jpg\n")
-    with pytest.raises(DataError, match=r"test\.txt, row 3: 'koala_1\.jpg' has been there before \(row 1\)"):
+    with pytest.raises(DataError, match=r"test\.txt, row 3: 'koala_1\.jpg' is listed twice \(first: row 1\)"):
         load_dataset("animalweb", root, names="test.txt")
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert names(root, names="test.txt", skip_broken=True) == ["koala_1.jpg", "lion_2.jpg"]
     (root / "test.txt").write_text("koala_1.jpg\nkoala_7.jpg\n")
     with pytest.raises(DataError, match=r"test\.txt, row 2: no points for 'koala_7\.jpg'"):
@@ -98,7 +98,7 @@ def test_lists_and_boxes_fit_pictures_with_another_suffix(root):
 @pytest.mark.parametrize(("text", "words"), [
     ("img,x,y,w\na.jpg,1,2,3\n", "row 1: no column 'h'. .*Known: img, w, x, y"),
     ("img,x,y,w,h,x\n", "row 1: column 'x' is there twice"),
-    ("img,x,y,w,h\nkoala_0.jpg,1,2,x,4\n", "row 2: 'x' stands where number 3 of 4 is expected"),
+    ("img,x,y,w,h\nkoala_0.jpg,1,2,x,4\n", "row 2: 'x' found, expected number 3 of 4"),
     ("img,x,y,w,h\nkoala_0.jpg,1,2\n", "row 2: 2 numbers, expected 4"),
     ("", "is empty; expected a first line"),
 ])  # fmt: skip
@@ -113,7 +113,7 @@ def test_a_bad_file_of_boxes_is_named(root, text, words):
     (pts_text(np.ones((9, 2))).replace("1.000000 1.000000\n", "", 1), "8 points, expected 9"),
     (pts_text(np.ones((9, 2))).replace("1.000000 1.000000\n", "1.0\n", 1), "row 4: 1 numbers, expected 2"),
     (pts_text(np.ones((9, 2))).replace("1.000000", "nan", 1), "row 4: number 1 of 2 is nan"),
-    (pts_text(np.ones((9, 2))).replace("1.000000", "one", 1), "row 4: 'one' stands where"),
+    (pts_text(np.ones((9, 2))).replace("1.000000", "one", 1), "row 4: 'one' found, expected"),
     (pts_text(np.ones((9, 2))).replace("}", ""), r"no \{ and \} around the points"),
     ("", r"no \{ and \} around the points"),
     ("\udcff\udcfe{", "cannot be read as text"),
@@ -122,7 +122,7 @@ def test_a_bad_file_of_points_is_named_and_can_be_left_out(root, text, words):
     (root / "koala_1.pts").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match=rf"koala_1\.pts: .*{words}"):
         load_dataset("animalweb", root)
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert len(names(root, skip_broken=True)) == 3
 
 

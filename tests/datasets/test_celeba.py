@@ -96,10 +96,10 @@ def test_the_copy_without_losses_is_found_under_the_listed_names(root):
 @pytest.mark.parametrize(("row", "line", "words"), [
     (3, "000001.jpg 1 2 3 4 5 6 7 8 9", "10 fields, expected a name and 10 numbers"),
     (3, "000001.jpg 1 2 3 4 5 6 7 8 9 10 11", "12 fields, expected a name and 10 numbers"),
-    (4, "000002.jpg 1 2 x 4 5 6 7 8 9 10", "'x' stands where number 3 of 10 is expected"),
+    (4, "000002.jpg 1 2 x 4 5 6 7 8 9 10", "'x' found, expected number 3 of 10"),
     (5, "000003.jpg 1 2 3 4 5 nan 7 8 9 10", "number 6 of 10 is nan, expected a finite number"),
     (6, "000004.jpg 1 2 3 4 5 6 7 8 9 -inf", "number 10 of 10 is -inf"),
-    (8, "000001.jpg 1 2 3 4 5 6 7 8 9 10", r"'000001.jpg' has been there before \(3\)"),
+    (8, "000001.jpg 1 2 3 4 5 6 7 8 9 10", r"'000001.jpg' is listed twice \(first: 3\)"),
     (4, "other.jpg 1 2 3 4 5 6 7 8 9 10", "'000002.jpg' has no landmarks"),
 ])  # fmt: skip
 def test_a_bad_row_is_named_and_can_be_left_out(root, row, line, words):
@@ -107,7 +107,7 @@ def test_a_bad_row_is_named_and_can_be_left_out(root, row, line, words):
     with pytest.raises(DataError, match=rf"row \d+: .*{words}") as caught:
         load_dataset("celeba", root)
     assert "\n" not in str(caught.value)
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="skipped"):
         dataset = load_dataset("celeba", root, skip_broken=True)
     assert len(dataset) == (4 if row == 8 else 3)
     file = "testing.txt, row 2" if line.startswith("other") else f"celeba.txt, row {row}"
@@ -129,9 +129,9 @@ def test_a_bad_row_of_the_partition_is_named(root, file, line, words):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_face_in_two_parts_is_no_face_of_the_second(root, split):
     edit(root, "Eval/list_eval_partition.txt", 3, "000001.jpg 1")  # it is trained on, and now validated, too
-    with pytest.raises(DataError, match=r"partition\.txt, row 3: '000001\.jpg' has been there before \(row 1\)"):
+    with pytest.raises(DataError, match=r"partition\.txt, row 3: '000001\.jpg' is listed twice \(first: row 1\)"):
         load_dataset("celeba", root, split=split)
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="skipped"):
         found = names(root, split=split, skip_broken=True)
     assert ("1" in found) == (split == "train")
 
@@ -149,13 +149,13 @@ def test_a_test_face_of_which_the_partition_says_nothing_is_not_taken_for_untrai
     edit(root, "Eval/list_eval_partition.txt", 3, "")
     with pytest.raises(DataError, match=r"celeba\.txt, row 5: '000003\.jpg' is in no part of CelebA"):
         load_dataset("celeba", root, without_celeba_train=True)
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="skipped"):
         assert names(root, without_celeba_train=True, skip_broken=True) == ["4"]
 
 
 def test_a_name_twice_in_mafls_list_is_named(root):
     edit(root, "MAFL/testing.txt", 2, "000001.jpg")
-    with pytest.raises(DataError, match=r"testing\.txt, row 2: '000001\.jpg' has been there before \(row 1\)"):
+    with pytest.raises(DataError, match=r"testing\.txt, row 2: '000001\.jpg' is listed twice \(first: row 1\)"):
         load_dataset("celeba", root)
 
 

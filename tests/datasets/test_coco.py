@@ -93,7 +93,7 @@ def test_splits_and_folds_are_files(root):
     assert [len(load_dataset("ap10k", root, split=split, fold=3)) for split in ("train", "test")] == [1, 4]
     with pytest.raises(ConfigError, match=r"unknown fold 4. Known: 1, 2, 3"):
         load_dataset("ap10k", root, fold=4)
-    with pytest.raises(DataError, match="no face is left"):
+    with pytest.raises(DataError, match="no usable faces"):
         load_dataset("ap10k", root, split="val")
 
 
@@ -122,17 +122,17 @@ def test_a_bad_annotation_is_named_and_can_be_left_out(root, edit, words):
     change(root / FILE, lambda content: edit(content["annotations"][1]))
     with pytest.raises(DataError, match=rf"split1\.json, annotation (2|{{}}): .*{words}"):
         load_dataset("ap10k", root)
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert len(load_dataset("ap10k", root, skip_broken=True)) == 3
 
 
 def test_an_annotation_twice_is_noticed(root):
     change(root / FILE, lambda content: content["annotations"].append(content["annotations"][0]))
-    with pytest.raises(DataError, match=r"annotation 1: '000000000001\.jpg#1' has been there before"):
+    with pytest.raises(DataError, match=r"annotation 1: '000000000001\.jpg#1' is listed twice"):
         load_dataset("ap10k", root)
     change(root / FILE, lambda content: content["annotations"][-1].update(id=77))
     with pytest.raises(
-        DataError, match=r"annotation 77: this picture with the same points has been there before \(1\)"
+        DataError, match=r"annotation 77: this picture with the same points is listed twice \(first: 1\)"
     ):
         load_dataset("ap10k", root)
 
@@ -163,7 +163,7 @@ def test_a_file_of_another_scheme_is_refused(tmp_path):
     assert load_dataset("coco-keypoints", tmp_path, file="annotations.json", scheme="mine").scheme == "mine"
     with pytest.raises(DataError, match=r"annotations\.json has 9 points, scheme 'wflw-98' has 98"):
         load_dataset("coco-keypoints", tmp_path, file="annotations.json", scheme="wflw-98")
-    with pytest.raises(ConfigError, match="option 'scheme' is needed"):
+    with pytest.raises(ConfigError, match="option 'scheme' is required"):
         load_dataset("coco-keypoints", tmp_path, file="annotations.json")
 
 
@@ -288,7 +288,7 @@ def test_real_ap10k_files_in_the_distributed_tree(shared, tmp_path):
     dataset = load_dataset("ap10k", tmp_path, needed=["left_eye", "nose"])
     assert [face.group for face in dataset.annotations] == ["jaguar", "antelope"]
     assert dataset[0]["points"][0].tolist() == [134, 415]
-    with pytest.raises(DataError, match="no face is left"):
+    with pytest.raises(DataError, match="no usable faces"):
         load_dataset("ap10k", tmp_path, needed=["left_eye", "right_eye"])
 
 

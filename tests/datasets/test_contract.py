@@ -14,8 +14,8 @@ from dife_lightning import load_dataset
 from dife_lightning.datasets.parsing import files as _files
 from dife_lightning.datasets.parsing import pictures as _pictures
 from dife_lightning.datasets.parsing.files import FaceFiles
-from dife_lightning.datasets.parsing.points import known_count
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.schemes import SCHEMES
 from dife_lightning.registry import get_dataset, list_datasets
 from tests.datasets.layouts import COUNTS, LAYOUTS, Face, draw_face
 
@@ -137,7 +137,7 @@ def test_a_broken_picture_is_named_with_its_row(name, tmp_path, content):
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no image"}[content])
     with pytest.raises(DataError) as caught:
         dataset[1]
-    one_line(caught.value, path.name, dataset.annotations[1].source, "or leave such faces out: --skip-broken")
+    one_line(caught.value, path.name, dataset.annotations[1].source, "or skip such faces with --skip-broken")
 
 
 def test_points_far_outside_are_refused_when_the_picture_is_opened(name, tmp_path):
@@ -157,7 +157,7 @@ def test_broken_faces_are_left_out_on_request_and_reported(name, tmp_path):
     before[0].image.unlink()
     before[2].image.write_bytes(b"")
     Image.new("RGB", (20, 20)).save(before[3].image)
-    with pytest.warns(UserWarning, match=rf"{name}: 3 faces left out, the first: .*no picture"):
+    with pytest.warns(UserWarning, match=rf"{name}: 3 faces skipped, the first: .*no picture"):
         dataset = load(name, tmp_path, skip_broken=True)
     assert [face.name for face in dataset.annotations] == [before[1].name, before[4].name]
     assert [left.source for left in dataset.left_out] == [before[i].source for i in (0, 2, 3)]
@@ -173,7 +173,7 @@ def test_where_no_face_is_left_that_is_an_error(name, tmp_path):
         face.image.unlink()
     with pytest.raises(DataError) as caught:
         load(name, tmp_path, skip_broken=True)
-    one_line(caught.value, "no face is left", "3 left out", "no picture")
+    one_line(caught.value, "no usable faces: 3 selected, 3 skipped", "no picture")
 
 
 def test_an_empty_data_set_is_an_error(name, tmp_path):
@@ -216,7 +216,7 @@ def test_a_root_that_is_not_there_is_one_line(name, tmp_path):
 
 def test_the_number_of_points_is_the_schemes(name):
     scheme = LAYOUTS[name].scheme
-    assert known_count(scheme) == COUNTS[scheme]
+    assert len(SCHEMES[scheme].landmarks) == COUNTS[scheme]
 
 
 def test_uppercase_suffixes_and_blanks_in_names_are_fine(name, tmp_path):

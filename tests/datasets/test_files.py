@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 import dife_lightning
 from dife_lightning import load_dataset
-from dife_lightning.datasets.parsing.faults import Faults
 from dife_lightning.datasets.parsing.pictures import check_inside
+from dife_lightning.datasets.parsing.table import Faults
 from dife_lightning.datasets.parsing.text import parse_rows, read_lines
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces import image_info as frames
@@ -76,7 +76,7 @@ def test_a_result_names_the_first_five_faces_that_were_left_out_and_counts_all(t
     write_animalweb(tmp_path, [draw_face("animalweb-9", seed) for seed in range(8)])
     for path in sorted(tmp_path.glob("*.jpg"))[1:]:
         path.write_bytes(b"")
-    with pytest.warns(UserWarning, match="animalweb: 7 faces left out"):
+    with pytest.warns(UserWarning, match="animalweb: 7 faces skipped"):
         facts = load_dataset("animalweb", tmp_path, skip_broken=True).facts
     assert facts["left_out"] == 7
     assert [Path(text.partition(": ")[0]).name for text in facts["first_left_out"]] == [

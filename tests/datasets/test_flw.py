@@ -49,5 +49,5 @@ def test_a_bad_file_is_named_and_can_be_left_out(root, change, words):
     path.write_text("{" if change is None else json.dumps(changed))
     with pytest.raises(DataError, match=rf"00000001_000\.json: .*{words}"):
         load_dataset("catflw", root)
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert len(load_dataset("catflw", root, skip_broken=True)) == 1

@@ -75,11 +75,11 @@ def test_a_picture_without_a_point_is_no_face_and_no_fault(root):
 
 
 def test_a_picture_with_several_faces_needs_names(root):
-    with pytest.raises(DataError, match=r"row 3: 'a\.png' has been there before \(2\)"):
+    with pytest.raises(DataError, match=r"row 3: 'a\.png' is listed twice \(first: 2\)"):
         load(root, "image,x0,y0", "a.png,1,2", "a.png,3,4")
     dataset = load(root, "image,name,x0,y0", "a.png,left,1,2", "a.png,right,3,4")
     assert [face["name"] for face in dataset] == ["left", "right"]
-    with pytest.raises(DataError, match=r"row 3: this picture with the same points has been there before \(2\)"):
+    with pytest.raises(DataError, match=r"row 3: this picture with the same points is listed twice \(first: 2\)"):
         load(root, "image,name,x0,y0", "a.png,left,1,2", "a.png,right,1,2")
 
 
@@ -124,8 +124,8 @@ def test_a_number_that_is_far_too_great_takes_no_memory(root):
 @pytest.mark.parametrize(("row", "words"), [
     ("b.png,1", "2 cells, expected 3 as in row 1"),
     ("b.png,1,2,3", "4 cells, expected 3"),
-    ("b.png,1,", "'' stands where number 2 of 2 is expected; leave both empty"),
-    ("b.png,x,2", "column x0 and its partner: 'x' stands where number 1 of 2"),
+    ("b.png,1,", "'' found, expected number 2 of 2; leave both empty"),
+    ("b.png,x,2", "column x0 and its partner: 'x' found, expected number 1 of 2"),
     ("b.png,inf,2", "number 1 of 2 is inf"),
     ("b.png,1,nan", "number 2 of 2 is nan"),
     (",1,2", "no image, expected a path"),
@@ -135,13 +135,13 @@ def test_a_bad_row_is_named_and_can_be_left_out(root, row, words):
     lines = ("image,x0,y0", "a.png,1,2", "", row)
     with pytest.raises(DataError, match=rf"points\.csv, row 4: .*{words}"):
         load(root, *lines)
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert len(load(root, *lines, skip_broken=True)) == 1
 
 
 def test_a_bad_box_is_named(root):
     lines = ("image,x0,y0,box_x0,box_y0,box_x1,box_y1", "a.png,1,2,,,,", "b.png,1,2,0,0,9,x")
-    with pytest.raises(DataError, match="row 3: box: 'x' stands where number 4 of 4"):
+    with pytest.raises(DataError, match="row 3: box: 'x' found, expected number 4 of 4"):
         load(root, *lines)
     assert load(root, *lines[:2]).annotations[0].box is None
 

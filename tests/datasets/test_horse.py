@@ -64,7 +64,7 @@ def test_labels_of_another_form_are_named(root, value, words):
     np.save(labels(root, 201), value)
     with pytest.raises(DataError, match=rf"{LIST}.*{words}"):
         load_dataset("horse", root)
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert len(load_dataset("horse", root, skip_broken=True)) == 1
 
 
@@ -90,5 +90,5 @@ def test_missing_labels_and_lines_of_another_form_are_named(root):
 def test_a_picture_twice_is_noticed(root):
     line = (root / LIST).read_text().splitlines()[0]
     (root / LIST).write_text(f"{line}\n{line}\n")
-    with pytest.raises(DataError, match=r"row 2: '.*200\.jpg' has been there before \(1\)"):
+    with pytest.raises(DataError, match=r"row 2: '.*200\.jpg' is listed twice \(first: 1\)"):
         load_dataset("horse", root)

@@ -50,7 +50,7 @@ def test_a_subset_by_attribute_keeps_the_names(root):
     assert len(load_dataset("wflw", root, attribute="blur")) == 1
     with pytest.raises(ConfigError, match=r"unknown attribute 'make-up'. Did you mean 'makeup'"):
         load_dataset("wflw", root, attribute="make-up")
-    with pytest.raises(DataError, match="no face is left"):
+    with pytest.raises(DataError, match="no usable faces"):
         load_dataset("wflw", root, attribute="occlusion")
 
 
@@ -67,7 +67,7 @@ def lines(root: Path) -> list[str]:
     (lambda line: "7.5 " + line, "208 fields, expected 206 numbers and a name"),
     (lambda line: line.rsplit(" ", 1)[0], "206 fields, expected 206 numbers and a name"),
     (lambda line: "nan" + line[line.index(" "):], "number 1 of 206 is nan"),
-    (lambda line: "?" + line[line.index(" "):], r"'\?' stands where number 1 of 206"),
+    (lambda line: "?" + line[line.index(" "):], r"'\?' found, expected number 1 of 206"),
     (lambda line: line[:-7] + "d.jpg", r"no picture .*crd\.jpg"),
 ])  # fmt: skip
 def test_a_bad_row_is_named_and_can_be_left_out(root, change, words):
@@ -75,7 +75,7 @@ def test_a_bad_row_is_named_and_can_be_left_out(root, change, words):
     (root / LIST).write_text("\n".join([first, change(second), third]))
     with pytest.raises(DataError, match=f"row 2: .*{words}"):
         load_dataset("wflw", root)
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert len(load_dataset("wflw", root, skip_broken=True)) == 2
 
 
@@ -92,7 +92,7 @@ def test_leaving_out_a_broken_row_renames_no_other_face(root, change):
     names = {face.points.tobytes(): face.name for face in sound.annotations}
     assert sound.annotations[2].name == "7--Cheering/crowd.jpg#2"
     (root / LIST).write_text("\n".join([first, change(second), moved, third]))
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         skipped = load_dataset("wflw", root, skip_broken=True)
     assert [face.name for face in skipped.annotations] == [names[face.points.tobytes()] for face in skipped.annotations]
     assert len(skipped) == 3
@@ -101,7 +101,7 @@ def test_leaving_out_a_broken_row_renames_no_other_face(root, change):
 def test_identical_rows_are_noticed(root):
     first, second, third = lines(root)
     (root / LIST).write_text("\n".join([first, second, third, second]))
-    with pytest.raises(DataError, match=r"row 4: this picture with the same points has been there before \(2\)"):
+    with pytest.raises(DataError, match=r"row 4: this picture with the same points is listed twice \(first: 2\)"):
         load_dataset("wflw", root)
-    with pytest.warns(UserWarning, match="1 face left out"):
+    with pytest.warns(UserWarning, match="1 face skipped"):
         assert len(load_dataset("wflw", root, skip_broken=True)) == 3

@@ -16,8 +16,7 @@ from dife_lightning.cli.main import main as dife
 from dife_lightning.running.configs import list_configs, load_config
 from experiments.checks.rehearsal import BENCHMARKS, rehearse
 from experiments.common import runs
-from experiments.common.plan import read_plan
-from experiments.tables.__main__ import HERE
+from experiments.common.plan import PLANS, read_plan
 
 FACES = 8
 
@@ -64,7 +63,7 @@ def test_a_run_records_what_it_was_trained_and_tested_on(rehearsed, benchmark: s
 def test_the_benchmarks_table_has_every_row_and_the_papers_figures(rehearsed, benchmark: str) -> None:
     folder, _ = rehearsed
     table = json.loads((folder / benchmark / "table.json").read_text())
-    plan = read_plan(HERE / f"table1_{benchmark}.yaml")
+    plan = read_plan(PLANS / f"table1_{benchmark}.yaml")
     assert {row["method"] for row in table["rows"]} == {row.name for row in plan.rows if row.test != "FrozenBackbone"}
     errors = {(row["method"], row["pair"]): row["pixel_error"] for row in table["rows"]}
     assert np.isfinite(list(errors.values())).all()

@@ -20,7 +20,7 @@ from dife_lightning.metrics.predictions import read_predictions
 from experiments.common import runs
 from experiments.common.cells import Cell, changes, training_key
 from experiments.common.pair_errors import PairErrors, decoded, difference, mean_of
-from experiments.common.plan import Column, read_plan
+from experiments.common.plan import PLANS, Column, read_plan
 from experiments.tables import __main__ as tables
 from experiments.tables.latex import escaped
 from experiments.tables.rows import pooled, verdict
@@ -339,17 +339,17 @@ def test_a_row_needs_rows_that_are_there(tmp_path):
 
 
 def test_the_shipped_plans_have_the_papers_columns_and_rows():
-    plan = read_plan(tables.HERE / "table1.yaml")
+    plan = read_plan(PLANS / "table1.yaml")
     assert [c.name for c in plan.columns] == ["human+dog", "human+cat", "dog+cat", "human+dog+cat", "human+wild"]
     assert plan.models()["human_cat"] == ["human+cat", "human+wild"]
     assert plan.only(None, ["dife-warmup"]).rows[-1].name == "dife"  # a control needs the run that it starts from
-    ablation = read_plan(tables.HERE / "table3.yaml")
+    ablation = read_plan(PLANS / "table3.yaml")
     assert [r.name for r in ablation.rows] == ["k1", "dife-warmup", "dife", "no-k1", "no-k2", "no-m1", "no-m2"]
     assert {r.name for r in ablation.only(None, ["k1"]).rows} == {"k1", "dife-warmup", "dife"}
-    assert [r.name for r in read_plan(tables.HERE / "table4.yaml").rows] == ["layer-3", "dife", "layer-7"]
+    assert [r.name for r in read_plan(PLANS / "table4.yaml").rows] == ["layer-3", "dife", "layer-7"]
 
 
-@pytest.mark.parametrize("path", sorted(tables.HERE.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_plan_can_be_read_and_says_what_supervised_each_row(path):
     plan = read_plan(path)
     assert all(row.supervision for row in plan.rows)

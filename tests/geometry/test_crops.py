@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.items import PictureCrop
 from dife_lightning.geometry.crops import FACTORS, CropError, CropOptions, Square, crop_image, face_square
 
 EYES_NOSE = np.array([[40.0, 50.0], [80.0, 54.0], [61.0, 75.0]], dtype=np.float32)
@@ -107,7 +108,10 @@ def test_points_obey_the_closed_form():
     square = Square(30.0, 20.0, 40.0)
     corners = np.array([[10.0, 0.0], [50.0, 40.0], [30.0, 20.0]], dtype=np.float32)
     np.testing.assert_allclose(square.to_crop(corners, 80), [[-0.5, -0.5], [79.5, 79.5], [39.5, 39.5]])
-    np.testing.assert_allclose(square.to_image(square.to_crop(EYES_NOSE, 96), 96), EYES_NOSE, atol=1e-4)
+    back = PictureCrop("a.jpg", 90, 70, square.matrix(80)).picture_points(np.array([[-0.5, -0.5], [79.5, 79.5]]))
+    np.testing.assert_allclose(back, corners[:2], atol=1e-9)
+    back = PictureCrop("a.jpg", 90, 70, square.matrix(96)).picture_points(square.to_crop(EYES_NOSE, 96))
+    np.testing.assert_allclose(back, EYES_NOSE, atol=1e-4)
 
 
 def test_a_checkerboard_shrinks_to_grey_and_not_to_a_pattern():

@@ -63,9 +63,8 @@ def test_numbers_in_the_text_are_those_of_the_code():
 def test_the_committed_sweep_still_reports_its_table_and_the_correlations_in_the_text(tmp_path, capsys):
     record = ROOT / "experiments/records/world/sweep_lambdas"
     shutil.copytree(record, tmp_path / "sweep_lambdas")
-    command = next(words for words in COMMANDS if "--sweeps_root" in words)
-    command[command.index("--sweeps_root") + 1] = str(tmp_path)
-    assert main(command[1:]) == 0
+    (command,) = [[*words[1:], "--sweeps_root", str(tmp_path)] for words in COMMANDS if "sweep_lambdas" in words]
+    assert main(command) == 0
     assert (tmp_path / "sweep_lambdas/sweep.csv").read_text() == (record / "sweep.csv").read_text()
     with (record / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -80,5 +79,5 @@ def test_the_committed_sweep_still_reports_its_table_and_the_correlations_in_the
         f"{name}.png" for name in re.findall(r"`(\w+)\.png`", TEXT)
     }
     capsys.readouterr()
-    assert main([*command[1:], "--best"]) == 0
+    assert main([*command, "--best"]) == 0
     assert "--model.init_args.lambda_k1=0.350813" in capsys.readouterr().out

@@ -162,10 +162,8 @@ def test_an_interrupted_sweep_that_goes_on_ends_like_one_that_was_left_alone(tmp
     cut = records(tmp_path / "cut")
     assert (len(cut), cut[9]["state"], cut[9]["objective"]) == (10, "running", None)
     rest = Fakes(bowl)
-    # what goes on has no parameters among its words: its run knows them
-    rest.reach = lambda values: bowl(values if "a" in values else cut[9]["parameters"])
     assert work(sweep, tmp_path / "cut", 12, rest, seed=2) == whole
-    assert rest.made[0].words[-2:] == ["--ckpt_path", "last"]
+    assert rest.made[0].words == [*stopping.made[-1].words, "--ckpt_path", "last"]  # so its classes are the user's own
     assert len(rest.made) == 3
 
 

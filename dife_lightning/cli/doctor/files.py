@@ -91,7 +91,7 @@ def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
-    from dife_lightning.datasets.parsing.files import told_left_out
+    from dife_lightning.datasets.parsing.files import skipped_faces
 
     for split in _SPLITS:
         try:
@@ -103,6 +103,6 @@ def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
             yield Finding("error", "data", f"{name}: {one_line(error)}{where}")
             return
         yield Finding("ok", "data", f"{name}, {split}: {usable.told()}")
-        left_out = told_left_out(getattr(usable.faces, "facts", {}))
+        left_out = skipped_faces(getattr(usable.faces, "facts", {}))
         if left_out:
             yield Finding("warning", "data", f"{name}, {split}: {left_out}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.faults import OR_SKIP
+from dife_lightning.datasets.parsing.table import OR_SKIP
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import shown_size
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, crop_of

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, check_pairs
 from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import DomainFaces, FaceDomain, fingerprint, to_domain
 from dife_lightning.data.photos.face_lists import FaceLists, paper_count
@@ -73,35 +73,19 @@ class FacePairs(PairsDataModule):
         cache: bool = True,
         skip_broken: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers)
+        super().__init__(batch_size, num_workers, cache)
         get_protocol(protocol)
         check_eye_order(eye_order)
-        if not pairs or val_count < 1 or size < 8 or (count is not None and count < 1):
-            found = f"pairs {list(pairs)}, val_count {val_count}, size {size}, count {count}"
-            raise ConfigError(f"{found}: expected at least one kind of pair, counts >= 1 and size >= 8")
+        check_pairs(pairs, domains, val_count, size, count)
         given: dict[Split, dict[str, str]] = {"test": test_lists or {}, "val": val_lists or {}}
-        for name in pairs:
-            _check_pair(name, domains)
         for name in (*given["test"], *given["val"]):
             if name not in pairs:
                 raise ConfigError(f"a list is given for '{name}', which is not evaluated. {did_you_mean(name, pairs)}")
-        self.protocol, self.size, self.seed, self.cache = protocol, size, seed, cache
+        self.protocol, self.size, self.seed = protocol, size, seed
         self.eye_order: EyeOrder = eye_order
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
         self.faces = DomainFaces(known, protocol, crop, seed, eye_order, cache, skip_broken)
         self.lists = FaceLists(self.faces, pairs, given, count, val_count)
-
-    def prepare_data(self) -> None:
-        """Crop into the cache once, before several processes ask for the same pairs."""
-        if self.cache and self.trainer is not None and self.trainer.world_size > 1:
-            self.setup(str(getattr(self.trainer.state.fn, "value", "")))
-
-    def setup(self, stage: str) -> None:
-        """Crop (or read from the cache) the sets that ``stage`` needs, and tell of what they consist."""
-        if stage in ("fit", "validate") and not self.val_sets:
-            self.val_sets = self._sets("val")
-        if stage in ("test", "predict") and not self.test_sets:
-            self.test_sets = self._sets("test")
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Return the SHA-256 of every validation and test list, by ``pair/list``; no crop is made."""
@@ -149,7 +133,7 @@ class FacePairs(PairsDataModule):
         for pair, found in self.lists.of("test").items():
             found.write(Path(folder) / f"test_{pair}.json")
 
-    def _sets(self, split: Split) -> list[KeypointPairs]:
+    def _make_sets(self, split: Split) -> list[KeypointPairs]:
         sets = []
         for found in self.lists.of(split).values():
             _tell(self.lists.told(found))
@@ -183,15 +167,6 @@ class FacePairs(PairsDataModule):
         key = ("faces", CROP_VERSION, found.hash, self.protocol, self.eye_order, self.size, *options, *maps, *state)
         prepare(pairs, key, self.num_workers, disk=self.cache)
         return pairs
-
-
-def _check_pair(pair: str, domains: Mapping[str, Any]) -> None:
-    parts = pair.split("+")
-    if len(parts) != 2:
-        raise ConfigError(f"pair '{pair}': expected two domains, source first, such as human+dog")
-    for name in parts:
-        if name not in domains:
-            raise ConfigError(f"pair '{pair}': no domain '{name}' is given. {did_you_mean(name, domains)}")
 
 
 @rank_zero_only

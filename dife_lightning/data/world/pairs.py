@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, check_pairs
 from dife_lightning.errors import ConfigError, did_you_mean
 
 ListName = Literal["paper", "long"]
@@ -55,32 +55,19 @@ class WorldPairs(PairsDataModule):
         count: int | None = None,
         cache: bool = True,
     ) -> None:
-        super().__init__(batch_size, num_workers)
-        for pair in pairs:
-            _check_pair(pair)
+        from dife_lightning.world import list_species
+
+        super().__init__(batch_size, num_workers, cache)
+        check_pairs(pairs, list_species(), val_count, size, count)
         _check_names("lists", lists, ("paper", "long"))
         _check_names("framings", framings, ("jittered", "plain"))
         _check_names("val_framings", val_framings, ("jittered", "plain"))
-        if not pairs or val_count < 1 or size < 8 or (count is not None and count < 1):
-            raise ConfigError(
-                f"pairs {list(pairs)}, val_count {val_count}, size {size}, count {count}: expected at least one kind "
-                "of pair, counts >= 1 and size >= 8"
-            )
         self.pairs, self.lists, self.framings = list(pairs), list(lists), list(framings)
         self.val_framings, self.val_count, self.size = list(val_framings), val_count, size
-        self.test_seed, self.count, self.cache = test_seed, count, cache
+        self.test_seed, self.count = test_seed, count
 
-    def prepare_data(self) -> None:
-        """Render into the cache once, before several processes ask for the same pairs."""
-        if self.cache and self.trainer is not None and self.trainer.world_size > 1:
-            self.setup(str(getattr(self.trainer.state.fn, "value", "")))
-
-    def setup(self, stage: str) -> None:
-        """Render (or read from the cache) the sets that ``stage`` needs."""
-        if stage in ("fit", "validate") and not self.val_sets:
-            self.val_sets = [self._prepared(plan) for plan in self._plans("val")]
-        if stage in ("test", "predict") and not self.test_sets:
-            self.test_sets = [self._prepared(plan) for plan in self._plans("test")]
+    def _make_sets(self, split: Split) -> list[KeypointPairs]:
+        return [self._prepared(plan) for plan in self._plans(split)]
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Return the SHA-256 of every validation and test list, by ``pair/list``."""
@@ -130,18 +117,6 @@ def framing_seeds(test_seed: int | None = None) -> tuple[int, int]:
     """Return the seeds by which source and target are framed: independently, also where both are of one species."""
     seed = test_seed or 0
     return 2 * seed, 2 * seed + 1
-
-
-def _check_pair(pair: str) -> None:
-    from dife_lightning.world import list_species
-
-    known = list_species()
-    parts = pair.split("+")
-    if len(parts) != 2:
-        raise ConfigError(f"pair '{pair}': expected two species, source first, such as human+dog")
-    for name in parts:
-        if name not in known:
-            raise ConfigError(f"pair '{pair}': unknown species '{name}'. {did_you_mean(name, known)}")
 
 
 def _check_names(option: str, found: Sequence[str], known: Sequence[str]) -> None:

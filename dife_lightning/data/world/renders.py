@@ -14,7 +14,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dife_lightning.data.training import EndlessBatches, TrainingDataModule
+from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
@@ -37,9 +37,7 @@ class RenderStream(EndlessBatches[RenderBatch]):
         per_domain: images per species and batch.
         augment: framing and colour.
         seed: of everything drawn.
-        first_batch: number of the first batch, to go on after an interruption.
-        rank: of this process.
-        world_size: number of processes.
+        start: first batch, rank and number of processes.
     """
 
     def __init__(
@@ -48,11 +46,9 @@ class RenderStream(EndlessBatches[RenderBatch]):
         per_domain: int,
         augment: AugmentOptions,
         seed: int = 0,
-        first_batch: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        start: StreamStart = StreamStart(),  # noqa: B008 - immutable
     ) -> None:
-        super().__init__(first_batch, rank, world_size)
+        super().__init__(start)
         self.renders, self.per_domain, self.augment, self.seed = dict(renders), per_domain, augment, seed
 
     def batch(self, number: int) -> RenderBatch:
@@ -145,5 +141,5 @@ class WorldRenders(TrainingDataModule):
 
     def train_dataloader(self) -> DataLoader[RenderBatch]:
         """Return the stream from the step at which the trainer stands."""
-        stream = RenderStream(self.renders, self.per_domain, self.augment, self.seed, *self.place())
+        stream = RenderStream(self.renders, self.per_domain, self.augment, self.seed, self.stream_start())
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)

@@ -1,4 +1,4 @@
-"""COCO keypoint files: pictures, categories and annotations in one JSON."""
+"""COCO keypoint files: pictures, categories and annotations in one JSON file."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.datasets.parsing.points import check_count, known_count
-from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.table import FaceTable, Faults, check_count, face_table
 from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.faces.schemes import SCHEMES
 
 Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """A COCO file as it stands.
+    """Content of a COCO file.
 
     Attributes:
         path: of the file.
         images: entries by id.
         annotations: entries in the file's order.
         categories: names by id.
-        keypoints: names of the points, of the first category that names them; empty if none does.
+        keypoints: names of the points, from the first category that has them; empty if none has.
     """
 
     path: Path
@@ -72,37 +71,48 @@ def read_coco(path: Path) -> CocoFile:
 def choose_faces(
     coco: CocoFile,
     folder: Path,
-    reader: tuple[str, str],
+    dataset: str,
+    scheme: str,
     faults: Faults,
-    categories: Sequence[str | int],
-    needed: Sequence[str | int],
+    categories: Iterable[str | int],
+    needed: Iterable[str | int],
 ) -> FaceTable:
-    """Return the faces of some categories that show all needed points.
+    """Return the faces of some categories in which all needed points are labelled.
+
+    A point is visible if its flag v is above 0, whether it is hidden in the picture or not.
 
     Args:
         coco: the file.
-        folder: in which its pictures are.
-        reader: name of the data set, for messages, and scheme of its points.
-        faults: is told of annotations of another form.
+        folder: of its pictures.
+        dataset: name of the data set, for messages.
+        scheme: of the points.
+        faults: receives annotations of another form.
         categories: by name or id; none for all.
         needed: points that must be labelled, by name or number.
 
     Raises:
         ConfigError: there is no such category or point.
-        DataError: the file's number of points is not the scheme's.
+        DataError: the file has another number of points than the scheme.
     """
-    name, scheme = reader
-    table = coco_table(coco, folder, scheme, faults, category_ids(coco, name, categories))
-    points = point_numbers(coco, name, needed, table.points.shape[1])
-    return table.where(np.all(table.visible[:, points], axis=-1))
+    wanted = _category_ids(coco, dataset, categories)
+    lengths = Counter(len(e["keypoints"]) // 3 for e in coco.annotations if isinstance(e.get("keypoints"), list))
+    known = len(SCHEMES[scheme].landmarks) if scheme in SCHEMES else 0
+    count = lengths.most_common(1)[0][0] if lengths else known  # as most annotations have
+    check_count(coco.path, scheme, count)
+    sound = []
+    for number, entry in enumerate(coco.annotations):
+        if wanted and _category(entry) not in wanted:
+            continue
+        reason = _fault_of(entry, coco, count)
+        if reason is None:
+            sound.append(entry)
+        else:
+            faults.add(f"{coco.path}, annotation {entry.get('id', number)}", reason)
+    table = _table(coco, folder, sound, count)
+    return table.where(np.all(table.visible[:, _point_numbers(coco, dataset, needed, count)], axis=-1))
 
 
-def category_ids(coco: CocoFile, dataset: str, wanted: Iterable[str | int]) -> set[int]:
-    """Return the ids of categories that are given by name or by id.
-
-    Raises:
-        ConfigError: the file has no such category.
-    """
+def _category_ids(coco: CocoFile, dataset: str, wanted: Iterable[str | int]) -> set[int]:
     by_name = {name.lower(): number for number, name in coco.categories.items()}
     ids = set()
     for one in wanted:
@@ -114,93 +124,45 @@ def category_ids(coco: CocoFile, dataset: str, wanted: Iterable[str | int]) -> s
     return ids
 
 
-def point_numbers(coco: CocoFile, dataset: str, needed: Iterable[str | int], count: int) -> list[int]:
-    """Return the numbers of points that are given by name or by number.
-
-    Raises:
-        ConfigError: there is no such point.
-    """
+def _point_numbers(coco: CocoFile, dataset: str, needed: Iterable[str | int], count: int) -> list[int]:
     numbers = []
     names = {name: place for place, name in enumerate(coco.keypoints)}
     for one in needed:
         place = names.get(one, -1) if isinstance(one, str) else one
         if not 0 <= place < count:
-            raise ConfigError(f"{dataset}: unknown point '{one}' (0 to {count - 1}). "
-                              f"{did_you_mean(str(one), coco.keypoints)}")  # fmt: skip
+            hint = did_you_mean(str(one), coco.keypoints)
+            raise ConfigError(f"{dataset}: unknown point '{one}' (0 to {count - 1}). {hint}")
         numbers.append(place)
     return numbers
 
 
-def coco_table(
-    coco: CocoFile,
-    folder: Path,
-    scheme: str,
-    faults: Faults,
-    categories: set[int] | None = None,
-) -> FaceTable:
-    """Turn annotations into faces.
-
-    Args:
-        coco: the file.
-        folder: in which its pictures are.
-        scheme: of its points.
-        faults: is told of annotations of another form.
-        categories: only these; by default all.
-
-    Returns:
-        Faces; v > 0 means labelled, whether hidden in the picture or not.
-
-    Raises:
-        DataError: the file's number of points is not the scheme's.
-    """
-    chosen = [entry for entry in coco.annotations if not categories or _category(entry) in categories]
-    count = _count(coco, scheme)
-    kept, values, boxes = [], [], []
-    for place, entry in enumerate(chosen):
-        reason = _fault_of(entry, coco, count)
-        if reason is not None:
-            faults.add(f"{coco.path}, annotation {entry.get('id', place)}", reason)
-            continue
-        kept.append(entry)
-        values.append(entry["keypoints"])
-        boxes.append(entry.get("bbox") or [np.nan] * 4)
-    return _table(coco, folder, kept, np.array(values, np.float64).reshape(len(kept), count, 3), boxes)
-
-
-def _table(
-    coco: CocoFile,
-    folder: Path,
-    entries: Sequence[Entry],
-    values: NDArray[np.float64],
-    boxes: Sequence[Sequence[float]],
-) -> FaceTable:
+def _table(coco: CocoFile, folder: Path, entries: Sequence[Entry], count: int) -> FaceTable:
     pictures = [coco.images[entry["image_id"]] for entry in entries]
     keys = [entry["id"] for entry in entries]
     images = [str(picture["file_name"]).replace("\\", "/") for picture in pictures]
-    corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    corners[:, 2:] += corners[:, :2]
+    values = np.array([entry["keypoints"] for entry in entries], np.float64).reshape(len(entries), count, 3)
     visible = values[..., 2] > 0
-    return FaceTable(
-        file=coco.path,
+    return face_table(
+        coco.path,
+        keys,
+        folder,
+        images,
+        np.where(visible[..., None], values[..., :2], 0),
+        count=count,
         label=", annotation ",
-        keys=keys,
-        folder=folder,
-        images=images,
         names=[f"{image}#{key}" for image, key in zip(images, keys, strict=True)],
-        points=np.where(visible[..., None], values[..., :2], 0).astype(np.float32),
         visible=visible,
-        boxes=corners.astype(np.float32),
+        boxes=_corners(entries),
         groups=[coco.categories.get(_category(entry), "") for entry in entries],
-        sizes=np.array([[_size(p, "width"), _size(p, "height")] for p in pictures], np.int64).reshape(-1, 2),
+        sizes=[[_size(picture, "width"), _size(picture, "height")] for picture in pictures],
     )
 
 
-def _count(coco: CocoFile, scheme: str) -> int:
-    """Return how many points the annotations have: as many as most of them."""
-    lengths = Counter(len(e["keypoints"]) // 3 for e in coco.annotations if isinstance(e.get("keypoints"), list))
-    count = lengths.most_common(1)[0][0] if lengths else known_count(scheme) or 0
-    check_count(coco.path, scheme, count)
-    return count
+def _corners(entries: Sequence[Entry]) -> NDArray[np.float64]:
+    """Return x0, y0, x1, y1 of the boxes, which the file gives as x, y, width, height; NaN if there is none."""
+    boxes = np.array([entry.get("bbox") or [np.nan] * 4 for entry in entries], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
 
 
 def _category(entry: Entry) -> Any:
@@ -214,7 +176,7 @@ def _size(picture: Entry, side: str) -> int:
 
 
 def _fault_of(entry: Entry, coco: CocoFile, count: int) -> str | None:
-    """Return what is wrong with an annotation, or None."""
+    """Return what is wrong with an annotation; None if nothing is."""
     for key in ("id", "image_id", "keypoints"):
         if key not in entry:
             return f"no '{key}', expected id, image_id and keypoints"

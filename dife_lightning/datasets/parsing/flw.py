@@ -1,4 +1,4 @@
-"""What CatFLW and DogFLW are: pictures, and a JSON file with points and a box for each."""
+"""The layout of CatFLW and DogFLW: pictures, and a JSON file with points and a box for each."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.faults import Fault, Faults
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
-from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, face_table
 from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_scheme
 
 
 class FlwFaces(FaceFiles):
-    """Faces with points and a box, in the layout that CatFLW and DogFLW share; a subclass is one of them.
+    """Faces with points and a box in the layout of CatFLW and DogFLW.
 
-    Which point stands for which part is not documented by the authors: the schemes are the raw ones of the files.
+    The authors do not document which point is which part of the face, so the schemes are raw point sets.
 
     Args:
         root: folder with ``images`` and ``labels``.
-        skip_broken: leave out faces that cannot be used; see ``left_out``.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
 
     Raises:
         DataError: a folder is missing or a file has another form.
@@ -37,7 +36,7 @@ class FlwFaces(FaceFiles):
 
 
 def _read_all(root: Path, count: int, faults: Faults) -> FaceTable:
-    """Read the faces of ``root/labels``, with ``count`` points each, in the order of their names."""
+    """Read the faces of ``root/labels``, of ``count`` points each, sorted by name."""
     pictures = by_stem(list_names(root / "images"))
     files, points, boxes, images = [], [], [], []
     for stem, file in by_stem(list_names(root / "labels"), (".json",)).items():
@@ -48,24 +47,13 @@ def _read_all(root: Path, count: int, faults: Faults) -> FaceTable:
             continue
         files.append(file)
         points.append(content["labels"])
-        boxes.append(content.get("bounding_boxes", [np.nan] * 4))
+        boxes.append(content.get("bounding_boxes", np.full(4, np.nan)))
         images.append(pictures.get(stem, f"{stem}.png"))
-    stacked = np.array(points, dtype=np.float32).reshape(len(files), count, 2)
-    return FaceTable(
-        file=root / "labels",
-        label="/",
-        keys=files,
-        folder=root / "images",
-        images=images,
-        names=images,
-        points=stacked,
-        visible=np.ones(stacked.shape[:2], dtype=bool),
-        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
-    )
+    return face_table(root / "labels", files, root / "images", images, points, count=count, label="/", boxes=boxes)
 
 
 def _read(path: Path, count: int) -> dict[str, NDArray[np.float64]]:
-    """Return ``labels`` (count, 2) and perhaps ``bounding_boxes`` (4); Fault says what is wrong with a file."""
+    """Return ``labels`` (count, 2) and, if given, ``bounding_boxes`` (4); Fault says what is wrong with the file."""
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -85,7 +73,7 @@ def _numbers(values: Any, key: str, shape: tuple[int, ...]) -> NDArray[np.float6
         numbers = np.array(values, dtype=np.float64)
     except (ValueError, TypeError):
         raise Fault(f"{key}: no array of numbers, expected shape {shape}") from None
-    numbers = numbers.ravel() if key == "bounding_boxes" else numbers  # a box may be one in a list
+    numbers = numbers.ravel() if key == "bounding_boxes" else numbers  # some files have a box in a list
     if numbers.shape != shape:
         raise Fault(f"{key}: shape {numbers.shape}, expected {shape}")
     if not np.isfinite(numbers).all():

@@ -1,4 +1,4 @@
-"""Where the pictures of a dataset are, which way up they are stored, and whether the points fit them."""
+"""Finds the pictures of a data set, rotates annotations as EXIF headers say, and checks that points fit pictures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dife_lightning.faces.images import SUFFIXES
 from dife_lightning.faces.items import FaceAnnotation
 from dife_lightning.geometry.coordinates import turn_points
 
-#: How far a labelled point may lie outside its picture, as a part of the longer side: faces that the border cuts have
-#: points beyond it, coordinates of another picture or of another size lie farther.
+#: How far a labelled point may lie outside its picture, relative to the longer side. Faces at the border have points
+#: outside; coordinates that belong to another picture or size lie farther away.
 OUTSIDE = 0.25
 
 
@@ -35,7 +35,7 @@ def list_names(folder: Path) -> list[str]:
 
 
 def by_stem(names: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, str]:
-    """Map stems to file names for the files that end in one of ``suffixes``, in capitals or not."""
+    """Map stems to file names, for files that end in one of ``suffixes`` in upper or lower case."""
     pairs = (os.path.splitext(name) for name in names)
     return {stem: stem + suffix for stem, suffix in pairs if suffix.lower() in suffixes}
 
@@ -43,15 +43,14 @@ def by_stem(names: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> dict[
 def find_pictures(folder: Path, images: Iterable[str]) -> dict[str, str | None]:
     """Find listed pictures on disk without opening them.
 
-    A picture whose suffix differs from the listed one (``.JPG`` for ``.jpg``, or ``.png`` in a copy without losses)
-    is found all the same.
+    The suffix may differ from the listed one: ``.JPG`` for ``.jpg``, or ``.png`` in a lossless copy.
 
     Args:
-        folder: in which they are.
+        folder: of the pictures.
         images: as listed, relative to ``folder``, with forward slashes.
 
     Returns:
-        For each its true relative path, or None.
+        The actual relative path of each picture; None if it is missing.
     """
     folders: dict[str, list[str]] = {}
     for image in dict.fromkeys(images):
@@ -80,14 +79,14 @@ def _with_other_suffix(missing: Iterable[str], there: Iterable[str]) -> dict[str
 
 
 def upright(face: FaceAnnotation, width: int, height: int) -> FaceAnnotation:
-    """Carry an annotation into the picture as :func:`dife_lightning.faces.images.read_image` gives it.
+    """Map an annotation to the picture as :func:`dife_lightning.faces.images.read_image` returns it.
 
-    Cameras store pictures lying and say in the EXIF header how to turn them. The size that the annotation file states
-    tells whether its author looked at the stored or at the turned picture. Where it does not tell (a half turn, a
-    mirrored or a square picture), the turned one is assumed.
+    Cameras may store a picture rotated and say so in its EXIF header. The size that the annotation file states shows
+    whether the annotation was made on the stored or on the upright picture. If both have that size (a half turn, a
+    mirrored or a square picture), the upright one is assumed.
 
     Args:
-        face: whose picture's header is read.
+        face: annotation whose picture's header is read.
         width: of the picture as the annotation file states it.
         height: likewise.
 
@@ -117,11 +116,7 @@ def _turn_box(box: NDArray[np.float32], stored: tuple[int, int], orientation: in
 
 
 def check_inside(face: FaceAnnotation, width: int, height: int) -> None:
-    """Refuse labelled points that are farther outside a picture of ``width`` x ``height`` than ``OUTSIDE``.
-
-    Raises:
-        DataError: there is one.
-    """
+    """Raise DataError if a labelled point is farther outside a picture of ``width`` x ``height`` than ``OUTSIDE``."""
     slack = OUTSIDE * max(width, height)
     far = (face.points < -0.5 - slack) | (face.points > np.array([width, height]) - 0.5 + slack)
     rows = np.flatnonzero(far.any(1) & face.visible)

@@ -1,4 +1,4 @@
-"""Points in ``.pts`` files beside their pictures, as 300-W and AnimalWeb have them."""
+"""Points in ``.pts`` files beside their pictures, as in 300-W and AnimalWeb."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.faults import Fault, Faults
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
-from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, face_table
 from dife_lightning.datasets.parsing.text import parse_numbers, read_text
 from dife_lightning.errors import DataError
 
 
 class PtsFace(NamedTuple):
-    """A picture and its points, relative to a root folder, and the group of the face."""
+    """Files of the points and of the picture of a face, relative to a root folder, and its group."""
 
     points: str
     image: str
@@ -26,12 +25,12 @@ class PtsFace(NamedTuple):
 
 
 def list_faces(root: Path, below: str = "", group: Callable[[str], str] | None = None) -> list[PtsFace]:
-    """List the ``.pts`` files of one folder with the pictures of the same stem, in the order of their names.
+    """List the ``.pts`` files of one folder with the pictures of the same stem, sorted by name.
 
     Args:
-        root: to which the result is relative.
-        below: folder in it, with forward slashes; empty for the root itself.
-        group: gives the group of a face from the stem of its files; by default it is the first folder of ``below``.
+        root: folder that the result is relative to.
+        below: folder in ``root``, with forward slashes; empty for ``root`` itself.
+        group: returns the group of a face from the stem of its files; by default the first folder of ``below``.
 
     Raises:
         DataError: there is no such folder.
@@ -54,33 +53,24 @@ def read_faces(root: Path, faces: Iterable[PtsFace], count: int, first_pixel: in
     Args:
         root: folder of the faces.
         faces: from :func:`list_faces`.
-        count: of points in each file.
-        first_pixel: coordinate that the files give the centre of the first pixel: 1 in the manner of MATLAB, else 0.
-        faults: is told of files of another form.
+        count: number of points in each file.
+        first_pixel: coordinate of the centre of the first pixel in the files: 1 as in MATLAB, else 0.
+        faults: receives files of another form.
     """
-    kept, points = [], []
+    sound, points = [], []
     for face in faces:
         try:
             points.append(read_points(root / face.points, count))
-            kept.append(face)
+            sound.append(face)
         except Fault as fault:
             faults.add(f"{root}/{face.points}", str(fault))
-    stacked = np.array(points, dtype=np.float32).reshape(len(points), count, 2) - np.float32(first_pixel)
-    return FaceTable(
-        file=root,
-        label="/",
-        keys=[face.points for face in kept],
-        folder=root,
-        images=[face.image for face in kept],
-        names=[face.image for face in kept],
-        points=stacked,
-        visible=np.ones(stacked.shape[:2], dtype=bool),
-        groups=[face.group for face in kept],
-    )
+    files, images, groups = ([face[k] for face in sound] for k in range(3))
+    shifted = np.array(points, dtype=np.float32) - np.float32(first_pixel)
+    return face_table(root, files, root, images, shifted, count=count, label="/", groups=groups)
 
 
 def read_points(path: Path, count: int) -> NDArray[np.float64]:
-    """Return the (count, 2) numbers of a ``.pts`` file as they stand.
+    """Return the (count, 2) numbers of a ``.pts`` file, unchanged.
 
     Raises:
         Fault: it cannot be read, or has another form.

@@ -1,34 +1,80 @@
-"""Annotated faces as columns: 200,000 of them are parsed, filtered and sent to worker processes in a moment."""
+"""Annotated faces as a table of columns, the checks that every table must pass, and how readers report faults.
+
+Columns make it fast to parse, filter and send 200,000 faces to worker processes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from dife_lightning.datasets.parsing.pictures import find_pictures
+from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceAnnotation
+from dife_lightning.faces.schemes import SCHEMES
+
+#: How an error about one face ends.
+OR_SKIP = "or skip such faces with --skip-broken (in Python: skip_broken=True)."
+
+
+class LeftOut(NamedTuple):
+    """A skipped face: the file and row that it was read from, and what is wrong with it."""
+
+    source: str
+    reason: str
+
+
+class Fault(Exception):
+    """What is wrong with one face. Readers catch it and pass it to :class:`Faults`."""
+
+
+class Faults:
+    """Collects faces that cannot be used; unless they are to be skipped, the first one is an error.
+
+    Args:
+        skip: continue without such faces; ``left_out`` lists them.
+    """
+
+    def __init__(self, skip: bool) -> None:
+        self.skip = skip
+        self.left_out: list[LeftOut] = []
+
+    def add(self, source: str, reason: str) -> None:
+        """Report a face.
+
+        Args:
+            source: file and row.
+            reason: what was found and what was expected, without a full stop.
+
+        Raises:
+            DataError: faults are not skipped.
+        """
+        if not self.skip:
+            raise DataError(f"{source}: {reason}. Fix it, {OR_SKIP}")
+        self.left_out.append(LeftOut(source, reason))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FaceTable(Sequence[FaceAnnotation]):
-    """N faces of K points each, column by column; an annotation is put together when it is asked for.
+    """N faces of K points each, column by column; :func:`face_table` makes one.
 
     Attributes:
-        file: that the faces were read from, or the folder of many such files.
-        label: stands between the file and the key in messages, for example ``", row "``.
+        file: the file that the faces were read from, or the folder of many such files.
+        label: text between the file and the key in messages, for example ``", row "``.
         keys: (N) row, number or file of each face.
-        folder: in which the pictures are.
+        folder: of the pictures.
         images: (N) pictures, relative to ``folder``, with forward slashes.
         names: (N) of the faces.
         points: (N, K, 2) float32, x then y, pixels with centres at integers.
         visible: (N, K) bool.
-        boxes: (N, 4) float32 x0, y0, x1, y1, a row of NaN where there is none; or None for none at all.
+        boxes: (N, 4) float32 x0, y0, x1, y1, NaN for a face without a box; None if no face has one.
         groups: (N) species, categories or subsets; or None.
-        sizes: (N, 2) width and height of the pictures as the annotation file states them, 0 where it does not; or None.
+        sizes: (N, 2) width and height of the pictures as the annotation file states them, 0 if it does not; or None.
     """
 
     file: Path
@@ -65,7 +111,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         )
 
     def source(self, index: int) -> str:
-        """Return where face ``index`` was read, for messages."""
+        """Return the place that face ``index`` was read from, for messages."""
         return f"{self.file}{self.label}{self.keys[index]}"
 
     def take(self, rows: Iterable[int]) -> FaceTable:
@@ -85,6 +131,87 @@ class FaceTable(Sequence[FaceAnnotation]):
         rows = np.flatnonzero(keep).tolist()
         return self if len(rows) == len(self) else self.take(rows)
 
-    def with_images(self, images: Sequence[str]) -> FaceTable:
-        """Return the table with other pictures, relative to its folder."""
-        return replace(self, images=images)
+
+def face_table(
+    file: Path,
+    keys: Sequence[int | str],
+    folder: Path,
+    images: Sequence[str],
+    points: ArrayLike,
+    *,
+    count: int,
+    label: str = ", row ",
+    names: Sequence[str] | None = None,
+    visible: ArrayLike | None = None,
+    boxes: ArrayLike | None = None,
+    groups: Sequence[str] | None = None,
+    sizes: ArrayLike | None = None,
+) -> FaceTable:
+    """Return a table of faces of ``count`` points each, from columns that may be lists.
+
+    Arguments are as the attributes of :class:`FaceTable`. By default names are the pictures and all points are visible.
+    """
+    shape = (len(images), count)
+    return FaceTable(
+        file=file,
+        label=label,
+        keys=keys,
+        folder=folder,
+        images=images,
+        names=images if names is None else names,
+        points=np.asarray(points, np.float32).reshape(*shape, 2),
+        visible=np.ones(shape, bool) if visible is None else np.asarray(visible, bool).reshape(shape),
+        boxes=None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4),
+        groups=groups,
+        sizes=None if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2),
+    )
+
+
+def check_count(where: object, scheme: str, found: int) -> None:
+    """Raise DataError if a file has another number of points than its scheme; an unknown scheme may have any."""
+    if scheme in SCHEMES and len(SCHEMES[scheme].landmarks) != found:
+        expected = len(SCHEMES[scheme].landmarks)
+        raise DataError(f"{where} has {found} points, scheme '{scheme}' has {expected}. Give the file's scheme.")
+
+
+def sound_faces(table: FaceTable, faults: Faults) -> FaceTable:
+    """Return the faces that have finite points, are listed once, and have a picture; report the others."""
+    for check in (_without_unfinite, _without_repeats, _without_missing):
+        table = check(table, faults)
+    return table
+
+
+def _without_unfinite(table: FaceTable, faults: Faults) -> FaceTable:
+    bad = table.visible & ~np.all(np.isfinite(table.points), axis=-1)
+    rows = np.any(bad, axis=-1)
+    for row in np.flatnonzero(rows).tolist():
+        point = int(np.argmax(bad[row]))
+        x, y = table.points[row, point]
+        faults.add(table.source(row), f"point {point} is ({x}, {y}), expected finite numbers")
+    return table.where(~rows)
+
+
+def _without_repeats(table: FaceTable, faults: Faults) -> FaceTable:
+    """Report faces that share their name, or their picture and all points, with an earlier one."""
+    if len(set(table.names)) == len(set(table.images)) == len(table):
+        return table
+    first: dict[object, int] = {}
+    repeated = set()
+    for row in range(len(table)):
+        whole = (table.images[row], table.points[row].tobytes())
+        for key, what in ((table.names[row], f"'{table.names[row]}'"), (whole, "this picture with the same points")):
+            if row not in repeated and first.setdefault(key, row) != row:
+                repeated.add(row)
+                faults.add(table.source(row), f"{what} is listed twice (first: {table.keys[first[key]]})")
+    return table.where([row not in repeated for row in range(len(table))])
+
+
+def _without_missing(table: FaceTable, faults: Faults) -> FaceTable:
+    """Report faces without a picture; give the others the name that the picture has on disk."""
+    found = find_pictures(table.folder, table.images)
+    images = [found[image] for image in table.images]
+    for row, image in enumerate(images):
+        if image is None:
+            faults.add(table.source(row), f"no picture {table.folder / table.images[row]}; expected it there")
+    table = table.where([image is not None for image in images])
+    return replace(table, images=[image for image in images if image is not None])

@@ -1,28 +1,29 @@
-"""Lines of text files, and the numbers in them."""
+"""Lines of text files, the numbers in them, and CSV files."""
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.faults import Faults
-from dife_lightning.errors import DataError
+from dife_lightning.datasets.parsing.table import Faults
+from dife_lightning.errors import DataError, did_you_mean
 
 
 class Lines(NamedTuple):
-    """The lines of a file that are not blank: their numbers, counted from 1, and their text without outer blanks."""
+    """The lines of a file that are not blank: their numbers, counted from 1, and their stripped text."""
 
     numbers: Sequence[int]
     texts: Sequence[str]
 
 
 class Rows(NamedTuple):
-    """What was read from lines of one name and M numbers: names (N), values (N, M), and which lines they were (N)."""
+    """Content of N lines of one name and M numbers: names (N), values (N, M), and the indices of the lines (N)."""
 
     names: list[str]
     values: NDArray[np.float64]
@@ -44,11 +45,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Lines:
-    """Return the lines of a file; ends of line may be those of Windows, and blank lines are passed over.
-
-    Raises:
-        DataError: there is no such file, or it is not text.
-    """
+    """Return the lines of a file; line ends may be those of Windows. Raises what :func:`read_text` does."""
     texts = [line.strip() for line in read_text(path).split("\n")]
     numbers = [number for number, text in enumerate(texts, 1) if text]
     return Lines(numbers, [texts[number - 1] for number in numbers])
@@ -62,9 +59,9 @@ def parse_rows(
     Args:
         texts: the lines.
         count: of numbers in a line.
-        name_first: the name stands before the numbers, else behind them.
-        source: gives file and row of a line.
-        faults: is told of lines of another form, or whose numbers are not finite.
+        name_first: the name is before the numbers, else after them.
+        source: returns file and row of a line.
+        faults: receives lines of another form and numbers that are not finite.
     """
     values = _parse_all(texts, count, name_first)
     if values is not None:
@@ -86,8 +83,8 @@ def parse_rows(
 
 
 def _parse_all(texts: Sequence[str], count: int, name_first: bool) -> NDArray[np.float64] | None:
-    """Return the numbers of all lines in one go, or None if any line needs a closer look."""
-    # With `usecols`, NumPy passes over fields too many; as too few are an error, the sum tells that no line has them.
+    """Parse all lines at once (fast); None if any line has to be looked at by itself."""
+    # With `usecols` NumPy ignores extra fields but rejects missing ones, so the total number shows that none is extra.
     if not texts or len(" ".join(texts).split()) != len(texts) * (count + 1):
         return None
     columns = range(1, count + 1) if name_first else range(count)
@@ -99,7 +96,7 @@ def _parse_all(texts: Sequence[str], count: int, name_first: bool) -> NDArray[np
 
 
 def _has_number(name: str, name_first: bool) -> bool:
-    """Return whether a name that contains blanks holds, next to the numbers, one number too many."""
+    """Return whether a name with blanks holds an extra number on the side of the numbers."""
     parts = name.split()
     if len(parts) < 2:
         return False
@@ -116,37 +113,30 @@ def _wrong_count(text: str, count: int, name_first: bool) -> str:
 
 
 def _fault_in(cells: Sequence[str], count: int) -> str | None:
-    """Return what is wrong with the text of ``count`` finite numbers, or None."""
+    """Return what is wrong with the text of ``count`` finite numbers; None if nothing is."""
     if len(cells) != count:
         return f"{len(cells)} numbers, expected {count}"
     for place, cell in enumerate(cells, 1):
         try:
             number = float(cell)
         except ValueError:
-            return f"'{cell}' stands where number {place} of {count} is expected"
+            return f"'{cell}' found, expected number {place} of {count}"
         if not math.isfinite(number):
             return f"number {place} of {count} is {cell}, expected a finite number"
     return None
 
 
 def parse_numbers(cells: Sequence[str], count: int) -> tuple[list[float], str | None]:
-    """Return ``count`` finite numbers from their text and None, or nothing and what is wrong."""
+    """Return ``count`` finite numbers and None, or an empty list and what is wrong."""
     reason = _fault_in(cells, count)
     return ([float(cell) for cell in cells], None) if reason is None else ([], reason)
 
 
 def read_names(path: Path, faults: Faults) -> dict[str, int]:
-    """Read a list of names, one a line.
-
-    Args:
-        path: of the list.
-        faults: is told of names that are there twice.
-
-    Returns:
-        The row of each name, in the list's order.
+    """Read a list of names, one per line; return the row of each name, in the list's order.
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or, unless faults are skipped, a name is listed twice.
     """
     rows: dict[str, int] = {}
     lines = read_lines(path)
@@ -156,8 +146,38 @@ def read_names(path: Path, faults: Faults) -> dict[str, int]:
 
 
 def note_once(rows: dict[str, int], name: str, number: int, path: Path, faults: Faults) -> bool:
-    """Add the row ``number`` of a name to ``rows``; report it and return False if the name has been there before."""
+    """Add the row ``number`` of a name to ``rows``; report a repeated name and return False."""
     first = rows.setdefault(name, number)
     if first != number:
-        faults.add(f"{path}, row {number}", f"'{name}' has been there before (row {first}); expected each once")
+        faults.add(f"{path}, row {number}", f"'{name}' is listed twice (first: row {first})")
     return first == number
+
+
+class CsvFile(NamedTuple):
+    """Names of C columns, and rows of C cells, each with its line number."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[int, Sequence[str]]]
+
+
+def read_csv(path: Path, needed: Iterable[str]) -> CsvFile:
+    """Read a CSV file whose first line names its columns, of which some are ``needed``; blank lines are ignored.
+
+    Raises:
+        DataError: there is no such file, it is not CSV, it is empty, or a column is missing or repeated.
+    """
+    reader = csv.reader(read_text(path).splitlines(), skipinitialspace=True)
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{path}, row {reader.line_num}: {error}; expected comma-separated values.") from None
+    if not lines:
+        raise DataError(f"{path} is empty; expected a first line with the names of the columns.")
+    columns = lines[0][1]
+    for name in needed:
+        if name not in columns:
+            raise DataError(f"{path}, row 1: no column '{name}'. {did_you_mean(name, columns)}")
+    if len(set(columns)) != len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise DataError(f"{path}, row 1: column '{twice}' is there twice; expected once.")
+    return CsvFile(columns, lines[1:])

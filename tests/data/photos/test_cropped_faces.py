@@ -77,7 +77,7 @@ def test_faces_are_refused_for_one_reason_each(tmp_path):
 def test_a_picture_that_cannot_be_opened_is_named_with_its_row_and_how_to_go_on(tmp_path):
     faces = make_faces(tmp_path, 1)
     faces.annotations[0].image.write_bytes(b"no picture")
-    words = r"0000 \(fake.txt:0\): .*0000\.png is damaged .* or leave such faces out: --skip-broken"
+    words = r"0000 \(fake.txt:0\): .*0000\.png is damaged .* or skip such faces with --skip-broken"
     with pytest.raises(DataError, match=words) as caught:
         reason(faces)
     assert "\n" not in str(caught.value)

@@ -259,7 +259,7 @@ def test_a_scheme_that_lacks_the_protocol_is_told_before_pictures_are_read(reade
     ("arguments", "message"),
     [
         ({"pairs": ["human-dog"]}, "source first"),
-        ({"pairs": ["human+dgo"]}, "no domain 'dgo' is given. Did you mean 'dog'"),
+        ({"pairs": ["human+dgo"]}, "unknown domain 'dgo'. Did you mean 'dog'"),
         ({"pairs": []}, "at least one kind"),
         ({"protocol": "5-point"}, "unknown protocol '5-point'"),
         ({"eye_order": "left"}, "unknown eye order 'left'"),

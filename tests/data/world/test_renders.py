@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dife_lightning.data.training import StreamStart
 from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.data.world.renders import FOLD, RenderStream, WorldRenders
 from dife_lightning.errors import ConfigError
@@ -88,7 +89,7 @@ def test_any_number_of_workers_gives_the_same_batches(renders: dict[str, TruthAr
 
 def test_two_ranks_share_out_the_stream_of_one(renders: dict[str, TruthArrays]) -> None:
     alone = RenderStream(renders, 4, AugmentOptions())
-    ranks = [RenderStream(renders, 2, AugmentOptions(), rank=rank, world_size=2) for rank in (0, 1)]
+    ranks = [RenderStream(renders, 2, AugmentOptions(), start=StreamStart(rank=rank, world_size=2)) for rank in (0, 1)]
     whole, halves = alone.batch(3), [rank.batch(3) for rank in ranks]
     for name in ("index", "images", "uv", "points"):
         together = torch.stack([getattr(half, name).unflatten(0, (3, 2)) for half in halves], 1).flatten(0, 2)
@@ -97,7 +98,7 @@ def test_two_ranks_share_out_the_stream_of_one(renders: dict[str, TruthArrays]) 
 
 def test_a_resumed_stream_goes_on_where_it_stopped(renders: dict[str, TruthArrays]) -> None:
     whole = first(RenderStream(renders, 2, AugmentOptions()), 4)
-    assert all(map(same, whole[2:], first(RenderStream(renders, 2, AugmentOptions(), first_batch=2), 2)))
+    assert all(map(same, whole[2:], first(RenderStream(renders, 2, AugmentOptions(), start=StreamStart(2)), 2)))
 
 
 def test_batches_differ_between_numbers_seeds_and_places(renders: dict[str, TruthArrays]) -> None:
