@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -12,6 +14,8 @@ import dife_lightning
 import dife_lightning.methods
 from dife_lightning.errors import CheckpointError
 from dife_lightning.loading import best_checkpoint, load
+
+PACKAGE = Path(dife_lightning.__file__).parent
 
 METHOD = """
 import lightning as L
@@ -71,7 +75,7 @@ def test_every_public_name_is_there(name):
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="No dife_lightning attribute nothing"):
         _ = dife_lightning.nothing
 
 
@@ -127,3 +131,22 @@ def test_a_foreign_checkpoint_is_refused_in_one_line(tiny_method, tmp_path, cont
         load(save(tmp_path / "a.ckpt", **content))
     assert "\n" not in str(error.value)
     assert "a.ckpt" in str(error.value)
+
+
+ROOMS = ["", *(f".{path.parent.name}" for path in sorted(PACKAGE.glob("*/__init__.pyi")))]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_names_of_a_room_are_there_and_are_not_hidden_by_its_files(room):
+    package = importlib.import_module(f"dife_lightning{room}")
+    files = {path.stem for path in PACKAGE.joinpath(room.strip(".")).iterdir() if path.stem != "__init__"}
+    assert package.__all__
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name not in files or room == "", f"{name} is a file, too"
+
+
+def test_importing_the_rooms_loads_neither_torch_nor_lightning():
+    names = ", ".join(f"dife_lightning{room}" for room in ROOMS)
+    code = f"import sys, {names}; sys.exit(bool({{'torch', 'lightning'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

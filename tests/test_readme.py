@@ -1,61 +1,69 @@
-"""What the README tells people to type exists."""
+"""The README's commands exist, its Python runs as printed, and its numbers are those of the records."""
 
 from __future__ import annotations
 
-import ast
+import json
 import re
-import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-import dife_lightning
-from dife_lightning.cli.main import VERBS
-from dife_lightning.registry import get_method, list_methods
-from dife_lightning.running.configs import list_configs
+from dife_lightning.world import WorldFaces
+from tests.docs_text import CLONE, blocks, inline
 
-CLONE = Path(__file__).resolve().parents[1]
-TEXT = (CLONE / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
-SHELL = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
-INLINE = re.findall(r"`([^`\n]+)`", TEXT)
-COMMANDS = [shlex.split(line, comments=True) for line in [*SHELL, *INLINE] if line.startswith("dife ")]
-
-
-def test_every_verb_is_shown_and_every_shown_verb_exists():
-    assert {words[1] for words in COMMANDS} == set(VERBS)
+README = (CLONE / "README.md").read_text(encoding="utf-8")
+#: Row of the README -> row of the record.
+ROWS = {
+    "leave each point where it is": "copy-xy",
+    "surface teacher": "surface-teacher",
+    "DVE": "dve",
+    "DIFE, warm-up alone": "dife-warmup",
+    "DIFE, both stages": "dife",
+    "CATs, trained with landmarks of each species": "cats",
+}
 
 
-def test_shown_configurations_are_shipped():
-    named = {words[i + 1] for words in COMMANDS for i, word in enumerate(words) if word == "--config"}
-    assert len(named) >= 6
-    assert named <= set(list_configs())
+def test_it_fits_on_two_screens():
+    assert len(README.splitlines()) <= 120
 
 
-def test_shown_model_names_are_registered_classes():
-    known = {get_method(name).__name__ for name in list_methods()}
-    shown = {words[i + 1] for words in COMMANDS for i, word in enumerate(words) if word == "--model"}
-    assert shown
-    assert shown <= known
+def test_the_first_python_example_runs_as_printed_and_finds_eyes_and_nose():
+    (code,) = blocks(README, "python")
+    result = subprocess.run([sys.executable, "-c", code], cwd=CLONE, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = [float(number) for number in re.findall(r"\d+\.\d*", result.stdout)]
+    dog = WorldFaces("dog", "test", 2, size=128)[1]["points"]
+    truth = [*((dog[0] + dog[1]) / 2), *((dog[2] + dog[3]) / 2), *dog[4]]
+    assert found == pytest.approx(truth, abs=12)  # of 128 px: the teacher is coarse
 
 
-def test_shown_make_targets_exist():
-    targets = set(re.findall(r"^([a-z0-9-]+):", (CLONE / "Makefile").read_text(), re.M))
-    shown = {match for text in [*SHELL, *INLINE] for match in re.findall(r"^make ([a-z0-9-]+)", text)}
-    assert {"demo", "test", "help"} <= shown
-    assert shown <= targets
+def cells(text: str) -> dict[str, list[str]]:
+    """Return first cell -> further cells of the rows of all tables in `text`."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {first: rest for first, *rest in rows}
 
 
-@pytest.mark.parametrize("path", sorted({s for s in INLINE if re.fullmatch(r"(dife_lightning|configs)/[\w./]+", s)}))
-def test_named_files_and_folders_exist(path):
-    assert (CLONE / path).exists()
+def number_of(record: dict, decimals: bool) -> str:
+    spread = f" ± {record['spread']:.2f}" if decimals and record["spread"] is not None else ""
+    return f"{record['pixel_error']:.2f}{spread}"
 
 
-def test_the_python_example_uses_public_names_alone():
-    code = ast.parse(next(block for kind, block in BLOCKS if kind == "python"))
-    used = {
-        node.attr
-        for node in ast.walk(code)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "dl"
+@pytest.mark.parametrize("row", ROWS)
+def test_each_number_of_the_table_is_the_records(row):
+    table = json.loads((CLONE / "experiments/records/world/table1.json").read_text())
+    of = {
+        record["pair"]: record
+        for record in table["rows"]
+        if record["method"] == ROWS[row] and (record["protocol"], record["framing"]) == ("9-point", "jittered")
     }
-    assert used == set(dife_lightning.__all__) - {"__version__"}
+    shown = dict(zip(cells(README)["method"], cells(README)[row], strict=True))
+    assert {pair: text.replace("*", "") for pair, text in shown.items()} == {p: number_of(of[p], True) for p in shown}
+
+
+@pytest.mark.parametrize(
+    "path", sorted({s for s in inline(README) if re.fullmatch(r"(dife_lightning|configs|docs)/[\w./]+", s)})
+)
+def test_named_files_and_folders_exist(path: str):
+    assert Path(CLONE / path).exists()

@@ -57,6 +57,7 @@ STEPS = {
         "enable_model_summary": False,
     }
 }
+TINY_ENCODER = {"planes": [8, 8, 8], "blocks": 1, "depth": 1, "groups": 4}
 TINY_GAN = {"channels": [8, 8, 8], "z_dim": 8, "w_dim": 8, "mapping_layers": 1}
 
 
@@ -96,6 +97,11 @@ def shrink_dife(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         "matching_loss": {"queries": 8},
     }
     model_changes = {key: {**model.get(key, {}), **v} if isinstance(v, dict) else v for key, v in changes.items()}
+    if list(model["domains"]) != [
+        "human",
+        "dog",
+    ]:  # one configuration runs with its own encoder, which all others share
+        model_changes["encoder"] = TINY_ENCODER
     data_changes = {"batch_size": len(model["domains"]), **pairs_shrunk(data)}
     own_run = {domain: name for domain, name in model["generators"].items() if name.startswith("runs/")}
     if own_run:  # a run that the user is to have trained
@@ -122,7 +128,10 @@ def shrink_teacher(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def shrink_dve(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    return {"model": {"images": 2}, "data": {"batch_size": 2, **pairs_shrunk(content["data"]["init_args"])}}
+    return {
+        "model": {"images": 2, "encoder": TINY_ENCODER},
+        "data": {"batch_size": 2, **pairs_shrunk(content["data"]["init_args"])},
+    }
 
 
 def shrink_renders(content: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""Annotated faces: items, batches, landmark schemes, image files, transforms."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

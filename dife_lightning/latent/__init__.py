@@ -1,0 +1,5 @@
+"""Latent exploration, pseudo-pairs and inversion: finding the w of an image (section 3.2 of the paper)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

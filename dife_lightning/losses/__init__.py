@@ -1,1 +1,5 @@
-"""Losses as pure functions of tensors. A loss knows no trainer."""
+"""Losses as pure functions of tensors; a loss knows no trainer."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

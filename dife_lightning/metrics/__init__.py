@@ -1,0 +1,5 @@
+"""Metrics: pure update and compute functions, and thin torchmetrics classes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,9 +18,9 @@ from dife_lightning.utils.environment import collect_environment
 from experiments.analyses.output import write_result, write_text
 from experiments.analyses.sections import SECTIONS, what_of
 from experiments.analyses.sets import Comparison, read_sets
-from experiments.analyses.tests import Sources, from_plan, from_words
+from experiments.analyses.sources import Sources, from_plan, from_words
+from experiments.common.commands import guarded
 from experiments.common.plan import PLANS, Plan, read_plan
-from experiments.common.runs import guarded
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule

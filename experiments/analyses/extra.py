@@ -19,7 +19,7 @@ from dife_lightning.faces.batches import PairBatch
 from dife_lightning.metrics.predictions import PointTable
 from dife_lightning.registry import get_method, methods_by_class
 from experiments.analyses.numbers import Row, column_rows, over_seeds
-from experiments.analyses.tests import Sources
+from experiments.analyses.sources import Sources
 
 #: Groups of points, and what they are called in a picture.
 GROUPS = {"landmarks": "9 landmarks", "face": "face, no key point there", "ears": "ears"}

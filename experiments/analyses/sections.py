@@ -17,7 +17,7 @@ from experiments.analyses.failures import failure_rows, failure_sheet
 from experiments.analyses.images import PairImages
 from experiments.analyses.numbers import Row, landmark_rows, pck_rows, swap_rows
 from experiments.analyses.output import Result, markdown_table
-from experiments.analyses.places import extra_places
+from experiments.analyses.point_map import extra_places
 from experiments.analyses.sets import AnalysisSet, Comparison
 
 LOWER = "The least of each column is bold; [ ] is the 95 % interval over pairs."

@@ -11,8 +11,8 @@ import numpy as np
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import Key, PointTable, read_predictions
-from experiments.analyses.tests import FILE, Source, Sources
-from experiments.common.rows import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
+from experiments.analyses.sources import FILE, Source, Sources
+from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 
 #: True points of two tests on the same pictures differ by rounding alone, in pixels.
 _SAME = 0.01

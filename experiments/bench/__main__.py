@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import write_json
-from experiments.common.runs import guarded
+from experiments.common.commands import guarded
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from experiments.bench.measure import Record
+    from experiments.bench.timing import Record
 
 #: Records that should be so many times as fast as the public reference code.
 FAST = ("generator-64", "generator-128", "generator-256", "exploration-256", "encoder-step")
@@ -116,7 +116,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Record]]:
 
     from dife_lightning.running.precision import probe_precision
     from experiments.bench.cases import CASES, ONCE
-    from experiments.bench.measure import FP32, Setting
+    from experiments.bench.timing import FP32, Setting
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = probe_precision()

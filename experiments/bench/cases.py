@@ -20,7 +20,9 @@ from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.pretrained.generators import Generator
 from dife_lightning.utils.randomness import uniform
 from dife_lightning.world.pairs import PAPER_COUNTS
-from experiments.bench.measure import (
+from experiments.bench.readers import readers_case
+from experiments.bench.steps import step_case
+from experiments.bench.timing import (
     ALWAYS_FREE,
     EXPLORATION_STEPS,
     SPARE,
@@ -32,8 +34,6 @@ from experiments.bench.measure import (
     record,
     timed,
 )
-from experiments.bench.readers import readers_case
-from experiments.bench.steps import step_case
 
 # Networks
 

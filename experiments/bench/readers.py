@@ -16,7 +16,7 @@ from dife_lightning.data.cache import prepare
 from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.data.photos.cropped_faces import ALL_POINTS, CroppedFaces
 from dife_lightning.faces.schemes import get_scheme
-from experiments.bench.measure import Record, Setting, record, timed
+from experiments.bench.timing import Record, Setting, record, timed
 from tests.datasets.layouts import LAYOUTS, draw_face
 
 #: Pictures of each data set, how often each is read in a call, and their height and width.

@@ -18,7 +18,7 @@ from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.running.configs import load_config
 from dife_lightning.running.quiet import quiet
-from experiments.bench.measure import CONFIG, UNTIMED_STEPS, Record, Setting, record
+from experiments.bench.timing import CONFIG, UNTIMED_STEPS, Record, Setting, record
 
 
 @dataclass

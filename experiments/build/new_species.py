@@ -14,21 +14,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import atomic_write, cache_folder, write_json
 from experiments.build.parts import budget
 from experiments.build.species_transfers import marked_face, transfers
-from experiments.common import runs
-from experiments.common.cells import changes
-from experiments.common.runs import Run, guarded
+from experiments.common.commands import guarded, heading
+from experiments.common.jobs import Job, State, fit_words
+from experiments.common.keys import settings_key
 
 if TYPE_CHECKING:
     from dife_lightning.data.photos.folder_check import FolderReport
 
-State = Literal["new", "interrupted", "finished"]
 #: Trainings of a few steps that show nothing but that everything runs; for tests.
 FAST_GENERATOR = (
     "--model.init_args.max_images=16",
@@ -47,74 +47,39 @@ FAST_DIFE = (
 
 
 @dataclass(frozen=True)
-class Training:
-    """One `dife fit`.
+class SpeciesTraining:
+    """One of the two trainings: its job, all its settings, and the dotted setting that makes it longer."""
 
-    Attributes:
-        run: where it goes.
-        words: verb and options that say what is trained.
-        settings: all settings that these words resolve to.
-        budget_key: the option that makes it longer.
-    """
-
-    run: Run
-    words: Sequence[str]
+    job: Job
     settings: Mapping[str, Any]
-    budget_key: str
+    length: str
 
-    @property
-    def size(self) -> int:
-        """Side of the images in pixels, where the method has one."""
-        return int(self.settings["model"]["init_args"]["size"])
-
-    def state(self) -> State:
-        """Return how far the run is.
+    def state(self, overwrite: bool) -> State:
+        """Return how far the run is; with ``overwrite`` it is new.
 
         Raises:
-            ConfigError: it was made with other settings than these (its length apart).
+            ConfigError: it was made with other settings than these (its length excepted).
         """
-        if not self.run.last_checkpoint.is_file():
-            return "new"
-        found = changes(_decisive(self.run.settings()), _decisive(self.settings))
-        if found:
+        state, why = ("new", "") if overwrite else self.job.state()
+        if state == "changed":
             raise ConfigError(
-                f"{self.run.folder} was trained with other settings ({', '.join(found[:3])}); choose another --name, "
+                f"{self.job.run.path} was trained with other settings ({why}); choose another --name, "
                 "or add --overwrite to train it anew"
             )
-        return "finished" if is_finished(self.run.last_checkpoint, budget(self.settings)) else "interrupted"
+        return state
 
     def fit(self, state: State) -> None:
-        """Train: from the start, from where it was interrupted, or not at all."""
+        """Train from the start, continue an interrupted training, or keep a finished one."""
         if state == "finished":
-            print(f"{self.run.folder}: finished before, it is kept (--overwrite trains it anew)", flush=True)
-        elif state == "interrupted":
-            runs.call([*runs.resume_words(self.run), f"{self.budget_key}={budget(self.settings)}"])
+            print(f"{self.job.run.path}: already finished, kept (--overwrite trains it anew)", flush=True)
         else:
-            place = ["--run", self.run.name, "--runs_root", str(self.run.root)]
-            runs.call([*self.words, *place, *(["--overwrite"] if self.run.folder.exists() else [])])
-
-
-def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what decides the weights at a given length of the training."""
-    kept = json.loads(json.dumps({key: settings.get(key) for key in ("seed_everything", "model", "data")}))
-    kept["model"]["init_args"].pop("max_images", None)
-    return dict(kept)
-
-
-def is_finished(checkpoint: Path, wanted: int) -> bool:
-    """Return whether a training has used up its budget of images or steps, or was stopped early by its score."""
-    from dife_lightning.weights.checkpoints import read_checkpoint
-
-    content = read_checkpoint(checkpoint)
-    done = int(content["state_dict"].get("images_seen", content["global_step"]))
-    waiting = [state for state in content.get("callbacks", {}).values() if "wait_count" in state]
-    return done >= wanted or any(state["wait_count"] >= state["patience"] for state in waiting)
+            self.job.fit(state, [f"--{self.length}={budget(self.settings)}"])
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do everything; returns the exit code."""
     options = parse(words)
-    return guarded(lambda: build(options), "the same command goes on")
+    return guarded(lambda: build(options), "run the same command again to continue")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -150,25 +115,26 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def build(options: argparse.Namespace) -> dict[str, Any]:
     """Check, train, carry over and draw; returns what is in ``summary.json``."""
-    _heading(1, "Photos")
+    heading(1, "Photos")
     generator_settings = resolved_settings(["fit", "--config", options.generator_config])
     size = int(generator_settings["data"]["init_args"]["size"])
     folder = options.folder or write_renders(options.world, options.count, size, options.out / "photos")
     report = check_photos(folder, size)
     generator, dife = generator_training(options, folder), dife_training(options)
-    human = marked_face(options.human, options.points, dife.size) if options.human else None
-    states = _states(generator, dife, options.overwrite)
-    _heading(2, "Generator of the new species")
+    side = int(dife.settings["model"]["init_args"]["size"])
+    human = marked_face(options.human, options.points, side) if options.human else None
+    states = [training.state(options.overwrite) for training in (generator, dife)]  # before the long training begins
+    heading(2, "Generator of the new species")
     generator.fit(states[0])
-    copy_last_sheet(generator.run.folder / "samples", options.out / "samples.png")
-    _heading(3, "DIFE for human and the new species")
-    dife.fit("new" if _is_older(dife, generator) else states[1])
-    _heading(4, "Transfers")
-    rows = transfers(options, dife.run, dife.settings, report, human)
+    copy_last_sheet(generator.job.run.path / "samples", options.out / "samples.png")
+    heading(3, "DIFE for human and the new species")
+    dife.fit("new" if _is_older(dife.job.run, generator.job.run) else states[1])
+    heading(4, "Transfers")
+    rows = transfers(options, dife.job.run, dife.settings, report, human)
     summary = {
         "name": options.name,
         "photos": {"folder": folder, "count": report.count, "usable": report.usable},
-        "runs": {"generator": generator.run.folder, "dife": dife.run.folder},
+        "runs": {"generator": generator.job.run.path, "dife": dife.job.run.path},
         "rows": rows,
         "seed": options.seed,
         "fast": options.fast,
@@ -176,10 +142,6 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     write_json(options.out / "summary.json", summary)
     print(f"\nresults: {', '.join(sorted(path.name for path in options.out.glob('*.*')))} in {options.out}")
     return summary
-
-
-def _heading(number: int, text: str) -> None:
-    print(f"\n── {number}. {text} ──", flush=True)
 
 
 # Photos
@@ -225,45 +187,41 @@ def check_photos(folder: Path, size: int) -> FolderReport:
 # Trainings
 
 
-def generator_training(options: argparse.Namespace, folder: Path) -> Training:
+def generator_training(options: argparse.Namespace, folder: Path) -> SpeciesTraining:
     """Return the training of the new species' generator."""
-    words = _fit_words(options.generator_config, options, f"--data.init_args.folder={folder}")
+    more = [f"--data.init_args.folder={folder}"]
     if options.start is not None:
-        words.append(f"--model.init_args.init_from={'null' if options.start == 'none' else options.start}")
-    words += FAST_GENERATOR if options.fast else ()
-    key = "--model.init_args.max_images"
-    words += [] if options.images is None else [f"{key}={options.images}"]
-    return Training(Run(options.runs_root, options.name), words, resolved_settings(words), key)
+        more.append(f"--model.init_args.init_from={'null' if options.start == 'none' else options.start}")
+    more += FAST_GENERATOR if options.fast else ()
+    length = "model.init_args.max_images"
+    more += [] if options.images is None else [f"--{length}={options.images}"]
+    return _training(options.generator_config, options, options.name, more, length)
 
 
-def dife_training(options: argparse.Namespace) -> Training:
+def dife_training(options: argparse.Namespace) -> SpeciesTraining:
     """Return the training of DIFE with that generator."""
     names = json.dumps({"human": options.human_generator, "new": str(options.runs_root / options.name)})
-    places = [f"--{part}.init_args.generators={names}" for part in ("model", "data")]
-    words = _fit_words(options.dife_config, options, *places, *(FAST_DIFE if options.fast else ()))
-    key = "--trainer.max_steps"
-    words += [] if options.steps_warmup is None else [f"--model.init_args.warmup_steps={options.steps_warmup}"]
-    words += [] if options.steps is None else [f"{key}={options.steps}"]
-    return Training(Run(options.runs_root, f"human_{options.name}"), words, resolved_settings(words), key)
+    more = [f"--{part}.init_args.generators={names}" for part in ("model", "data")]
+    more += FAST_DIFE if options.fast else ()
+    length = "trainer.max_steps"
+    more += [] if options.steps_warmup is None else [f"--model.init_args.warmup_steps={options.steps_warmup}"]
+    more += [] if options.steps is None else [f"--{length}={options.steps}"]
+    return _training(options.dife_config, options, f"human_{options.name}", more, length)
 
 
-def _fit_words(config: str, options: argparse.Namespace, *more: str) -> list[str]:
-    keys = ("seed_everything", "model.init_args.seed", "data.init_args.seed")
-    seeds = [f"--{key}={options.seed}" for key in keys]
-    return ["fit", "--config", config, "--config", options.trainer, *seeds, *more]
+def _training(config: str, options: argparse.Namespace, name: str, more: Sequence[str], length: str) -> SpeciesTraining:
+    words = fit_words(config, options.seed, more, options.trainer)
+    settings, run = resolved_settings(words), RunFolder(options.runs_root, name)
+    job = Job(run, words, settings_key(settings, [length]), budget(settings), free=[length])
+    return SpeciesTraining(job, settings, length)
 
 
-def _states(generator: Training, dife: Training, overwrite: bool) -> tuple[State, State]:
-    """Return how far both runs are, before the long training begins."""
-    return ("new", "new") if overwrite else (generator.state(), dife.state())
-
-
-def _is_older(dife: Training, generator: Training) -> bool:
+def _is_older(dife: RunFolder, generator: RunFolder) -> bool:
     """Return whether DIFE was trained with an earlier state of the generator."""
     from dife_lightning.loading import best_checkpoint
 
-    record = dife.run.folder / "resolved.yaml"
-    return record.is_file() and best_checkpoint(generator.run.folder).stat().st_mtime > record.stat().st_mtime
+    used = best_checkpoint(generator.path)
+    return dife.resolved.is_file() and used.stat().st_mtime > dife.resolved.stat().st_mtime
 
 
 def copy_last_sheet(folder: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `make world` builds: each part with its configuration, how far its run is, its score, and how it is shipped."""
+"""What `make world` builds: each part with its configuration, its training, its score, and how it is shipped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, TrainingError
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import sha256
 from dife_lightning.weights.assets import list_assets, register_asset
-from dife_lightning.weights.checkpoints import read_checkpoint
+from experiments.common.jobs import Job
+from experiments.common.keys import settings_key
 
-State = Literal["new", "changed", "interrupted", "finished"]
 #: A score may be this much worse than the recorded one before the part is refused.
 TOLERANCE = 1.25
 
@@ -31,7 +30,7 @@ class Part:
         asset: the name under which it is shipped.
         kind: ``generator`` or ``surface-teacher``.
         config: the configuration that ``dife fit`` takes.
-        minutes: training time on one thread of a server CPU with AMX (Xeon of 2023), renders apart.
+        minutes: training time on one thread of a server CPU with AMX (Xeon of 2023), without rendering.
         parent: the part whose checkpoint it starts from.
         overrides: further words for ``dife fit``.
     """
@@ -49,6 +48,11 @@ class Part:
         """The score, lower is better."""
         return "val/fid" if self.kind == "generator" else "val/pixel_error"
 
+    @property
+    def unit(self) -> str:
+        """What its training counts."""
+        return "images" if self.kind == "generator" else "steps"
+
 
 PARTS = (
     Part("human", "world/human", "generator", "stylegan2/world_human", 37),
@@ -58,65 +62,45 @@ PARTS = (
 )
 
 
-def last_checkpoint(root: Path, name: str) -> Path:
-    """Return where the run of a part keeps its last checkpoint."""
-    return root / name / "checkpoints" / "last.ckpt"
+def select(names: Sequence[str] | None) -> list[Part]:
+    """Return the parts of the given names, all by default, in the order in which they are built.
+
+    Raises:
+        ConfigError: a name is not a part.
+    """
+    known = [part.name for part in PARTS]
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"--only: no part '{name}'; known: {', '.join(known)}")
+    return [part for part in PARTS if not names or part.name in names]
 
 
-def recipe_words(part: Part, root: Path) -> list[str]:
-    """Return the words of ``dife fit`` that say what is trained."""
-    words = ["--config", part.config, *part.overrides]
-    if part.parent is not None:
-        words += ["--model.init_args.init_from", str(last_checkpoint(root, part.parent))]
-    return words
+def job_of(part: Part, root: Path, trainer: str) -> tuple[Job, dict[str, Any]]:
+    """Return the training of a part and all its settings.
 
-
-def wanted_settings(part: Part, root: Path) -> dict[str, Any]:
-    """Return all settings of a part as ``dife fit --print_config`` resolves them.
+    Args:
+        part: what is trained.
+        root: folder of the runs.
+        trainer: trainer preset.
 
     Raises:
         ConfigError: the configuration is not understood.
     """
+    words = ["fit", "--config", part.config, *part.overrides]
+    parent = None if part.parent is None else RunFolder(root, part.parent).last_checkpoint
+    words += [] if parent is None else ["--model.init_args.init_from", str(parent)]
+    words += ["--config", trainer]
     try:
-        return resolved_settings(["fit", *recipe_words(part, root)])
+        settings = resolved_settings(words)
     except ConfigError as error:
         raise ConfigError(f"part '{part.name}': {error}") from None
-
-
-def state_of(part: Part, root: Path, wanted: Mapping[str, Any]) -> State:
-    """Return how far the run of a part is, by its own record and its last checkpoint.
-
-    ``changed`` means that it was made with other settings, or from a parent that has been trained again since.
-    """
-    record, last = root / part.name / "resolved.yaml", last_checkpoint(root, part.name)
-    if not record.is_file() or not last.is_file():
-        return "new"
-    if _decisive(yaml.safe_load(record.read_text(encoding="utf-8"))) != _decisive(wanted):
-        return "changed"
-    if part.parent is not None:
-        parent = last_checkpoint(root, part.parent)
-        if parent.is_file() and parent.stat().st_mtime > record.stat().st_mtime:
-            return "changed"
-    return "finished" if _progress(last) >= budget(wanted) else "interrupted"
-
-
-def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what decides the result; how it is logged or shown does not."""
-    trainer = settings.get("trainer") or {}
-    kept = {key: settings.get(key) for key in ("seed_everything", "model", "data")}
-    return {**kept, "max_steps": trainer.get("max_steps"), "max_epochs": trainer.get("max_epochs")}
+    return Job(RunFolder(root, part.name), words, settings_key(settings), budget(settings), parent=parent), settings
 
 
 def budget(settings: Mapping[str, Any]) -> int:
     """Return the training images of a generator's settings, or the steps of another method's."""
     images = settings["model"]["init_args"].get("max_images")
     return int(images if images is not None else settings["trainer"]["max_steps"])
-
-
-def _progress(checkpoint: Path) -> int:
-    content = read_checkpoint(checkpoint)
-    images = content["state_dict"].get("images_seen")
-    return int(content["global_step"] if images is None else images)
 
 
 def score(part: Part, module: Any, settings: Mapping[str, Any]) -> float:
@@ -152,53 +136,39 @@ def check_quality(part: Part, found: float, accept: bool) -> None:
     if recorded is not None and found > TOLERANCE * recorded and not accept:
         raise TrainingError(
             f"{part.asset}: {part.metric} is {found:.2f}, the shipped one has {recorded:.2f}; it is not replaced. "
-            f"Train it again with --force --only {part.name}, or add --accept to take it all the same."
+            f"Train it again with --force --only {part.name}, or add --accept to replace it anyway."
         )
 
 
-def exported(part: Part, root: Path) -> Path:
+def _exported(run: RunFolder) -> Path:
     """Return the file that is copied among the shipped ones."""
-    return root / "export" / f"{part.name}.safetensors"
+    return run.root / "export" / f"{run.name}.safetensors"
 
 
-def is_shipped(part: Part, root: Path) -> bool:
+def is_shipped(part: Part, run: RunFolder) -> bool:
     """Return whether the last state of a part's run is the shipped file."""
-    path, last = exported(part, root), last_checkpoint(root, part.name)
-    if not path.is_file() or path.stat().st_mtime < last.stat().st_mtime:
+    path = _exported(run)
+    if not path.is_file() or path.stat().st_mtime < run.last_checkpoint.stat().st_mtime:
         return False
     return list_assets().get(part.asset, {}).get("sha256") == sha256(path)
 
 
-def ship(part: Part, module: Any, settings: Mapping[str, Any], found: float, root: Path) -> Path:
-    """Export a trained module, see that it can be read, and register it; returns the shipped file."""
+def ship(part: Part, module: Any, settings: Mapping[str, Any], found: float, run: RunFolder) -> Path:
+    """Export a trained module, check that it can be read, and register it; returns the shipped file."""
     from dife_lightning.pretrained.embedders import load_embedder
     from dife_lightning.pretrained.generators import load_generator
     from dife_lightning.world import WORLD_VERSION
 
-    path = exported(part, root)
+    path = _exported(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     module.export(str(path))
     (load_generator if part.kind == "generator" else load_embedder)(path)
-    unit = "images" if part.kind == "generator" else "steps"
     info = {
         "seed": settings.get("seed_everything"),
-        unit: budget(settings),
+        part.unit: budget(settings),
         "metric": part.metric,
         "score": round(found, 4),
         "config": part.config,
         "world_version": WORLD_VERSION,
     }
     return register_asset(part.asset, path, part.kind, **info)
-
-
-def select(names: Sequence[str] | None) -> list[Part]:
-    """Return the parts of the given names, all by default, in the order in which they are built.
-
-    Raises:
-        ConfigError: a name is not a part.
-    """
-    known = [part.name for part in PARTS]
-    for name in names or ():
-        if name not in known:
-            raise ConfigError(f"--only: no part '{name}'; known: {', '.join(known)}")
-    return [part for part in PARTS if not names or part.name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import CheckpointError, DataError
 from dife_lightning.faces.items import FaceItem
+from dife_lightning.running.run_folder import TEST_METRICS, RunFolder
 from dife_lightning.utils.files import atomic_write
-from experiments.common.rows import CLAIM_LIST, CLAIM_PROTOCOL, Row, read_rows
-from experiments.common.runs import Run
+from experiments.common.claims import CLAIM_LIST, CLAIM_PROTOCOL, ROW_KEYS, Row
 
 if TYPE_CHECKING:
     from dife_lightning.data.photos.folder_check import FolderReport
@@ -38,7 +39,7 @@ def usable_photos(report: FolderReport, count: int) -> list[Path]:
 
 def transfers(
     options: argparse.Namespace,
-    run: Run,
+    run: RunFolder,
     settings: Mapping[str, Any],
     report: FolderReport,
     human: tuple[FaceItem, list[str]] | None,
@@ -54,9 +55,9 @@ def transfers(
     """
     import dife_lightning
 
-    method: DIFE = dife_lightning.load(run.folder)
+    method: DIFE = dife_lightning.load(run.path)
     if not hasattr(method, "embed"):
-        raise CheckpointError(f"{run.folder} holds a {type(method).__name__}, which has no embed(images)")
+        raise CheckpointError(f"{run.path} holds a {type(method).__name__}, which has no embed(images)")
     if options.world is None or human is not None:
         draw_photos(options, method, report, human)
     return [] if options.world is None else score_world(options, method, settings, draw=human is None)
@@ -164,28 +165,28 @@ def write_points(
 
 def score_world(options: argparse.Namespace, method: DIFE, settings: Mapping[str, Any], *, draw: bool) -> list[Row]:
     """Test DIFE, its teacher and copying on pairs of human and the new species; prints and returns the errors."""
-    from rich.console import Console
-
     from dife_lightning.registry import get_method
     from dife_lightning.viz.sheet import save_figure
-    from experiments.common.baselines import score, world_pairs
+    from experiments.common.measure import Measure
+    from experiments.common.untrained import score
     from experiments.demo.pictures import draw_transfers
-    from experiments.demo.report import results_table
 
-    count = FAST_SCORED if options.fast else SCORED
-    data = world_pairs({"size": method.size}, [f"human+{options.world}"], [CLAIM_LIST], count)
+    measure = Measure(arguments={"size": method.size}, lists=[CLAIM_LIST])
+    data = measure.prepared([f"human+{options.world}"], FAST_SCORED if options.fast else SCORED)
     teacher = get_method("frozen-embedder")(embedder=settings["model"]["init_args"]["teacher"])
     rows: list[Row] = []
     for name, tested in zip(SCORED_METHODS, (get_method("copy-xy")(), teacher, method), strict=True):
-        score(name, tested, data, options.out / "tests" / name)
-        rows += [
-            row
-            for row in read_rows(options.out / "tests" / name, name, CLAIM_LIST)
-            if row["protocol"] == CLAIM_PROTOCOL
-        ]
+        folder = options.out / "tests" / name
+        score(name, tested, data, folder)
+        found = json.loads((folder / TEST_METRICS).read_text(encoding="utf-8"))["rows"]
+        chosen = [row | {"method": name} for row in found if row["protocol"] == CLAIM_PROTOCOL]
+        rows += [{key: row[key] for key in ROW_KEYS} for row in chosen]
     if draw:
         save_figure(draw_transfers({"DIFE": method}, data, DRAWN), options.out / "transfers.png")
-    Console().print(results_table(rows, SCORED_METHODS))
+    print("error in px of a 70-px crop, with the 95 % interval over pairs:")
+    for row in rows:
+        low, high = row["ci95"]
+        print(f"  {row['method']}, {row['framing']}: {row['pixel_error']:.2f} [{low:.2f}, {high:.2f}]")
     return rows
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from dife_lightning.errors import DataError
 from dife_lightning.utils.files import write_json
+from experiments.common.commands import guarded
 from experiments.common.pair_errors import PairErrors, difference, joined, mean_of
-from experiments.common.runs import guarded
-from experiments.tables.records import Record, find_record
-from experiments.tables.rows import verdict
+from experiments.tables.assemble import verdict
+from experiments.tables.records import RunRecord, find_record
 
 RECORDS = Path(__file__).resolve().parents[1] / "records" / "world"
 KINDS = ("human+dog", "human+cat", "dog+cat")
@@ -87,7 +87,7 @@ def _mean(records: Path, name: str) -> dict[tuple[str, str, str, str], PairError
     return {key: mean_of([part[key] for part in errors]) for key in errors[0]}
 
 
-def _seed(records: Path, name: str, seed: int) -> Record | None:
+def _seed(records: Path, name: str, seed: int) -> RunRecord | None:
     return find_record(records, f"{name}-seed{seed}")
 
 

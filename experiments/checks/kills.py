@@ -24,7 +24,7 @@ import torch
 from dife_lightning.errors import TrainingError
 from dife_lightning.utils.files import write_json
 from dife_lightning.weights.checkpoints import read_checkpoint
-from experiments.common.runs import guarded
+from experiments.common.commands import guarded
 
 #: A schedule of seconds in which everything happens: both stages, two refreshes of pairs, several validations.
 SHORT = (

@@ -24,10 +24,12 @@ from numpy.typing import NDArray
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.running.configs import load_config
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.world import WorldFaces
-from experiments.common import runs
+from experiments.common import commands
+from experiments.common.commands import guarded
+from experiments.common.jobs import fit_words, place_words
 from experiments.common.plan import PLANS, plan_content
-from experiments.common.runs import Run, guarded
 from experiments.tables import __main__ as tables
 from tests.datasets.layouts import Face, write_animalweb, write_ap10k, write_celeba, write_wflw
 from tests.nn.public_cse import filled, tiny_shapes
@@ -60,15 +62,15 @@ def rehearse(out: Path, faces: int) -> None:
         path.write_text(yaml.safe_dump(reduced(name, count=max(1, faces // 3))))
     for benchmark in BENCHMARKS:
         configs = ["paper/human_dog", f"paper/{benchmark}", str(small["dife"])]
-        runs.call(["doctor", *configs, "trainer/cpu", "--no-steps"])
-        run = Run(out / "runs", f"human_dog-{benchmark}")
-        runs.call(runs.fit_words(configs, run, seed=0))
-        runs.call(["test", "--ckpt_path", str(run.folder), "--trainer.precision=32-true"])
+        commands.call(["doctor", *configs, "trainer/cpu", "--no-steps"])
+        run = RunFolder(out / "runs", f"human_dog-{benchmark}")
+        commands.call([*fit_words(configs, 0, trainer="trainer/cpu"), *place_words(run)])
+        commands.call(["test", "--ckpt_path", str(run.path), "--trainer.precision=32-true"])
         _table(benchmark, small, out, count=max(1, faces // 3))
     count = str(max(1, faces // 3))
-    runs.call(["test", "--config", "paper/cats", "--data.init_args.count", count, "--out", str(out / "cats")])
+    commands.call(["test", "--config", "paper/cats", "--data.init_args.count", count, "--out", str(out / "cats")])
     preview = ["data", "preview", "ap10k", "own/ap10k", "--species", "dog", "--count", "6"]
-    runs.call([*preview, "--out", str(out / "dogs.png")])
+    commands.call([*preview, "--out", str(out / "dogs.png")])
 
 
 def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> None:

@@ -16,11 +16,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dife_lightning.errors import DataError
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import write_json
 from dife_lightning.viz.axes import dress, label
 from dife_lightning.viz.sheet import FAINT, LINES, new_figure, save_figure, title
-from experiments.common import runs
-from experiments.common.runs import Run, guarded
+from experiments.common import commands
+from experiments.common.commands import guarded
+from experiments.common.jobs import fit_words, place_words
 
 #: Growth from the second to the last quarter of a stage that is still none: a share, and in MB.
 TOLERANCE, SLACK_MB = 0.02, 10.0
@@ -48,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def soak(options: argparse.Namespace) -> int:
     """Train, judge and draw; returns 1 where something grows."""
-    run = Run(options.runs_root, "soak")
+    run = RunFolder(options.runs_root, "soak")
     half = options.steps // 2
     extra = [
         *SMALL,
@@ -57,8 +59,8 @@ def soak(options: argparse.Namespace) -> int:
         f"--trainer.max_steps={options.steps}",
         f"--trainer.val_check_interval={max(1, half // 10)}",
     ]
-    runs.call(runs.fit_words(options.config, run, 0, extra))
-    rows = read_resources(run.folder / "metrics.csv")
+    commands.call([*fit_words(options.config, 0, extra, "trainer/cpu"), *place_words(run)])
+    rows = read_resources(run.log)
     found = {"warm-up": growth(rows[rows[:, 0] < half]), "matching": growth(rows[rows[:, 0] >= half])}
     write_json(options.out / "soak.json", {"steps": options.steps, "stages": found})
     save_figure(picture(rows, half), options.out / "soak.png")

@@ -1,9 +1,10 @@
-"""Errors pair by pair, the little that a table of results needs of a test."""
+"""Errors pair by pair: the part of a test that a table of results needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from dife_lightning.errors import DataError
 from dife_lightning.metrics.bootstrap import Interval, ratio_interval
 from dife_lightning.metrics.predictions import read_predictions
+from dife_lightning.running.run_folder import PREDICTIONS
 from experiments.common.measure import Measure
 
 #: (kind of pair, list, framing, protocol)
-Key = tuple[str, str, str, str]
+SetKey = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,30 @@ class PairErrors:
 
     def interval(self) -> Interval:
         """Return the 95 % interval of the mean when pairs are drawn anew."""
-        return ratio_interval(self.sums, self.counts)
+        return _interval(self.sums.tobytes(), self.counts.tobytes())
 
     def encoded(self) -> dict[str, str]:
         """Return it as two short strings; sums to a tenth of a pixel."""
         return {"sums": " ".join(f"{v:.1f}" for v in self.sums), "points": "".join(map(str, self.counts))}
 
 
+@lru_cache(maxsize=10_000)  # tables share most of their rows and comparisons
+def _interval(sums: bytes, counts: bytes) -> Interval:
+    return ratio_interval(np.frombuffer(sums, np.float64), np.frombuffer(counts, np.int64))
+
+
 def decoded(entry: Mapping[str, Any]) -> PairErrors:
     """Return what :meth:`PairErrors.encoded` gave."""
     sums, points = np.array(entry["sums"].split(), dtype=np.float64), np.array(list(entry["points"]), dtype=np.int64)
     if len(sums) != len(points):
-        raise DataError(f"{len(sums)} sums and {len(points)} counts of points in a record: it is damaged")
+        raise DataError(f"{len(sums)} sums and {len(points)} counts of points in a damaged record: restore it from git")
     return PairErrors(sums, points)
 
 
-def read_errors(tested: Path, measure: Measure) -> dict[Key, PairErrors]:
-    """Read the predictions of a test; where there is one list, it goes by the measure's name whatever it is called."""
+def read_errors(tested: Path, measure: Measure) -> dict[SetKey, PairErrors]:
+    """Read the predictions of a test; if there is only one list, it gets the name that the measure has for it."""
     found = {}
-    for (pair, name, framing, protocol), table in read_predictions(tested / "predictions.csv").items():
+    for (pair, name, framing, protocol), table in read_predictions(tested / PREDICTIONS).items():
         key = (pair, measure.lists[0] if len(measure.lists) == 1 else name, framing, protocol)
         sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
         found[key] = PairErrors(sums, table.visible.sum(axis=1).astype(np.int64))

@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from experiments.common.claims import COMPARISONS, RATIO_LIMITS
 from experiments.common.measure import Measure
-from experiments.common.rows import COMPARISONS, RATIO_LIMITS
 
 #: Folder of the shipped plans.
 PLANS = Path(__file__).resolve().parents[1] / "tables" / "plans"
+#: Seeds beyond this are never looked for.
+MOST_SEEDS = 10
 _KINDS = ("test", "fit", "control", "start")
 
 

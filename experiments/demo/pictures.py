@@ -14,26 +14,27 @@ from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods.dife import DIFE
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.viz.curves import curves
 from dife_lightning.viz.embedding import embedding_sheet
 from dife_lightning.viz.gallery import GalleryBlock, gallery
 from dife_lightning.viz.sheet import save_figure
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.world import WorldFaces
-from experiments.common.rows import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
+from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 
 Embedders = dict[str, EmbedderModule]
 #: Drawn side by side, whatever DIFE was trained on.
 SPECIES = ("human", "dog", "cat", "wild")
 
 
-def draw_all(methods: Embedders, data: WorldPairs, run: Path, folder: Path, *, seed: int = 0) -> dict[str, str]:
+def draw_all(methods: Embedders, data: WorldPairs, run: RunFolder, folder: Path, *, seed: int = 0) -> dict[str, str]:
     """Write the four pictures and return picture -> file name.
 
     Args:
         methods: name -> embedder, ``DIFE`` (trained) the first.
         data: test pairs, set up.
-        run: folder of DIFE's run.
+        run: DIFE's run.
         folder: where to write.
         seed: of the originals in the gallery of pairs.
     """
@@ -43,7 +44,7 @@ def draw_all(methods: Embedders, data: WorldPairs, run: Path, folder: Path, *, s
         "transfers": draw_transfers(methods, data),
         "embeddings": draw_embeddings(methods, data.size),
         "pairs": draw_pairs(dife, drawing=seed),
-        "curves": curves(run / "metrics.csv", heading="DIFE's two stages", note=f"run {run.name}"),
+        "curves": curves(run.log, heading="DIFE's two stages", note=f"run {run.name}"),
     }
     return {name: save_figure(figure, folder / f"{name}.png").name for name, figure in figures.items()}
 

@@ -16,9 +16,9 @@ from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import write_json
 from dife_lightning.viz.sheet import save_figure
+from experiments.common.commands import guarded
 from experiments.common.plan import PLANS, Plan, read_plan
-from experiments.common.runs import guarded
-from experiments.figures.rows import Gallery, require_runs, wanted_rows
+from experiments.figures.gallery import Gallery, require_runs, wanted_rows
 
 FIGURES = ("fig3", "fig4")
 _FACTS = ("commit", "dirty", "versions", "machine", "time")

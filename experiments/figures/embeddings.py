@@ -16,7 +16,7 @@ from dife_lightning.data.images import to_float
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.viz.embedding import Mode, embedding_sheet
-from experiments.figures.rows import Gallery
+from experiments.figures.gallery import Gallery
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule

@@ -20,9 +20,9 @@ from dife_lightning.viz.transfer import TransferExample
 from experiments.analyses.failures import chosen, ranked, transfer_example
 from experiments.analyses.images import PairImages
 from experiments.analyses.sets import AnalysisSet
-from experiments.analyses.tests import FILE
+from experiments.analyses.sources import FILE
 from experiments.common.plan import TableRow
-from experiments.figures.rows import Gallery
+from experiments.figures.gallery import Gallery
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
@@ -74,7 +74,7 @@ def tested(
     gallery: Gallery, row: TableRow, kinds: Sequence[str], data: PairsDataModule, tests: Path
 ) -> dict[str, PointTable]:
     """Test a row on the kinds that it has a method for: of each, that of the first column that has the kind."""
-    from experiments.common.baselines import score
+    from experiments.common.untrained import score
 
     model_of = {kind: next(column.model for column in gallery.plan.columns if kind in column.pairs) for kind in kinds}
     methods = gallery.models(row, list(dict.fromkeys(model_of.values())))

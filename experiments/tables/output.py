@@ -17,9 +17,9 @@ from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.axes import dress, interval
 from dife_lightning.viz.methods import drawn
 from dife_lightning.viz.sheet import INK, LINES, new_figure, save_figure, title
+from experiments.common.claims import Row
 from experiments.common.measure import Measure
 from experiments.common.plan import Plan
-from experiments.common.rows import Row
 from experiments.tables.latex import latex
 
 _FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")

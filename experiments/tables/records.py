@@ -1,6 +1,7 @@
-"""The committed records behind the README's tables: the table, and one small file per run and its test.
+"""The committed records of a table: the table itself, and one small file for each run and its test.
 
-A record is enough to build the table again without the run: errors pair by pair, and what decided training and test.
+A record is enough to build the table again without the run: it holds the errors pair by pair, and what decided the
+training and the test.
 """
 
 from __future__ import annotations
@@ -13,28 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import DataError
-from dife_lightning.running.folders import ENVIRONMENT
+from dife_lightning.running.run_folder import TEST_METRICS, RunFolder
 from dife_lightning.utils.files import atomic_write, write_json
+from experiments.common.keys import Key
 from experiments.common.measure import Measure
-from experiments.common.pair_errors import Key, PairErrors, decoded, read_errors
+from experiments.common.pair_errors import PairErrors, SetKey, decoded, read_errors
 from experiments.common.plan import Plan
-from experiments.common.runs import Run
+from experiments.common.state_file import StateFile
 from experiments.tables.output import markdown
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
 
 
 @dataclass(frozen=True)
-class Record:
-    """One committed record; ``content`` is its file."""
+class RunRecord:
+    """The committed record of a run and its test; ``content`` is its file."""
 
     path: Path
     content: Mapping[str, Any]
 
     @property
-    def training_key(self) -> dict[str, Any] | None:
-        """What decided the training; None for a method that needs none."""
-        return self.content.get("training_key")
+    def training_key(self) -> Key:
+        """What decided the training; empty for a method that needs none."""
+        return dict(self.content.get("training_key") or {})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings of the training."""
+        return dict(self.content.get("settings") or {})
 
     @property
     def test_key(self) -> dict[str, Any]:
@@ -46,17 +53,17 @@ class Record:
         """Stage -> steps and seconds."""
         return dict(self.content["stages"])
 
-    def errors(self) -> dict[Key, PairErrors]:
+    def errors(self) -> dict[SetKey, PairErrors]:
         """Return the errors of all its sets."""
-        return {_key(name): decoded(entry) for name, entry in self.content["errors"].items()}
+        return {_set_key(name): decoded(entry) for name, entry in self.content["errors"].items()}
 
 
-def _key(name: str) -> Key:
+def _set_key(name: str) -> SetKey:
     pair, list_name, framing, protocol = name.split("/")
     return pair, list_name, framing, protocol
 
 
-def find_record(folder: Path | None, name: str) -> Record | None:
+def find_record(folder: Path | None, name: str) -> RunRecord | None:
     """Return the record of a run, or of a method that needs none, by its name.
 
     Args:
@@ -67,7 +74,7 @@ def find_record(folder: Path | None, name: str) -> Record | None:
         DataError: the file is damaged.
     """
     path = None if folder is None else folder / "runs" / f"{name}.json"
-    return None if path is None or not path.is_file() else Record(path, _content(path, path.stat().st_mtime_ns))
+    return None if path is None or not path.is_file() else RunRecord(path, _content(path, path.stat().st_mtime_ns))
 
 
 @lru_cache(maxsize=256)
@@ -79,7 +86,7 @@ def _content(path: Path, changed: int) -> dict[str, Any]:
         found = "an empty 'key'" if content["errors"] else "empty 'errors'"
     except (ValueError, KeyError, TypeError) as error:
         found = f"no {error}" if isinstance(error, KeyError) else str(error)
-    raise DataError(f"{path} is no record of a run ({found}): take it from version control again")
+    raise DataError(f"{path} is not the record of a run ({found}): restore it from version control")
 
 
 def write_records(table: dict[str, Any], plan: Plan, folder: Path, name: str) -> None:
@@ -99,14 +106,13 @@ def write_records(table: dict[str, Any], plan: Plan, folder: Path, name: str) ->
 
 
 def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
-    """Write what a test and the training before it were; returns the file's place below ``folder``."""
-    if tested.suffix == ".json":  # a record already, perhaps of another folder
+    """Write the record of a test and of the training before it; returns the file relative to ``folder``."""
+    if tested.suffix == ".json":  # already a record, perhaps in another folder
         place = f"runs/{tested.name}"
         if (folder / place).resolve() != tested.resolve():
             write_json(folder / place, _json(tested))
         return place
-    home = tested.parent.parent
-    run = Run(home.parent, home.name)
+    run = RunFolder.at(tested.parent.parent)
     place, described = f"runs/{run.name}.json", _described(run, tested, measure)
     there = find_record(folder, run.name)
     if there is None or not covers(there, described["cell"]["key"]):
@@ -114,8 +120,8 @@ def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
     return place
 
 
-def covers(record: Record, key: Mapping[str, Any]) -> bool:
-    """Return whether a record's test is what ``key`` decides, on its pair lists and perhaps further ones."""
+def covers(record: RunRecord, key: Mapping[str, Any]) -> bool:
+    """Return whether a record's test has the key ``key``, on its pair lists and perhaps on further ones."""
     found = record.test_key
     lists = key["lists"].items() <= found["lists"].items()
     return lists and all(
@@ -123,13 +129,13 @@ def covers(record: Record, key: Mapping[str, Any]) -> bool:
     )
 
 
-def _described(run: Run, tested: Path, measure: Measure) -> dict[str, Any]:
-    content: dict[str, Any] = {"name": run.name, "test": _json(tested / "metrics.json")}
+def _described(run: RunFolder, tested: Path, measure: Measure) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": run.name, "test": _json(tested / TEST_METRICS)}
     content["cell"] = _json(tested / "cell.json")
     content["errors"] = {"/".join(key): errors.encoded() for key, errors in read_errors(tested, measure).items()}
-    if (run.folder / ENVIRONMENT).is_file():
-        content["training_key"] = _json(run.root / "cells" / f"{run.name}.json")["key"]
-        content["training"] = {key: _json(run.folder / ENVIRONMENT).get(key) for key in _FACTS}
+    if run.environment.is_file():
+        content["training_key"] = _json(StateFile.beside(run).path)["key"]
+        content["training"] = {key: _json(run.environment).get(key) for key in _FACTS}
         content["training"]["command"] = [_portable(word) for word in content["training"]["command"] or ()]
         content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
         content["stages"] = run.stages()

@@ -16,7 +16,7 @@ from experiments.analyses import __main__ as analyses
 from experiments.analyses.images import PairImages
 from experiments.analyses.numbers import ALL
 from experiments.analyses.sets import read_sets
-from experiments.analyses.tests import from_words
+from experiments.analyses.sources import from_words
 from tests.experiments.made_up import find, records, write, write_table
 from tests.tiny import write_teacher
 

@@ -17,7 +17,7 @@ from experiments.analyses.numbers import ALL, landmark_rows, pck_rows, swap_rows
 from experiments.analyses.output import comma_separated, markdown_table
 from experiments.analyses.pictures import signed, two_lines
 from experiments.analyses.sets import read_sets
-from experiments.analyses.tests import from_words
+from experiments.analyses.sources import from_words
 from tests.experiments.made_up import NAMES, find, one_set, records, write
 from tests.metrics.tables import table_of
 

@@ -16,8 +16,8 @@ from dife_lightning.running.precision import PrecisionChoice
 from experiments.bench import __main__ as bench
 from experiments.bench import cases as cases
 from experiments.bench.cases import CASES, ONCE
-from experiments.bench.measure import Record, Setting, peak_memory
 from experiments.bench.steps import Regions
+from experiments.bench.timing import Record, Setting, peak_memory
 
 PRECISIONS = ("32-true", "bf16-mixed")
 CPU = Setting(torch.device("cpu"), "32-true", small=True, repeats=1)

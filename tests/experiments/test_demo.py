@@ -12,10 +12,12 @@ import pytest
 
 from dife_lightning.cli.main import main as dife
 from dife_lightning.metrics.predictions import read_predictions
-from experiments.common import runs
-from experiments.common.rows import METHODS, ROW_KEYS
+from experiments.common import commands
+from experiments.common.claims import ROW_KEYS
 from experiments.demo import __main__ as demo
 from tests.experiments.tiny_config import write_config
+
+METHODS = ("random", "copy-xy", "mean-shape", "surface-teacher", "dife-warmup", "dife")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -32,9 +34,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     calls: list[list[str]] = []
     states: list[dict[str, str]] = []
 
-    def call(words, *, show=True):
+    def call(words):
         calls.append(list(words))
-        states.append(digests(folder / "runs" / "demo-human_dog-0") if len(calls) in (2, 3) else {})
+        states.append(digests(folder / "runs/demo/dife-human_dog-seed0"))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The dirpath has changed")  # the control has its own folder
             assert dife(words) == 0
@@ -43,17 +45,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
-        patch.setattr(runs, "call", call)
-        patch.setattr("experiments.common.baselines.processors", lambda: 1)
+        patch.setattr(commands, "call", call)
+        patch.setattr("experiments.common.measure.processors", lambda: 1)
         code = demo.main(["--fast", "--config", str(write_config(folder))])
-    return folder, code, calls, states
+        states.append(digests(folder / "runs/demo/dife-human_dog-seed0"))
+        first = calls[:]
+        again = demo.main(["--fast", "--config", str(write_config(folder))])
+    return folder, code or again, (first, calls[len(first) :]), states
 
 
 def test_the_demo_ends_well_and_writes_its_promised_files(finished):
     folder, code, _, _ = finished
     assert code == 0
     found = {path.name for path in (folder / "results/demo").iterdir()}
-    assert found >= {"summary.json", "transfers.png", "embeddings.png", "pairs.png", "curves.png"}
+    tables = {f"table.{kind}" for kind in ("md", "csv", "tex", "json", "png")}
+    assert found >= tables | {"summary.json", "transfers.png", "embeddings.png", "pairs.png", "curves.png"}
 
 
 def test_the_summary_has_one_row_per_method_pair_protocol_and_framing(finished):
@@ -85,9 +91,14 @@ def test_every_row_can_be_recomputed_from_the_predictions(finished):
 
 
 def test_the_control_leaves_the_first_run_as_it_was(finished):
-    _, _, calls, states = finished
-    assert [words[0] for words in calls] == ["fit", "fit", "test", "test"]
-    assert states[1] == states[2] != {}
+    _, _, (calls, _), states = finished
+    assert [words[0] for words in calls] == ["fit", "fit"]
+    after = {name: digest for name, digest in states[-1].items() if not name.startswith("eval/")}
+    assert after == states[1] != {}
+
+
+def test_a_second_call_trains_nothing_again(finished):
+    assert finished[2][1] == []
 
 
 def test_the_control_went_on_from_the_warm_up_without_pairs(finished):
@@ -96,6 +107,6 @@ def test_the_control_went_on_from_the_warm_up_without_pairs(finished):
     stages = summary["stages"]
     assert stages["dife"]["warmup"] == stages["dife-warmup"]["warmup"]
     assert stages["dife-warmup"]["matching"]["steps"] >= 2
-    header = (folder / "runs/demo-human_dog-0-warmup/metrics.csv").read_text().splitlines()[0]
+    header = (folder / "runs/demo/dife-warmup-human_dog-seed0/metrics.csv").read_text().splitlines()[0]
     assert "pairs/" not in header
     assert "train/m1" not in header

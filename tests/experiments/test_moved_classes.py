@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 from dife_lightning.running.reconcile import reconcile
-from experiments.common.cells import Cell, changes
+from dife_lightning.running.run_folder import RunFolder
+from experiments.common.jobs import Job
+from experiments.common.keys import changes
 
 RECORDS = Path(__file__).parents[2] / "experiments" / "records" / "world" / "runs"
 
@@ -22,9 +24,10 @@ def test_a_recorded_training_is_unchanged_when_its_classes_move(tmp_path):
     moved = _moved(key)
     assert moved != key
     assert changes(key, moved) == []
-    cell = Cell(tmp_path / "cell.json", key)
-    cell.write(finished=True)
-    assert Cell(tmp_path / "cell.json", moved).state() == ("finished", "")
+    old, new = (Job(RunFolder(tmp_path, "run"), [], each) for each in (key, moved))
+    old.run.path.mkdir()
+    old.state_file.write(key, finished=True)
+    assert new.state() == ("finished", "")
 
 
 def test_another_class_is_a_change():

@@ -27,12 +27,15 @@ from dife_lightning.data.photos.folder_check import FolderReport
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.images import center_square
 from dife_lightning.running.configs import list_configs, load_config
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.weights.checkpoints import find_weights, read_checkpoint
 from dife_lightning.world import render_image
 from experiments.build import new_species
 from experiments.build import species_transfers as _species_transfers
-from experiments.common import runs
+from experiments.common import commands
+from experiments.common.jobs import Job
+from experiments.common.keys import settings_key
 from tests.experiments.tiny_config import write_config
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -46,10 +49,10 @@ class Bench:
         self.folder, self.calls = folder, []
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
-        patch.setattr(runs, "call", self.call)
-        patch.setattr("experiments.common.baselines.processors", lambda: 1)
+        patch.setattr(commands, "call", self.call)
+        patch.setattr("experiments.common.measure.processors", lambda: 1)
 
-    def call(self, words: list[str], *, show: bool = True) -> float:
+    def call(self, words: list[str]) -> float:
         self.calls.append(list(words))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*\d+ (usable )?images?\b")  # so small a folder is warned of
@@ -118,7 +121,7 @@ def test_a_second_call_trains_nothing_again_and_other_settings_are_refused(world
     before = {path: path.stat().st_mtime_ns for path in (world.folder / "runs").rglob("*")}
     assert world.build(*WORLD) == 0
     assert world.calls == []
-    assert "runs/fox: finished before, it is kept" in capsys.readouterr().out
+    assert "runs/fox: already finished, kept" in capsys.readouterr().out
     assert world.build(*WORLD, "--seed", "1") == 1
     assert world.calls == []
     line = capsys.readouterr().err.splitlines()[-1]
@@ -245,15 +248,20 @@ def test_a_folder_that_nothing_can_be_learnt_from_stops_everything(bench, photos
 
 
 def test_a_training_is_finished_at_its_budget_or_when_it_was_stopped_early(tmp_path):
-    def write(images: int, waited: int) -> Path:
+    run = RunFolder(tmp_path, "fox")
+    run.last_checkpoint.parent.mkdir(parents=True)
+    run.resolved.write_text("{}")
+    key = settings_key({})
+
+    def state(images: int, waited: int, budget: int = 100) -> str:
         callbacks = {"EarlyStopping": {"wait_count": waited, "patience": 3}, "SampleSheet": {}}
         content = {"state_dict": {"images_seen": torch.tensor(images)}, "global_step": 1, "callbacks": callbacks}
-        torch.save(content, tmp_path / "last.ckpt")
-        return tmp_path / "last.ckpt"
+        torch.save(content, run.last_checkpoint)
+        return Job(run, [], key, budget).state()[0]
 
-    assert not new_species.is_finished(write(99, 2), 100)
-    assert new_species.is_finished(write(100, 0), 100)
-    assert new_species.is_finished(write(40, 3), 100)
+    assert state(99, 2) == "interrupted"
+    assert state(100, 0) == "finished"
+    assert state(40, 3) == "finished"
 
 
 @pytest.mark.parametrize("shape", [(40, 64), (64, 40), (48, 48), (41, 64)])

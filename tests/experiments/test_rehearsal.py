@@ -15,7 +15,7 @@ from PIL import Image
 from dife_lightning.cli.main import main as dife
 from dife_lightning.running.configs import list_configs, load_config
 from experiments.checks.rehearsal import BENCHMARKS, rehearse
-from experiments.common import runs
+from experiments.common import commands
 from experiments.common.plan import PLANS, read_plan
 
 FACES = 8
@@ -26,7 +26,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     """The folder of a rehearsal, and the commands that were run."""
     folder, calls = tmp_path_factory.mktemp("rehearsal"), []
 
-    def call(words, *, show=True):
+    def call(words):
         calls.append([str(word) for word in words])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # small sets and short trainings give advice
@@ -38,7 +38,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setenv("DIFE_PATHS", "")  # so that it is what it was afterwards
         patch.setattr("experiments.common.measure.processors", lambda: 1)
-        patch.setattr(runs, "call", call)
+        patch.setattr(commands, "call", call)
         rehearse(folder / "out", FACES)
         yield folder / "out", calls
 

@@ -9,7 +9,7 @@ import yaml
 from dife_lightning.cli.main import main as dife
 from dife_lightning.errors import DataError
 from experiments.checks import soak
-from experiments.common import runs
+from experiments.common import commands
 from tests.experiments.tiny_config import write_config
 
 
@@ -36,7 +36,7 @@ def test_too_few_looks_are_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore:loss .* gives:UserWarning")
 def test_a_short_training_of_both_stages_neither_grows_nor_opens_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs, "call", lambda words, show=True: dife(words))
+    monkeypatch.setattr(commands, "call", lambda words: dife(words))
     settings = yaml.safe_load(write_config(tmp_path).read_text())
     settings["data"]["init_args"]["evaluation"]["init_args"]["cache"] = False
     (tmp_path / "soak.yaml").write_text(yaml.safe_dump(settings))

@@ -17,15 +17,21 @@ from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.metrics.bootstrap import bootstrap_ci, paired_difference
 from dife_lightning.metrics.predictions import read_predictions
-from experiments.common import runs
-from experiments.common.cells import Cell, changes, training_key
+from dife_lightning.running.run_folder import RunFolder
+from experiments.common import commands
+from experiments.common.jobs import Job
+from experiments.common.keys import changes, training_key
 from experiments.common.pair_errors import PairErrors, decoded, difference, mean_of
 from experiments.common.plan import PLANS, Column, read_plan
 from experiments.tables import __main__ as tables
+from experiments.tables.assemble import pooled, verdict
 from experiments.tables.latex import escaped
-from experiments.tables.rows import pooled, verdict
+from experiments.tables.records import find_record
+from experiments.tables.testing import without_home
+from experiments.tables.workspace import Workspace, remembering
 from tests.experiments.tiny_config import write_config
 
+RECORDS = Path(__file__).parents[2] / "experiments" / "records"
 #: A row that cannot be tested here.
 ABSENT = {"test": "FrozenEmbedder", "arguments": {"embedder": "no/weights.pt"}, "optional": True}
 COLUMNS, ROWS = ("human+dog", "both"), ("copy-xy", "slow", "surface-teacher", "dife-warmup", "dife", "no-m1")
@@ -57,9 +63,9 @@ class Bench:
             "measure": {"arguments": {"size": 32}},
         }
         (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
-        patch.setattr(runs, "call", self.call)
+        patch.setattr(commands, "call", self.call)
 
-    def call(self, words, *, show=True):
+    def call(self, words):
         self.calls.append(list(words))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The dirpath has changed")  # the control has its own folder
@@ -95,7 +101,7 @@ def test_each_training_runs_once_per_model_and_seed(bench):
 def test_a_row_may_start_from_anothers_warmup_with_other_settings(bench):
     (words,) = (w for w in bench.first if "no-m1-tiny-seed1" in w)
     assert words[words.index("--ckpt_path") + 1].endswith("dife-tiny-seed1/checkpoints/warmup.ckpt")
-    full, without = (runs.Run(bench.folder / "runs/tables", f"{name}-tiny-seed1") for name in ("dife", "no-m1"))
+    full, without = (RunFolder(bench.folder / "runs/tables", f"{name}-tiny-seed1") for name in ("dife", "no-m1"))
     assert without.settings()["model"]["init_args"]["lambda_m1"] == 0
     assert without.settings()["trainer"]["max_steps"] == full.settings()["trainer"]["max_steps"]
 
@@ -269,7 +275,7 @@ def test_missing_runs_and_damaged_records_are_told_in_one_line(bench, capsys):
     (bench.folder / "broken/runs/dife-tiny-seed0.json").write_text('{"errors": {')
     assert bench.build("--runs_root", "nothing", "--records", "broken", "--no_training") == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: broken/runs/dife-tiny-seed0.json is no record of a run (")
+    assert error.startswith("error: broken/runs/dife-tiny-seed0.json is not the record of a run (")
     assert error.count("\n") == 1
 
 
@@ -360,14 +366,77 @@ def test_changes_name_what_differs():
     assert changes({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 0}) == ["a.c", "d"]
 
 
-def test_a_cell_is_finished_only_for_its_own_key(tmp_path):
-    cell = Cell(tmp_path / "cell.json", {"a": 1})
-    assert cell.state() == ("new", "")
-    cell.write(finished=False)
-    assert cell.state() == ("interrupted", "")
-    cell.write(finished=True)
-    assert cell.state() == ("finished", "")
-    assert Cell(cell.path, {"a": 2}).state() == ("changed", "a")
+def job(folder: Path, key: dict, **more) -> Job:
+    (folder / "run").mkdir(exist_ok=True)
+    return Job(RunFolder(folder, "run"), [], key, **more)
+
+
+def test_a_job_is_finished_only_for_its_own_key(tmp_path):
+    one = job(tmp_path, {"a": 1})
+    assert one.state() == ("new", "")
+    one.state_file.write(one.key, finished=False)
+    assert one.state() == ("interrupted", "")
+    one.state_file.write(one.key, finished=True)
+    assert one.state() == ("finished", "")
+    assert job(tmp_path, {"a": 2}).state() == ("changed", "a")
+    one.run.path.rmdir()
+    assert one.state() == ("new", "")
+
+
+# Trainer settings
+
+
+def resolved(*words: str) -> dict:
+    return resolved_settings(["fit", "--config", "world/human_dog", "--config", "trainer/cpu", *words])
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("precision=32-true", "precision"),
+        ("gradient_clip_val=1.0", "gradient_clip_val"),
+        ("accumulate_grad_batches=4", "accumulate_grad_batches"),
+        ("limit_train_batches=0.5", "limit_train_batches"),
+        ("callbacks+=EarlyStopping", "callbacks"),
+    ],
+)
+def test_a_trainer_setting_that_decides_the_result_changes_the_job(tmp_path, word, name):
+    more = ["--trainer.callbacks.monitor=val/pixel_error"] if name == "callbacks" else []
+    usual, other = training_key(resolved(), {}), training_key(resolved(f"--trainer.{word}", *more), {})
+    assert changes(usual, other) == [f"settings.trainer.{name}"]
+    one = job(tmp_path, usual)
+    one.state_file.write(usual, finished=True)
+    assert one.state()[0] == "finished"
+    assert job(tmp_path, other).state() == ("changed", f"settings.trainer.{name}")
+
+
+@pytest.mark.parametrize("word", ["log_every_n_steps=7", "enable_progress_bar=false", "callbacks+=ResourceLog"])
+def test_logging_and_display_are_no_part_of_a_key(word):
+    assert training_key(resolved(f"--trainer.{word}"), {}) == training_key(resolved(), {})
+
+
+def test_every_recorded_run_is_that_of_todays_plans():
+    records, resolve, seen = RECORDS / "world", remembering(), set()
+    for path in (PLANS / f"{name}.yaml" for name in ("table1", "table2", "table3", "table4", "swept")):
+        workspace = Workspace(read_plan(path), Path("nowhere"), records, resolve=resolve)
+        for row in (row for row in workspace.plan.rows if row.trained):
+            for model, seed in itertools.product(workspace.plan.models(), range(3)):
+                name = workspace.run(row.name, model, seed).name
+                if find_record(records, name) is not None:
+                    assert workspace.training(row, model, seed).record is not None, name
+                    seen.add(name)
+    trained = [json.loads(path.read_text()).get("training_key") for path in (records / "runs").glob("*.json")]
+    assert len(seen) == sum(key is not None for key in trained)
+
+
+def test_a_run_of_before_is_compared_by_its_own_record_where_its_key_is_silent(tmp_path):
+    wanted = training_key(resolved("--trainer.gradient_clip_val=1.0"), {})
+    one = job(tmp_path, wanted)
+    one.state_file.write(training_key(resolved(), {}), finished=True)  # as keys were before they named the clipping
+    for clip, state in ((1.0, "finished"), (2.0, "changed")):
+        settings = resolved(f"--trainer.gradient_clip_val={clip}")
+        one.run.resolved.write_text(yaml.safe_dump(settings))
+        assert one.state()[0] == state
 
 
 def test_an_option_left_at_its_default_is_no_part_of_a_key():
@@ -421,9 +490,6 @@ def test_text_is_escaped_for_latex():
 
 def test_a_reason_that_is_recorded_does_not_tell_whose_home_it_was(monkeypatch):
     monkeypatch.setenv("HOME", "/home/her")
-    assert (
-        tables.without_home("nothing in /home/her/.cache/x, nor /home/herald")
-        == "nothing in ~/.cache/x, nor /home/herald"
-    )
+    assert without_home("nothing in /home/her/.cache/x, nor /home/herald") == "nothing in ~/.cache/x, nor /home/herald"
     monkeypatch.setenv("HOME", "/")
-    assert tables.without_home("nothing in /a/b") == "nothing in /a/b"
+    assert without_home("nothing in /a/b") == "nothing in /a/b"

@@ -16,10 +16,11 @@ from dife_lightning.cli.main import main as dife
 from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.pretrained.generators import load_generator
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.weights import assets
 from experiments.build import parts as parts_module
 from experiments.build import world
-from experiments.build.parts import PARTS, Part, check_quality, last_checkpoint, select
+from experiments.build.parts import PARTS, Part, check_quality, job_of, select
 
 TINY_GENERATOR = (
     "--model.init_args.channels=[8,8,8]",
@@ -43,6 +44,13 @@ TINY_TEACHER = (
     "--trainer.val_check_interval=2",
 )
 TRAINER = "trainer: {accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, limit_val_batches: 1}"
+
+
+ROOT = Path("runs/world")
+
+
+def last(name: str) -> Path:
+    return RunFolder(ROOT, name).last_checkpoint
 
 
 class Runner:
@@ -77,7 +85,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def options(*words: str) -> argparse.Namespace:
-    return world._parser().parse_args(["--trainer", "quick.yaml", *words])
+    return world.parse(["--trainer", "quick.yaml", *words])
 
 
 def build(names: str, *words: str) -> Runner:
@@ -107,7 +115,7 @@ def test_parts_are_trained_scored_drawn_and_shipped_with_their_recipe(workplace)
     assert load_embedder("world/teacher").embed(torch.zeros(1, 3, 64, 64)).shape[1] == 16
     assert (workplace / "results/world/human.png").is_file()
     start = yaml.safe_load((workplace / "runs/world/dog/resolved.yaml").read_text())["model"]["init_args"]["init_from"]
-    assert Path(start) == last_checkpoint(Path("runs/world"), "human")
+    assert Path(start) == last("human")
 
     before = {path: path.stat().st_mtime_ns for path in workplace.joinpath("assets").iterdir()}
     assert build("human,dog,teacher").names == []
@@ -119,17 +127,17 @@ def test_parts_are_trained_scored_drawn_and_shipped_with_their_recipe(workplace)
 def test_what_was_interrupted_goes_on_and_what_has_other_settings_begins_anew(workplace, monkeypatch):
     longer = replace(PARTS[0], overrides=(*TINY_GENERATOR, "--model.init_args.max_images=16"))
     monkeypatch.setattr(parts_module, "PARTS", (longer,))
-    words = [*parts_module.recipe_words(longer, Path("runs/world")), "--config", "quick.yaml"]
-    dife(["fit", *words, "--runs_root", "runs/world", "--run", "human", "--trainer.limit_train_batches=2",
+    words = job_of(longer, ROOT, "quick.yaml")[0].words
+    dife([*words, "--runs_root", "runs/world", "--run", "human", "--trainer.limit_train_batches=2",
           "--trainer.max_epochs=1"])  # fmt: skip
     resolved = workplace / "runs/world/human/resolved.yaml"
-    resolved.write_text(resolved.read_text().replace("max_epochs: 1", "max_epochs: -1"))
-    assert (
-        parts_module.state_of(longer, Path("runs/world"), parts_module.wanted_settings(longer, Path())) == "interrupted"
-    )
+    settings = yaml.safe_load(resolved.read_text())
+    settings["trainer"] |= {"max_epochs": -1, "limit_train_batches": None}
+    resolved.write_text(yaml.safe_dump(settings))
+    assert job_of(longer, ROOT, "quick.yaml")[0].state() == ("interrupted", "")
     (command,) = build("human").seen
     assert "--ckpt_path" in command[1]
-    state = torch.load(last_checkpoint(Path("runs/world"), "human"), weights_only=True)["state_dict"]
+    state = torch.load(last("human"), weights_only=True)["state_dict"]
     assert int(state["images_seen"]) == 16
 
     other = replace(longer, overrides=(*longer.overrides, "--model.init_args.r1_gamma=2"))
@@ -139,17 +147,16 @@ def test_what_was_interrupted_goes_on_and_what_has_other_settings_begins_anew(wo
 
 
 def test_a_child_of_a_retrained_parent_is_out_of_date(workplace):
-    root, dog = Path("runs/world"), parts_module.PARTS[1]
-    wanted = parts_module.wanted_settings(dog, root)
+    job, settings = job_of(parts_module.PARTS[1], ROOT, "quick.yaml")
     for name in ("human", "dog"):
-        last_checkpoint(root, name).parent.mkdir(parents=True)
-    (root / "dog/resolved.yaml").write_text(yaml.safe_dump(wanted))
-    torch.save({"state_dict": {"images_seen": torch.tensor(8)}}, last_checkpoint(root, "dog"))
-    assert parts_module.state_of(dog, root, wanted) == "finished"
-    last_checkpoint(root, "human").touch()
-    later = (root / "dog/resolved.yaml").stat().st_mtime + 10
-    os.utime(last_checkpoint(root, "human"), (later, later))
-    assert parts_module.state_of(dog, root, wanted) == "changed"
+        last(name).parent.mkdir(parents=True)
+    job.run.resolved.write_text(yaml.safe_dump(settings))
+    torch.save({"state_dict": {"images_seen": torch.tensor(8)}, "global_step": 2}, last("dog"))
+    assert job.state()[0] == "finished"
+    last("human").touch()
+    later = job.run.resolved.stat().st_mtime + 10
+    os.utime(last("human"), (later, later))
+    assert job.state()[0] == "changed"
 
 
 @pytest.mark.parametrize(("found", "accept", "taken"), [(1.25, False, True), (1.3, False, False), (1.3, True, True)])
@@ -170,7 +177,7 @@ def test_a_score_that_is_no_number_is_never_accepted(workplace):
 
 def test_a_child_without_its_parent_is_refused_before_anything_is_trained(workplace):
     with pytest.raises(ConfigError, match="--only human,dog"):
-        world.fit_words(PARTS[1], Path("runs/world"), "new", options())
+        world.command_of(PARTS[1], job_of(PARTS[1], ROOT, "quick.yaml")[0], "new")
 
 
 def test_dog_and_cat_train_side_by_side_on_request():
@@ -195,4 +202,4 @@ def test_a_wrong_part_is_one_line(capsys):
 def test_a_configuration_error_of_a_part_is_one_line(workplace):
     part = Part("human", "world/human", "generator", "stylegan2/world_human", 1, overrides=("--model.init_args.lrr=1",))
     with pytest.raises(ConfigError, match=r"part 'human': unknown key 'lrr'"):
-        parts_module.wanted_settings(part, workplace)
+        job_of(part, workplace, "quick.yaml")

@@ -14,7 +14,7 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.coordinates import pixel_grid, to_normalized
 from dife_lightning.losses import dve
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
-from experiments.bench.measure import peak_memory
+from experiments.bench.timing import peak_memory
 
 Shared = Callable[[str], Path]
 Maps = tuple[Tensor, Tensor, Tensor]

@@ -9,20 +9,32 @@ import pytest
 
 from dife_lightning.errors import DataError
 from dife_lightning.metrics.predictions import COLUMNS
-from experiments.common.rows import METHODS, ROW_KEYS, Comparison, Ratio, check_rows, compare, plain, ratios, read_rows
+from experiments.common.claims import COMPARISONS, Comparison, Ratio, plain
+from experiments.common.measure import Measure
+from experiments.common.pair_errors import read_errors
+from experiments.common.plan import Column, Plan, TableRow
+from experiments.tables.assemble import RowTest, paired_comparison, ratios
 
 NAMES = ["a", "b", "c"]
 
 
+METHODS = ("random", "copy-xy", "mean-shape", "surface-teacher", "dife-warmup", "dife")
+COLUMN = Column("human+dog", "m", ("human+dog",))
+PLAN = Plan((COLUMN,), tuple(TableRow(name, test="CopyXY") for name in METHODS), {})
+
+
 def row(method: str, error: float = 5.0, framing: str = "jittered", protocol: str = "9-point", pair: str = "human+dog"):
-    return {
-        "method": method, "pair": pair, "protocol": protocol, "framing": framing,
-        "pixel_error": error, "ci95": [error - 1, error + 1], "pairs": 10, "points": 90,
-    }  # fmt: skip
+    return {"method": method, "pair": pair, "protocol": protocol, "framing": framing, "pixel_error": error}
+
+
+def compare(folders, column: Column = COLUMN):
+    """Return the promised comparisons of methods whose predictions lie in ``folders``."""
+    tests = {(name, "m", 0): RowTest(read_errors(folder, Measure()), "") for name, folder in folders.items()}
+    return [paired_comparison(PLAN, column, *both, tests) for both in COMPARISONS]
 
 
 def write_predictions(folder: Path, errors: np.ndarray, visible: np.ndarray, order: np.ndarray) -> Path:
-    """Write a predictions.csv of (N, K) errors with the pairs in another order."""
+    """Write a predictions.csv of (N, K) errors with the pairs in the given order."""
     folder.mkdir()
     with open(folder / "predictions.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -40,47 +52,14 @@ def predictions(tmp_path: Path):
     visible = rng.random((40, 3)) < 0.8
     centre = {"surface-teacher": 9.0, "dife-warmup": 7.0, "dife": 5.0, "mean-shape": 4.9}
     errors = {name: np.round(rng.gamma(4, value / 4, (40, 3)), 6) for name, value in centre.items()}
-    folders = {
-        name: write_predictions(tmp_path / name, values, visible, rng.permutation(40))
-        for name, values in errors.items()
-    }
+    order = rng.permutation(40)
+    folders = {name: write_predictions(tmp_path / name, values, visible, order) for name, values in errors.items()}
     return folders, errors, visible
-
-
-def test_rows_are_those_of_one_list_with_the_promised_keys(tmp_path):
-    entries = [{**row("DIFE"), "list": name, "swap_rate": 0.1} for name in ("paper", "long", "long")]
-    entries[2]["framing"] = "plain"
-    (tmp_path / "metrics.json").write_text(json.dumps({"rows": entries}))
-    found = read_rows(tmp_path, "dife-warmup", "long")
-    assert [(r["method"], r["framing"]) for r in found] == [("dife-warmup", "jittered"), ("dife-warmup", "plain")]
-    assert all(tuple(r) == ROW_KEYS for r in found)
-
-
-def test_a_missing_file_or_list_is_said(tmp_path):
-    with pytest.raises(DataError, match="run `dife test` first"):
-        read_rows(tmp_path, "dife", "long")
-    (tmp_path / "metrics.json").write_text(json.dumps({"rows": [{**row("dife"), "list": "paper"}]}))
-    with pytest.raises(DataError, match="no row of the list 'long'"):
-        read_rows(tmp_path, "dife", "long")
-
-
-def test_exactly_one_row_per_combination_passes():
-    check_rows([row(name, framing=framing) for name in METHODS for framing in ("jittered", "plain")])
-
-
-def test_a_missing_and_a_doubled_row_are_named():
-    rows = [row(name) for name in METHODS]
-    with pytest.raises(DataError, match="0 rows for dife-warmup / human"):
-        check_rows([r for r in rows if r["method"] != "dife-warmup"])
-    with pytest.raises(DataError, match="2 rows for copy-xy / human"):
-        check_rows([*rows, row("copy-xy")])
-    with pytest.raises(DataError, match="1 rows for other"):
-        check_rows([*rows, row("other")])
 
 
 def test_differences_are_those_of_a_slow_loop_over_the_same_points(predictions):
     folders, errors, visible = predictions
-    for found in compare(folders, ["human+dog"]):
+    for found in compare(folders):
         total, points = 0.0, 0
         for i in range(40):
             for k in range(3):
@@ -92,7 +71,7 @@ def test_differences_are_those_of_a_slow_loop_over_the_same_points(predictions):
 
 def test_intervals_agree_with_a_plain_bootstrap_over_pairs(predictions):
     folders, errors, visible = predictions
-    found = compare(folders, ["human+dog"])[0]
+    found = compare(folders)[0]
     rng = np.random.default_rng(0)
     means = []
     for _ in range(2000):
@@ -103,7 +82,7 @@ def test_intervals_agree_with_a_plain_bootstrap_over_pairs(predictions):
 
 
 def test_a_claim_holds_only_where_the_interval_is_above_zero(predictions):
-    first, second, floor = compare(predictions[0], ["human+dog"])
+    first, second, floor = compare(predictions[0])
     assert (first.worse, first.better) == ("surface-teacher", "dife-warmup")
     assert first.holds
     assert second.holds
@@ -113,8 +92,8 @@ def test_a_claim_holds_only_where_the_interval_is_above_zero(predictions):
 
 
 def test_a_pair_without_predictions_is_said(predictions):
-    with pytest.raises(DataError, match=r"have no set dog\+cat/long/jittered/9-point"):
-        compare(predictions[0], ["dog+cat"])
+    with pytest.raises(DataError, match=r"has no set dog\+cat/long/jittered/9-point"):
+        compare(predictions[0], Column("dog+cat", "m", ("dog+cat",)))
 
 
 def test_ratios_use_the_nine_points_under_jitter_of_each_pair():
@@ -123,7 +102,7 @@ def test_ratios_use_the_nine_points_under_jitter_of_each_pair():
     rows += [row(name, 1.0, framing="plain") for name in METHODS] + [
         row(name, 1.0, protocol="3-point") for name in METHODS
     ]
-    found = {ratio.other: ratio for ratio in ratios(rows)}
+    found = {ratio.other: ratio for ratio in ratios(rows, PLAN)}
     assert set(found) == {"surface-teacher", "random", "copy-xy", "mean-shape"}
     assert found["surface-teacher"].value == pytest.approx(0.83)
     assert found["surface-teacher"].limit == 0.83

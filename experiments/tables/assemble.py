@@ -11,37 +11,38 @@ import numpy as np
 
 from dife_lightning.errors import DataError
 from dife_lightning.utils.environment import collect_environment
-from experiments.common.pair_errors import Key, PairErrors, difference, joined, mean_of
+from experiments.common.claims import Comparison, Ratio, Row, plain
+from experiments.common.pair_errors import PairErrors, SetKey, difference, joined, mean_of
 from experiments.common.plan import Column, Plan, TableRow
-from experiments.common.rows import Comparison, Ratio, Row, plain
 
 
 @dataclass(frozen=True)
-class Tested:
-    """A test of a run: its errors, and the folder or the record that they come from."""
+class RowTest:
+    """The test of a row: its errors, and the folder or the record that they come from."""
 
-    errors: Mapping[Key, PairErrors]
+    errors: Mapping[SetKey, PairErrors]
     source: str
 
 
-#: (row, model, seed) -> its test.
-Tests = Mapping[tuple[str, str, int], Tested]
+#: (row, model, seed)
+RunKey = tuple[str, str, int]
+Tests = Mapping[RunKey, RowTest]
 
 
 def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
-    """Return rows (on the list of the claims), rows on the paper's list, comparisons, and the circumstances.
+    """Return rows (on the list of the claims), rows on the paper's list, comparisons, and facts about this machine.
 
     Args:
         plan: columns, rows and measure.
-        tests: of each row and model; every seed that is there counts.
+        tests: of each row and model, with all seeds that exist.
 
     Raises:
-        DataError: a cell has no test.
+        DataError: a row has no test.
     """
     measure = plan.measure
     found = {
         name: [
-            cell(plan, column, row, tests, name, protocol, framing)
+            result_row(plan, column, row, tests, name, protocol, framing)
             for column, row, protocol, framing in itertools.product(
                 plan.columns, plan.rows, measure.protocols, measure.framings
             )
@@ -53,7 +54,7 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
         {**entry, "verdict": verdict(entry["ci95"]), "by_seed": by_seed(plan, column, *pair, tests)}
         for column in plan.columns
         for pair in (pair for pair in plan.comparisons if set(pair) <= set(names))
-        for entry in plain([compare(plan, column, *pair, tests)])
+        for entry in plain([paired_comparison(plan, column, *pair, tests)])
     ]
     facts = collect_environment()
     return {
@@ -73,7 +74,9 @@ def _note(row: TableRow) -> str:
     return "; ".join(part for part in (row.note, few) if part)
 
 
-def cell(plan: Plan, column: Column, row: TableRow, tests: Tests, list_name: str, protocol: str, framing: str) -> Row:
+def result_row(
+    plan: Plan, column: Column, row: TableRow, tests: Tests, list_name: str, protocol: str, framing: str
+) -> Row:
     """Return one row of results: the mean over seeds, its interval over pairs, the spread over seeds.
 
     The interval is that of the mean over the seeds at hand when pairs are drawn anew; ``spread`` is the standard
@@ -120,7 +123,7 @@ def verdict(interval: Sequence[float]) -> str:
     return "better" if interval[0] > 0 else "worse" if interval[1] < 0 else "tie"
 
 
-def seeds_of(tests: Mapping[tuple[str, str, int], Any], row: str, column: Column) -> list[int]:
+def seeds_of(tests: Mapping[RunKey, Any], row: str, column: Column) -> list[int]:
     """Return the seeds of which there are tests, at least one."""
     seeds = sorted(seed for name, model, seed in tests if (name, model) == (row, column.model))
     if not seeds:
@@ -129,7 +132,7 @@ def seeds_of(tests: Mapping[tuple[str, str, int], Any], row: str, column: Column
 
 
 def pooled(
-    errors: Mapping[Key, PairErrors],
+    errors: Mapping[SetKey, PairErrors],
     column: Column,
     list_name: str,
     framing: str,
@@ -144,7 +147,7 @@ def pooled(
     return joined([errors[key].first(first) for key in keys])
 
 
-def compare(
+def paired_comparison(
     plan: Plan, column: Column, worse: str, better: str, tests: Tests, seeds: Sequence[int] | None = None
 ) -> Comparison:
     """Return the difference of two rows on the same pairs, the mean over ``seeds`` (None: all), and its interval."""
@@ -165,7 +168,7 @@ def by_seed(plan: Plan, column: Column, worse: str, better: str, tests: Tests) -
     own = seeds_of(tests, worse, column)
     for seed in seeds_of(tests, better, column):
         if len(own) == 1 or seed in own:
-            one = compare(plan, column, worse, better, tests, [seed])
+            one = paired_comparison(plan, column, worse, better, tests, [seed])
             found[str(seed)] = {"difference": one.difference, "ci95": one.ci95, "holds": one.holds}
     return found
 

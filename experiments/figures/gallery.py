@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dife_lightning.errors import DataError, DifeError
 from experiments.common.plan import Plan, TableRow
-from experiments.tables.trainings import untrained
+from experiments.common.untrained import untrained
 
 if TYPE_CHECKING:
     from dife_lightning.methods._base import MatcherModule

@@ -1,0 +1,9 @@
+from ._version import __version__ as __version__
+from .datasets._load import load_dataset as load_dataset
+from .faces.images import read_image as read_image
+from .loading import load as load
+from .matching import transfer as transfer
+from .pretrained.embedders import load_embedder as load_embedder
+from .pretrained.generators import load_generator as load_generator
+from .registry import list_datasets as list_datasets
+from .registry import list_methods as list_methods

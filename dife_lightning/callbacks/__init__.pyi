@@ -1,0 +1,11 @@
+from .best_and_last import BestAndLast as BestAndLast
+from .keep_last import KeepLast as KeepLast
+from .keypoint_transfer import KeypointTransfer as KeypointTransfer
+from .nan_guard import StopOnNaN as StopOnNaN
+from .prediction_writer import PredictionWriter as PredictionWriter
+from .resource_log import ResourceLog as ResourceLog
+from .sample_sheet import SampleSheet as SampleSheet
+from .stages import StageCheckpoint as StageCheckpoint
+from .stages import StagedEarlyStopping as StagedEarlyStopping
+from .stages import StageTimer as StageTimer
+from .step_clock import StepClock as StepClock

@@ -1,0 +1,11 @@
+from .images import GeneratorImages as GeneratorImages
+from .pairs import KeypointPairs as KeypointPairs
+from .pairs import PairsDataModule as PairsDataModule
+from .photos.face_domains import FaceDomain as FaceDomain
+from .photos.face_pairs import FacePairs as FacePairs
+from .stream import StyleGAN2Stream as StyleGAN2Stream
+from .training import EndlessBatches as EndlessBatches
+from .training import TrainingDataModule as TrainingDataModule
+from .world.clicks import WorldClicks as WorldClicks
+from .world.pairs import WorldPairs as WorldPairs
+from .world.renders import WorldRenders as WorldRenders

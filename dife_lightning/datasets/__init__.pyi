@@ -1,0 +1,12 @@
+from ._load import load_dataset as load_dataset
+from .animalweb import AnimalWeb as AnimalWeb
+from .ap10k import AP10K as AP10K
+from .catflw import CatFLW as CatFLW
+from .celeba import CelebA as CelebA
+from .coco_keypoints import CocoKeypoints as CocoKeypoints
+from .dogflw import DogFLW as DogFLW
+from .folder import Folder as Folder
+from .horse import HorseFaces as HorseFaces
+from .w300 import W300 as W300
+from .wflw import WFLW as WFLW
+from .world import WorldFaces as WorldFaces

@@ -1,0 +1,13 @@
+from .dense_truth import surface_code_loss as surface_code_loss
+from .distillation import feature_distillation_loss as feature_distillation_loss
+from .distillation import surface_distillation_loss as surface_distillation_loss
+from .dve import dense_correlation_loss as dense_correlation_loss
+from .dve import dve_loss as dve_loss
+from .flow import end_point_error as end_point_error
+from .flow import sparse_flow as sparse_flow
+from .gan import discriminator_loss as discriminator_loss
+from .gan import generator_loss as generator_loss
+from .gan import path_length_penalty as path_length_penalty
+from .gan import r1_penalty as r1_penalty
+from .matching import cosine_similarity_map as cosine_similarity_map
+from .matching import semantic_matching_loss as semantic_matching_loss

@@ -1,0 +1,13 @@
+from .cats import CATs as CATs
+from .copy_xy import CopyXY as CopyXY
+from .dense_truth import DenseTruth as DenseTruth
+from .dife import DIFE as DIFE
+from .dve import DVE as DVE
+from .frozen_backbone import FrozenBackbone as FrozenBackbone
+from .frozen_embedder import FrozenEmbedder as FrozenEmbedder
+from .generator_features import GeneratorFeatures as GeneratorFeatures
+from .mean_shape import MeanShape as MeanShape
+from .public_cats import PublicCATs as PublicCATs
+from .random import RandomPoint as RandomPoint
+from .stylegan2 import StyleGAN2 as StyleGAN2
+from .surface_teacher import SurfaceTeacher as SurfaceTeacher

@@ -1,0 +1,14 @@
+from .association import spearman_interval as spearman_interval
+from .bootstrap import bootstrap_ci as bootstrap_ci
+from .bootstrap import paired_difference as paired_difference
+from .bootstrap import ratio_interval as ratio_interval
+from .fid import FrechetDistance as FrechetDistance
+from .keypoint_transfer import KeypointTransferMetric as KeypointTransferMetric
+from .keypoint_transfer import pixel_errors as pixel_errors
+from .pck import normalized_errors as normalized_errors
+from .pck import pck_area as pck_area
+from .pck import pck_hits as pck_hits
+from .predictions import PredictionTable as PredictionTable
+from .predictions import read_predictions as read_predictions
+from .predictions import write_predictions as write_predictions
+from .swaps import swap_events as swap_events

@@ -1,0 +1,15 @@
+from .backbone import Backbone as Backbone
+from .backbone import BackboneOptions as BackboneOptions
+from .cats import CATsArchitecture as CATsArchitecture
+from .cats import CATsNetwork as CATsNetwork
+from .converter import Converter as Converter
+from .converter import Converters as Converters
+from .cse import CSEArchitecture as CSEArchitecture
+from .cse import CSENetwork as CSENetwork
+from .diffaugment import DiffAugment as DiffAugment
+from .discriminator import Discriminator as Discriminator
+from .group_norm import GroupNorm as GroupNorm
+from .hourglass import HourglassEncoder as HourglassEncoder
+from .stylegan2 import StyleGAN2Generator as StyleGAN2Generator
+from .stylegan2_architecture import Architecture as Architecture
+from .surface import SurfaceNet as SurfaceNet

@@ -1,0 +1,101 @@
+"""One class for the files of a run, so that no other module spells their names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dife_lightning.errors import DataError
+from dife_lightning.running.folders import ENVIRONMENT, LAST, RESOLVED
+
+CHECKPOINTS, BEST, WARMUP = "checkpoints", "best.ckpt", "warmup.ckpt"
+STAGES, LOG, TESTS = "stages.json", "metrics.csv", "eval"
+#: What a test writes into a folder of its own below ``eval``.
+PREDICTIONS, TEST_METRICS = "predictions.csv", "metrics.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder ``<root>/<name>`` that `dife fit` writes."""
+
+    root: Path
+    name: str
+
+    @classmethod
+    def at(cls, path: str | Path) -> RunFolder:
+        """Return the run in the folder ``path``."""
+        path = Path(path)
+        return cls(path.parent, path.name)
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.root / self.name
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The most recent state of the training."""
+        return self.path / CHECKPOINTS / LAST
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The state with the best validation score."""
+        return self.path / CHECKPOINTS / BEST
+
+    @property
+    def warmup_checkpoint(self) -> Path:
+        """The state at the end of the warm-up."""
+        return self.path / CHECKPOINTS / WARMUP
+
+    @property
+    def resolved(self) -> Path:
+        """The file of all settings."""
+        return self.path / RESOLVED
+
+    @property
+    def environment(self) -> Path:
+        """The file of versions, commit and command."""
+        return self.path / ENVIRONMENT
+
+    @property
+    def log(self) -> Path:
+        """The logged values, one row a step or validation."""
+        return self.path / LOG
+
+    @property
+    def tests(self) -> Path:
+        """The folder of the run's tests."""
+        return self.path / TESTS
+
+    def settings(self) -> dict[str, Any]:
+        """Return all settings of the run."""
+        return dict(yaml.safe_load(_existing(self.resolved).read_text(encoding="utf-8")))
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Return stage -> ``steps`` and ``seconds``, as ``StageTimer`` wrote them; without stages there is one."""
+        return dict(json.loads(_existing(self.path / STAGES).read_text(encoding="utf-8")))
+
+    def progress(self) -> int:
+        """Return how far the last checkpoint is: images a generator has seen, or steps of another method."""
+        content = self._last()
+        return int(content["state_dict"].get("images_seen", content["global_step"]))
+
+    def stopped_early(self) -> bool:
+        """Return whether early stopping has ended the training."""
+        waiting = [state for state in self._last().get("callbacks", {}).values() if "wait_count" in state]
+        return any(state["wait_count"] >= state["patience"] for state in waiting)
+
+    def _last(self) -> dict[str, Any]:
+        from dife_lightning.weights.checkpoints import read_checkpoint
+
+        return read_checkpoint(self.last_checkpoint)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(f"no {path}: the run is not complete; run the same command again to continue it")
+    return path

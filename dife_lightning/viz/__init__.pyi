@@ -1,0 +1,9 @@
+from .comparison import comparison_sheet as comparison_sheet
+from .embedding import embedding_sheet as embedding_sheet
+from .gallery import GalleryBlock as GalleryBlock
+from .heat import heat_table as heat_table
+from .intervals import interval_chart as interval_chart
+from .landmarks import landmark_sheet as landmark_sheet
+from .pck import pck_chart as pck_chart
+from .transfer import TransferExample as TransferExample
+from .transfer import transfer_sheet as transfer_sheet

@@ -1,0 +1,9 @@
+from .assets import find_asset as find_asset
+from .assets import list_assets as list_assets
+from .assets import register_asset as register_asset
+from .checkpoints import best_checkpoint as best_checkpoint
+from .checkpoints import load_state as load_state
+from .checkpoints import read_checkpoint as read_checkpoint
+from .checkpoints import read_tensors as read_tensors
+from .checkpoints import write_tensors as write_tensors
+from .pickles.reading import read_pickled as read_pickled

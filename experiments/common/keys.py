@@ -1,0 +1,183 @@
+"""When a result must be made again: only if what decides it has changed, never because of a new commit.
+
+A key names what decides a result: settings that differ from the defaults, the hashes of generators, teacher and pair
+lists, the versions of the method and of the world. A result with the same key is kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from dife_lightning.utils.files import sha256
+from dife_lightning.weights.assets import list_assets
+
+Key = dict[str, Any]
+#: Settings of the trainer that decide the length of a training and when it is validated; always part of a key.
+_LENGTH = ("max_steps", "max_epochs", "val_check_interval")
+#: Further settings of the trainer that decide a result, with values that are not written into a key. All committed
+#: records were made with these. ``auto`` depends on the machine: what it chose is in the run's ``environment.json``.
+_TRAINER: dict[str, tuple[Any, ...]] = {
+    "precision": ("auto",),
+    "accumulate_grad_batches": (1,),
+    "gradient_clip_val": (0, 0.0),
+    "gradient_clip_algorithm": (),
+    "devices": ("auto", 1, "1"),
+    "num_nodes": (1,),
+    "strategy": ("auto",),
+    "sync_batchnorm": (False,),
+    "use_distributed_sampler": (True,),
+    "min_steps": (),
+    "min_epochs": (),
+    "max_time": (),
+    "limit_train_batches": (1.0,),
+    "limit_val_batches": (1.0,),
+    "overfit_batches": (0.0,),
+    "fast_dev_run": (False,),
+    "plugins": ([],),
+}
+#: Callbacks that only watch or that every shipped configuration has; others, such as EarlyStopping, decide a result.
+_WATCHING = (
+    "KeypointTransfer", "StageTimer", "StageCheckpoint", "ResourceLog", "SampleSheet", "LearningRateMonitor",
+    "DeviceStatsMonitor", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary",
+)  # fmt: skip
+
+
+def training_key(settings: Mapping[str, Any], versions: Mapping[str, int]) -> Key:
+    """Return what decides a training: settings that differ from the defaults, asset hashes, versions.
+
+    Logging and display do not count, nor does an option that was added later and is left at its default. Whoever
+    changes a default raises the version of the method.
+    """
+    key = settings_key(settings)
+    return key | _plain({"assets": asset_hashes(key), "versions": versions})
+
+
+def settings_key(settings: Mapping[str, Any], free: Sequence[str] = (), wanted: Key | None = None) -> Key:
+    """Return the part of a key that comes from settings alone.
+
+    Args:
+        settings: all settings of a training.
+        free: dotted names that do not count.
+        wanted: the key to compare with. A run records the precision that ``auto`` chose; it does not count where this
+            key leaves the choice to the machine.
+    """
+    kept: dict[str, Any] = {"seed_everything": settings.get("seed_everything")}
+    kept |= {part: non_default(settings.get(part) or {}) for part in ("model", "data")}
+    kept["trainer"] = _trainer_key(settings.get("trainer") or {})
+    if wanted is not None and "precision" not in wanted["settings"]["trainer"]:
+        kept["trainer"].pop("precision", None)
+    for name in free:
+        *path, last = name.split(".")
+        place = kept
+        for part in path:
+            place = place.get(part, {})
+        place.pop(last, None)
+    return _plain({"settings": kept})
+
+
+def _trainer_key(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: trainer.get(name) for name in _LENGTH}
+    for name, usual in _TRAINER.items():
+        if trainer.get(name) is not None and trainer[name] not in usual:
+            kept[name] = trainer[name]
+    callbacks = trainer.get("callbacks") or []
+    found = [non_default(one) for one in (callbacks if isinstance(callbacks, list) else [callbacks])]
+    found = [one for one in found if one["class_path"] not in _WATCHING]
+    return kept | ({"callbacks": found} if found else {})
+
+
+def comparable(found: Key, settings: Mapping[str, Any], wanted: Key) -> Key:
+    """Return the key of an older run with those trainer settings that keys did not hold when it was made.
+
+    Args:
+        found: the key that was written down.
+        settings: all settings of that run.
+        wanted: the key to compare with; what it does not name is left as it was.
+    """
+    if "settings" not in found or "settings" not in wanted:
+        return found
+    own, named = _trainer_key(settings.get("trainer") or {}), wanted["settings"]["trainer"]
+    trainer = {name: _plain(value) for name, value in own.items() if name in named}
+    return found | {"settings": found["settings"] | {"trainer": trainer | found["settings"]["trainer"]}}
+
+
+def non_default(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a class name with those of its arguments that are not at their defaults."""
+    class_path, given = str(part.get("class_path", "")), part.get("init_args") or {}
+    module, _, name = class_path.rpartition(".")
+    defaults: dict[str, Any] = {}
+    if module:
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        defaults = {key: _plain(p.default) for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    return {"class_path": name, "init_args": _differing(_plain(given), defaults)}
+
+
+def _differing(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            value = _differing(value, default)
+            if value:
+                found[key] = value
+        elif isinstance(value, dict) and "class_path" in value:
+            found[key] = non_default(value)
+        elif key not in defaults or value != default:
+            found[key] = value
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return options and tuples as JSON would give them back."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def asset_hashes(settings: Any) -> dict[str, str]:
+    """Return name -> SHA-256 of every shipped asset that ``settings`` name."""
+    entries = list_assets()
+    return {name: entries[name]["sha256"] for name in sorted(set(_strings(settings)) & set(entries))}
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
+
+
+def testing_key(
+    checkpoint: Path | None,
+    arguments: Mapping[str, Any],
+    lists: Mapping[str, str],
+    versions: Mapping[str, int],
+    first: int | None,
+) -> Key:
+    """Return what decides a test: weights or settings, pair lists and how many pairs of them, versions."""
+    weights = None if checkpoint is None else sha256(checkpoint)
+    found = {"checkpoint": weights, "arguments": dict(arguments), "assets": asset_hashes(arguments)}
+    found |= {} if first is None else {"first": first}
+    return json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)}))
+
+
+def changes(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Return the dotted names of what differs between two keys; classes are compared by name, wherever they live."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(old.keys() | new.keys())
+        return [text for name in names for text in changes(old.get(name), new.get(name), f"{prefix}.{name}")]
+    if prefix.endswith(".class_path"):
+        old, new = (str(path).rpartition(".")[2] for path in (old, new))
+    return [] if old == new else [prefix.lstrip(".")]

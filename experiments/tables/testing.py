@@ -1,0 +1,133 @@
+"""The tests behind a table: those of trained runs and of methods that need no training, made here or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dife_lightning.errors import DataError, DifeError
+from dife_lightning.running.run_folder import RunFolder
+from experiments.common.keys import changes, testing_key
+from experiments.common.pair_errors import read_errors
+from experiments.common.plan import TableRow
+from experiments.common.state_file import StateFile
+from experiments.common.untrained import score, untrained
+from experiments.tables.assemble import RowTest, RunKey
+from experiments.tables.records import RunRecord, covers, find_record
+from experiments.tables.workspace import Training, Workspace, versions_of
+
+
+def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str]]:
+    """Test every row on its pairs, or take the test from the records; returns the tests, and row -> why it has none.
+
+    Raises:
+        DataError: the row that the others are compared with has no run, though nothing is to be trained.
+    """
+    found: dict[RunKey, RowTest] = {}
+    left_out: dict[str, str] = {}
+    for row in workspace.plan.rows:
+        try:
+            found |= _tests_of(row, workspace)
+        except DifeError as error:
+            if not row.optional:
+                raise
+            left_out[row.name] = without_home(str(error))
+            print(f"{row.name} is left out: {error}", flush=True)
+    _leave_out_missing(workspace, found, left_out)
+    return {key: test for key, test in found.items() if key[0] not in left_out}, left_out
+
+
+def without_home(message: str) -> str:
+    """Return a message with ``~`` for the home folder: tables are committed and read elsewhere."""
+    home = str(Path.home())
+    return message.replace(home + "/", "~/") if len(home) > 1 else message
+
+
+def _tests_of(row: TableRow, workspace: Workspace) -> dict[RunKey, RowTest]:
+    plan = workspace.plan
+    if not row.trained:
+        test = _tested(row, None, plan.pairs(), workspace)
+        return {(row.name, model, 0): test for model in plan.models()}
+    found = {}
+    for model, pairs in plan.models().items():
+        for seed in workspace.seeds:
+            training = _available(row, model, seed, workspace)
+            if training is not None:
+                found[row.name, model, seed] = _tested(row, training, pairs, workspace)
+    return found
+
+
+def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Training | None:
+    """Return a training that is finished or recorded with today's settings; also of a seed that was not asked for."""
+    run = workspace.run(row.name, model, seed)
+    if not run.path.is_dir() and find_record(workspace.records, run.name) is None:
+        return None
+    try:
+        training = workspace.training(row, model, seed)
+    except DataError:  # a row that takes its length from a run which is not there
+        return None
+    return training if training.available else None
+
+
+def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_out: dict[str, str]) -> None:
+    """Leave out rows without a run for every model, and say so.
+
+    Raises:
+        DataError: nothing is left, or the row that the others are compared with is missing.
+    """
+    plan, records = workspace.plan, workspace.records
+    have = {(row, model) for row, model, _ in found}
+    for row in plan.rows:
+        missing = [model for model in plan.models() if (row.name, model) not in have]
+        if not missing or row.name in left_out:
+            continue
+        where = f"{workspace.runs_root}{f' or {records}' if records else ''}"
+        reason = f"no finished run of {row.name}-{missing[0]} in {where}"
+        if row.name == plan.reference:
+            raise DataError(f"{reason}: run the table without --no_training, or name other --rows and --columns")
+        left_out[row.name] = f"{reason}; it is trained without --no_training"
+        print(f"{row.name} is left out: {left_out[row.name]}", flush=True)
+
+
+def _tested(row: TableRow, training: Training | None, pairs: Sequence[str], workspace: Workspace) -> RowTest:
+    """Return the test of a trained run, or of a method that needs no training, on some kinds of pairs."""
+    measure = workspace.plan.measure
+    hashes = measure.pairs(pairs, workspace.count).list_hashes()["test"]
+    record = _recorded(row, training, hashes, workspace)
+    if record is not None:
+        return RowTest(record.errors(), str(record.path))
+    run = RunFolder(workspace.runs_root, row.name) if training is None else training.job.run
+    folder = run.tests / "_".join(pairs)
+    module, checkpoint = _module(row, training)
+    key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__), row.first)
+    state_file = StateFile(folder / "cell.json")
+    found = state_file.read()
+    if found is None or not found[1] or changes(found[0], key):
+        if not workspace.train and row.optional:
+            raise DataError(f"no finished test of {row.name} in {folder}; it is tested without --no_training")
+        print(f"testing {run.name} on {', '.join(pairs)} ...", flush=True)
+        score(row.name, module, measure.prepared(pairs, workspace.count, row.first), folder)
+        state_file.write(key, finished=True)
+    return RowTest(read_errors(folder, measure), str(folder))
+
+
+def _module(row: TableRow, training: Training | None) -> tuple[Any, Path | None]:
+    from dife_lightning import load
+    from dife_lightning.loading import best_checkpoint
+
+    if training is None:
+        return untrained(row), None
+    return load(training.job.run.path), best_checkpoint(training.job.run.path)
+
+
+def _recorded(
+    row: TableRow, training: Training | None, hashes: dict[str, str], workspace: Workspace
+) -> RunRecord | None:
+    if training is None:
+        found = find_record(workspace.records, row.name)
+        key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)), row.first)
+        return found if found is not None and covers(found, key) else None
+    found = None if training.finished else training.record
+    same = found is not None and found.test_key.get("first") == row.first
+    return found if same and hashes.items() <= found.test_key["lists"].items() else None
