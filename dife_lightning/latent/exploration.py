@@ -166,7 +166,6 @@ def explore(
     mean_w: Tensor,
     options: ExplorationOptions | None = None,
     normalize: Callable[[Tensor], Tensor] | None = None,
-    valid: Tensor | None = None,
 ) -> Exploration:
     """Solve equation 3 for a batch.
 
@@ -179,7 +178,6 @@ def explore(
         options: see :class:`ExplorationOptions`.
         normalize: applied to the generator's features before they are compared, where the converters were trained
             on normalised ones.
-        valid: (B, h, h) bool, the cells of ``target`` that count; None counts all.
 
     Returns:
         The best w of each sample by the printed objective, and how far it is.
@@ -199,7 +197,7 @@ def explore(
         last = step == options.steps
         total, distance, gradients = _objective(
             generator, layer, target[rows], w[rows], free[rows], mean_w, options, normalize,
-            None if valid is None else valid[rows], needs_gradient=not last,
+            needs_gradient=not last,
         )  # fmt: skip
         if step == 0:
             first = distance.clone()
@@ -230,22 +228,20 @@ def _objective(
     mean_w: Tensor,
     options: ExplorationOptions,
     normalize: Callable[[Tensor], Tensor] | None,
-    valid: Tensor | None,
     needs_gradient: bool,
 ) -> tuple[Tensor, Tensor, Sequence[Tensor] | None]:
     """Return per-sample objective (B,), feature distance (B,) and the gradients in w and in the free move."""
     with torch.set_grad_enabled(needs_gradient):
         leaves = [w.detach().requires_grad_(needs_gradient)]
         features = generator.features(leaves[0].expand(-1, generator.num_ws, -1), layer).float()
-        wanted, counts = target.float(), None if valid is None else valid[:, None].float()
+        wanted, counts = target.float(), None
         penalty = options.weight_w * _norm(leaves[0] - mean_w, options.norm)
         if options.deform:
             leaves.append(free.detach().requires_grad_(needs_gradient))
             move = options.deform * torch.tanh(leaves[1])
             penalty = penalty + options.deform_weight * _roughness(move)
             # cells that the deformation moved in from outside do not count
-            inside = torch.ones_like(wanted[:, :1]) if counts is None else counts
-            counts = _warped(inside, move.detach(), "zeros").round()
+            counts = _warped(torch.ones_like(wanted[:, :1]), move.detach(), "zeros").round()
             wanted = _warped(wanted, move, "border")
         difference = (normalize(features) if normalize else features) - wanted
         distance = _norm(difference, options.norm) if counts is None else _masked_norm(difference, counts, options.norm)
