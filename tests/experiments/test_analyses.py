@@ -138,7 +138,7 @@ def test_photographs_are_analysed_without_what_is_not_known_of_them(tmp_path, mo
     lines = [line for line in told if line.startswith("left out: ")]
     assert len(lines) == 3
     assert "photographs have no known pose and shape" in lines[0]
-    assert "photographs are found with --benchmark alone" in lines[2]
+    assert "photographs need --benchmark, for example" in lines[2]
     assert {path.stem for path in Path("out").glob("*.json")} == {"landmarks", "swaps", "pck"}
     page = Path("out/analyses.md").read_text()
     assert page.count("\n- ") == 3
