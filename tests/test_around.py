@@ -11,6 +11,7 @@ import yaml
 
 import dife_lightning
 from dife_lightning.registry import list_datasets
+from tests.test_rooms import LEVEL
 
 CLONE = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]
@@ -83,3 +84,18 @@ def test_the_page_of_the_public_names_has_them_all():
     page = (CLONE / "docs/api/index.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"autofunction:: dife_lightning\.(\w+)", page))
     assert shown == set(dife_lightning.__all__) - {"__version__"}
+
+
+def exists(room: str) -> bool:
+    return any((CLONE / "dife_lightning" / name).exists() for name in (room, f"{room}.py"))
+
+
+def test_the_architecture_page_shows_every_room_in_the_order_that_imports_follow():
+    page = (CLONE / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("| room | what it holds |") : page.index("`import dife_lightning`")]
+    shown = [room for line in table.strip().splitlines() for room in re.findall(r"`(\w+)/?`", line.split("|")[1])]
+    assert {room for room in shown if room != "experiments"} == {
+        room for room in LEVEL if room != "_version" and exists(room)
+    }
+    levels = [LEVEL[room] for room in shown if room != "experiments"]
+    assert levels == sorted(levels)

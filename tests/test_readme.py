@@ -6,12 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from dife_lightning.world import WorldFaces
-from tests.docs_text import CLONE, blocks, inline
+from tests.docs_text import CLONE, blocks
 
 README = (CLONE / "README.md").read_text(encoding="utf-8")
 #: Row of the README -> row of the record.
@@ -60,10 +59,3 @@ def test_each_number_of_the_table_is_the_records(row):
     }
     shown = dict(zip(cells(README)["method"], cells(README)[row], strict=True))
     assert {pair: text.replace("*", "") for pair, text in shown.items()} == {p: number_of(of[p], True) for p in shown}
-
-
-@pytest.mark.parametrize(
-    "path", sorted({s for s in inline(README) if re.fullmatch(r"(dife_lightning|configs|docs)/[\w./]+", s)})
-)
-def test_named_files_and_folders_exist(path: str):
-    assert Path(CLONE / path).exists()

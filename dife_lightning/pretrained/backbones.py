@@ -1,9 +1,9 @@
 """Frozen backbones by name: DINOv2, DINOv3 and any other vision network of ``transformers``.
 
-``backbone:facebook/dinov2-small?layer=9&side=448`` is an embedder like any other. The name is a folder, ``own/<name>``
-of the file of paths, or a name on the Hugging Face hub, with ``@<revision>`` if need be; of the latter the user's cache
-(``HF_HOME``) is asked first, and the network only for what is not there. Weights are safetensors alone, code that comes
-with a model is never run, and a network whose weights are not all in the file is refused.
+``backbone:facebook/dinov2-small?layer=9&side=448`` is an embedder like any other. The name is a folder, an entry
+``own/<name>`` of ``paths.yaml``, or a name on the Hugging Face hub, optionally with ``@<revision>``. Hub models are
+looked up in the user's cache (``HF_HOME``) first and downloaded otherwise. Only safetensors weights are read, code that
+comes with a model is never executed, and a file without all weights of the network is refused.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _SWITCHES = {"true": True, "false": False}
 
 
 def backbone_name(model: str, options: BackboneOptions) -> str:
-    """Return the embedder's name that stands for ``model`` with these options."""
+    """Return the embedder name for ``model`` with these options."""
     given = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
     query = "&".join(f"{key}={str(value).lower()}" for key, value in given.items())
     return f"{PREFIX}{model}" + (f"?{query}" if query else "")
 
 
 def parse_backbone(name: str) -> tuple[str, BackboneOptions]:
-    """Take an embedder's name apart; the inverse of :func:`backbone_name`.
+    """Split an embedder name into model and options; the inverse of :func:`backbone_name`.
 
     Raises:
-        ConfigError: no model, an unknown option, or a value that is none of its kind.
+        ConfigError: no model, an unknown option, or a value of a wrong type.
     """
     model, _, query = name.removeprefix(PREFIX).partition("?")
     if not model:
@@ -64,12 +64,12 @@ def parse_backbone(name: str) -> tuple[str, BackboneOptions]:
 
 
 def load_backbone(name: str) -> Backbone:
-    """Build the network of an embedder's name, with its weights, on the CPU.
+    """Load the network of an embedder name on the CPU.
 
     Raises:
-        AssetError: ``transformers`` is not installed, or the model is not to be found.
-        CheckpointError: no safetensors weights, damaged ones, or not all that the network needs.
-        ConfigError: an option that makes no sense, or a network that gives no map.
+        AssetError: ``transformers`` is not installed, or the model is not found.
+        CheckpointError: the safetensors weights are missing, damaged or incomplete.
+        ConfigError: an option makes no sense, or the network has no feature map.
     """
     model, options = parse_backbone(name)
     transformers = _transformers()
@@ -83,11 +83,11 @@ def load_backbone(name: str) -> Backbone:
 
 
 def find_model(model: str) -> Path:
-    """Return the folder that holds ``model``: its own, that of the user's cache, or one that is downloaded into it.
+    """Return the folder of ``model``: a local one, or that in the user's cache, downloaded if necessary.
 
     Raises:
-        AssetError: neither a folder nor a name that the cache or the hub knows.
-        CheckpointError: a folder without safetensors weights.
+        AssetError: there is no such folder, and neither the cache nor the hub knows the name.
+        CheckpointError: the folder has no safetensors weights.
     """
     folder = _local(model)
     if folder.is_dir():
@@ -100,7 +100,7 @@ def find_model(model: str) -> Path:
 
 
 def state_of(name: str) -> str:
-    """Return what tells two contents of one local folder apart, for caches."""
+    """Return sizes and times of the weights in a local folder, so that caches see when they change."""
     folder = _local(parse_backbone(name)[0])
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     return " ".join(f"{file.stat().st_mtime_ns} {file.stat().st_size}" for file in files)
@@ -136,17 +136,17 @@ def _check_folder(folder: Path) -> None:
         others = sorted(file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".h5"))
         hint = f"{others[0]} is not read, it could run code; save it again with save_pretrained" if others else ""
         raise CheckpointError(
-            f"{folder} holds no {_WEIGHTS}, or not all of its parts; {hint or 'copy the whole folder again'}"
+            f"{folder} has no {_WEIGHTS}, or not all of its parts; {hint or 'copy the whole folder again'}"
         )
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
-    """Return the folder of ``name`` in the user's cache, None unless configuration and all weights are there."""
+    """Return the folder of ``name`` in the user's cache if configuration and all weights are there, else None."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
         found = try_to_load_from_cache(name, _CONFIG, revision=revision)
-    except ValueError:  # no name that the hub could know
+    except ValueError:  # not a valid name on the hub
         return None
     folder = Path(found).parent if isinstance(found, str) else None
     return folder if folder is not None and _has_weights(folder) else None
@@ -157,7 +157,7 @@ def _downloaded(model: str, name: str, revision: str | None) -> Path:
 
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=_PATTERNS))
-    except Exception as error:  # whatever goes wrong between here and the hub is told alike
+    except Exception as error:  # the hub's client and the network raise many types
         raise AssetError(_not_found(model, name, error, Path(constants.HF_HUB_CACHE))) from None
     _check_folder(folder)
     return folder
@@ -168,19 +168,19 @@ def _not_found(model: str, name: str, error: Exception, cache: Path) -> str:
     kind, page = type(error).__name__, f"https://huggingface.co/{name}"
     cause = type(error.__cause__ or error).__name__
     if kind == "GatedRepoError":
-        return f"{looked}, and its authors give it on terms: accept them at {page}, then type `hf auth login`"
+        return f"{looked}, and the model is gated: accept its terms at {page}, then type `hf auth login`"
     if kind == "HFValidationError":
-        return f"{looked}, and no name on the hub; names look like facebook/dinov2-small"
+        return f"{looked}, and it is no valid name on the hub; expected a name such as facebook/dinov2-small"
     if kind in ("RepositoryNotFoundError", "RevisionNotFoundError"):
         return f"{looked}, and the hub does not know it; check the name at https://huggingface.co/models"
     return (
-        f"{looked}, and the hub was not reached ({cause}); type `hf download {name}` where there is a network, "
+        f"{looked}, and the hub is not reachable ({cause}); type `hf download {name}` on a machine with a network, "
         "or set HF_HOME to a cache that has it, or give a folder"
     )
 
 
 def _network(transformers: ModuleType, folder: Path) -> Any:
-    """Load the bare network of a folder; neither the hub is asked nor code run that lies there."""
+    """Load the bare network of a folder, without the hub and without executing code from the folder."""
     _check_kernels(_json(folder / _CONFIG), folder)
     try:
         with _quiet(transformers):
@@ -188,33 +188,33 @@ def _network(transformers: ModuleType, folder: Path) -> Any:
                 str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False,
                 output_loading_info=True, dtype=torch.float32,
             )  # fmt: skip
-    except Exception as error:  # a file that nobody trusts can break it in many ways
+    except Exception as error:  # on damaged files transformers raises almost any type
         if "trust_remote_code" in str(error):
-            text = "needs code of its own, which is never run here; give a model that transformers has built in"
+            text = "needs code of its own, which is never run here; use a model that is built into transformers"
             raise CheckpointError(f"{folder} {text}") from None
         raise CheckpointError(f"transformers cannot load {folder} ({reason_of(error)}); copy it again") from None
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # no part of a map
     if missing:
         raise CheckpointError(
             f"{folder} has no weights for {len(missing)} tensors of {type(network).__name__}, '{missing[0]}' first: "
-            "a network that is partly random is not used; give the folder of the bare model"
+            "it would be partly random; give the folder of the bare model"
         )
     return network
 
 
 def _check_kernels(config: Any, folder: Path, inside: bool = False) -> None:
-    """Refuse a configuration that has attention computed by a kernel from the hub, which is code."""
+    """Refuse a configuration that computes attention with a kernel from the hub, which is code."""
     if isinstance(config, Mapping):
         for key, value in config.items():
             _check_kernels(value, folder, inside or str(key).endswith("_implementation"))
     elif inside and isinstance(config, str) and config not in _PLAIN_KERNELS:
         raise CheckpointError(
-            f"{folder}/{_CONFIG} asks for '{config}', code that is never fetched; remove the line ..._implementation"
+            f"{folder}/{_CONFIG} asks for '{config}', code that is never downloaded; remove the line ..._implementation"
         )
 
 
 def _pixel_options(folder: Path) -> PixelOptions:
-    """Read what the network wants to see; ImageNet's mean and deviation where nothing says."""
+    """Read the preprocessing of the network; ImageNet's mean and deviation if it is not stated."""
     side = _side(_json(folder / _CONFIG).get("image_size"))
     if not (folder / _PIXELS).is_file():
         warnings.warn(
@@ -236,7 +236,7 @@ def _pixel_options(folder: Path) -> PixelOptions:
 
 
 def _side(size: Any) -> int | None:
-    """Return the shorter side that a configuration's ``size`` (a number, a list or a dictionary) means."""
+    """Return the shorter side of a configuration's ``size`` (a number, a list or a dictionary)."""
     if isinstance(size, Mapping):
         size = [size[key] for key in ("shortest_edge", "height", "width") if isinstance(size.get(key), int)]
     sides = [size] if isinstance(size, int) else [side for side in size or () if isinstance(side, int)]
@@ -253,7 +253,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _quiet(transformers: ModuleType) -> Iterator[None]:
-    """Silence the load report and progress bar; what matters of it becomes an error."""
+    """Silence the load report and progress bar; we raise errors for what matters."""
     logging = transformers.utils.logging
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

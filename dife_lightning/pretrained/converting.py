@@ -1,8 +1,8 @@
-"""Public checkpoints to safetensors with a card beside them, so that a pickle is opened once in its life; and back.
+"""Convert public checkpoints to safetensors, without executing code; or a DIFE to the authors' layout.
 
-``convert(source, destination)`` tells from the content what ``source`` is. A safetensors file keeps the tensors bit for
-bit, under the names of the source (generators: under NVlabs'), and is loaded by the same functions. A trained DIFE of
-ours becomes a checkpoint of the authors' layout where the destination ends in ``.pth``.
+``convert(source, destination)`` detects the kind of ``source`` from its content and writes a description beside the
+result. The tensors are bit for bit the same, with the names of the source (generators: the names of NVlabs), and the
+same functions load them. If the destination ends in ``.pth``, a DIFE trained here is written in the authors' layout.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from dife_lightning.weights.pickles.reading import explained, read_pickled
 
 Card = dict[str, Any]
 
-#: Tensors that are written may have this many times the bytes of the source (half precision becomes full), and some.
+#: The result may have at most this many times the bytes of the source (half precision becomes full), plus some.
 _MOST_TIMES, _MORE = 2, 1_000_000
-_MADE_HERE = ("noise_const", "resample_filter")  # which files of generators may lack
+_MADE_HERE = ("noise_const", "resample_filter")  # files of generators may lack these
 
 
 def convert(source: str | Path, destination: str | Path) -> Card:
-    """Write ``source`` in another form, and what it is into ``<destination>.json``.
+    """Write ``source`` in another format, and its description into ``<destination>.json``.
 
     Args:
-        source: a public checkpoint (``.pkl``, ``.pt``, ``.pth``) for a destination in ``.safetensors``; a checkpoint or
-            run of a DIFE of ours for a destination in ``.pth``.
-        destination: the file to write; an older one is replaced only when the new one is whole.
+        source: a public checkpoint (``.pkl``, ``.pt``, ``.pth``) if the destination ends in ``.safetensors``; a
+            checkpoint or run of a DIFE trained here if it ends in ``.pth``.
+        destination: the file to write, atomically.
 
     Returns:
-        The card: ``kind``, ``source`` (name, bytes, sha256), ``tensors``, ``values`` (their numbers), ``version`` of
-        this package and, for a generator, its ``architecture``.
+        The description: ``kind``, ``source`` (name, bytes, sha256), number of ``tensors`` and ``values``, ``version``
+        of this package and, for a generator, its ``architecture``.
 
     Raises:
-        CheckpointError: the source cannot be read, or is of no known layout.
+        CheckpointError: the source cannot be read or has an unknown layout.
         ConfigError: the destination has another suffix or is the source, or the source needs no conversion.
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     if destination.exists() and source.exists() and destination.samefile(source):
-        raise ConfigError(f"{destination} is the source itself; choose another name to write to")
+        raise ConfigError(f"{destination} is the source itself; choose another destination")
     if destination.suffix == ".pth":
         path, kind, tensors, more = _official(source, destination)
     elif destination.suffix == ".safetensors":
         path, kind, tensors, more = source, *_safetensors(source, destination)
     else:
         raise ConfigError(
-            f"{destination}: expected .safetensors (for a public checkpoint) or .pth (for a DIFE of ours, in the "
+            f"{destination}: expected .safetensors (for a public checkpoint) or .pth (a DIFE trained here, in the "
             "authors' layout)"
         )
     card: Card = {"kind": kind, "source": {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}}
@@ -71,12 +71,10 @@ def convert(source: str | Path, destination: str | Path) -> Card:
 
 def _safetensors(source: Path, destination: Path) -> tuple[str, dict[str, Tensor], Card]:
     if source.suffix == ".safetensors":
-        raise ConfigError(
-            f"{source} is safetensors already; give it as it is where a generator or embedder is asked for"
-        )
+        raise ConfigError(f"{source} is safetensors already; use it directly as a generator or embedder")
     content = read_pickled(source)
     if isinstance(content, dict) and "hyper_parameters" in content:
-        raise ConfigError(f"{source} is a checkpoint of ours, which is loaded as it is; a DIFE is converted to .pth")
+        raise ConfigError(f"{source} was trained here and needs no conversion; only a DIFE can be converted, to .pth")
     network = from_public(content, source)
     if network is not None:
         state = dict(network.state_dict())
@@ -85,17 +83,17 @@ def _safetensors(source: Path, destination: Path) -> tuple[str, dict[str, Tensor
         return KIND, state, {"architecture": network.architecture.to_dict()}
     with explained(source):
         kind, state = public_state(content, source)
-        PUBLIC_KINDS[kind](state, source)  # so that what does not fit is refused now
+        PUBLIC_KINDS[kind](state, source)  # raises if a tensor does not fit
     _check_size(state, source)
     write_tensors(destination, state, {"kind": kind})
     return kind, state, {}
 
 
 def _check_size(tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Refuse tensors that are views of one storage: as safetensors, each is written for itself."""
+    """Refuse tensors that are views of one storage, because safetensors writes each of them in full."""
     bytes_, most = sum(value.nbytes for value in tensors.values()), _MOST_TIMES * source.stat().st_size + _MORE
     if bytes_ > most:
-        text = f"{source} would become {bytes_:,} bytes, more than {most:,} for a file of its size"
+        text = f"{source} would become {bytes_:,} bytes, more than the {most:,} expected for its size"
         raise CheckpointError(f"{text}: its tensors are views of each other. Save copies of them.")
 
 

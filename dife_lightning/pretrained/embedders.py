@@ -1,7 +1,7 @@
-"""Embedders as frozen holders: anything with ``embed(images) -> embedding``.
+"""Frozen embedders: anything with ``embed(images) -> embedding``.
 
-A holder is a plain object, not a module: a method that keeps one neither trains it, nor copies it, nor saves it.
-A process loads each file once (see ``utils.caching``).
+An embedder is a plain object, not a module: a method that has one does not train, copy or save it. Each file is loaded
+once per process (see ``utils.caching``).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from dife_lightning.nn.surface import SurfaceNet
 from dife_lightning.pretrained import backbones
 from dife_lightning.pretrained.formats import hourglass
 from dife_lightning.utils.caching import ObjectCache
-from dife_lightning.weights.checkpoints import as_float32, check_declared, find_weights, load_state, read_tensors
+from dife_lightning.weights.checkpoints import check_declared, find_weights, network_from, read_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled
 from dife_lightning.weights.shapes import Shapes
 
-_LARGEST_SIDE = 1024  # to which a surface teacher may bring images
+_LARGEST_SIDE = 1024  # to which a surface teacher may resize images
 _loaded: ObjectCache[Embedder] = ObjectCache()
 
 
@@ -32,8 +32,8 @@ class Embedder:
     """A frozen network with ``embed``; use :func:`load_embedder` to get one.
 
     Attributes:
-        name: what it was asked for by.
-        dim: channels of the embedding, if the network says so.
+        name: the name or path that it was loaded by.
+        dim: channels of the embedding, if known.
     """
 
     def __init__(self, module: nn.Module, name: str) -> None:
@@ -47,7 +47,7 @@ class Embedder:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.module.parameters()).device
 
     def to(self, device: torch.device | str) -> Embedder:
@@ -67,10 +67,10 @@ class Embedder:
 
         Args:
             embedding: of :meth:`embed`.
-            domain: its number in an official DIFE, its name or number in one of ours.
+            domain: its number for an official DIFE; its name or number for one trained here.
 
         Raises:
-            ConfigError: this embedder has no converters, or none for that domain.
+            ConfigError: this embedder has no converters, or no such domain.
         """
         convert: Any = getattr(self.module, "convert", None)
         if convert is None:
@@ -87,14 +87,16 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
     """Load a frozen embedder by name or file, once per process unless the file has changed.
 
     Args:
-        name_or_path: a shipped name (``world/teacher``), a safetensors file of ours, a checkpoint or run of a trained
-            method that embeds (DIFE, for example), an official DIFE (with converters or a bare hourglass), a DVE or a
-            DensePose CSE of detectron2 (``.pkl`` or ``.pth``), or a vision network of ``transformers``
-            (``backbone:facebook/dinov2-small?layer=9``, see ``backbones``).
+        name_or_path: one of
+            a shipped name (``world/teacher``) or a safetensors file written by this package;
+            a checkpoint or run of a trained method that embeds, such as DIFE;
+            an official DIFE (with converters or a bare hourglass), a DVE, or a DensePose CSE of detectron2 (``.pkl`` or
+            ``.pth``);
+            a vision network of ``transformers`` (``backbone:facebook/dinov2-small?layer=9``, see ``backbones``).
 
     Raises:
         AssetError: neither a known name nor a file or folder.
-        CheckpointError: the file is damaged or holds something that cannot embed.
+        CheckpointError: the file is damaged or has no embedder.
     """
     if str(name_or_path).startswith(backbones.PREFIX):
         name = str(name_or_path)
@@ -119,11 +121,11 @@ def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
     """Return the kind (a key of ``PUBLIC_KINDS``) and the tensors of a public embedder's checkpoint.
 
     Args:
-        content: what :func:`~dife_lightning.weights.pickles.reading.read_pickled` gave.
+        content: result of :func:`~dife_lightning.weights.pickles.reading.read_pickled`.
         source: its file, for messages.
 
     Raises:
-        CheckpointError: no embedder of a known layout.
+        CheckpointError: there is no embedder of a known layout.
     """
     state = hourglass.state_of(content)
     if hourglass.is_hourglass(state):
@@ -138,7 +140,7 @@ def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
 
 
 def _trained(path: Path) -> nn.Module:
-    from dife_lightning.loading import load  # a trained method; the registry is only needed here
+    from dife_lightning.loading import load  # imports all methods
 
     method: nn.Module = load(path)
     if not hasattr(method, "embed"):
@@ -157,10 +159,7 @@ def _surface_teacher(tensors: dict[str, Tensor], architecture: str, path: Path) 
     side = declared["side"]
     if type(side) is not int or not 1 <= side <= _LARGEST_SIDE:
         raise CheckpointError(f"{path}: its metadata says side {side}, expected 1 to {_LARGEST_SIDE} px.")
-    with torch.device("meta"):  # no memory for what a file merely says
-        network = SurfaceNet(**found, side=side)
-    load_state(network, as_float32(tensors), source=path)
-    return network
+    return network_from(lambda: SurfaceNet(**found, side=side), tensors, path)
 
 
 def _from_safetensors(path: Path) -> nn.Module:
@@ -176,7 +175,7 @@ def _from_safetensors(path: Path) -> nn.Module:
         return _surface_teacher(tensors, metadata["architecture"], path)
 
 
-#: Kinds of public checkpoints -> what builds the network from their tensors (and names the file in errors).
+#: Kind of a public checkpoint -> function that builds the network from the tensors (and names the file in errors).
 PUBLIC_KINDS: dict[str, Callable[[dict[str, Tensor], Path], nn.Module]] = {
     "hourglass": hourglass.build,
     "cse": lambda tensors, path: CSENetwork.from_tensors(tensors, source=path),

@@ -1,8 +1,8 @@
-"""Frozen generators: loaded once per process, by name, file or run, and shared by all who ask.
+"""Frozen generators, loaded by name, file or run: once per process, and shared.
 
-A file is safetensors with the tensor names of NVlabs' stylegan2-ada-pytorch and, in its metadata, ``kind``,
-``layout`` and the ``architecture`` as JSON; a checkpoint of a training, whose averaged generator is taken; or a
-network of NVlabs (``.pkl``) or rosinality (``.pt``), see ``formats``.
+Supported files: safetensors with the tensor names of NVlabs' stylegan2-ada-pytorch, with ``kind``, ``layout`` and the
+``architecture`` (JSON) in the metadata; checkpoints of a training, of which the averaged generator is used; networks
+of NVlabs (``.pkl``) and rosinality (``.pt``), see ``formats``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from dife_lightning.utils.caching import ObjectCache
 from dife_lightning.utils.randomness import normal
 from dife_lightning.weights.checkpoints import (
     TORCH_SUFFIXES,
-    as_float32,
     check_declared,
     find_weights,
-    load_state,
+    network_from,
     read_tensors,
     write_tensors,
 )
@@ -41,11 +40,11 @@ _loaded: ObjectCache[Generator] = ObjectCache()
 class Generator:
     """A frozen generator of one domain.
 
-    It is a plain holder, not an ``nn.Module``: a module that has one as an attribute neither saves, moves nor trains
-    it, and copying the owner shares it.
+    It is a plain object, not an ``nn.Module``: a module that has one as an attribute does not save, move or train it,
+    and a copy of that module shares it.
 
     Args:
-        network: frozen and put into eval mode here; do not train it elsewhere.
+        network: is frozen and put into eval mode; do not train it elsewhere.
     """
 
     def __init__(self, network: StyleGAN2Generator) -> None:
@@ -54,7 +53,7 @@ class Generator:
         self._siblings: dict[torch.device, Generator] = {self.device: self}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
-        """Return itself: a frozen generator is never copied with its owner."""
+        """Return itself: copies of its owner share the frozen generator."""
         return self
 
     @property
@@ -69,7 +68,7 @@ class Generator:
 
     @property
     def num_ws(self) -> int:
-        """Number of w vectors that the synthesis takes."""
+        """Number of w vectors, one per layer of the synthesis."""
         return self.architecture.num_ws
 
     @property
@@ -79,12 +78,12 @@ class Generator:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.mean_w.device
 
     @property
     def mean_w(self) -> Tensor:
-        """The mean w (w_dim,), towards which truncation pulls."""
+        """The mean w (w_dim,), used by truncation."""
         return self.network.mapping.w_avg
 
     def layer_shape(self, layer: int) -> tuple[int, int]:
@@ -92,13 +91,13 @@ class Generator:
         return self.architecture.layer_shape(layer)
 
     def to(self, device: str | torch.device, channels_last: bool = True) -> Generator:
-        """Return this generator on ``device``; one copy per device is kept, the original stays where it is.
+        """Return this generator on ``device``: one copy per device is kept, and the original is not moved.
 
         Args:
-            device: where the copy is wanted.
+            device: of the copy.
             channels_last: memory format of the weights; half-precision convolutions are several times faster with it.
         """
-        device = torch.empty(0, device=device).device  # with its number, as tensors have it
+        device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         if device not in self._siblings:
             sibling = Generator(copy.deepcopy(self.network).to(device))
             sibling._siblings = self._siblings
@@ -113,7 +112,7 @@ class Generator:
         Args:
             z: normal latents.
             c: class, only for conditional generators.
-            truncation: psi; 1 leaves w, 0 gives the mean.
+            truncation: psi; 1 leaves w unchanged, 0 gives the mean.
             cutoff: truncate only the first ``cutoff`` vectors.
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
@@ -131,7 +130,7 @@ class Generator:
         return image
 
     def features(self, w: Tensor, layer: int, noise: NoiseMode = "const") -> Tensor:
-        """Return the feature map (B, C, h, w) of ``layer``; nothing above it is computed. Differentiable in ``w``."""
+        """Return the feature map (B, C, h, w) of ``layer``, differentiable in ``w``; later layers are not computed."""
         _, features = self.network.synthesis(self._ws(w), layer, noise=noise)
         assert features is not None
         return features
@@ -151,16 +150,16 @@ class Generator:
 
 
 def load_generator(name_or_path: str | Path) -> Generator:
-    """Return a frozen generator on the CPU; the same object each time, unless the file has changed.
+    """Return a frozen generator on the CPU: the same object each time, unless the file has changed.
 
     Args:
         name_or_path: a shipped name (``world/human``), a generator file, a network of NVlabs (``.pkl``) or rosinality
-            (``.pt``), a checkpoint of a StyleGAN2 training of ours, or a run's folder (its best, else its last
-            checkpoint); of a training the averaged generator is taken.
+            (``.pt``), or the averaged generator of a StyleGAN2 training: its checkpoint, or its run's folder (best
+            checkpoint, or the last one if there is no best).
 
     Raises:
         AssetError: neither a known name nor a file or folder.
-        CheckpointError: the file is truncated or holds no generator.
+        CheckpointError: the file is truncated or has no generator.
     """
     return _loaded.load(find_weights(name_or_path), lambda path: Generator(read_generator(path)).to("cpu"))
 
@@ -169,7 +168,7 @@ def read_generator(path: str | Path) -> StyleGAN2Generator:
     """Read a generator of any known layout as fp32 on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged, of no known layout, or asking for more than data.
+        CheckpointError: the file is missing, damaged, of an unknown layout, or is an unsafe pickle.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -186,13 +185,13 @@ def read_generator(path: str | Path) -> StyleGAN2Generator:
     if isinstance(content, dict) and "hyper_parameters" in content:
         return _averaged_generator(path)
     raise CheckpointError(
-        f"{path} holds no generator of a known layout (NVlabs' G_ema, rosinality's g_ema, or ours); "
+        f"{path} has no generator of a known layout (NVlabs' G_ema, rosinality's g_ema, or ours); "
         f"found {_contents(content)}."
     )
 
 
 def from_public(content: Any, source: Path) -> StyleGAN2Generator | None:
-    """Build the generator in what ``weights.pickles.reading.read_pickled`` gave; None if there is none."""
+    """Build the generator in the result of :func:`read_pickled`; None if there is none."""
     with explained(source):
         for is_layout, generator_of in _LAYOUTS:
             if is_layout(content):
@@ -210,7 +209,9 @@ def _from_safetensors(path: Path) -> StyleGAN2Generator:
     tensors, metadata = read_tensors(path)
     if metadata.get("kind") != KIND or "architecture" not in metadata:
         found = metadata.get("kind", "no kind")
-        raise CheckpointError(f"{path} holds '{found}', expected '{KIND}'. Export one with StyleGAN2.export(path).")
+        raise CheckpointError(
+            f"{path} is of kind '{found}', expected '{KIND}'. Export one with StyleGAN2.export(path)."
+        )
     with explained(path):
         declared = Architecture(**json.loads(metadata["architecture"]))
         found = nvlabs.read_architecture(tensors, path, declared.conv_clamp)
@@ -219,19 +220,16 @@ def _from_safetensors(path: Path) -> StyleGAN2Generator:
 
 
 def _network(architecture: Architecture, tensors: Mapping[str, Tensor], path: Path) -> StyleGAN2Generator:
-    with torch.device("meta"):  # no memory for what a file merely says
-        network = StyleGAN2Generator(architecture)
-    tensors = as_float32(tensors)
     mean = {"mapping.w_avg": torch.zeros(architecture.w_dim)}
-    load_state(network, {**mean, **tensors}, source=path)
+    network = network_from(lambda: StyleGAN2Generator(architecture), {**mean, **tensors}, path)
     if "mapping.w_avg" not in tensors:
         network.mapping.w_avg.copy_(estimate_mean_w(network))
     return network
 
 
 def _averaged_generator(path: str | Path) -> StyleGAN2Generator:
-    """Return ``generator_ema`` of a training's checkpoint."""
-    from dife_lightning.loading import load  # a trained method; the registry is only needed here
+    """Return ``generator_ema`` of the checkpoint of a training."""
+    from dife_lightning.loading import load  # imports all methods
 
     method = load(path)
     network = getattr(method, "generator_ema", None)

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dife_lightning.errors import CheckpointError
+from dife_lightning.errors import CheckpointError, DifeError, printable, reason_of
+from dife_lightning.running.locks import process_rank
+
+
+def tell(text: str) -> None:
+    """Print one line on stderr, in the first process of a distributed run alone."""
+    if process_rank() == 0:
+        print(printable(text), file=sys.stderr)
 
 
 @contextmanager
 def clear_weights_error() -> Iterator[None]:
-    """Turn torch's list of weights that do not fit into one line."""
+    """Turn weights that do not fit, and what a damaged checkpoint makes Lightning raise, into one line."""
     try:
         yield
-    except RuntimeError as error:
+    except (DifeError, OSError):
+        raise
+    except Exception as error:
         lines = str(error).splitlines()
-        if not lines[:1] or not lines[0].startswith("Error(s) in loading state_dict"):
-            raise
-        reason = lines[1].strip().rstrip(".") if len(lines) > 1 else "unknown"
-        raise CheckpointError(f"the checkpoint does not fit the model: {reason}. Use the run's own settings.") from None
+        if lines[:1] and lines[0].startswith("Error(s) in loading state_dict"):
+            reason = lines[1].strip().rstrip(".") if len(lines) > 1 else "unknown"
+            text = f"the checkpoint does not fit the model: {reason}. Use the run's own settings."
+            raise CheckpointError(text) from None
+        told = type(error).__name__ == "MisconfigurationException"  # which is written for the user
+        if not told and any(map(_restores, traceback.extract_tb(error.__traceback__))):
+            text = f"the checkpoint cannot be restored ({reason_of(error)}); it is damaged or was changed."
+            raise CheckpointError(f"{text} For its weights alone use --model.init_args.init_from.") from error
+        raise
+
+
+def _restores(frame: traceback.FrameSummary) -> bool:
+    """Return whether a line of a traceback lies where Lightning puts the content of a checkpoint in place."""
+    return frame.filename.endswith("checkpoint_connector.py") and frame.name.startswith(("restore", "resume"))
 
 
 @contextmanager

@@ -38,7 +38,8 @@ def launch_fit(words: Sequence[str], log_file: Path, environment: Mapping[str, s
     stop a `dife fit` before its checkpoint is written.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    command, env = [sys.executable, "-m", __name__, str(os.getpid()), *words], {**os.environ, **environment}
+    # -P: a module that lies in the working folder must not stand in for a library
+    command, env = [sys.executable, "-P", "-m", __name__, str(os.getpid()), *words], {**os.environ, **environment}
     with log_file.open("a", encoding="utf-8") as out:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True

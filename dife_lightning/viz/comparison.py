@@ -14,7 +14,7 @@ from dife_lightning.viz.transfer import Mark, TransferExample, draw_source, draw
 
 #: In inches: side of a picture, space between pictures, and between groups of columns; room for a row's number.
 CELL, GAP, GROUP_GAP, LINE = 1.3, 0.05, 0.16, 0.2
-#: Of the points, in typographic points: small, since faces are.
+#: Size of the marks in typographic points: small, because the faces are.
 _SIZE = 3.4
 _LEFT, _TOP, _HEAD, _BOTTOM, _EDGE = 1.2, 0.74, 0.26, 0.6, 0.12
 _NARROWEST = 7.4
@@ -26,18 +26,18 @@ Groups = Mapping[str, Mapping[str, Sequence[TransferExample | None]]]
 def comparison_sheet(
     groups: Groups, landmarks: Sequence[str], *, heading: str = "Key-point transfer", note: str = ""
 ) -> Figure:
-    """Draw the sources with their points in the first row, and below them each method's targets with its error.
+    """Draw the sources with their points in the first row, and below them the targets of each method with its error.
 
-    Of each column the least error is bold. A cell is empty where a method has no result.
+    The smallest error of each column is bold. A cell without a result is empty.
 
     Args:
-        groups: kinds of pair, with the methods' examples of the same pairs in the same order.
+        groups: per kind of pair the examples of each method, of the same pairs in the same order.
         landmarks: names of the K points, for the legend.
         heading: large title.
         note: small line below it.
 
     Raises:
-        DataError: nothing to draw, or methods with other numbers of pairs in a group.
+        DataError: nothing to draw, or methods of a group have different numbers of pairs.
     """
     methods = list(dict.fromkeys(name for group in groups.values() for name in group))
     counts = {name: _count(name, group) for name, group in groups.items()}
@@ -63,7 +63,7 @@ def comparison_sheet(
 def _count(name: str, group: Mapping[str, Sequence[TransferExample | None]]) -> int:
     counts = {len(examples) for examples in group.values()}
     if len(counts) != 1 or not any(example for examples in group.values() for example in examples):
-        raise DataError(f"{name}: nothing to compare; expected the same pairs of each method, and one example or more")
+        raise DataError(f"{name}: nothing to compare; expected the same pairs for each method, and an example")
     return counts.pop()
 
 
@@ -95,5 +95,5 @@ def _draw_group(
 
 
 def _top(row: int) -> float:
-    """Return the distance of a row's pictures from the top, in inches."""
+    """Return the distance of a row from the top, in inches."""
     return _TOP + _HEAD + row * (CELL + LINE)

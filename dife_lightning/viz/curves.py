@@ -20,10 +20,10 @@ Series = dict[str, tuple[list[float], list[float]]]
 
 
 def read_curves(path: str | Path) -> Series:
-    """Return column -> (steps, values) of a CSVLogger file, without the blanks.
+    """Return column -> (steps, values) of a CSVLogger file, without empty cells.
 
     Raises:
-        DataError: no such file, or one without a ``step`` column.
+        DataError: there is no such file, or it has no column ``step``.
     """
     path = Path(path)
     if not path.is_file():
@@ -49,10 +49,10 @@ def _is_number(text: str | None) -> bool:
 
 
 def curves(path: str | Path, *, heading: str = "Training", note: str = "") -> Figure:
-    """Draw losses (log scale) beside validation pixel errors, with the start of each later stage marked.
+    """Draw losses (log scale) and validation errors in pixels; the start of each later stage is marked.
 
     Raises:
-        DataError: the file has neither a loss nor a pixel error.
+        DataError: the file has no loss and no pixel error.
     """
     series = read_curves(path)
     losses = sorted(name for name in series if "loss" in name)
@@ -110,7 +110,7 @@ def _finish(axes: Any, kind: str, stages: Iterable[float]) -> None:
 
 
 def _stage_starts(series: Series) -> Iterable[float]:
-    """Yield the first step of every stage but the first, if a column named stage was logged."""
+    """Yield the first step of each later stage, if a column ``stage`` was logged."""
     for name, (steps, values) in series.items():
         if name.rpartition("/")[2] == "stage":
             for before, after, step in zip(values, values[1:], steps[1:], strict=False):

@@ -1,4 +1,4 @@
-"""Sheet of dense embeddings in colour: the same colour should mean the same part of the face, whatever the species."""
+"""Sheet of dense embeddings as colours: in a good embedding, a colour is the same part of the face in all species."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Mode = Literal["pca", "first-three"]
 
 
 def embedding_colors(embeddings: Tensor, mode: Mode = "pca") -> Tensor:
-    """Turn embeddings into colours that can be compared across the whole batch.
+    """Turn embeddings into colours that are comparable across the batch.
 
     Args:
         embeddings: (B, n, h, w), n >= 3.
         mode: ``pca`` projects on three components fitted jointly over all pixels, with one scale for all;
-            ``first-three`` takes the first three channels, scaled per image (the official code's picture, whose
-            colours do not compare between images).
+            ``first-three`` takes the first three channels, scaled per image, as the official code does; these colours
+            are not comparable between images.
 
     Returns:
         (B, 3, h, w) float32 in [0, 1].
@@ -72,7 +72,7 @@ def embedding_sheet(
         note: small line below it.
     """
     if not images or not embeddings:
-        raise DataError("nothing to draw: an embedding sheet needs images and one method's embeddings or more")
+        raise DataError("nothing to draw: an embedding sheet needs images and the embeddings of at least one method")
     counts = [len(batch) for batch in images.values()]
     cell, gap, top, left = 1.25, 0.12, 0.95, 1.25
     rows, columns = 1 + len(embeddings), sum(counts)

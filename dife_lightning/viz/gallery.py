@@ -1,4 +1,4 @@
-"""Gallery of pseudo-pairs: each original, and the image of every domain that latent exploration found for it."""
+"""Gallery of pseudo-pairs: each original and its partners, found by latent exploration in the other domains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCENT = "#2f6fde"
 class GalleryBlock:
     """Originals (B, 3, H, W) of one domain and their partners, domain -> (B, 3, H, W), all in [-1, 1].
 
-    ``scores``: domain -> (B,) numbers written below the partners, for example a feature distance.
+    ``scores``: domain -> (B,) numbers to write on the partners, for example feature distances.
     """
 
     domain: str
@@ -31,7 +31,7 @@ def gallery(blocks: Sequence[GalleryBlock], *, heading: str = "Pseudo-pairs", no
     """Draw the blocks side by side; a row is one original (framed) and its partners.
 
     Raises:
-        DataError: no block, or partners of another number than the originals.
+        DataError: no block, or the numbers of partners and originals differ.
     """
     _check(blocks)
     rows = max(len(block.originals) for block in blocks)
@@ -50,7 +50,7 @@ def gallery(blocks: Sequence[GalleryBlock], *, heading: str = "Pseudo-pairs", no
 
 def _check(blocks: Sequence[GalleryBlock]) -> None:
     if not blocks:
-        raise DataError("nothing to draw: a gallery needs one block of originals or more")
+        raise DataError("nothing to draw: a gallery needs at least one block of originals")
     for block in blocks:
         for domain, partners in block.partners.items():
             if len(partners) != len(block.originals):

@@ -1,4 +1,4 @@
-"""Tables of numbers as colours: pale is small. Each number stands in its cell, with half its interval's length."""
+"""Heat table: each cell shows a number, half the length of its interval, and a colour (pale is small)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAT = LinearSegmentedColormap.from_list("heat", ["#fffaf0", "#fde3b8", "#f6b26b
 
 
 def heat_table(panels: Sequence[Panel], *, heading: str, note: str = "", digits: int = 1) -> Figure:
-    """Draw one block for each kind of pair: methods as rows, categories as columns, the least of a column in bold.
+    """Draw one block per kind of pair: methods as rows, categories as columns, the smallest of a column in bold.
 
     Args:
         panels: with the same categories.

@@ -1,4 +1,4 @@
-"""Means with their intervals, method beside method: for landmarks, bins, groups of points."""
+"""Chart of means with intervals per method, for landmarks, bins or groups of points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dife_lightning.viz.axes import GRID, as_percent, dress, head, interval, lab
 from dife_lightning.viz.methods import Panel, drawn, finite, method_colors, method_legend, method_notes, panel_grid
 from dife_lightning.viz.sheet import title
 
-#: Share of a category's width that its dots take.
+#: Share of a category's width that is used for dots.
 _SPREAD = 0.62
 
 
@@ -29,14 +29,14 @@ def interval_chart(
     percent: bool = False,
     height: float = 2.1,
 ) -> Figure:
-    """Draw one panel for each kind of pair: categories side by side, in each a dot with its interval per method.
+    """Draw one panel per kind of pair: in each category a dot with its interval per method.
 
     Args:
         panels: with the same methods.
         heading: large title.
         note: small line below it.
-        ylabel: what the values are.
-        xlabel: what the categories are.
+        ylabel: name of the values.
+        xlabel: name of the categories.
         columns: panels in a row.
         percent: the values are shares, written in percent.
         height: of a panel in inches.

@@ -1,4 +1,4 @@
-"""Contact sheet of cropped faces with numbered landmarks: a swapped eye or a wrong crop is seen at once."""
+"""Contact sheet of cropped faces with numbered landmarks, to spot swapped eyes or wrong crops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceItem
 
-#: Colours (RGB) of the eye that the viewer calls left, of the right one, and of all other points.
+#: Colours (RGB) of the eye at the viewer's left, of the one at the right, and of all other points.
 LEFT, RIGHT, OTHER = (255, 140, 0), (40, 130, 255), (255, 255, 255)
 _PAPER, _INK, _FAINT, _SHADOW = (255, 255, 255), (31, 36, 48), (110, 116, 130), (0, 0, 0)
 #: Height in pixels of the head of a sheet and of the line below each face; space between cells.
@@ -24,13 +24,13 @@ Color = tuple[int, int, int]
 def landmark_sheet(
     faces: Sequence[FaceItem], sides: Sequence[str], *, columns: int = 6, heading: str = ""
 ) -> NDArray[np.uint8]:
-    """Lay faces out in rows, each with its visible points, their numbers and its name.
+    """Draw faces in rows, each with its visible points, their numbers and its name.
 
     Args:
         faces: square crops of one size.
-        sides: for each landmark ``left``, ``right`` or nothing: the viewer's eye that it belongs to.
+        sides: ``left`` or ``right`` for landmarks of the eye at that side of the viewer, else an empty text.
         columns: faces in a row.
-        heading: one line at the top; the colours are explained below it.
+        heading: one line at the top; a legend of the colours follows.
 
     Returns:
         (H, W, 3) uint8 RGB; the pixel at a visible point has its colour.
@@ -39,7 +39,7 @@ def landmark_sheet(
         DataError: no face.
     """
     if not faces:
-        raise DataError("no face to draw: a sheet of landmarks needs one or more")
+        raise DataError("no face to draw: a sheet of landmarks needs at least one")
     size, columns = len(faces[0]["image"]), min(columns, len(faces))
     rows = -(-len(faces) // columns)
     width = max(GAP + columns * (size + GAP), 480)
@@ -59,7 +59,7 @@ def cell_corner(number: int, columns: int, size: int) -> tuple[int, int]:
 
 
 def draw_landmarks(face: FaceItem, sides: Sequence[str]) -> NDArray[np.uint8]:
-    """Return the picture of a face with its visible points, the numbers beside them."""
+    """Return the image of a face with its visible points and their numbers."""
     picture = np.ascontiguousarray(face["image"]).copy()
     shown = [(k, *np.rint(face["points"][k]).astype(int).tolist()) for k in np.flatnonzero(face["visible"]).tolist()]
     scale = 0.42 if len(shown) <= 30 else 0.27
@@ -67,7 +67,7 @@ def draw_landmarks(face: FaceItem, sides: Sequence[str]) -> NDArray[np.uint8]:
         where = (x + 4, y - 3)
         _write(picture, str(k), where, _SHADOW, scale, thickness=3)
         _write(picture, str(k), where, _color(sides[k]), scale)
-    for k, x, y in shown:  # after all numbers, so that none hides a point
+    for k, x, y in shown:  # after all numbers, so that no number hides a point
         cv2.circle(picture, (x, y), 3, _SHADOW, -1)
         cv2.circle(picture, (x, y), 2, _color(sides[k]), -1)
     return picture

@@ -1,4 +1,4 @@
-"""PCK curves, one panel for each kind of pair, with the area under each curve beside the title."""
+"""PCK curves, one panel per kind of pair, with the area under each curve beside the title."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curves:
-    """One panel: thresholds (T,), method -> PCK with its lower and upper ends (T, 3), and each method's area."""
+    """One panel: thresholds (T,), method -> PCK with the ends of its interval (T, 3), and the area under each curve."""
 
     title: str
     thresholds: Array
@@ -29,13 +29,13 @@ class Curves:
 
 
 def pck_chart(panels: Sequence[Curves], *, heading: str, note: str = "", xlabel: str = "", columns: int = 2) -> Figure:
-    """Draw the curves with their bands.
+    """Draw the curves with the bands of their intervals.
 
     Args:
         panels: with the same methods.
         heading: large title.
         note: small line below it.
-        xlabel: what the thresholds are parts of.
+        xlabel: unit of the thresholds.
         columns: panels in a row.
 
     Raises:

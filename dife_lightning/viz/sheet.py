@@ -1,4 +1,4 @@
-"""What all pictures share: figures without a display, image panels, colours, saving."""
+"""Basics of all pictures: figures without a display, image panels, colours, saving."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import Tensor
 from dife_lightning.utils.files import atomic_write
 
 INK, FAINT = "#1f2430", "#8a90a0"
-#: Distinct on skin, fur and leaves; one per landmark, in turn.
+#: Colours of landmarks, distinct on skin, fur and leaves; used in turn.
 COLORS = ("#ff4d4d", "#ffa53b", "#ffe14d", "#7ee05a", "#3fd6c6", "#4da3ff", "#a678ff", "#ff6fd0", "#ffffff")
-#: For curves, on white.
+#: Colours of curves on white.
 LINES = ("#2f6fde", "#e0562b", "#2a9d63", "#8a4fc9", "#c9971c", "#5d6675", "#c2387f", "#17a2b8")
 
 
@@ -29,14 +29,14 @@ def to_image(image: Tensor) -> NDArray[np.uint8]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure of a size in inches that draws into memory."""
+    """Return an empty white figure, in inches, that needs no display."""
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def inches_grid(figure: Figure, rows: int, columns: int, *, top: float, bottom: float, side: float = 0.12) -> GridSpec:
-    """Return a grid of cells that leaves margins given in inches."""
+    """Return a grid of cells within margins given in inches."""
     width, height = figure.get_size_inches()
     return GridSpec(
         rows,
@@ -69,13 +69,13 @@ def title(figure: Figure, text: str, note: str = "") -> None:
 
 
 def note_width(note: str) -> float:
-    """Return the inches that a note of :func:`title` takes, margins included."""
+    """Return the width in inches of a note of :func:`title`, with margins."""
     figure = new_figure(1, 1)  # hinting makes drawn text wider than its outlines
     return float(figure.text(0, 0, note, fontsize=9).get_window_extent().width) / figure.dpi + 0.24
 
 
 def show(axes: Any, image: NDArray[Any], *, edge: str | None = None, smooth: bool = True) -> None:
-    """Draw an image without ticks; pixel centres lie at integers, so points need no shift."""
+    """Draw an image without ticks; pixel centres are at integers, so points need no shift."""
     axes.imshow(image, interpolation="bicubic" if smooth else "nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -96,14 +96,14 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> Path:
-    """Write a figure as PNG, atomically, with its own pixels per inch or others."""
+    """Write a figure as PNG, atomically; ``dpi`` defaults to that of the figure."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi="figure" if dpi is None else dpi)
     return Path(path)
 
 
 def send_to_loggers(loggers: Iterable[Any], name: str, image: NDArray[np.uint8], step: int) -> None:
-    """Give an (H, W, 3) uint8 picture to every logger that takes pictures (CSV does not)."""
+    """Send an (H, W, 3) uint8 picture to every logger that accepts pictures (CSV does not)."""
     for logger in loggers:
         if callable(getattr(logger, "log_image", None)):
             logger.log_image(key=name, images=[image], step=step)

@@ -1,4 +1,4 @@
-"""Sheet of key-point transfers: the source with its points, the target with where they should and did go."""
+"""Sheet of key-point transfers: the source with its points, the target with true and transferred points."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Mark(NamedTuple):
     shape: str = "o"
 
 
-#: Warm is the viewer's left, cold the right, light the middle line; eyes are round, mouths square, noses triangles. Of
-#: one shape no two colours are alike to colour-blind eyes: they differ in brightness where they do not in hue.
+#: Warm colours are the viewer's left, cold ones the right, light ones the middle; eyes are circles, mouths squares,
+#: noses triangles. Colours of one shape differ in hue or brightness for colour-blind readers, too.
 _MARKS = {
     "left_eye": Mark("#ff8c00"),
     "left_eye_outer": Mark("#ff8c00"),
@@ -41,7 +41,7 @@ _MARKS = {
 
 
 def marks_of(landmarks: Sequence[str]) -> list[Mark]:
-    """Return how each point is drawn: a known landmark always alike, others in a colour each, in turn."""
+    """Return the mark of each point: fixed for known landmarks, colours in turn for others."""
     return [_MARKS.get(name, Mark(COLORS[k % len(COLORS)])) for k, name in enumerate(landmarks)]
 
 
@@ -49,8 +49,8 @@ def marks_of(landmarks: Sequence[str]) -> list[Mark]:
 class TransferExample:
     """One pair to draw: images (S, S, 3) uint8; points (K, 2) in their pixels; ``visible`` (K,) in both.
 
-    ``error`` is the pair's mean error in pixels of a 70-px crop. Where the truth is not known, ``target_points`` and
-    ``error`` are NaN; neither is drawn then.
+    ``error`` is the mean error of the pair in pixels of a 70-px crop. Without ground truth, ``target_points`` and
+    ``error`` are NaN and are not drawn.
     """
 
     source_image: NDArray[np.uint8]
@@ -80,11 +80,11 @@ def transfer_sheet(
         columns: pairs in a row.
         heading: large title.
         note: small line below it.
-        rows: a label for each row, written upwards at its left.
+        rows: a label for each row, written vertically at its left.
     """
     shown = [example for example in examples if example is not None]
     if not shown:
-        raise DataError("no pair to draw: a transfer sheet needs one example or more")
+        raise DataError("no pair to draw: a transfer sheet needs at least one example")
     columns = min(columns, len(examples))
     count = -(-len(examples) // columns)
     cell, label, top, bottom, left = 1.55, 0.26, 0.72, 0.62, 0.38 if rows else 0.12
@@ -124,7 +124,7 @@ def draw_source(axes: Any, example: TransferExample, marks: Sequence[Mark], size
 
 
 def draw_target(axes: Any, example: TransferExample, marks: Sequence[Mark], size: float = 5.0) -> None:
-    """Show the target: each visible point's true place as a ring, joined to where it was carried."""
+    """Show the target: the true place of each visible point as a ring, joined to its transferred place."""
     show(axes, example.target_image)
     for k in np.flatnonzero(example.visible).tolist():
         truth, found, (color, shape) = example.target_points[k], example.predicted[k], marks[k]
@@ -141,7 +141,7 @@ def _dot(axes: Any, point: NDArray[np.float32], mark: Mark, size: float) -> None
 
 
 def transfer_legend(figure: Figure, landmarks: Sequence[str], *, truth: bool) -> None:
-    """Name the points at the bottom of a figure, and tell true places (where any is drawn) from transferred ones."""
+    """Explain the points at the bottom of a figure, and, if ``truth``, transferred and true places."""
     entries = [
         dot(name.replace("_", " "), mark.color, shape=mark.shape, markeredgecolor="black")
         for name, mark in zip(landmarks, marks_of(landmarks), strict=True)

@@ -11,7 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,7 @@ from dife_lightning.utils.files import atomic_write
 from dife_lightning.weights.assets import find_asset, list_assets
 from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 #: Suffixes of files that torch wrote.
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
 
@@ -137,6 +138,29 @@ def load_state(
     module.load_state_dict(
         dict(state), assign=any(value.is_meta for value in own.values() if isinstance(value, Tensor))
     )
+
+
+def network_from(
+    build: Callable[[], NetworkT],
+    tensors: Mapping[str, Tensor],
+    source: str | Path,
+    called: Callable[[str], str] = str,
+) -> NetworkT:
+    """Build a network and load ``tensors`` into it as float32; memory is allocated only for tensors of the file.
+
+    Args:
+        build: makes the network; called with the default device ``meta``.
+        tensors: name -> tensor.
+        source: the file, for error messages.
+        called: our name of a tensor -> its name in the file.
+
+    Raises:
+        CheckpointError: see :func:`load_state`.
+    """
+    with torch.device("meta"):
+        network = build()
+    load_state(network, as_float32(tensors), source, called)
+    return network
 
 
 def check_state(

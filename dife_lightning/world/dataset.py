@@ -1,4 +1,4 @@
-"""Readers of the world: annotated faces, arrays of pictures with a cache, and mean shapes."""
+"""Data of the world: annotated faces, cached arrays of renders, and mean shapes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WorldFaces:
         count: number of faces.
         framing: ``plain``, or ``jittered`` as in the evaluation.
         size: side in pixels.
-        seed: of the framing; the faces do not depend on it.
+        seed: of the framing; the individuals do not depend on it.
 
     Raises:
         ConfigError: unknown species, split or framing, a count under 1, a size under 8 or a negative seed.
@@ -74,7 +74,7 @@ class WorldFaces:
         return self.count
 
     def sample(self, index: int) -> WorldSample:
-        """Return face ``index`` with its whole truth; negative indices count from the end."""
+        """Return face ``index`` with its complete ground truth; negative indices count from the end."""
         if not -self.count <= index < self.count:
             raise IndexError(f"index {index} of a data set of {self.count}")
         index %= self.count
@@ -123,11 +123,10 @@ def render_arrays(
         split: ``train``, ``val`` or ``test``.
         count: number of pictures.
         size: side in pixels.
-        cache: folder for a .npy file, named after all that decides its content. It is read (memory-mapped) if it is
-            there and whole, else made anew and written whole or not at all; a folder that cannot be written is no
-            error.
-        workers: number of processes, 0 for none but this one. The result does not depend on it.
-        progress: is called with (done, count) now and then.
+        cache: folder for a .npy file whose name contains all that its content depends on. A valid file is read
+            (memory-mapped), otherwise it is written, atomically; a folder that is not writable is no error.
+        workers: number of processes, 0 for this one only. The result does not depend on it.
+        progress: is called repeatedly with (done, count).
 
     Returns:
         (count, size, size, 3) uint8 RGB.
@@ -135,10 +134,7 @@ def render_arrays(
     Raises:
         ConfigError: unknown species or split, a count under 1 or a size under 8.
     """
-    load_species(species)
-    if count < 1:
-        raise ConfigError(f"the number of pictures is 1 or more, found {count}")
-    path = None if cache is None else Path(cache) / cache_name(species, split, count, size, "npy")
+    path = cache_path(cache, species, split, count, size, "npy")
     shape = (count, size, size, 3)
 
     def make() -> NDArray[np.uint8]:
@@ -171,7 +167,14 @@ def _render_chunk(species: str, split: Split, count: int, size: int, start: int)
     return np.stack([render_image(species, split, i, size=size) for i in range(start, min(start + _CHUNK, count))])
 
 
-def cache_name(species: str, split: str, count: int, size: int, suffix: str) -> str:
-    """Return the name of a cache file: all that decides the renders 0 to ``count`` - 1."""
+def cache_path(cache: Path | None, species: str, split: str, count: int, size: int, suffix: str) -> Path | None:
+    """Return the cache file of the renders 0 to ``count`` - 1; its name contains all that they depend on.
+
+    Raises:
+        ConfigError: unknown species, or a count under 1.
+    """
     table = hashlib.sha256(json.dumps(repr(load_species(species))).encode()).hexdigest()
-    return f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.{suffix}"
+    if count < 1:
+        raise ConfigError(f"the number of pictures is 1 or more, found {count}")
+    name = f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.{suffix}"
+    return None if cache is None else Path(cache) / name

@@ -1,8 +1,8 @@
-"""Points of the head beside the nine landmarks: places that no key point names, with their truth.
+"""Further points of the head with ground truth: places without one of the nine landmarks.
 
-Those of the face are fixed canonical (u, v), so that they mean the same place in every species; the surface teacher has
-seen clicks there, methods that learn from key points have not. Those of the ears have no (u, v): no click and no key
-point is ever on an ear.
+Points of the face are fixed canonical (u, v) and so are the same place in every species. The surface teacher was
+trained with clicks there; methods that learn from landmarks were not. Points of the ears have no (u, v): no click and
+no landmark is ever on an ear.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FACE_POINTS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "chin": (0.0, 0.84),
     }
 )
-#: Points of the ears: side (-1 is the viewer's left) and place along the ear, 0 at its root, 1 at its very tip.
+#: Points of the ears: side (-1 is the viewer's left) and position along the ear, 0 at the root, 1 at the tip.
 EAR_POINTS: Mapping[str, tuple[int, float]] = MappingProxyType(
     {
         "left_ear_middle": (-1, 0.5),
@@ -45,7 +45,7 @@ EAR_POINTS: Mapping[str, tuple[int, float]] = MappingProxyType(
         "right_ear_tip": (1, 0.86),
     }
 )
-#: All of them, in the order in which :func:`extra_landmarks` gives them.
+#: All of them, in the order of :func:`extra_landmarks`.
 EXTRA_LANDMARKS = (*FACE_POINTS, *EAR_POINTS)
 _ITERATIONS, _STEP, _LONGEST = 30, 1e-4, 0.15
 
@@ -53,7 +53,7 @@ _ITERATIONS, _STEP, _LONGEST = 30, 1e-4, 0.15
 def extra_landmarks(
     species: str | Species, split: Split, index: int, *, size: int = 64, framing: Framing | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the points of :data:`EXTRA_LANDMARKS` of a sample, and whether they can be seen.
+    """Return the points of :data:`EXTRA_LANDMARKS` of a sample, and whether they are visible.
 
     Args:
         species: name of a shipped species, or a :class:`Species` of your own.
@@ -63,8 +63,8 @@ def extra_landmarks(
         framing: as in :func:`~dife_lightning.world.render`.
 
     Returns:
-        (K, 2) float32 pixels, x then y, and (K,) bool. A point of the face is seen as a landmark is; one of an ear if
-        the ear is the surface there, not hair.
+        (K, 2) float32 pixels, x then y, and (K,) bool. Points of the face follow the rules of landmarks; a point of an
+        ear is visible if the ear is the surface there, not hair.
 
     Raises:
         ConfigError: unknown species or split, negative index, or a size under 8.
@@ -87,7 +87,7 @@ def _on_ears(one: Individual) -> Array:
 
 
 def plane_of(spline: ThinPlateSpline, one: Individual, uv: Array) -> Array:
-    """Return where on the face plane of ``one`` the canonical points ``uv`` (n, 2) lie: the inverse of ``spline``.
+    """Return the points (n, 2) on the face plane of ``one`` at canonical ``uv`` (n, 2): the inverse of ``spline``.
 
     Newton's method, from the nearest of some hundred points of the face; the map does not fold (see ``factors.py``).
     """

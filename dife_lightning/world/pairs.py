@@ -1,7 +1,7 @@
 """Lists of image pairs on which keypoint transfer is measured.
 
-In a list every image occurs once at most. Lists of different splits share no image, as their renders come from
-disjoint splits; a fresh ``seed`` draws fresh images of the same split.
+Each image occurs at most once in a list. Lists of different splits share no image. Another ``seed`` draws other images
+of the same split.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class PairList:
-    """An immutable list of pairs and how it was drawn; iterate it, take its ``len``, index it."""
+    """An immutable sequence of pairs, and how it was drawn."""
 
     pair: str
     split: str
@@ -59,14 +59,9 @@ class PairList:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of split and pairs, whatever options led to them."""
+        """SHA-256 of split and pairs; other options do not matter."""
         text = json.dumps([self.split, [list(pair) for pair in self.pairs]], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def to_json(self) -> str:
-        """Return the list as JSON text, its hash included."""
-        fields = asdict(self) | {"pairs": [list(pair) for pair in self.pairs], "hash": self.hash}
-        return json.dumps(fields, indent=1)
 
 
 def split_pair(pair: str) -> tuple[str, str]:
@@ -91,10 +86,10 @@ def pair_list(
 
     Args:
         pair: source and target species.
-        split: ``val`` for choices, ``test`` for results.
+        split: ``val`` to choose settings, ``test`` for results.
         kind: ``paper`` (the paper's counts, 100 for pairs it does not have) or ``long`` (1000).
-        seed: draws a fresh list; None is the fixed, published one.
-        count: number of pairs, instead of the kind's own.
+        seed: of another list; None is the fixed, published one.
+        count: number of pairs instead of that of the kind.
 
     Raises:
         ConfigError: unknown pair, split or kind, a negative seed, or a count outside 1 to 100,000.

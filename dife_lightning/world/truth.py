@@ -1,4 +1,4 @@
-"""Plain renders with their dense truth, many at a time, with a cache."""
+"""Plain renders with dense ground truth, as cached arrays."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import ConfigError
 from dife_lightning.utils.caching import read_arrays, write_arrays
-from dife_lightning.world.dataset import cache_name
-from dife_lightning.world.face.species import load_species
+from dife_lightning.world.dataset import cache_path
 from dife_lightning.world.scene.factors import Split
 from dife_lightning.world.scene.renderer import WorldSample, render
 
-#: Steps of a stored coordinate between 0 and 1; rounding moves it by 1.6e-5 at most, 0.0003 px of a 64-px picture.
+#: Steps of a stored coordinate between 0 and 1; the rounding error is at most 1.6e-5, 0.0003 px of a 64-px picture.
 UV_STEPS = 32_000
 _UNKNOWN = np.int16(-32_768)
 _ARRAYS = ("images", "uv", "points", "visible")
@@ -23,11 +21,11 @@ _ARRAYS = ("images", "uv", "points", "visible")
 
 @dataclass(frozen=True)
 class TruthArrays:
-    """N renders of one species and their truth.
+    """N renders of one species and their ground truth.
 
     Attributes:
         images: (N, S, S, 3) uint8 RGB.
-        uv: (N, S, S, 2) int16, what :func:`decode_uv` reads.
+        uv: (N, S, S, 2) int16, to be read by :func:`decode_uv`.
         points: (N, 9, 2) float32 landmarks, pixels, x then y.
         visible: (N, 9) bool.
     """
@@ -43,36 +41,33 @@ class TruthArrays:
 
 
 def encode_uv(uv: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Store coordinates (..., 2) in [-1, 1] in a quarter of the room; NaN is kept."""
+    """Store coordinates (..., 2) in [-1, 1] as int16; NaN is kept."""
     known = np.isfinite(uv)
     steps = np.rint(np.where(known, uv, 0) * UV_STEPS)
     return np.where(known, steps, _UNKNOWN).astype(np.int16)
 
 
 def decode_uv(stored: NDArray[np.int16]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return coordinates (..., 2), 0 where they are unknown, and (...) bool: where they are known."""
+    """Return coordinates (..., 2), 0 where unknown, and a mask (...) of the known ones."""
     known = (stored != _UNKNOWN).all(-1)
     return np.where(known[..., None], stored, 0).astype(np.float32) / np.float32(UV_STEPS), known
 
 
 def truth_arrays(species: str, split: Split, count: int, size: int, cache: Path | None = None) -> TruthArrays:
-    """Render the plain faces 0 to ``count`` - 1 with their truth.
+    """Render the plain faces 0 to ``count`` - 1 with their ground truth.
 
     Args:
         species: name of a shipped species.
         split: ``train``, ``val`` or ``test``.
         count: number of faces.
         size: side in pixels.
-        cache: folder for a .npz file, named after all that decides its content. It is read if it is there and whole,
-            else made anew and written whole or not at all; a folder that cannot be written is no error.
+        cache: folder for a .npz file whose name contains all that its content depends on. A valid file is read,
+            otherwise it is written, atomically; a folder that is not writable is no error.
 
     Raises:
         ConfigError: unknown species or split, a count under 1 or a size under 8.
     """
-    load_species(species)
-    if count < 1:
-        raise ConfigError(f"the number of faces is 1 or more, found {count}")
-    path = None if cache is None else Path(cache) / cache_name(species, split, count, size, "truth.npz")
+    path = cache_path(cache, species, split, count, size, "truth.npz")
     found = None if path is None else _read(path, count, size)
     if found is None:
         found = _stack([render(species, split, index, size=size) for index in range(count)])
@@ -91,7 +86,7 @@ def _stack(samples: list[WorldSample]) -> TruthArrays:
 
 
 def _read(path: Path, count: int, size: int) -> TruthArrays | None:
-    """Return the arrays of a cache file, or None where there is none or it is damaged."""
+    """Return the arrays of a cache file, or None if it is missing or damaged."""
     arrays = read_arrays(path, _ARRAYS)
     if arrays is None:
         return None

@@ -130,14 +130,14 @@ def test_a_folder_of_images_is_looked_at(diagnose, tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"images/{number}.png")
     code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images")
     assert code == 0
-    assert "! data: images: 3 usable images will be learnt by heart" in text
+    assert "! data: images: 3 usable images will be memorised" in text
     (tmp_path / "images/9.png").write_bytes(b"no image")
     code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images")
     assert code == 1
-    assert "✗ data: images: 1 file cannot be read (--skip-broken leaves them out), first: images/9.png" in text
+    assert "✗ data: images: 1 file cannot be read (--skip-broken skips them), the first: images/9.png" in text
     code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images", "--skip-broken")
     assert code == 0
-    assert "! data: images: 1 file left out, the first: images/9.png is damaged" in text
+    assert "! data: images: 1 file skipped, the first: images/9.png is damaged" in text
 
 
 def test_a_configuration_that_is_not_understood_has_exit_code_2(diagnose, config):
@@ -200,7 +200,7 @@ def test_lists_that_cannot_be_drawn_are_found_before_a_training(diagnose, config
     faces = faces_config(tmp_path, config)
     code, text = diagnose(faces, "--data.init_args.evaluation.init_args.count", "9")
     assert code == 1
-    assert "✗ data: no test pair of human+dog: no face of dog is left" in text
+    assert "✗ data: no test pairs for human+dog: no usable face of dog" in text
 
 
 def test_what_is_missing_comes_with_where_to_get_it(diagnose, config, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 Dife = Callable[..., tuple[int, str, str]]
@@ -103,3 +104,56 @@ def test_the_working_folder_does_not_stand_in_for_libraries(workdir: Path) -> No
     command = [sys.executable, "-m", "dife_lightning", "configs"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert not list(Path().rglob("imported"))
+
+
+CHECKPOINTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "callbacks a list": lambda content: content.update(callbacks=[1]),
+    "state of a callback a number": lambda content: content["callbacks"].update(dict.fromkeys(content["callbacks"], 3)),
+    "no optimizers": lambda content: content.update(optimizer_states=None),
+    "optimizers of text": lambda content: content.update(optimizer_states=["x"]),
+    "an optimizer without groups": lambda content: content.update(optimizer_states=[{"state": {}, "param_groups": []}]),
+    "no loops": lambda content: content.update(loops=None),
+    "no progress": lambda content: content["loops"]["fit_loop"].pop("epoch_loop.batch_progress"),
+    "progress of text": lambda content: content["loops"]["fit_loop"].update(epoch_progress={"total": 3}),
+    "version of text": lambda content: content.update({"pytorch-lightning_version": "abc"}),
+    "version a number": lambda content: content.update({"pytorch-lightning_version": 3}),
+    "an ancient version": lambda content: content.update({"pytorch-lightning_version": "0.5.0"}),
+    "a weight without a name": lambda content: content["state_dict"].update({3: torch.zeros(1)}),
+    "weights that are text": lambda content: content.update(state_dict="x"),
+    "settings that are text": lambda content: content.update(hyper_parameters="x"),
+}
+
+
+def change_checkpoint(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = run / "checkpoints/last.ckpt"
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize("change", CHECKPOINTS.values(), ids=CHECKPOINTS.keys())
+def test_a_checkpoint_that_makes_no_sense_is_one_line(
+    run: Path, dife: Dife, change: Callable[[dict[str, Any]], object]
+) -> None:
+    change_checkpoint(run, change)
+    code, _, said = dife("fit", "--ckpt_path", str(run / "checkpoints/last.ckpt"), "--trainer.max_steps", "8")
+    assert code == 1
+    assert said.strip().splitlines()[-1].startswith("error: ")
+
+
+def test_going_on_deletes_no_file_that_a_checkpoint_names(run: Path, dife: Dife) -> None:
+    victim = Path("victim")
+    victim.touch()
+    folder = (run / "checkpoints").resolve()
+    named = f"{folder}/../../../victim"
+
+    def change(content: dict[str, Any]) -> None:
+        state = next(value for name, value in content["callbacks"].items() if name.startswith("BestAndLast"))
+        state.update(kth_best_model_path=named, best_model_path=named, best_k_models={named: torch.tensor(1e9)})
+        state.update(kth_value=torch.tensor(1e9), best_model_score=torch.tensor(1e9), dirpath=str(folder))
+
+    change_checkpoint(run, change)
+    code, _, said = dife("fit", "--ckpt_path", str(run / "checkpoints/last.ckpt"), "--trainer.max_steps", "12")
+    assert victim.exists()
+    assert code == 1
+    assert "outside its run" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +159,14 @@ def test_the_central_square_keeps_the_centre(shape: tuple[int, int]) -> None:
     rows, columns = np.indices(found.shape)
     assert (rows * found).sum() / found.sum() == pytest.approx(15.5, abs=0.7)
     assert (columns * found).sum() / found.sum() == pytest.approx(15.5, abs=0.7)
+
+
+def test_a_picture_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 100_000, 100_000)  # width and height in the header
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"large\.png"):
+        read_image(path)

@@ -212,7 +212,7 @@ def test_weights_start_from_a_public_network(tmp_path: Path, name: str) -> None:
         ("world/dgo", "init_from: no asset or file 'world/dgo'. Did you mean 'world/dog'"),
         ("nowhere.ckpt", "init_from: no asset or file 'nowhere.ckpt'"),
         ("empty", "init_from: empty has no checkpoints"),
-        ("world/teacher", "holds 'surface-teacher', expected 'stylegan2-generator'"),
+        ("world/teacher", "is of kind 'surface-teacher', expected 'stylegan2-generator'"),
         ("other.ckpt", "init_from: other.ckpt has no 'generator'; give a checkpoint or run of StyleGAN2"),
         ("notes.txt", "unknown suffix '.txt'"),
         ("world/dog", r"init_from: world/dog: 'mapping.w_avg' is \(128,\), StyleGAN2Generator expects \(8,\)"),

@@ -326,7 +326,7 @@ def test_hf_home_says_where_the_cache_is(tmp_path):
     [
         (
             "LocalEntryNotFoundError",
-            r"the hub was not reached \(LocalEntryNotFoundError\); type `hf download some/model`",
+            r"the hub is not reachable \(LocalEntryNotFoundError\); type `hf download some/model`",
         ),
         ("RepositoryNotFoundError", "the hub does not know it; check the name at https://huggingface.co/models"),
         ("RevisionNotFoundError", "the hub does not know it"),
@@ -386,7 +386,7 @@ def test_pickles_are_never_read(tmp_path):
     state = load_file(tmp_path / "model/model.safetensors")
     (tmp_path / "model/model.safetensors").unlink()
     with pytest.raises(
-        CheckpointError, match=r"holds no model\.safetensors, or not all of its parts; copy the whole folder"
+        CheckpointError, match=r"has no model\.safetensors, or not all of its parts; copy the whole folder"
     ):
         load_backbone(f"backbone:{folder}")
     torch.save(state, tmp_path / "model/pytorch_model.bin")
@@ -471,6 +471,6 @@ def test_code_that_comes_with_a_model_is_never_run(tmp_path):
     for key in ("attn_implementation", "_attn_implementation"):
         for change in ({key: "someone/kernel"}, {"vision_config": {key: {"": "someone/kernel"}}}):
             (tmp_path / "model/config.json").write_text(json.dumps({**config, **change}))
-            with pytest.raises(CheckpointError, match="asks for 'someone/kernel', code that is never fetched"):
+            with pytest.raises(CheckpointError, match="asks for 'someone/kernel', code that is never downloaded"):
                 load_backbone(f"backbone:{folder}")
     assert not (tmp_path / "ran").exists()

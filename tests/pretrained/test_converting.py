@@ -120,7 +120,7 @@ def test_what_cannot_be_converted_is_told_and_nothing_is_written(tmp_path: Path)
         ("x.pth", "y.bin", ConfigError, "expected .safetensors"),
         ("missing.pth", "y.safetensors", CheckpointError, "no file"),
         (narrow.name, "y.pth", ConfigError, "16 groups"),
-        (narrow.name, "y.safetensors", ConfigError, r"dife\.ckpt is a checkpoint of ours, which is loaded as it is"),
+        (narrow.name, "y.safetensors", ConfigError, r"dife\.ckpt was trained here and needs no conversion"),
         ("z.safetensors", "y.safetensors", ConfigError, r"z\.safetensors is safetensors already"),
         ("z.safetensors", "z.safetensors", ConfigError, r"z\.safetensors is the source itself"),
         ("x.pth", "x.pth", ConfigError, r"x\.pth is the source itself"),

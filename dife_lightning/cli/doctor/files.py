@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dife_lightning.data.photos.face_domains import DomainFaces
     from dife_lightning.data.photos.pair_lists import Split
 
-#: Pictures of each data set that are opened.
+#: Images of each data set that are opened.
 SAMPLE = 8
 _SPLITS: tuple[Split, ...] = ("test", "val")
 
@@ -46,12 +46,12 @@ DATASETS = {
 
 
 def _where(error: DifeError, origin: Origin | None) -> str:
-    """Return where to get what is missing; nothing for other errors."""
+    """Return where to get the missing file; an empty text for other errors."""
     return f" Get it from {origin.place} ({origin.terms})." if isinstance(error, MissingError) and origin else ""
 
 
 def look_at_weights(names: Mapping[str, Origin]) -> Iterator[Finding]:
-    """Find each generator, teacher or CATs; name -> where such a thing comes from."""
+    """Find generators, teachers and CATs; ``names``: name -> where to get such a file."""
     from dife_lightning.pretrained.formats import cats
     from dife_lightning.weights.checkpoints import find_weights
 
@@ -75,7 +75,7 @@ def look_at_weights(names: Mapping[str, Origin]) -> Iterator[Finding]:
 
 
 def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
-    """Read the annotations of every domain of a ``FacePairs``, count faces and pairs, and open a few pictures."""
+    """Read the annotations of all domains of a ``FacePairs``, count faces and pairs, and open some images."""
     from dife_lightning.data.photos.face_pairs import FacePairs
     from dife_lightning.geometry.crops import CropOptions
 

@@ -1,4 +1,4 @@
-"""Faces of a reader as square crops, and which of them an evaluation may use."""
+"""Square crops of a reader's faces, and which faces an evaluation can use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, cr
 from dife_lightning.faces.schemes import get_protocol, to_protocol
 from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
 
-#: Landmark set of all of a scheme's own points, for those that serve no protocol.
+#: The landmark set of all points of a scheme, for schemes without a protocol.
 ALL_POINTS = "all"
 
 
@@ -22,8 +22,8 @@ class CroppedFaces:
     Args:
         faces: the reader.
         size: side of the crops in pixels.
-        options: what is cut out.
-        landmarks: the landmark set that decides where: a protocol, or ``all`` of the scheme's own points.
+        options: of the crop.
+        landmarks: the landmark set that the crop is placed by: a protocol, or ``all`` points of the scheme.
 
     Raises:
         ConfigError: unknown scheme or protocol, or a scheme that does not serve it.
@@ -43,14 +43,14 @@ class CroppedFaces:
         return len(self.faces)
 
     def __getitem__(self, index: int) -> FaceItem:
-        """Read and crop face ``index``; a point that the crop does not show is not visible.
+        """Read and crop face ``index``; a point outside the crop is not visible.
 
         Raises:
             DataError: the face cannot be cropped, or its picture cannot be read.
         """
         item, box = self.faces[index], annotation_of(self.faces, index).box
         points, visible, image = item["points"], item["visible"], item["image"]
-        used = deciding_points(points, visible, self.scheme, self.landmarks)
+        used = crop_landmarks(points, visible, self.scheme, self.landmarks)
         try:
             square = face_square(
                 *used, (image.shape[1], image.shape[0]), self.options, landmarks=self.landmarks, box=box
@@ -68,41 +68,41 @@ class CroppedFaces:
 
 
 def annotation_of(faces: FaceDataset, index: int) -> FaceAnnotation:
-    """Return an annotation in pixels of the picture as it is read, which a reader may have to turn upright first."""
+    """Return an annotation in pixels of the picture as it is read (EXIF applied, if the reader supports it)."""
     upright = getattr(faces, "upright", None)
     annotation: FaceAnnotation = faces.annotations[index] if upright is None else upright(index)
     return annotation
 
 
-def deciding_points(
+def crop_landmarks(
     points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str, landmarks: str
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the points (P, 2) and visibility (P,) of the landmark set that a crop is laid around."""
+    """Return the points (P, 2) and visibility (P,) of the landmark set that a crop is placed by."""
     return (points, visible) if landmarks == ALL_POINTS else to_protocol(points, visible, scheme, landmarks)
 
 
 def inside(points: NDArray[np.float32], width: int, height: int | None = None) -> NDArray[np.bool_]:
-    """Return (K,) which of ``points`` (K, 2) lie in a picture of ``width`` x ``height`` (a square without it)."""
+    """Return (K,) which of ``points`` (K, 2) are inside a picture of ``width`` x ``height`` (default: a square)."""
     limits = np.array([width, width if height is None else height]) - 0.5
     return np.asarray(((points >= -0.5) & (points <= limits)).all(axis=-1))
 
 
 def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOptions) -> str:
-    """Return why a face cannot stand in a pair, in words that are the same for all faces of that kind; empty if it can.
+    """Return why a face cannot be used in a pair; empty if it can. Equal reasons have equal words, to be counted.
 
-    A face can if all points of the protocol ``landmarks`` are labelled and lie inside the picture and inside the crop,
-    and the crop is no smaller than allowed. With ``all``, this is asked of those points that are labelled.
+    All points of the protocol ``landmarks`` must be labelled and inside both picture and crop, and the crop must not be
+    too small. With ``all``, this holds for the labelled points.
 
     Raises:
         DataError: the picture's header cannot be read.
     """
     annotation = faces.annotations[index]
-    points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
+    points, visible = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
     if landmarks != ALL_POINTS and not visible.all():  # before the picture's header is read
         return f"{get_protocol(landmarks).landmarks[int(np.argmin(visible))]} not labelled"
     stored, annotation = annotation.points, annotation_of(faces, index)
     if not np.array_equal(stored, annotation.points):
-        points, visible = deciding_points(annotation.points, annotation.visible, faces.scheme, landmarks)
+        points, visible = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
     try:
         size = shown_size(annotation.image)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Domains of an evaluation on photographs: which data set each one is, and which of its faces can be used."""
+"""Domains of an evaluation on photographs: their data sets and usable faces."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from dife_lightning.geometry.crops import CropOptions
 
 @dataclass(frozen=True)
 class FaceDomain:
-    """Where the faces of a domain come from.
+    """The data set of a domain.
 
     Attributes:
         dataset: name of the data set, one of ``dife datasets``.
         root: its folder.
         options: of its reader, for example ``{split: test, species: dog}``.
-        val_options: those that differ for validation, for example ``{split: val}``; None to draw validation pairs from
-            the same faces, where the test lists leave some.
-        crop: how these faces are cut out; None for the options of the whole evaluation.
+        val_options: options that differ for validation, for example ``{split: val}``; None to draw validation pairs
+            from the faces that the test lists do not use.
+        crop: crop options of this domain; None for those of the whole evaluation.
     """
 
     dataset: str
@@ -41,7 +41,7 @@ class FaceDomain:
 
 
 def to_domain(name: str, given: FaceDomain | Mapping[str, Any]) -> FaceDomain:
-    """Return a domain that was given as such or as a mapping of its fields; ConfigError if it is neither."""
+    """Return a domain given as such or as a mapping of its fields; ConfigError otherwise."""
     if isinstance(given, FaceDomain):
         return given
     try:
@@ -55,16 +55,16 @@ def to_domain(name: str, given: FaceDomain | Mapping[str, Any]) -> FaceDomain:
 
 
 class DomainFaces:
-    """Readers and usable faces of all domains; each is made when it is first asked for.
+    """Readers and usable faces of all domains, made on first use.
 
     Args:
         domains: by name.
-        protocol: landmarks that a usable face shows, and that a crop is laid around.
-        crop: for domains without options of their own.
+        protocol: landmarks that a usable face must show, and that crops are placed by.
+        crop: for domains without crop options.
         seed: of the drawing order.
-        eye_order: of the evaluation, to find out early whether the schemes fit.
-        cache: keep what is learnt of pictures (sizes, damage) in the cache folder.
-        skip_broken: readers leave out faces that cannot be used, unless a domain's options say otherwise.
+        eye_order: of the evaluation, to check early that the schemes fit.
+        cache: keep sizes of pictures and whether they can be decoded in the cache folder.
+        skip_broken: readers skip faces that cannot be used, unless a domain's options say otherwise.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class DomainFaces:
         self._usable: dict[tuple[str, Split], UsableFaces] = {}
 
     def crop(self, name: str) -> CropOptions:
-        """Return how faces of a domain are cut out."""
+        """Return the crop options of a domain."""
         return self.domains[name].crop or self._crop
 
     def reader(self, name: str, split: Split) -> FaceDataset:
-        """Return the reader of a domain, for validation that of ``val_options`` where there are any.
+        """Return the reader of a domain; for validation the one of ``val_options``, if given.
 
         Raises:
             ConfigError: unknown data set or option, or a scheme that does not serve the protocol.
@@ -105,7 +105,7 @@ class DomainFaces:
         return self._readers[key]
 
     def usable(self, name: str, split: Split) -> UsableFaces:
-        """Return the faces of a domain that pairs may hold, in drawing order; raises what ``reader`` does."""
+        """Return the usable faces of a domain, in drawing order; raises what ``reader`` does."""
         key = self._key(name, split)
         if key not in self._usable:
             reader, crop = self.reader(name, split), self.crop(name)
@@ -113,7 +113,7 @@ class DomainFaces:
         return self._usable[key]
 
     def describe(self) -> dict[str, Any]:
-        """Return data sets, options, crops and counts of all domains; the counts of those that were read."""
+        """Return data sets, options and crops of all domains, and the counts of those that were read."""
         return {name: self._describe(name) for name in self.domains}
 
     def _describe(self, name: str) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class DomainFaces:
 
 
 def fingerprint(faces: FaceDataset, indices: Iterable[int], *, pictures: bool) -> str:
-    """Return a SHA-256 over names, points and boxes; with ``pictures`` also over the files' sizes and times."""
+    """Return a SHA-256 of names, points and boxes; with ``pictures`` also of the files' sizes and times."""
     digest = hashlib.sha256(faces.scheme.encode())
     for index in indices:
         annotation = annotation_of(faces, index) if pictures else faces.annotations[index]

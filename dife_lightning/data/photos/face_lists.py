@@ -1,4 +1,4 @@
-"""All lists of an evaluation on photographs: given or drawn, validation apart from test, and what to say of them."""
+"""All pair lists of an evaluation on photographs: given or drawn, with validation and test kept apart."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dife_lightning.faces.items import FaceDataset
 
 
 def paper_count(pair: str) -> int | None:
-    """Return the paper's number of test pairs; None for a pair that it does not have."""
+    """Return the paper's number of test pairs; None for a kind of pair that the paper does not have."""
     return default_count(pair) if pair in PAPER_PAIRS else None
 
 
 class FaceLists:
-    """The validation and test lists of some kinds of pair, each made when it is first asked for.
+    """The validation and test lists of some kinds of pair, made on first use.
 
     Args:
         faces: the domains.
         pairs: kinds of pair.
-        given: split -> kind of pair -> file, in place of drawing a list.
+        given: split -> kind of pair -> file to read instead of drawing a list.
         count: pairs in a drawn test list; None for the paper's numbers.
         val_count: pairs in a drawn validation list.
     """
@@ -44,8 +44,8 @@ class FaceLists:
         """Return the lists of a split by kind of pair.
 
         Raises:
-            DataError: a file of a list or of a data set is missing or wrong, no face is left, or a validation list
-                shares a picture with a test list.
+            DataError: a file of a list or of a data set is missing or wrong, there is no usable face, or a validation
+                list shares a picture with a test list.
         """
         if split not in self._lists:
             kept = self.test_pictures() if split == "val" else frozenset()
@@ -58,7 +58,7 @@ class FaceLists:
     def hashes(self, split: Split) -> dict[str, str]:
         """Return the SHA-256 of each list of a split, by ``pair/list``.
 
-        No validation lists are no error here: a test must not fail because no face is left for them.
+        If no faces are left for validation, its lists are missing here; that must not fail a test.
         """
         try:
             lists = self.of(split)
@@ -69,7 +69,7 @@ class FaceLists:
         return {f"{pair}/{self.name(found)}": found.hash for pair, found in lists.items()}
 
     def name(self, found: FacePairList) -> str:
-        """Return ``val``, ``given``, ``paper`` for a drawn list as long as the paper's, or ``test`` for another."""
+        """Return ``val``, ``given``, ``paper`` (drawn, as long as the paper's) or ``test`` (other drawn lists)."""
         if found.split == "val":
             return "val"
         if found.pair in self.given["test"]:
@@ -82,11 +82,11 @@ class FaceLists:
         return self.faces.reader(source, found.split), self.faces.reader(target, found.split)
 
     def indices(self, found: FacePairList) -> list[tuple[int, int]]:
-        """Return the indices of a list's faces in its readers; DataError for a name that one of them lacks."""
+        """Return the indices of a list's faces in its readers; DataError if a name is missing."""
         return find_pairs(found, *self.readers(found))
 
     def told(self, found: FacePairList) -> str:
-        """Return one line on a list: how long it is, how long the paper's is, and what it was drawn from."""
+        """Return one line: the length of a list, that of the paper's, and the faces that it was drawn from."""
         if found.pair in self.given[found.split]:
             return self.heading(found)
         names = dict.fromkeys(found.pair.split("+"))
@@ -94,7 +94,7 @@ class FaceLists:
         return "; ".join((self.heading(found), *usable))
 
     def heading(self, found: FacePairList) -> str:
-        """Return how long a list is, how long the paper's is, and the file that it is from, if it was given."""
+        """Return the length of a list, that of the paper's, and its file, if it was given."""
         text = f"{found.pair}, {found.split} list: {len(found)} pairs"
         paper = paper_count(found.pair)
         if found.split == "test" and paper != len(found):
@@ -113,7 +113,7 @@ class FaceLists:
         return draw_pair_list(pair, split, *sides, count, drawn=drawn, without=kept)
 
     def test_pictures(self) -> frozenset[str]:
-        """Return the pictures that the test lists hold, and those that drawn lists of other evaluations hold."""
+        """Return the pictures of the test lists, and those that drawn lists of other evaluations would use."""
         kept = self._pictures(self.of("test"))
         drawn = {name for pair in self.pairs if pair not in self.given["test"] for name in pair.split("+")}
         for name in drawn:
@@ -133,6 +133,6 @@ class FaceLists:
         shared = sorted(self._pictures(val) & self._pictures(self.of("test")))
         if shared:
             raise DataError(
-                f"validation and test lists share {len(shared)} pictures, for example {Path(shared[0]).name}: what is "
-                "chosen on the one must not be judged on the other. Give other lists."
+                f"validation and test lists share {len(shared)} pictures, for example {Path(shared[0]).name}; "
+                "selection must not see test pictures. Give other lists."
             )

@@ -1,4 +1,4 @@
-"""Key-point pairs of photographed faces, for validation, test and prediction."""
+"""Keypoint pairs of photographs, for validation, test and prediction."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions
 
-#: Faces behind a mean shape.
+#: Most faces that a mean shape is computed from.
 MEAN_FACES = 200
 
 
 class FacePairs(PairsDataModule):
-    """Pairs of photographed faces, cut out around their landmarks.
+    """Pairs of photographed faces, cropped around their landmarks.
 
-    Validation and test lists share no picture: test lists take the first faces in drawing order, ``count`` or as many
-    as the paper has of that domain, and validation lists keep away from the pictures of all of these, whether this
-    evaluation tests them or not. So evaluations of one seed and count choose on other pictures than any of them tests;
-    only pairs within a domain take twice ``count`` faces of it (give such a domain ``val_options``).
+    Validation and test lists share no picture. Test lists use the first faces in drawing order: ``count``, or as many
+    as the paper has of that domain. Validation lists avoid the pictures of all these faces, also if this evaluation
+    does not test them, so with one seed and count no evaluation selects on pictures that another one tests. Pairs
+    within a domain use twice ``count`` faces of it; give such a domain ``val_options``.
 
     Args:
         domains: name (``human``, ``dog``, ...) -> data set, folder and options of its reader.
         pairs: kinds of pair, source domain first.
-        protocol: landmarks that are scored, that every face must show, and that crops are laid around.
-        crop: how faces are cut out; a domain may have options of its own.
+        protocol: landmarks that are scored, that every face must show, and that crops are placed by.
+        crop: crop options; a domain may have its own.
         size: side of the crops in pixels.
         eye_order: ``viewer``, or ``stored`` to pair eyes as the data sets number them (see ``schemes.py``).
-        test_lists: kind of pair -> file, in place of drawing a list.
+        test_lists: kind of pair -> file to read instead of drawing a list.
         val_lists: likewise, for validation.
         seed: of the lists that are drawn.
         count: pairs in each test list; None for the paper's numbers.
-        val_count: pairs in each validation list, where there are so many.
+        val_count: most pairs in each validation list.
         batch_size: pairs in a batch.
         num_workers: processes that read, crop and load.
         cache: keep the crops, and the sizes of pictures, in the cache folder (``DIFE_CACHE``).
-        skip_broken: go on without faces that cannot be used (missing or damaged pictures, rows of another form); a
-            result says how many each reader left out, and which first. ``--skip-broken`` sets it.
+        skip_broken: skip faces that cannot be used (missing or damaged pictures, rows of another form). A result says
+            how many each reader skipped, and lists the first. ``--skip-broken`` sets it.
 
     Raises:
-        ConfigError: unknown names, or counts and sizes that make no sense.
+        ConfigError: unknown names, or counts and sizes out of range.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class FacePairs(PairsDataModule):
         given: dict[Split, dict[str, str]] = {"test": test_lists or {}, "val": val_lists or {}}
         for name in (*given["test"], *given["val"]):
             if name not in pairs:
-                raise ConfigError(f"a list is given for '{name}', which is not evaluated. {did_you_mean(name, pairs)}")
+                raise ConfigError(f"there is a list for '{name}', which is not in pairs. {did_you_mean(name, pairs)}")
         self.protocol, self.size, self.seed = protocol, size, seed
         self.eye_order: EyeOrder = eye_order
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
@@ -88,11 +88,11 @@ class FacePairs(PairsDataModule):
         self.lists = FaceLists(self.faces, pairs, given, count, val_count)
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
-        """Return the SHA-256 of every validation and test list, by ``pair/list``; no crop is made."""
+        """Return the SHA-256 of every validation and test list, by ``pair/list``; nothing is cropped for it."""
         return {split: self.lists.hashes(split) for split in ("val", "test")}
 
     def describe(self) -> dict[str, Any]:
-        """Return domains with their crops and face counts, and how many pairs each test list has."""
+        """Return domains with their crops and face counts, and the number of pairs in each test list."""
         return {
             "kind": type(self).__name__,
             "protocol": self.protocol,
@@ -109,17 +109,17 @@ class FacePairs(PairsDataModule):
     def mean_points(self, domain: str) -> NDArray[np.float32]:
         """Return the mean landmarks (P, 2) of a domain's crops, in ``LAYOUT``, pixels of the crops.
 
-        The mean is that of up to 200 faces that may stand in validation lists; no picture of a test list is among them.
+        It is computed from up to 200 usable validation faces, none of whose pictures is in a test list.
 
         Raises:
-            DataError: no face is left apart from the test lists; ``val_options`` names another split.
+            DataError: the test lists use all faces.
         """
         usable = self.faces.usable(domain, "val")
         kept = self.lists.test_pictures()
         chosen = [index for index in usable.order if usable.image(index) not in kept][:MEAN_FACES]
         if not chosen:
             raise DataError(
-                f"domain '{domain}': no face is left for a mean shape apart from the test lists; give val_options"
+                f"domain '{domain}': the test lists use all faces, none remains for a mean shape; give val_options"
             )
         crops = CroppedFaces(usable.faces, self.size, self.faces.crop(domain), self.protocol)
         items = [crops[index] for index in chosen]
@@ -129,7 +129,7 @@ class FacePairs(PairsDataModule):
         return ((points * weights).sum(axis=0) / weights.sum(axis=0).clip(min=1)).astype(np.float32)
 
     def save_lists(self, folder: str | Path) -> None:
-        """Write the test lists below ``folder``, in the form that ``test_lists`` takes."""
+        """Write the test lists to ``folder``, in the form that ``test_lists`` reads."""
         for pair, found in self.lists.of("test").items():
             found.write(Path(folder) / f"test_{pair}.json")
 

@@ -1,4 +1,4 @@
-"""What is in a folder of images that is to be trained on: how many, and which of them will do harm."""
+"""Checks a folder of training images: their number, and which of them harm a training."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from dife_lightning.faces.images import center_square, list_images, read_image
 
 #: Returns the image (H, W, 3) uint8 of a file, or raises DataError.
 Reader = Callable[[Path], NDArray[np.uint8]]
-#: Grey levels (of 255) below whose standard deviation an image shows nothing.
+#: An image whose standard deviation is below this (of 255 grey levels) counts as blank.
 BLANK_DEVIATION = 4.0
-#: With fewer images than this the discriminator learns them by heart unless images are augmented.
+#: With fewer images than these, the discriminator overfits: unless they are augmented, or in any case.
 SMALL_SET, TINY_SET = 2000, 100
 
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What was found; paths in the order of the folder.
+    """Result of a check; paths in the order of the folder.
 
     Attributes:
-        folder: that was looked at.
-        size: side in pixels of the generator that is to be trained.
-        count: image files.
+        folder: that was checked.
+        size: side of the generator's images in pixels.
+        count: number of image files.
         damaged: files that cannot be read, with the reason.
         blank: images without content: one colour, or nearly.
-        duplicates: groups of files whose pixels are equal, the first of each group to be kept.
+        duplicates: groups of files with equal pixels.
         small: images whose shorter side is below ``size`` (they will be enlarged).
     """
 
@@ -45,7 +45,7 @@ class FolderReport:
 
     @property
     def usable(self) -> int:
-        """Images that are left when the harmful ones are taken out."""
+        """Number of images that are not damaged, blank or a repetition."""
         doubles = {path for group in self.duplicates for path in group[1:]}
         return self.count - len({*self.damaged, *self.blank, *doubles})
 
@@ -55,8 +55,8 @@ def check_folder(folder: str | Path, size: int, read: Reader = read_image) -> Fo
 
     Args:
         folder: of images, searched with its subfolders.
-        size: side in pixels of the generator that is to be trained.
-        read: reads one; whoever wants the images, too, passes a function that keeps them.
+        size: side of the generator's images in pixels.
+        read: reads one image; a caller that needs the images passes a function that collects them.
 
     Raises:
         DataError: no such folder, or no image file in it.
@@ -80,7 +80,7 @@ def check_folder(folder: str | Path, size: int, read: Reader = read_image) -> Fo
 
 
 def is_blank(image: NDArray[np.uint8], size: int) -> bool:
-    """Return whether the central square that is trained on shows nothing."""
+    """Return whether the central square, which is trained on, is blank."""
     return float(center_square(image, min(size, 64)).astype(np.float32).std(axis=(0, 1)).max()) < BLANK_DEVIATION
 
 
@@ -89,24 +89,24 @@ def _digest(image: NDArray[np.uint8]) -> str:
 
 
 def advice(report: FolderReport, skip_broken: bool = False) -> list[tuple[str, str]]:
-    """Return (``ok`` | ``warning`` | ``error``, one line that says what to do) for everything of note.
+    """Return (``ok`` | ``warning`` | ``error``, one line of advice) for each finding.
 
     Args:
         report: what was found.
-        skip_broken: damaged files are left out, so that they are no error.
+        skip_broken: damaged files are skipped, so they are no error.
     """
     found: list[tuple[str, str]] = []
     folder = report.folder
     if report.damaged:
         files, first = _count(len(report.damaged), "file"), next(iter(report.damaged.values()))
         if skip_broken:
-            found.append(("warning", f"{folder}: {files} left out, the first: {first}"))
+            found.append(("warning", f"{folder}: {files} skipped, the first: {first}"))
         else:
-            found.append(("error", f"{folder}: {files} cannot be read (--skip-broken leaves them out), first: {first}"))
+            found.append(("error", f"{folder}: {files} cannot be read (--skip-broken skips them), the first: {first}"))
     for text, paths in (
         ("without content (one colour); remove them", report.blank),
-        ("that are there already; remove them", [p for group in report.duplicates for p in group[1:]]),
-        (f"smaller than {report.size} px, which will be enlarged; leave them out or train at a smaller size",
+        ("with the pixels of another one; remove them", [p for group in report.duplicates for p in group[1:]]),
+        (f"smaller than {report.size} px, which will be enlarged; remove them or train at a smaller size",
          report.small),
     ):  # fmt: skip
         if paths:
@@ -121,7 +121,7 @@ def _size_advice(report: FolderReport) -> tuple[str, str]:
         return "error", f"{folder}: {_count(usable, 'usable image')}; a generator needs two or more, better thousands"
     if usable < TINY_SET:
         return "warning", (
-            f"{folder}: {usable} usable images will be learnt by heart; collect {TINY_SET} at least, and start from a "
+            f"{folder}: {usable} usable images will be memorised; collect at least {TINY_SET}, and start from a "
             "generator of a similar face (--model.init_args.init_from world/dog)"
         )
     if usable < SMALL_SET:

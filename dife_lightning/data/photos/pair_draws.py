@@ -1,7 +1,7 @@
-"""Which faces of photographs make pairs, and in which order lists take them.
+"""Draws pair lists of photographs.
 
-No list of the paper's pairs was ever released. Ours are drawn by the hash of the faces' names, not by a random number
-generator: a face's turn depends neither on the order of files nor on the platform nor on what other pictures there are.
+The paper's lists were never released. Ours are drawn by the hash of the faces' names instead of random numbers, so the
+order does not depend on the order of files, on the platform, or on which other pictures there are.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from dife_lightning.geometry.crops import CropOptions
 
 #: The kinds of pair that the paper tests.
 PAPER_PAIRS = ("human+dog", "human+cat", "dog+cat", "human+wild")
-#: Faces of each domain in its test pairs: a kind of pair has as many pairs as its rarer domain has faces (100, 89, 89
-#: and 47 of the above).
+#: Faces of each domain in its test pairs. A kind of pair has as many pairs as the smaller of its two domains (100, 89,
+#: 89 and 47 for the above).
 PAPER_FACES = {"human": 100, "dog": 100, "cat": 89, "wild": 47}
-#: For domains that the paper does not have.
+#: For domains that are not in the paper.
 OTHER_FACES = 100
 
 
 def faces_in_tests(domain: str) -> int:
-    """Return how many faces of a domain the test lists take; validation keeps away from their pictures."""
+    """Return how many faces of a domain the test lists use; validation avoids their pictures."""
     return PAPER_FACES.get(domain, OTHER_FACES)
 
 
 def default_count(pair: str) -> int:
-    """Return the number of test pairs, the paper's where it has the pair; half of its faces for pairs in a domain."""
+    """Return the number of test pairs (the paper's, if it has the pair); half the faces for pairs within a domain."""
     source, target = pair.split("+")
     return faces_in_tests(source) // 2 if source == target else min(map(faces_in_tests, (source, target)))
 
 
 def picture_of(faces: FaceDataset, index: int) -> str:
-    """Return the file of a face's picture: the same one by whatever path, over links or not, its folder was given."""
+    """Return the real path of a face's picture, with symbolic links resolved, so that equal pictures compare equal."""
     image = faces.annotations[index].image
     path = os.path.join(_real_folder(os.path.abspath(image.parent)), image.name)
     return os.path.realpath(path) if os.path.islink(path) else path
@@ -55,12 +55,12 @@ def _real_folder(folder: str) -> str:
 
 @dataclass(frozen=True)
 class UsableFaces:
-    """The faces of a reader that pairs may hold.
+    """The faces of a reader that can be used in pairs.
 
     Attributes:
         faces: the reader.
-        order: their indices, in the order in which lists take them.
-        refused: how many of the others are out for which reason.
+        order: indices of the usable faces, in drawing order.
+        refused: reason -> number of faces that cannot be used.
     """
 
     faces: FaceDataset
@@ -76,28 +76,28 @@ class UsableFaces:
         return self.faces.annotations[index].name
 
     def told(self) -> str:
-        """Return one line on how many there are, and why no more."""
+        """Return one line: how many faces are usable, and why the others are not."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
-        out = f" (out: {reasons})" if reasons else ""
+        out = f" (unusable: {reasons})" if reasons else ""
         return f"{len(self.faces)} faces of {self.faces.name}, {len(self.order)} usable{out}"
 
 
 def usable_faces(
     faces: FaceDataset, protocol: str, options: CropOptions, seed: int = 0, *, cache: bool = False
 ) -> UsableFaces:
-    """Find the faces that show all of ``protocol`` and can be cropped, and put them in drawing order.
+    """Find the faces that show all points of ``protocol`` and can be cropped, in drawing order.
 
-    First comes one face of every picture, then the second faces of pictures with several, and so on.
+    One face of every picture comes first, then the second faces of pictures with several, and so on.
 
     Args:
         faces: the reader.
         protocol: a landmark set.
-        options: how faces are cut out.
+        options: of the crop.
         seed: of the order.
-        cache: keep the sizes of pictures in the cache folder, so that none is opened a second time for it.
+        cache: keep the sizes of pictures in the cache folder.
 
     Raises:
-        ConfigError: the scheme does not serve the protocol.
+        ConfigError: the scheme has no points for the protocol.
         DataError: a picture is missing or damaged.
     """
     with image_info_cache(disk=cache):
@@ -108,7 +108,7 @@ def usable_faces(
 
 
 def drawing_order(faces: FaceDataset, usable: Sequence[int], seed: int = 0) -> list[int]:
-    """Return ``usable`` in the order in which lists take faces: one of every picture first; see the module's text."""
+    """Return ``usable`` in drawing order: sorted by hash, one face of every picture first."""
     names: list[str] = []
     pictures: dict[str, list[int]] = {}
     for index, annotation in enumerate(faces.annotations):
@@ -116,7 +116,7 @@ def drawing_order(faces: FaceDataset, usable: Sequence[int], seed: int = 0) -> l
         pictures.setdefault(str(annotation.image), []).append(index)
     chosen, turn = set(usable), {}
     for members in pictures.values():
-        # A picture is known by its faces, as its path differs between machines.
+        # The key is made of face names because paths differ between machines.
         key = _digest(seed, min(names[index] for index in members))
         ranked = sorted(chosen.intersection(members), key=lambda index: _digest(seed, names[index]))
         turn.update({index: (rank, key, names[index]) for rank, index in enumerate(ranked)})
@@ -137,15 +137,15 @@ def draw_pair_list(
     drawn: Mapping[str, Any] | None = None,
     without: Collection[str] = (),
 ) -> FacePairList:
-    """Draw a list: the faces whose turn comes first, each in one pair, no picture on both sides.
+    """Draw a list: the first faces in drawing order, each in one pair, and no picture on both sides.
 
     Args:
         pair: kind of pair.
         split: of the list.
         source: faces of the first domain.
         target: faces of the second, or the same object for pairs within a domain.
-        count: pairs; where there are fewer faces, all are taken.
-        drawn: what the record says of the drawing.
+        count: number of pairs; if there are fewer faces, all are used.
+        drawn: how the list is drawn, for the record.
         without: pictures that the list must not use.
 
     Raises:
@@ -160,7 +160,7 @@ def draw_pair_list(
     if not first or not second:
         domain, side = (pair.split("+")[bool(first)], target if first else source)
         hint = "take validation faces from another split (val_options) or give a list (val_lists)"
-        kept = f"; {len(without)} pictures are kept for the test lists: {hint}" if without else ""
-        raise DataError(f"no {split} pair of {pair}: no face of {domain} is left: {side.told()}{kept}")
+        reserved = f"; {len(without)} pictures are reserved for the test lists: {hint}" if without else ""
+        raise DataError(f"no {split} pairs for {pair}: no usable face of {domain}: {side.told()}{reserved}")
     names = tuple((source.name(a), target.name(b)) for a, b in zip(first, second, strict=False))
     return FacePairList(pair, split, names, (source.faces.name, target.faces.name), drawn)

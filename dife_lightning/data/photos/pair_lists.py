@@ -1,7 +1,7 @@
-"""Lists of pairs of photographed faces: stored by name, and checked when they are read back.
+"""Pair lists of photographs: stored by face name, and checked when they are read.
 
-A list holds names, not numbers, so that it means the same faces wherever and in whatever order the data set lies.
-Lists are drawn by ``pair_draws.py``, or given.
+Names instead of numbers make a list independent of where a data set is stored and in which order. ``pair_draws.py``
+draws lists.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class FacePairList:
 
     Attributes:
         pair: kind of pair, source domain first: ``human+dog``.
-        split: ``val`` for choices, ``test`` for results.
+        split: ``val`` for model selection, ``test`` for results.
         pairs: (name of the source face, name of the target face).
-        datasets: names of the readers, source first; empty in a list that somebody wrote by hand.
+        datasets: names of the readers, source first; may be empty in a list written by hand.
         drawn: how it was drawn (seed, protocol, crop), for the record.
     """
 
@@ -46,23 +46,22 @@ class FacePairList:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of kind, split, data sets and pairs, whatever options led to them."""
+        """SHA-256 of kind, split, data sets and pairs; it does not depend on how they were drawn."""
         content = [self.pair, self.split, list(self.datasets), [list(names) for names in self.pairs]]
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def write(self, path: str | Path) -> None:
-        """Write the list as JSON, its hash included."""
+        """Write the list and its hash as JSON."""
         fields = {"pair": self.pair, "split": self.split, "datasets": self.datasets, "drawn": self.drawn}
         write_json(path, {**fields, "hash": self.hash, "pairs": self.pairs})
 
 
 def read_pair_list(path: str | Path, pair: str, split: Split) -> FacePairList:
-    """Read a list that was written here or by hand (``{"pairs": [["source", "target"], ...]}`` is enough).
+    """Read a list; one written by hand needs only ``{"pairs": [["source", "target"], ...]}``.
 
     Raises:
-        DataError: no such file, not of that form, of another kind or split, a face twice, or a hash that is not that
-            of its content.
+        DataError: no such file, another form, kind or split, a face in two pairs, or a hash that does not match.
     """
     path = Path(os.path.expanduser(path))
     content = _read_object(path)
@@ -79,8 +78,8 @@ def read_pair_list(path: str | Path, pair: str, split: Split) -> FacePairList:
     found = FacePairList(pair, split, tuple((a, b) for a, b in pairs), tuple(datasets), content.get("drawn"))
     if content.get("hash", found.hash) != found.hash:
         raise DataError(
-            f"{path} was changed after it was written: its hash is {found.hash[:12]}..., it says "
-            f"{str(content['hash'])[:12]}.... Take the file as it was, or remove 'hash' to accept the change."
+            f"{path} was changed: its content has hash {found.hash[:12]}..., 'hash' says "
+            f"{str(content['hash'])[:12]}.... Restore the file, or remove 'hash' to accept the change."
         )
     return found
 
@@ -89,7 +88,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"no pair list {path}. Check the path, or leave it out to have one drawn.") from None
+        raise DataError(f"no pair list {path}. Check the path, or omit it to draw a list.") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no pair list: {error}. Expected a JSON file with 'pairs'.") from None
     if not isinstance(content, dict):
@@ -100,12 +99,12 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _check_once(path: Path, pair: str, pairs: list[list[str]]) -> None:
-    """Raise if a face stands in two pairs; faces of different domains may have one name."""
+    """Raise DataError if a face is in two pairs; faces of different domains may share a name."""
     source, target = pair.split("+")
     faces = [(domain, name) for names in pairs for domain, name in zip((source, target), names, strict=True)]
     (domain, name), times = Counter(faces).most_common(1)[0]
     if times > 1:
-        raise DataError(f"{path} has {domain} face '{name}' {times} times; a face stands in a list once at most.")
+        raise DataError(f"{path} has {domain} face '{name}' {times} times; expected at most once.")
 
 
 def _is_pair(entry: object) -> bool:
@@ -116,24 +115,24 @@ def find_pairs(pairs: FacePairList, source: FaceDataset, target: FaceDataset) ->
     """Return the indices of a list's faces in both readers.
 
     Raises:
-        DataError: the list is about other data sets, or one of them lacks a name.
+        DataError: the list is for other data sets, or a name is missing in them.
     """
     readers = (source, target)
     found = tuple(reader.name for reader in readers)
     if pairs.datasets and pairs.datasets != found:
         raise DataError(
-            f"the {pairs.split} list of {pairs.pair} is about {' and '.join(pairs.datasets)}, the data sets are "
-            f"{' and '.join(found)}. Give the list or the data sets that belong together."
+            f"the {pairs.split} list of {pairs.pair} is for {' and '.join(pairs.datasets)}, the data sets are "
+            f"{' and '.join(found)}. Give a list and data sets that belong together."
         )
     where = [{annotation.name: i for i, annotation in enumerate(reader.annotations)} for reader in readers]
     for names in pairs.pairs:
         for name, known, reader in zip(names, where, readers, strict=True):
             if name not in known:
-                raise DataError(f"the {pairs.split} list of {pairs.pair}: {_lacking(reader, name, known)}")
+                raise DataError(f"the {pairs.split} list of {pairs.pair}: {_missing(reader, name, known)}")
     return [(where[0][a], where[1][b]) for a, b in pairs.pairs]
 
 
-def _lacking(faces: FaceDataset, name: str, known: Collection[str]) -> str:
+def _missing(faces: FaceDataset, name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"{faces.name} has no face '{name}' among its {len(known)}.{hint} Check options such as the split."
+    return f"{faces.name} has no face '{name}' among its {len(known)}.{hint} Check the options, such as the split."

@@ -1,1 +1,1 @@
-"""Checkpoints of others: one file for each layout, which turns its content into names and tensors of ours."""
+"""Layouts of public checkpoints: one file each, which converts it to our names and tensors."""

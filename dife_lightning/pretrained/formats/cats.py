@@ -1,8 +1,8 @@
-"""Checkpoints of CATs' authors: a folder with the settings of a training and its weights, or the weights alone.
+"""Checkpoints of the authors of CATs: a folder with the weights and settings of a training, or the weights alone.
 
-``model_best.pth`` holds ``state_dict`` beside the state of the training; ``args.pkl`` is the pickled namespace of its
-command line. Both are read as data (see ``unpickling``). All sizes are read from the tensors; only which hyperpixels
-were taken, and by how many heads, is in no tensor: the settings say it, or it is as in the paper.
+``model_best.pth`` has ``state_dict`` and the state of the training; ``args.pkl`` is the pickled namespace of the
+command line. No code of either is executed (see ``weights.pickles``). Sizes are inferred from the tensors. Hyperpixels
+and the number of heads cannot be inferred: they come from the settings, otherwise those of the paper are used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dife_lightning.errors import CheckpointError
@@ -20,15 +19,15 @@ from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
 from dife_lightning.pretrained.formats.hourglass import state_of
 from dife_lightning.utils.caching import ObjectCache
 from dife_lightning.weights.assets import find_asset
-from dife_lightning.weights.checkpoints import load_state
+from dife_lightning.weights.checkpoints import network_from
 from dife_lightning.weights.pickles.reading import explained, read_pickled
 from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
 __all__ = ["SETTINGS", "WEIGHTS", "build", "find_weights", "is_cats", "load_cats"]
 
-#: Names of the two files in a folder of the authors'.
+#: Names of the two files in a folder of the authors.
 WEIGHTS, SETTINGS = "model_best.pth", "args.pkl"
-_MOST = 1000  # of a number in the settings
+_MOST = 1000  # largest number in the settings
 _loaded: ObjectCache[CATsNetwork] = ObjectCache()
 
 
@@ -36,23 +35,23 @@ def load_cats(name_or_path: str | Path) -> CATsNetwork:
     """Load a public network by name or path, frozen, once per process.
 
     Args:
-        name_or_path: a name of the user's own such as ``own/cats-spair``, a folder, or the file with the weights, for
-            which a file with settings beside it counts, too.
+        name_or_path: an ``own/...`` name such as ``own/cats-spair``, a folder, or the file with the weights; settings
+            in the same folder are used.
 
     Raises:
         AssetError: neither a known name, nor a file or folder.
-        CheckpointError: damaged, or no CATs network; names the first tensor that does not fit.
+        CheckpointError: the file is damaged or no CATs network; names the first tensor that does not fit.
     """
     path = find_weights(name_or_path)
     return _loaded.load(path, lambda _: _load(path), path.with_name(SETTINGS))
 
 
 def find_weights(name_or_path: str | Path) -> Path:
-    """Return the file with the weights that a name, a folder or a path means.
+    """Return the file with the weights of a name, a folder or a path.
 
     Raises:
         AssetError: neither a known name, nor a file or folder.
-        CheckpointError: a folder without weights.
+        CheckpointError: the folder has no weights.
     """
     named = str(name_or_path).startswith(PREFIX)
     path = find_own_file(str(name_or_path)) if named else Path(name_or_path).expanduser()
@@ -76,7 +75,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Read the settings of a training.
 
     Raises:
-        CheckpointError: no namespace or dict of plain values.
+        CheckpointError: the file is no namespace or dict of plain values.
     """
     content = read_pickled(path)
     if not isinstance(content, dict):
@@ -85,16 +84,16 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def build(state: Mapping[str, Tensor], source: str | Path, settings: Mapping[str, Any] | None = None) -> CATsNetwork:
-    """Build the network that ``state`` describes, with its weights.
+    """Build the network of ``state`` and load its weights.
 
     Args:
         state: name -> tensor.
         source: the file, for messages.
-        settings: of the training; ``hyperpixel`` and ``num_heads`` are looked at, the paper's hold where they say none.
+        settings: of the training; ``hyperpixel`` and ``num_heads`` are used, the paper's values are the default.
 
     Raises:
-        CheckpointError: no CATs network, or settings that make no sense; else names the first tensor that is missing,
-            of another shape, or has no place.
+        CheckpointError: no CATs network, or invalid settings; otherwise names the first tensor that is missing,
+            unexpected or of another shape.
     """
     if not is_cats(state):
         found = ", ".join(list(state)[:3]) or "no tensors"
@@ -103,11 +102,7 @@ def build(state: Mapping[str, Tensor], source: str | Path, settings: Mapping[str
     hyperpixels, heads = _hyperpixels(settings.get("hyperpixel"), source), settings.get("num_heads")
     if heads is not None and not (type(heads) is int and 0 < heads < _MOST):
         raise CheckpointError(f"{source}: {SETTINGS} has num_heads {str(heads)[:40]!r}, expected a number of heads.")
-    with torch.device("meta"):  # no memory for what a file merely says
-        network = CATsNetwork(read_architecture(state, hyperpixels, heads, source))
-    floats = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    load_state(network, floats, source)
-    return network
+    return network_from(lambda: CATsNetwork(read_architecture(state, hyperpixels, heads, source)), state, source)
 
 
 def _hyperpixels(value: Any, source: str | Path) -> tuple[int, ...] | None:

@@ -1,9 +1,9 @@
-"""Hourglass checkpoints of others: the authors' DIFE (with its converters or bare) and DVE.
+"""Public hourglass checkpoints: the authors' DIFE (with or without converters) and DVE.
 
-The official DIFE is a plain state: ``hg.*`` is the encoder, ``transformer.interspecies2d{i}_*`` the converter of the
-i-th domain of its ``data_type`` (``human+dog``: 0 human, 1 dog). Their key-point script loads encoders without ``hg.``.
-DVE has ``{"arch": ..., "state_dict": ...}``, batch normalisation and an output of half the image's side.
-What the network looks like is read from names and shapes; only the 16 groups of a group normalisation are not in them.
+The official DIFE is a plain state dict: ``hg.*`` is the encoder, ``transformer.interspecies2d{i}_*`` the converter of
+the i-th domain of its ``data_type`` (``human+dog``: 0 human, 1 dog). Their key-point script loads encoders without the
+prefix ``hg.``. DVE has ``{"arch": ..., "state_dict": ...}``, batch normalisation and an output of half the image's
+side. The architecture is inferred from names and shapes, except for the 16 groups of a group normalisation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.converter import Converter, ConverterKind, Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
-from dife_lightning.weights.checkpoints import as_float32, load_state
+from dife_lightning.weights.checkpoints import network_from
 from dife_lightning.weights.shapes import Shapes, TensorAxis
 
 _CONVERTER = re.compile(r"transformer\.interspecies2d(\d{1,2})_(layer\d(?:_norm)?\.\w+)")
@@ -28,24 +28,24 @@ _GROUPS = 16
 
 
 def state_of(content: Any) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint's ``state_dict``, or of the content itself, without ``module.`` in front."""
+    """Return the tensors of ``state_dict``, or of the content itself, without the prefix ``module.``."""
     named = content.get("state_dict", content) if isinstance(content, dict) else {}
     tensors = {str(k): v for k, v in named.items() if isinstance(v, Tensor)} if isinstance(named, dict) else {}
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
 
 def is_hourglass(state: Mapping[str, Tensor]) -> bool:
-    """Whether these tensors are an hourglass of DIFE's or DVE's."""
+    """Whether these tensors are an hourglass of DIFE or DVE."""
     return any(f"{prefix}hg.0.layer1_4.0.conv1.weight" in state for prefix in ("", "hg."))
 
 
 class Hourglass(nn.Module):
-    """An encoder of the public kind with the converters that came with it.
+    """A public encoder with its converters.
 
     Attributes:
         dim: channels of the embedding.
         encoder: images (B, 3, H, W) to (B, dim, H, W), or to half the side (DVE).
-        converters: one for each domain, in the checkpoint's order; empty for a bare hourglass.
+        converters: one per domain, in the order of the checkpoint; empty for a bare hourglass.
     """
 
     def __init__(self, encoder: HourglassEncoder, converters: list[Converter]) -> None:
@@ -69,10 +69,10 @@ class Hourglass(nn.Module):
 
 
 def build(state: Mapping[str, Tensor], source: str | Path) -> Hourglass:
-    """Build the network that ``state`` describes, with its weights.
+    """Build the network of ``state`` and load its weights.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing, of another shape, or has no place.
+        CheckpointError: names the first tensor that is missing, unexpected or of another shape.
     """
     prefix = "hg." if any(name.startswith("hg.hg.") for name in state) else ""
     strange = [k for k in state if not (k.startswith(prefix) or _CONVERTER.fullmatch(k))]
@@ -80,14 +80,12 @@ def build(state: Mapping[str, Tensor], source: str | Path) -> Hourglass:
         raise CheckpointError(f"{source}: tensor '{strange[0]}' has no place in an hourglass.")
     tensors = {k.removeprefix(prefix): v for k, v in state.items() if not _CONVERTER.fullmatch(k)}
     shapes = Shapes(tensors, source, "HourglassEncoder", prefix.__add__)
-    with torch.device("meta"):  # no memory for what a file merely says
-        encoder = _encoder(shapes)
-    load_state(encoder, as_float32(tensors), source, prefix.__add__)
+    encoder = network_from(lambda: _encoder(shapes), tensors, source, prefix.__add__)
     return Hourglass(encoder, _converters(state, encoder.dim, source))
 
 
 def _encoder(shapes: Shapes) -> HourglassEncoder:
-    """Return the untrained encoder of this shape."""
+    """Return an untrained encoder of these shapes."""
     stacks, blocks = max(1, shapes.count("hg.")), shapes.count("hg.0.layer1_1.")
     depth = shapes.count("hg.0.layer", first=1)
     if 12 * stacks * blocks * (3 * depth + 2) > len(shapes.tensors):  # each block has 12 tensors or more
@@ -111,7 +109,7 @@ def _encoder(shapes: Shapes) -> HourglassEncoder:
 
 
 def _filters(layer: str) -> tuple[TensorAxis, TensorAxis]:
-    """Where the number of filters of a convolution stands."""
+    """Axes whose size is the number of filters of a convolution."""
     return (f"{layer}.weight", 0, 4), (f"{layer}.bias", 0, 1)
 
 
@@ -130,27 +128,25 @@ def _converter(tensors: Mapping[str, Tensor], index: int, dim: int, source: str 
     kind: ConverterKind = "official" if last == 1 else "paper"
     kernel = shapes.size(*((f"layer{i}.weight", axis, 4) for i in (1, 2) for axis in (3, 2)))
     hidden = shapes.size(*_filters("layer1"), *_filters("layer2"), ("layer1_norm.weight", 0, 1))
-    with torch.device("meta"):
-        converter = Converter(dim, shapes.size(*_filters("layer3")), kind, hidden, _GROUPS, kernel)
-    load_state(converter, as_float32(tensors), source, called)
-    return converter
+    channels = shapes.size(*_filters("layer3"))
+    return network_from(lambda: Converter(dim, channels, kind, hidden, _GROUPS, kernel), tensors, source, called)
 
 
 def to_official(
     encoder: HourglassEncoder, converters: Converters, statistics: Mapping[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Tensor]:
-    """Return a DIFE of ours as the authors' code has it.
+    """Return the tensors of a DIFE trained here in the authors' layout.
 
-    Our converters may give features of mean 0 and deviation 1; theirs give the generator's own, so mean and deviation
-    go into the last layer.
+    Our converters may output features of mean 0 and deviation 1, theirs the generator's own; mean and deviation are
+    therefore folded into the last layer.
 
     Args:
         encoder: Φ.
-        converters: Ψ of each domain, in the order that the numbers of the official names shall have.
-        statistics: domain -> mean (n_d,) and deviation (n_d,) that the features were normalised by.
+        converters: Ψ of each domain, numbered in this order in the official names.
+        statistics: domain -> mean (n_d,) and deviation (n_d,) by which the features were normalised.
 
     Raises:
-        ConfigError: group normalisations of other than 16 groups, which their code has fixed.
+        ConfigError: a group normalisation does not have 16 groups, which is fixed in their code.
     """
     groups = {m.num_groups for part in (encoder, converters) for m in part.modules() if isinstance(m, nn.GroupNorm)}
     if groups != {_GROUPS}:
@@ -169,17 +165,17 @@ def to_official(
 
 
 def to_ours(network: Hourglass, domains: Mapping[str, int], source: str | Path) -> dict[str, Tensor]:
-    """Return an official network's tensors under the names of :class:`~dife_lightning.methods.dife.DIFE`.
+    """Return the tensors of an official network under the names of ``DIFE``.
 
-    Features are then the generator's own: mean 0 and deviation 1 stand for "not normalised".
+    Its features are the generator's own, so mean 0 and deviation 1 are added: "not normalised".
 
     Raises:
-        CheckpointError: another number of domains than the checkpoint has.
+        CheckpointError: the numbers of domains differ.
     """
     if len(network.converters) not in (0, len(domains)):
         raise CheckpointError(
             f"{source} has converters for {len(network.converters)} domains, the config names {len(domains)} "
-            f"({', '.join(domains)}); give as many, in the checkpoint's order"
+            f"({', '.join(domains)}); give as many, in the order of the checkpoint"
         )
     state = {f"encoder.{name}": value for name, value in network.encoder.state_dict().items()}
     for (domain, channels), converter in zip(domains.items(), network.converters, strict=False):

@@ -1,6 +1,6 @@
 """Networks of NVlabs' stylegan2-ada-pytorch: a pickle with ``G``, ``D`` and ``G_ema``.
 
-Names and shapes of the tensors are ours already; what the network looks like is read from them.
+We use the same names and shapes of tensors; the architecture is inferred from them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dife_lightning.weights.checkpoints import as_float32
 from dife_lightning.weights.pickles._builders import Persistent
 from dife_lightning.weights.shapes import Shapes, TensorAxis
 
-_DEPTH, _COUNT = 12, 10_000  # modules in modules, and modules in all; a real network has 4 and about 100
+_DEPTH, _COUNT = 12, 10_000  # nesting depth and number of modules; a real network has 4 and about 100
 _WIDEST = 16384
-#: Blocks of the largest network that is known: 2048 px.
+#: Blocks of the largest known network: 2048 px.
 BLOCKS = 10
 
 
 def is_nvlabs(content: Any) -> bool:
-    """Whether ``content`` of a pickle has this layout."""
+    """Whether the content of a pickle has this layout."""
     return isinstance(content, dict) and isinstance(content.get("G_ema"), Persistent)
 
 
@@ -34,7 +34,7 @@ def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
     """Return parameters and buffers by their dotted names, as ``state_dict`` would, in fp32.
 
     Raises:
-        CheckpointError: the object is no module.
+        CheckpointError: its modules are nested without end.
     """
     found: dict[str, Tensor] = {}
     for prefix, module in _modules(network, source):
@@ -52,20 +52,20 @@ def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent
         yield prefix, module
         count += 1
         if id(module) in seen:
-            raise CheckpointError(f"{source}: modules in modules without an end; this is no network.")
+            raise CheckpointError(f"{source}: modules are nested without end; this is no network.")
         seen.add(id(module))
         if prefix.count(".") > _DEPTH or count > _COUNT:
-            raise CheckpointError(f"{source}: modules in modules without an end; this is no network.")
+            raise CheckpointError(f"{source}: modules are nested without end; this is no network.")
         for name, child in (module.state.get("_modules") or {}).items():
             if isinstance(child, Persistent):
                 waiting.append((f"{prefix}{name}.", child))
 
 
 def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architecture, dict[str, Tensor]]:
-    """Return what ``G_ema`` looks like, and its tensors.
+    """Return the architecture of ``G_ema`` and its tensors.
 
     Raises:
-        CheckpointError: it is no StyleGAN2 generator, or one of a kind that is not built here.
+        CheckpointError: it is no StyleGAN2 generator, or of an unsupported variant.
     """
     network = content["G_ema"]
     tensors = tensors_of(network, source)
@@ -74,7 +74,7 @@ def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architectu
 
 
 def read_architecture(tensors: Mapping[str, Tensor], source: object, clamp: float | None = None) -> Architecture:
-    """Read the architecture from the names and shapes of a generator's tensors; see :func:`architecture_of`."""
+    """Infer the architecture from the names and shapes of a generator's tensors; see :func:`architecture_of`."""
     shapes = Shapes(tensors, source, "StyleGAN2Generator")
     sides = {name.split(".")[1] for name in tensors if name.startswith("synthesis.b")}
     blocks = max((i + 1 for i in range(BLOCKS) if f"b{4 << i}" in sides), default=1)
@@ -82,16 +82,16 @@ def read_architecture(tensors: Mapping[str, Tensor], source: object, clamp: floa
 
 
 def architecture_of(shapes: Shapes, blocks: int, layers: int, clamp: float | None = None) -> Architecture:
-    """Read the architecture from the shapes of a generator's tensors under NVlabs' names.
+    """Infer the architecture from the shapes of a generator's tensors with NVlabs' names.
 
     Args:
         shapes: of the tensors.
-        blocks: how many resolutions their names tell of.
-        layers: how many layers of the mapping network they tell of.
-        clamp: bound of the convolutions' outputs, which no shape tells.
+        blocks: number of resolutions.
+        layers: number of layers of the mapping network.
+        clamp: bound of the outputs of convolutions, which cannot be inferred.
 
     Raises:
-        CheckpointError: naming the first tensor that a size follows from and that is missing.
+        CheckpointError: names the first tensor that is needed to infer a size and is missing.
     """
     channels = tuple(shapes.size(*_places_of_channels(f"synthesis.b{4 << i}")) for i in range(blocks))
     affine = [name for name in shapes.tensors if name.startswith("synthesis.") and name.endswith(".affine.weight")]
@@ -102,7 +102,7 @@ def architecture_of(shapes: Shapes, blocks: int, layers: int, clamp: float | Non
     c_dim = shapes.size(("mapping.embed.weight", 1, 2)) if "mapping.embed.weight" in shapes.tensors else 0
     z_dim = shapes.size(("mapping.fc0.weight", 1, 2)) - (w_dim if c_dim else 0)
     if not 0 < max(*channels, z_dim, w_dim, c_dim) <= _WIDEST or z_dim < 1:
-        raise CheckpointError(f"{shapes.source} declares layers of no or more than {_WIDEST} channels: no StyleGAN2.")
+        raise CheckpointError(f"{shapes.source} declares a layer of 0 or more than {_WIDEST} channels: no StyleGAN2.")
     return Architecture(channels, z_dim, w_dim, c_dim, layers, clamp)
 
 
@@ -118,16 +118,16 @@ def _places_of_channels(block: str) -> tuple[TensorAxis, ...]:
 
 def _check_kind(network: Persistent, tensors: Mapping[str, Tensor], source: object) -> None:
     if any(name.startswith("synthesis.L0_") for name in tensors):
-        raise CheckpointError(f"{source} is a StyleGAN3, whose layers cannot be tapped here; give a StyleGAN2.")
+        raise CheckpointError(f"{source} is a StyleGAN3, whose layers cannot be tapped; use a StyleGAN2.")
     for name, module in _modules(network, source):
         kind, activation = module.state.get("architecture"), module.state.get("activation")
         gain = module.state.get("bias_gain", LR_MULTIPLIER)
         if name.startswith("mapping.fc") and gain != LR_MULTIPLIER:
-            raise CheckpointError(f"{source} has a mapping network of gain {gain}; only {LR_MULTIPLIER} is built here.")
+            raise CheckpointError(f"{source} has a mapping network of gain {gain}; only {LR_MULTIPLIER} is supported.")
         if kind not in (None, "skip"):
-            raise CheckpointError(f"{source} is of architecture '{kind}'; only 'skip', NVlabs' default, is built here.")
+            raise CheckpointError(f"{source} is of architecture '{kind}'; only 'skip', NVlabs' default, is supported.")
         if activation not in (None, "lrelu", "linear"):
-            raise CheckpointError(f"{source} has the activation '{activation}'; only 'lrelu' is built here.")
+            raise CheckpointError(f"{source} has the activation '{activation}'; only 'lrelu' is supported.")
     for name, value in tensors.items():
         usual = setup_filter()
         if (
@@ -135,7 +135,7 @@ def _check_kind(network: Persistent, tensors: Mapping[str, Tensor], source: obje
             and value.shape == usual.shape
             and not torch.allclose(value, usual, atol=1e-6)
         ):
-            raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one built here.")
+            raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one supported.")
 
 
 def _clamp(network: Persistent, source: object) -> float | None:

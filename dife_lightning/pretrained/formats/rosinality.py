@@ -1,6 +1,6 @@
 """Networks of rosinality's stylegan2-pytorch: ``{"g_ema": state, "latent_avg": ...}``, training snapshots, or a state.
 
-Weights are those of NVlabs' networks without any flip; names, axes of length 1 and the filter's factor of 4 differ.
+Weights equal those of NVlabs' networks; names, axes of length 1 and a factor of 4 in the filter differ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dife_lightning.utils.randomness import normal
 from dife_lightning.weights.checkpoints import as_float32, check_state
 from dife_lightning.weights.shapes import Shapes
 
-#: Tensors of a layer and of an RGB output: their name -> ours, and the axes of length 1 before and behind ours.
+#: Tensors of a layer and of an RGB output: their name -> our name, and their axes of length 1 before and after ours.
 _MODULATED = {
     "conv.weight": ("weight", 1, 0),
     "conv.modulation.weight": ("affine.weight", 0, 0),
@@ -30,16 +30,16 @@ _RGB = {**_MODULATED, "bias": ("bias", 1, 2)}
 _MARK = "conv1.conv.modulation.weight"
 _MEAN = "latent_avg"
 
-_Entry = tuple[str, str, int, int]  # their name, ours, axes before, axes behind
+_Entry = tuple[str, str, int, int]  # their name, our name, axes of length 1 before, after
 
 
 def is_rosinality(content: Any) -> bool:
-    """Whether ``content`` of a torch file has this layout."""
+    """Whether the content of a torch file has this layout."""
     return isinstance(content, dict) and _MARK in _state_of(content)
 
 
 def _state_of(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the averaged generator's state, else the generator's, else the content itself."""
+    """Return the state of the averaged generator, of the generator, or the content itself, whichever exists first."""
     for name in ("g_ema", "g"):
         if isinstance(content.get(name), dict):
             return dict(content[name])
@@ -47,13 +47,12 @@ def _state_of(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architecture, dict[str, Tensor]]:
-    """Return what the generator looks like, and its tensors under our names, fp32.
+    """Return the architecture of the generator and its tensors under our names, fp32.
 
-    ``mapping.w_avg`` is only among them where the file has ``latent_avg``. Files older than stored noise get fixed
-    normal noise, as a fresh network of that layout has it.
+    ``mapping.w_avg`` is included only if the file has ``latent_avg``. Old files without noise get fixed normal noise.
 
     Raises:
-        CheckpointError: naming, as the file does, the first tensor that is missing, unknown or of another shape.
+        CheckpointError: gives the file's name of the first tensor that is missing, unexpected or of another shape.
     """
     tensors = {str(name): value for name, value in _state_of(content).items() if isinstance(value, Tensor)}
     state = as_float32(tensors)
@@ -79,7 +78,7 @@ def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architectu
 
 
 def _entries(state: Mapping[str, Tensor], layers: int, blocks: int) -> Iterator[_Entry]:
-    """Name the tensors of a network with ``layers`` of the mapping network; noise and mean where ``state`` has them."""
+    """Yield the tensors of a network with ``layers`` mapping layers; noise and mean only if ``state`` has them."""
     for i in range(layers):
         yield from ((f"style.{i + 1}.{kind}", f"mapping.fc{i}.{kind}", 0, 0) for kind in ("weight", "bias"))
     if _MEAN in state:
@@ -101,24 +100,24 @@ def _part(theirs: str, ours: str, table: Mapping[str, tuple[str, int, int]]) -> 
 
 
 def _without(value: Tensor, axes: int) -> Tensor:
-    """Leave out the first ``axes`` of ``value`` if their length is 1."""
+    """Drop the first ``axes`` axes of ``value`` if their length is 1."""
     return value.reshape(value.shape[axes:]) if value.shape[:axes] == (1,) * axes else value
 
 
 def _check_kernels(state: Mapping[str, Tensor], architecture: Architecture, source: object) -> set[str]:
-    """Return the names of the resampling filters, which are kept elsewhere here."""
+    """Return the names of the resampling filters; our network builds its own."""
     pairs = range(len(architecture.channels) - 1)
     names = {f"convs.{2 * i}.conv.blur.kernel" for i in pairs} | {f"to_rgbs.{i}.upsample.kernel" for i in pairs}
     found = {name: state[name] for name in state if name in names}
     check_state(found, dict.fromkeys(found, setup_filter()), source, "StyleGAN2Generator")
     for name, value in found.items():
         if not torch.allclose(value, 4 * setup_filter(), atol=1e-5):
-            raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one built here.")
+            raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one supported.")
     return set(found)
 
 
 def _fixed(architecture: Architecture) -> dict[str, Tensor]:
-    """Return the filters, and noise for every layer, which the file's own replaces."""
+    """Return the filters, and default noise for every layer."""
     found: dict[str, Tensor] = {}
     for side in architecture.resolutions:
         block = f"synthesis.b{side}"

@@ -37,7 +37,7 @@ class Framing:
 
 
 def draw_framing(kind: FramingKind, rng: np.random.Generator) -> Framing:
-    """Draw a framing: ``plain`` is none, ``jittered`` the evaluation's.
+    """Draw a framing: ``plain`` is the identity, ``jittered`` that of the evaluation.
 
     Raises:
         ConfigError: unknown kind.

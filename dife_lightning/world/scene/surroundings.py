@@ -1,4 +1,4 @@
-"""What is around a head: light, clutter behind and, now and then, something in front."""
+"""Surroundings of a head: light, background and, sometimes, an object in front."""
 
 from __future__ import annotations
 

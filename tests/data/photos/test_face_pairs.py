@@ -136,7 +136,7 @@ def test_validation_keeps_away_from_what_other_evaluations_test(readers, tmp_pat
 
 def test_without_a_face_left_validation_fails_and_a_test_does_not(readers):
     data = make(count=None)
-    with pytest.raises(DataError, match="no val pair of human\\+dog: no face of dog is left"):
+    with pytest.raises(DataError, match="no val pairs for human\\+dog: no usable face of dog"):
         data.setup("fit")
     assert data.list_hashes()["val"] == {}
     assert set(data.list_hashes()["test"]) == {"human+dog/test"}
@@ -265,7 +265,7 @@ def test_a_scheme_that_lacks_the_protocol_is_told_before_pictures_are_read(reade
         ({"eye_order": "left"}, "unknown eye order 'left'"),
         ({"val_count": 0}, "counts >= 1"),
         ({"size": 4}, "size >= 8"),
-        ({"test_lists": {"human+cat": "a.json"}}, "a list is given for 'human\\+cat', which is not evaluated"),
+        ({"test_lists": {"human+cat": "a.json"}}, "there is a list for 'human\\+cat', which is not in pairs"),
         ({"domains": {"human": {"dataset": "celeba"}, "dog": {}}}, "domain 'human'.*'root'"),
         ({"domains": {"human": {"dataset": "a", "root": "b", "spilt": 1}, "dog": {}}}, "domain 'human'.*'spilt'"),
         ({"domains": {"human": "celeba", "dog": {}}}, "domain 'human'.*Give dataset and root"),

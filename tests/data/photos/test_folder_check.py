@@ -57,7 +57,7 @@ def test_advice_names_files_and_what_to_do(folder):
 
 @pytest.mark.parametrize(("usable", "level", "says"), [
     (1, "error", "needs two or more"),
-    (50, "warning", "learnt by heart"),
+    (50, "warning", "memorised"),
     (200, "warning", "a small set"),
     (5000, "ok", "5000 usable images"),
 ])  # fmt: skip

@@ -75,7 +75,7 @@ def test_what_is_refused_is_counted_with_its_reason(tmp_path):
     found = usable(faces.changed(2, points=far))
     assert found.refused == {"left_eye not labelled": 2, "a point outside the picture": 1}
     out = "2 left_eye not labelled, 1 a point outside the picture"
-    assert found.told() == f"5 faces of fake, 2 usable (out: {out})"
+    assert found.told() == f"5 faces of fake, 2 usable (unusable: {out})"
 
 
 def test_a_scheme_that_does_not_serve_the_protocol_is_refused(tmp_path):
@@ -132,6 +132,6 @@ def test_pictures_that_are_kept_for_others_are_left_out(tmp_path):
 def test_a_list_without_a_pair_says_who_is_missing(tmp_path):
     a, b = usable(make_faces(tmp_path, 3, name="a")), usable(make_faces(tmp_path, 2, name="b"))
     kept = {b.image(index) for index in b.order}
-    words = "no val pair of human\\+dog: no face of dog is left: 2 faces of b, 2 usable; 2 pictures are kept"
+    words = "no val pairs for human\\+dog: no usable face of dog: 2 faces of b, 2 usable; 2 pictures are reserved"
     with pytest.raises(DataError, match=words):
         draw_pair_list("human+dog", "val", a, b, 10, without=kept)

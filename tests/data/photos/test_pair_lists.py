@@ -80,7 +80,7 @@ def test_a_changed_list_is_noticed(tmp_path):
     a_list().write(tmp_path / "a.json")
     text = (tmp_path / "a.json").read_text()
     (tmp_path / "a.json").write_text(text.replace("0003", "0004"))
-    with pytest.raises(DataError, match=f"was changed after it was written.*it says {a_list().hash[:12]}"):
+    with pytest.raises(DataError, match=f"was changed: its content.*'hash' says {a_list().hash[:12]}"):
         read_pair_list(tmp_path / "a.json", "human+dog", "test")
 
 
@@ -111,6 +111,6 @@ def test_a_name_that_a_data_set_lacks_is_told_with_the_closest_one(readers):
 
 
 def test_a_list_about_other_data_sets_is_refused(readers):
-    with pytest.raises(DataError, match="is about wflw and animalweb, the data sets are celeba and ap10k"):
+    with pytest.raises(DataError, match="is for wflw and animalweb, the data sets are celeba and ap10k"):
         find_pairs(a_list(datasets=("wflw", "animalweb")), *readers)
     assert len(find_pairs(a_list(datasets=()), *readers)) == 2
