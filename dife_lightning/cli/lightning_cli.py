@@ -24,7 +24,7 @@ from dife_lightning.cli.options import EPILOG, add_options
 from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import find_class, imported_classes, list_methods, method_name
-from dife_lightning.running.bounds import check_bounds, clear_construction_error
+from dife_lightning.running.bounds import check_bounds, check_loggers, clear_construction_error
 from dife_lightning.running.configs import given_settings, option_value
 from dife_lightning.running.folders import run_of_checkpoint
 from dife_lightning.running.parser import ConfigParser, shared_words
@@ -121,6 +121,7 @@ class DifeCLI(LightningCLI):
         if path is not None and cls is not None and method_name(cls) is not None:
             check_settings(cls, arguments, content, path)
         check_bounds(self.settings)
+        check_loggers(self.settings.trainer.logger)
 
     def _use_checkpoint(
         self, parser: LightningArgumentParser, path: Path, content: dict[str, Any], given: dict[str, Any]

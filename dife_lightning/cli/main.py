@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from dife_lightning._version import __version__
 from dife_lightning.cli.errors import debugging, exit_code, one_line, user_error
-from dife_lightning.errors import UsageError, did_you_mean
+from dife_lightning.errors import UsageError, did_you_mean, printable
 
 #: Verb -> (module:function taking the verb and its arguments, one line of help).
 VERBS = {
@@ -108,5 +108,5 @@ def _after_exit(stop: SystemExit) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
     return code

@@ -1,7 +1,8 @@
-"""Settings out of bounds, and errors of constructors, in one line."""
+"""Settings out of bounds, missing packages, and errors of constructors, in one line."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,12 @@ from dife_lightning.errors import ConfigError, DifeError, UsageError, reason_of
 _LARGEST_SEED = 2**32 - 1
 #: A count of steps or epochs beyond this is a slip of the keyboard; counters of 64 bits fail a little later.
 _MOST_STEPS = 10**12
+#: Logger -> the packages of which it needs one.
+_LOGGERS = {
+    "TensorBoardLogger": ("tensorboard", "tensorboardX"),
+    "MLFlowLogger": ("mlflow",),
+    "WandbLogger": ("wandb",),
+}
 _COUNTS = ("max_steps", "max_epochs", "min_steps", "min_epochs")
 
 
@@ -30,19 +37,31 @@ def check_bounds(settings: Any) -> None:
             raise UsageError(f"trainer.{name} is {value}; expected -1 (no limit) to {_MOST_STEPS:,}.")
 
 
+def check_loggers(logger: Any) -> None:
+    """Check that the packages of the loggers are installed.
+
+    Args:
+        logger: ``trainer.logger`` of the parsed settings.
+
+    Raises:
+        ConfigError: naming the first package that is missing.
+    """
+    for entry in logger if isinstance(logger, list) else [logger]:
+        name = str(entry.get("class_path") if hasattr(entry, "get") else None).rpartition(".")[2]
+        packages = _LOGGERS.get(name, ())
+        if packages and not any(importlib.util.find_spec(package) for package in packages):
+            raise ConfigError(
+                f"{name} needs the package '{packages[0]}', which is not installed. Install it with `pip install "
+                f"{packages[0]}`, or choose another logger (none: --config trainer/no_logger)."
+            )
+
+
 @contextmanager
 def clear_construction_error() -> Iterator[None]:
     """Turn what the constructor of a model, data module, logger, callback or trainer refuses into one line."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        name = error.name or str(error).split("'")[1:2]
-        package = name if isinstance(name, str) else (name or ["?"])[0]
-        raise ConfigError(
-            f"the package '{package}' is not installed, but these settings need it. Install it with "
-            f"`pip install {package}`, or choose settings without it."
-        ) from error
-    except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, AssertionError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, AssertionError, ImportError) as error:
         if isinstance(error, DifeError) or isinstance(error.__cause__, DifeError):
             raise
         raise ConfigError(f"these settings are refused: {reason_of(error)} (DIFE_DEBUG=1 shows where).") from error

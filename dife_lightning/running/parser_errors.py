@@ -35,6 +35,8 @@ def explain(message: str, verb: str, options: Iterable[str], classes: Iterable[s
         return unknown_key(match[2].removeprefix("init_args."), known, verb, match[1].rpartition(".")[2])
     if match := re.search(r"Expected a dot import path string: ([^\n]+)", message):
         return unknown_class(match[1].strip(), _key_of(message), classes, verb)
+    if match := re.search(r"given class_path '([^']+)':\s*the following arguments are required: ([^\n]+)", message):
+        return _error(f"{match[1].rpartition('.')[2]} needs a value for: {match[2]};", verb)
     if match := re.search(r"arguments are required: ([^\n]+)", message):
         return missing_sections(re.split(r",\s*", match[1]), verb)
     return _error(_bad_value(message) if re.search("Expected an? ", message) else _last_reason(message), verb)

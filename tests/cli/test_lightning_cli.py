@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lightning.pytorch.cli import LightningCLI
 from dife_lightning import __version__
 from dife_lightning.cli.lightning_cli import DifeCLI
 from dife_lightning.running.parser import ConfigParser
+from dife_lightning.running.trainer import StepProgressBar
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -255,6 +257,25 @@ def test_print_config_shows_all_settings_and_runs_nothing(dife, workdir):
     assert not (workdir / "runs").exists()
 
 
+def test_a_class_under_its_former_module_is_found_with_one_line_of_advice(dife, workdir):
+    sys.modules.pop("dife_lightning.data.world_pairs", None)
+    (workdir / "old.yaml").write_text("data: {class_path: dife_lightning.data.world_pairs.WorldPairs}")
+    code, out, error = dife("fit", "-c", "tiny.yaml", "-c", "old.yaml", "--print_config")
+    assert code == 0, error
+    assert yaml.safe_load(out)["data"]["class_path"].endswith(".WorldPairs")
+    assert yaml.safe_load(out)["data"]["init_args"]["pairs"]
+    assert error.count("dife_lightning.data.world_pairs is now dife_lightning.data.world.pairs") == 1
+
+
+@pytest.mark.parametrize("words", [["--model", "copy-xy"], ["--model=CopyXY"], ["-c", "a.yaml"], ["-c", "b.yaml"]])
+def test_a_method_is_named_as_dife_methods_prints_it_or_by_its_class(dife, workdir, words):
+    (workdir / "a.yaml").write_text("model: copy-xy")
+    (workdir / "b.yaml").write_text("model: {class_path: copy-xy}")
+    code, out, error = dife("test", "-c", "tiny.yaml", *words, "--print_config")
+    assert code == 0, error
+    assert yaml.safe_load(out)["model"]["class_path"].endswith(".CopyXY")
+
+
 def test_later_configurations_and_flags_win(dife):
     _, out, _ = dife("fit", "-c", "tiny.yaml", "-c", "debug/limit", "--trainer.max_steps", "9", "--print_config")
     trainer = yaml.safe_load(out)["trainer"]
@@ -286,3 +307,38 @@ def test_lightnings_tips_are_not_printed(dife, caplog):
     _, out, error = dife("fit", "-c", "tiny.yaml", "-c", "debug/limit")
     assert "litlogger" not in out + error
     assert "litmodels" not in out + error
+
+
+LOGGERS = {"wandb_offline": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow", "no_logger": None}
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_every_logger_configuration_writes_into_the_runs_folder(dife, workdir, monkeypatch, name):
+    if LOGGERS[name] is not None:
+        pytest.importorskip(LOGGERS[name])
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    code, _, error = dife("fit", "-c", "tiny.yaml", "-c", f"trainer/{name}", "--run", "x")
+    assert code == 0, error
+    assert {path.name for path in workdir.iterdir()} == {"tiny.yaml", "runs"}
+    written = {path.name for path in (workdir / "runs/x").iterdir()}
+    assert ("metrics.csv" in written) == (LOGGERS[name] is not None)
+    assert len(written) >= (5 if LOGGERS[name] else 3)
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")
+def test_the_progress_of_a_resumed_training_counts_all_its_batches(dife, monkeypatch):
+    shown = []
+    original = StepProgressBar.on_train_batch_end
+
+    def note(self, *args):
+        original(self, *args)
+        shown.append((int(self.train_progress_bar.completed), self.train_progress_bar.total))
+
+    monkeypatch.setattr(StepProgressBar, "on_train_batch_end", note)
+    bar = ["--trainer.enable_progress_bar", "true", "--trainer.max_epochs", "-1", "--data.count", "16"]
+    assert dife("fit", "-c", "tiny.yaml", "--run", "first", *bar)[0] == 0
+    assert dife("fit", "-c", "tiny.yaml", "--ckpt_path", "runs/first", *bar, "--trainer.max_steps", "10")[0] == 0
+    first_epoch, resumed, second_epoch = shown[:6], shown[6:8], shown[8:]
+    assert first_epoch == [(number, 6) for number in range(1, 7)]
+    assert resumed == [(7, 8), (8, 8)]
+    assert second_epoch == [(1, 2), (2, 2)]
