@@ -1,7 +1,7 @@
 """The landmark schemes as tables: the meaning of every point of every data set.
 
-Point names use ``left`` and ``right`` in the scheme's own convention; mirror pairs are derived from the names. Points of
-two schemes with the same name are the same part of the face. Points of contours that are sampled differently have
+Point names use ``left`` and ``right`` in the scheme's own convention; mirror pairs are derived from the names. Points
+of two schemes with the same name are the same part of the face. Points of contours that are sampled differently have
 different names; ``aliases`` say which of them coincide.
 """
 

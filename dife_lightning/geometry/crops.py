@@ -25,8 +25,8 @@ Padding = Literal["zero", "reflect", "border"]
 #: Increase it when equal options give other pixels; cached crops are then made again.
 CROP_VERSION = 1
 #: Side of a ``landmarks`` crop relative to the largest extent of the points, by landmark set. The paper states none.
-#: With these, eyes and nose fill about a third of the side, and eyes to mouth about a half; ``all`` is for all points of
-#: a scheme, including contours.
+#: With these, eyes and nose fill about a third of the side, and eyes to mouth about a half; ``all`` is for all points
+#: of a scheme, including contours.
 FACTORS = {"3-point": 2.8, "9-point": 1.8, "all": 1.3}
 #: Size of aligned CelebA pictures, and the rows that DVE keeps of them (its columns are all).
 CELEBA_SIZE, CELEBA_ROWS = (178, 218), (30, 208)

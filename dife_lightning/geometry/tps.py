@@ -1,9 +1,9 @@
 """Random thin-plate-spline warps, with which DVE makes two views of an image with known correspondence.
 
-The first view is the image warped once, the second is the first one warped again; ``origins`` gives the position in
-the first view of each pixel of the second. A warp is a table of weights (P + 3, 2): one row for each of the P control points
-of a square lattice over [-1, 1] (where -1 and 1 are the centres of the outermost pixels), and three rows of an affine
-map. Weights are a pure function of their seed; everything else is a function of the weights.
+The first view is the image warped once, the second is the first one warped again; ``origins`` gives the position in the
+first view of each pixel of the second. A warp is a table of weights (P + 3, 2): one row for each of the P control
+points of a square lattice over [-1, 1] (where -1 and 1 are the centres of the outermost pixels), and three rows of an
+affine map. Weights are a pure function of their seed; everything else is a function of the weights.
 
 Reference: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019, and its public code.
 """
