@@ -13,6 +13,11 @@ from collections.abc import Iterable
 _LONGEST = 1000
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with ``?`` for line breaks, terminal escapes and other characters that cannot be printed."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 class DifeError(Exception):
     """Base of all errors that a user can cause and mend."""
 
@@ -32,8 +37,8 @@ class CheckpointError(DifeError):
     """
 
     def __init__(self, text: str) -> None:
-        printable = "".join(c if c.isprintable() else "?" for c in text)
-        super().__init__(printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]} ...")
+        text = printable(text)
+        super().__init__(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")
 
 
 class ConfigError(DifeError):

@@ -2,25 +2,35 @@
 
 Each public file or package of ``dife_lightning/methods`` defines one method and names its class in the constant
 ``METHOD``; ``dife_lightning/datasets`` does the same with ``DATASET``. The name that users type is the file's stem with
-``-`` for ``_``. Listing imports nothing. A further folder appended to ``dife_lightning.methods.__path__`` is scanned
-too, which is how a method can live outside this package.
+``-`` for ``_``; the class name works as well. Listing imports nothing.
+
+Methods and datasets of your own live in a file anywhere (``--import my_method.py``, :func:`import_own`) or in an
+installed package that names its module in the entry-point group ``dife_lightning.plugins``.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import pkgutil
+import re
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.errors import ConfigError, UsageError, did_you_mean, reason_of
 
 #: Folder -> the constant by which a module in it names its class.
 _CONSTANTS = {"methods": "METHOD", "datasets": "DATASET"}
+#: Entry-point group of installed packages that bring methods, datasets or callbacks.
+PLUGINS = "dife_lightning.plugins"
+#: Folder -> name -> module, of what was imported from elsewhere.
+_OWN: dict[str, dict[str, str]] = {folder: {} for folder in _CONSTANTS}
 #: Modules whose classes users may have named in configurations by their full path -> where they live now.
 FORMER_MODULES = {
     "dife_lightning.data.world_pairs": "dife_lightning.data.world.pairs",
@@ -65,11 +75,120 @@ def get_dataset(name: str) -> type[Any]:
 
 def method_name(cls: type[Any]) -> str | None:
     """Return the name under which ``cls`` is registered, or None for a class that is no registered method."""
-    package, _, rest = cls.__module__.partition(".methods.")
-    name = rest.partition(".")[0].replace("_", "-")
-    if package != "dife_lightning" or name not in _scan("methods"):
-        return None
-    return name if get_method(name) is cls else None
+    for name, module in _scan("methods").items():
+        if cls.__module__ == module or cls.__module__.startswith(f"{module}."):
+            return name if get_method(name) is cls else None
+    return None
+
+
+def method_classes() -> dict[str, str]:
+    """Return the name of each method and of its class, read from the files; nothing is imported."""
+    found = {}
+    for name, module in _scan("methods").items():
+        text = getattr(sys.modules.get(module), _CONSTANTS["methods"], None) or _constant_of(module)
+        if text is not None:
+            found[name] = text
+    return found
+
+
+def _constant_of(module: str) -> str | None:
+    """Read the constant METHOD of a module of ``dife_lightning.methods`` that is not imported."""
+    folder, _, stem = module.rpartition(".")
+    for root in importlib.import_module(folder).__path__:
+        for path in (Path(root, f"{stem}.py"), Path(root, stem, "__init__.py")):
+            if path.is_file():
+                match = re.search(r"""^METHOD = ["'](\w+)["']""", path.read_text(encoding="utf-8"), re.MULTILINE)
+                return match[1] if match else None
+    return None
+
+
+def imported_classes() -> list[type[Any]]:
+    """Return the methods, data modules and callbacks that are imported, those of Lightning left out."""
+    if "lightning" not in sys.modules:
+        return []
+    from lightning import Callback, LightningDataModule, LightningModule
+
+    found: dict[type[Any], None] = {}
+    todo: list[type[Any]] = [LightningModule, LightningDataModule, Callback]
+    while todo:
+        new = [cls for cls in todo.pop().__subclasses__() if cls not in found]
+        found.update(dict.fromkeys(new))
+        todo += new
+    return [cls for cls in found if not cls.__module__.startswith("lightning.")]
+
+
+def find_class(name: str) -> type[Any] | None:
+    """Return an imported method, data module or callback by its full path or its class name; None if there is none.
+
+    A class of this package is found under any module of the package, since classes have moved.
+    """
+    module, _, name = name.rpartition(".")
+    for cls in imported_classes():
+        ours = module.startswith("dife_lightning.") and cls.__module__.startswith("dife_lightning.")
+        if cls.__name__ == name and (ours or module in ("", cls.__module__)):
+            return cls
+    return None
+
+
+def import_own(name: str) -> ModuleType:
+    """Import a file or module of the user's own; its classes can then be named in configurations and checkpoints.
+
+    A constant METHOD or DATASET in it registers the class under the file's name, as in this package.
+
+    Args:
+        name: path of a ``.py`` file, or name of an installed module.
+
+    Raises:
+        UsageError: there is no such file or module, its name is that of another module, or it cannot be imported.
+    """
+    path = Path(name).expanduser()
+    if path.suffix == ".py" and not path.is_file():
+        raise UsageError(f"--import {name}: no such file.")
+    module_name = path.stem if path.suffix == ".py" else name
+    try:
+        if path.suffix == ".py":
+            _make_importable(path)
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise UsageError(f"--import {name}: cannot be imported ({reason_of(error)}).") from error
+    _register(module)
+    return module
+
+
+def _make_importable(path: Path) -> None:
+    """Let a file be imported by its stem, also in the processes that load data."""
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    importlib.invalidate_caches()
+    spec = importlib.util.find_spec(path.stem)
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() != path.resolve():
+        raise ImportError(f"another module is called '{path.stem}'; rename the file")
+
+
+def _register(module: ModuleType) -> None:
+    for folder, constant in _CONSTANTS.items():
+        if hasattr(module, constant):
+            stem = module.__name__.rpartition(".")[2]
+            _OWN[folder][stem.replace("_", "-")] = module.__name__
+
+
+@functools.cache
+def import_plugins() -> None:
+    """Import the modules that installed packages name in the entry-point group ``dife_lightning.plugins``, once.
+
+    Raises:
+        ConfigError: one of them cannot be imported.
+    """
+    for entry in entry_points(group=PLUGINS):
+        try:
+            _register(importlib.import_module(entry.module))
+        except Exception as error:
+            package = entry.dist.name if entry.dist else "?"
+            raise ConfigError(
+                f"the plugin '{entry.name}' of the package {package} cannot be imported ({reason_of(error)}). "
+                f"Repair or uninstall {package}."
+            ) from error
 
 
 def import_all(*folders: str) -> None:
@@ -79,21 +198,25 @@ def import_all(*folders: str) -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if "._" not in module.name:
                 importlib.import_module(module.name)
+    import_plugins()
 
 
 def _scan(folder: str) -> dict[str, str]:
     """Map user names to module names for the public files and packages of ``dife_lightning/<folder>``."""
+    import_plugins()
     package = importlib.import_module(f"dife_lightning.{folder}")
     roots = [Path(root) for root in package.__path__]
     stems = [file.stem for root in roots for file in root.glob("*.py")]
     inits = (init for root in roots for init in root.glob("*/__init__.py"))
     stems += [init.parent.name for init in inits if f"\n{_CONSTANTS[folder]} = " in init.read_text(encoding="utf-8")]
-    return {s.replace("_", "-"): f"dife_lightning.{folder}.{s}" for s in stems if not s.startswith("_")}
+    shipped = {s.replace("_", "-"): f"dife_lightning.{folder}.{s}" for s in stems if not s.startswith("_")}
+    return {**_OWN[folder], **shipped}
 
 
 def _get(folder: str, name: str) -> type[Any]:
     """Import the module of ``name`` and return the class that its constant names."""
     constant, modules = _CONSTANTS[folder], _scan(folder)
+    name = {value: key for key, value in method_classes().items()}.get(name, name) if folder == "methods" else name
     if name not in modules:
         raise ConfigError(f"unknown {constant.lower()} '{name}'. {did_you_mean(name, modules)}")
     module = importlib.import_module(modules[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,49 @@ def test_a_lambda_below_zero_is_refused(bad, workdir, name, value):
 @pytest.mark.parametrize("setting", ["r1_gamma=-1", "lr=0", "style_mixing=2"])
 def test_settings_of_a_generator_that_make_no_sense_are_refused(bad, setting):
     assert setting.split("=")[0] in bad("fit", "-c", "gan.yaml", f"--model.init_args.{setting}")
+
+
+# Settings that no option of ours holds
+
+STRANGE = {
+    "a negative seed": (["--seed_everything", "-1"], 2, "seed_everything is -1; expected 0 to 4294967295"),
+    "a seed of 41 bits": (["--seed_everything", str(2**40)], 2, "seed_everything is 1099511627776"),
+    "too many steps": (["--trainer.max_steps", str(10**20)], 2, "trainer.max_steps is 100000000000000000000"),
+    "negative devices": (["--trainer.devices", "-7"], 1, "`devices` .* should be an int > 0"),
+    "an unknown accelerator": (["--trainer.accelerator", "abacus"], 1, "abacus"),
+    "an unknown strategy": (["--trainer.strategy", "wait"], 1, "wait"),
+    "a size of 0": (["--data.init_args.size", "0"], 1, "size"),
+    "a negative batch": (["--data.init_args.batch_size", "-2"], 1, "batch_size"),
+    "a negative width": (["--model.init_args.z_dim", "-1"], 1, "z_dim|negative"),
+    "another size than the network's": (["--data.init_args.size", "16"], 1, "16"),
+    "a long run name": (["--run", "x" * 300], 2, "300 characters, expected at most 200"),
+    "a line break in the run name": (["--run", "a\nb"], 2, "printable characters only"),
+    "an escape in the run name": (["--run", "a\x1b[31mb"], 2, "printable characters only"),
+    "a dash before the run name": (["--run=-a"], 2, "starts with no dash"),
+    "an escape in an option": (["--model.init_args.a\x1b[31m", "1"], 2, "unknown key"),
+    "an escape in a value": (["--data.init_args.folder", "a\x1b[31m"], 1, "no folder a"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_strange_settings_are_refused_in_one_printable_line(bad, case):
+    words, code, says = STRANGE[case]
+    line = bad("fit", "-c", "gan.yaml", *words, code=code)
+    assert re.search(says, line), line
+    assert line.isprintable()
+
+
+LOGGERS = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow"}
+
+
+@pytest.mark.parametrize("logger", LOGGERS)
+def test_a_logger_without_its_package_says_what_to_install(bad, logger):
+    package = LOGGERS[logger]
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    line = bad("fit", "-c", "gan.yaml", "-c", f"trainer/{package}")
+    assert f"{logger} needs the package '{package}'" in line
+    assert f"pip install {package}" in line
 
 
 # A loss that is no number

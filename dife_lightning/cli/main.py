@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 from dife_lightning._version import __version__
 from dife_lightning.cli.errors import debugging, exit_code, one_line, user_error
-from dife_lightning.errors import UsageError, did_you_mean
+from dife_lightning.errors import UsageError, did_you_mean, printable
 
 #: Verb -> (module:function taking the verb and its arguments, one line of help).
 VERBS = {
-    "fit": ("dife_lightning.cli.lightning_cli:run_verb", "train a method"),
-    "validate": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the validation pairs"),
-    "test": ("dife_lightning.cli.lightning_cli:run_verb", "score a checkpoint on the test pairs"),
-    "predict": ("dife_lightning.cli.lightning_cli:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
+    "fit": ("dife_lightning.cli.verbs:run_verb", "train a method"),
+    "validate": ("dife_lightning.cli.verbs:run_verb", "score a checkpoint on the validation pairs"),
+    "test": ("dife_lightning.cli.verbs:run_verb", "score a checkpoint on the test pairs"),
+    "predict": ("dife_lightning.cli.verbs:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and say which did best"),
     "doctor": ("dife_lightning.cli.doctor.command:run", "look at what a configuration needs before a long run"),
     "convert": (
@@ -108,5 +108,5 @@ def _after_exit(stop: SystemExit) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
     return code

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dife_lightning.errors import UsageError
+from dife_lightning.cli.verbs import run_verb
 
 
 def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -20,16 +20,13 @@ def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         UsageError: the configuration is not understood.
-        KeyboardInterrupt: Ctrl-C came meanwhile.
     """
-    from dife_lightning.cli.main import main
-
-    printed, said = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
-        code = main([*words, "--print_config"])
-    if code == 130:  # which the command itself has turned into an exit code
-        raise KeyboardInterrupt
-    if code:
-        reason = said.getvalue().strip().splitlines()[-1:] or ["unknown reason"]
-        raise UsageError(reason[0].removeprefix("error: "))
+    verb, *args = words
+    printed = io.StringIO()
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.suppress(SystemExit),  # the parser leaves when it has printed
+    ):
+        run_verb(verb, [*args, "--print_config"])
     return dict(yaml.safe_load(printed.getvalue()))

@@ -6,10 +6,6 @@ from typing import Any
 
 from dife_lightning.errors import UsageError
 
-#: Both spellings.
-FLAGS = ("--skip_broken", "--skip-broken")
-HELP = "Go on without pictures and rows that are broken, and tell which were left out."
-
 
 def skip_broken_in(data: Any) -> None:
     """Set ``skip_broken`` in the settings of a data module, or of the evaluation that it carries.

@@ -6,17 +6,21 @@ A file that starts with ``base: NAME`` (or a list of names) extends other config
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dife_lightning.errors import UsageError, did_you_mean
+from dife_lightning.registry import method_classes
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 #: Shipped files that are for `dife sweep`, not for --config.
 _NO_CONFIGS = "sweeps/"
+_CONFIG_OPTIONS = ("-c", "--config")
+#: Sections that hold a class, and the keys of such a section.
+_CLASSES, _CLASS_KEYS = ("model", "data"), ("class_path", "init_args", "dict_kwargs", "help")
 #: Key of the configurations that a file extends.
 BASE = "base"
 
@@ -116,19 +120,118 @@ def resolve_configs(args: list[str]) -> tuple[list[str], list[str]]:
         names.append(name)
         return str(find_config(name))
 
-    return _map_option(args, ("-c", "--config"), path_of), names
+    return _map_option(args, _CONFIG_OPTIONS, path_of), names
 
 
-def option_value(args: list[str], *options: str) -> str | None:
-    """Return the last value given to an option (``--name value`` or ``--name=value``), or None."""
-    found: list[str] = []
+def options_of(args: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Return the options among ``args`` with their values (``--name value`` or ``--name=value``), None for a switch."""
+    found: list[tuple[str, str | None]] = []
+    for word in args:
+        if word.startswith("--") or word.split("=")[0] in _CONFIG_OPTIONS:
+            option, equals, value = word.partition("=")
+            found.append((option, value if equals else None))
+        elif found and found[-1][1] is None:
+            found[-1] = (found[-1][0], word)
+    return found
 
-    def note(value: str) -> str:
-        found.append(value)
+
+def option_value(args: list[str], option: str) -> str | None:
+    """Return the last value given to an option, or None."""
+    values = [value for name, value in options_of(args) if name == option]
+    return values[-1] if values else None
+
+
+def take_option(args: list[str], option: str) -> tuple[list[str], list[str]]:
+    """Return ``args`` without an option that takes a value, and its values."""
+    rest: list[str] = []
+    values: list[str] = []
+    words = iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != option:
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value:
+            raise UsageError(f"{option} needs a value.")
+        values.append(value)
+    return rest, values
+
+
+def given_settings(args: list[str], of_last_class: bool = False) -> dict[str, Any]:
+    """Return the settings that a command gives, defaults left out; of a file and an option the later one counts.
+
+    Args:
+        args: words after the verb, configurations as paths.
+        of_last_class: leave out arguments that were given for another class than the last one. The parser keeps those
+            that the last class takes, too.
+
+    Returns:
+        As in a configuration file. A class is always a mapping with ``class_path``.
+    """
+    found: dict[str, Any] = {}
+    for option, value in options_of(args):
+        name = option.lstrip("-").removesuffix("+")
+        if option in _CONFIG_OPTIONS and value is not None:
+            above = {key: _as_class(key, item) for key, item in read_config(Path(value)).items()}
+        else:
+            above = _nested(name.split("."), value)
+        for key in _CLASSES if of_last_class else ():
+            if _class_of(above, key) not in (None, _class_of(found, key)):
+                found.pop(key, None)
+        _merge(found, above)
+    return found
+
+
+def _class_of(settings: Mapping[str, Any], key: str) -> Any:
+    entry = settings.get(key)
+    return entry.get("class_path") if isinstance(entry, Mapping) else None
+
+
+def _nested(keys: list[str], text: str | None) -> dict[str, Any]:
+    """Return ``{"model": {"init_args": {"lr": 3}}}`` for ``--model.lr 3``."""
+    if keys[0] in _CLASSES and len(keys) > 1 and keys[1] not in _CLASS_KEYS:
+        keys = [keys[0], "init_args", *keys[1:]]
+    try:
+        value = yaml.safe_load(text) if text is not None else True
+    except yaml.YAMLError:
+        value = text
+    found: dict[str, Any] = {keys[-1]: _as_class(keys[0], value) if len(keys) == 1 else value}
+    for key in reversed(keys[:-1]):
+        found = {key: found}
+    return found
+
+
+def _as_class(key: str, value: Any) -> Any:
+    if key not in _CLASSES or not isinstance(value, str):
         return value
+    return read_yaml(Path(value)) if Path(value).is_file() else {"class_path": value}
 
-    _map_option(args, options, note)
-    return found[-1] if found else None
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    """Put the settings of ``above`` into ``below``, level by level."""
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
+            _merge(below[key], value)
+        else:
+            below[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings in which methods that are named as ``dife methods`` prints them have their class names."""
+    names = method_classes()
+    found = dict(settings)
+    for key in _CLASSES:
+        value = _as_class(key, found.get(key))
+        if isinstance(value, Mapping) and value.get("class_path") in names:
+            found[key] = {**value, "class_path": names[value["class_path"]]}
+    return found
+
+
+def words_with_class_names(args: list[str]) -> list[str]:
+    """Do to the words of a command what :func:`with_class_names` does to a file."""
+    names = method_classes()
+    return _map_option(args, ("--model", "--model.class_path"), lambda name: names.get(name, name))
 
 
 def _map_option(args: list[str], options: tuple[str, ...], change: Callable[[str], str]) -> list[str]:

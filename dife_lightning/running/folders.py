@@ -19,6 +19,8 @@ RESOLVED = "resolved.yaml"
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 ENVIRONMENT = "environment.json"
 LOCK = ".lock"
+#: Bytes of a run's name; file systems allow 255, and files beside the folder add to it.
+_LONGEST_NAME = 200
 #: Shipped folders whose files say how to run, not what; they give no run its name.
 _MODIFIERS = ("trainer", "debug")
 
@@ -56,7 +58,7 @@ def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: boo
     Raises:
         UsageError: the run of that name exists, or the name is none.
     """
-    _check_name(name)
+    check_name(name)
     base = Path(root) / (name or f"{stem or 'run'}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
     if overwrite and name and base.exists():
         _remove_run(base)
@@ -66,9 +68,8 @@ def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: boo
         except FileExistsError:
             continue
         return folder
-    raise UsageError(
-        f"{base} exists; go on with it by --ckpt_path last, replace it by --overwrite, or choose another --run."
-    )
+    refuse_existing(base)
+    raise UsageError(f"{base} was removed while it was being made; start again.")
 
 
 def _numbered(base: Path) -> Iterable[Path]:
@@ -76,9 +77,28 @@ def _numbered(base: Path) -> Iterable[Path]:
     yield from (base.with_name(f"{base.name}-{number}") for number in range(2, 10_000))
 
 
-def _check_name(name: str | None) -> None:
-    if name is not None and (not name or Path(name).name != name or name in (".", "..")):
+def check_name(name: str | None) -> None:
+    """Check that a name can be that of a run's folder.
+
+    Raises:
+        UsageError: it is a path, too long, or has characters that a shell or a terminal would take for something else.
+    """
+    if name is None:
+        return
+    if not name or Path(name).name != name or name in (".", ".."):
         raise UsageError(f"--run '{name}' is not a folder name; use --runs_root for the folder that holds the runs.")
+    if name.startswith("-") or not name.isprintable():
+        raise UsageError(f"--run {name!r}: a run's name starts with no dash and has printable characters only.")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise UsageError(f"--run {name[:20]}...: {len(name)} characters, expected at most {_LONGEST_NAME}.")
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise UsageError if there is a run in ``folder`` already."""
+    if folder.exists():
+        raise UsageError(
+            f"{folder} exists; go on with it by --ckpt_path last, replace it by --overwrite, or choose another --run."
+        )
 
 
 def _remove_run(folder: Path) -> None:
@@ -96,7 +116,7 @@ def last_checkpoint(root: str | Path, name: str | None) -> Path:
     """
     if name is None:
         raise UsageError("--ckpt_path last: say of which run, for example --run first --ckpt_path last.")
-    _check_name(name)
+    check_name(name)
     path = Path(root) / name / "checkpoints" / LAST
     if not path.parent.parent.is_dir():
         raise UsageError(f"--ckpt_path last: no run {path.parent.parent}. {did_you_mean(name, _names(root))}")

@@ -23,61 +23,73 @@ def explain(message: str, verb: str, options: Iterable[str], classes: Iterable[s
         options: known option names of the verb, with or without leading dashes.
         classes: names of the known models, data modules and callbacks.
     """
-    names = sorted({option.lstrip("-") for option in options})
-    for pattern, build in _CASES:
-        match = re.search(pattern, message, re.DOTALL)
-        if match:
-            return UsageError(build(match, message, names, sorted(classes)) + " " + _HELP.format(verb=verb) + ".")
-    return UsageError(f"{_last_reason(message)} {_HELP.format(verb=verb)}.")
+    names = [option.lstrip("-") for option in options]
+    if match := re.search(r"unrecognized arguments: (\S+)", message):
+        return unknown_option(match[1].split("=")[0].lstrip("-"), names, verb)
+    if match := re.search(r"does not accept option '([^']+)'", message):
+        return unknown_key(match[1], names, verb)
+    if match := re.search(
+        r"given class_path '([^']+)':\s*(?:Option|Key) '([^']+)' is not (?:accepted|expected)", message
+    ):
+        known = _arguments_of(match[1])
+        return unknown_key(match[2].removeprefix("init_args."), known, verb, match[1].rpartition(".")[2])
+    if match := re.search(r"Expected a dot import path string: ([^\n]+)", message):
+        return unknown_class(match[1].strip(), _key_of(message), classes, verb)
+    if match := re.search(r"given class_path '([^']+)':\s*the following arguments are required: ([^\n]+)", message):
+        return _error(f"{match[1].rpartition('.')[2]} needs a value for: {match[2]};", verb)
+    if match := re.search(r"arguments are required: ([^\n]+)", message):
+        return missing_sections(re.split(r",\s*", match[1]), verb)
+    return _error(_bad_value(message) if re.search("Expected an? ", message) else _last_reason(message), verb)
 
 
-def _unrecognized(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:
-    found = match[1].split("=")[0].lstrip("-")
-    return f"unknown option '--{found}'.{_closest(found, names, dashes=True)}"
+def unknown_option(found: str, known: Iterable[str], verb: str) -> UsageError:
+    """Return the error for an option that a verb does not have; both names without dashes."""
+    return _error(f"unknown option '--{found}'.{_closest(found, known, dashes=True)}", verb)
 
 
-def _not_accepted(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:
-    return f"unknown key '{match[1]}'.{_closest(match[1], names)}"
+def unknown_key(found: str, known: Iterable[str], verb: str, cls: str | None = None) -> UsageError:
+    """Return the error for a key of a configuration, or of the arguments of a class."""
+    if cls is None:
+        return _error(f"unknown key '{found}'.{_closest(found, known)}", verb)
+    listing = f" It takes: {', '.join(sorted(known))}." if known else ""
+    return _error(f"unknown key '{found}' of {cls}.{_closest(found, known) or listing}", verb)
 
 
-def _class_key(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:
-    class_path, found = match[1], match[2].removeprefix("init_args.")
-    known = _arguments_of(class_path)
-    listing = f" It takes: {', '.join(known)}." if known else ""
-    return f"unknown key '{found}' of {class_path.rpartition('.')[2]}.{_closest(found, known) or listing}"
+def unknown_class(found: str, key: str, known: Iterable[str], verb: str) -> UsageError:
+    """Return the error for a class name that nothing has; ``key`` is where it stands."""
+    names = sorted(set(known))
+    listing = f" Known: {', '.join(names)}." if names else ""
+    hint = _closest(found, names) or listing
+    return _error(f"unknown class '{found}' for '{key}'.{hint} Classes of your own need --import FILE.", verb)
 
 
-def _unknown_class(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:
-    found = match[1].strip()
-    listing = f" Known: {', '.join(classes)}." if classes else ""
-    return f"unknown class '{found}' for '{_key_of(message)}'.{_closest(found, classes) or listing}"
-
-
-def _required(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:
-    keys = [key.split(".", 1)[-1] for key in re.split(r",\s*", match[1])]
-    return (
+def missing_sections(keys: list[str], verb: str) -> UsageError:
+    """Return the error for a command without model or data."""
+    text = (
         f"nothing given for: {', '.join(keys)}. Add `--config NAME` (`dife configs` lists them) or --{keys[0]} CLASS;"
+    )
+    return _error(text, verb)
+
+
+def untrained(verb: str, name: str) -> UsageError:
+    """Return the error for a method that is to be scored without its training."""
+    return UsageError(
+        f"`dife {verb}` without --ckpt_path would score an untrained {name}. "
+        "Add --ckpt_path runs/<run>, or --allow_untrained if that is what you want."
     )
 
 
-def _bad_value(match: re.Match[str], message: str, names: list[str], classes: list[str]) -> str:
+def _error(text: str, verb: str) -> UsageError:
+    return UsageError(f"{text} {_HELP.format(verb=verb)}.")
+
+
+def _bad_value(message: str) -> str:
     found = (re.findall(r"Got value: ([^\n]*)|Given value: ([^\n]*)", message) or [("", "?")])[0]
     value = (found[0] or found[1]).strip()
     null = " (write null for Python's None)" if value == "None" else ""
     expected = [text.strip() for text in re.findall(r"Expected (?:a|an) ([^\n]*?)(?:\. Got|\n|$)", message)]
     readable = dict.fromkeys(_readable(text) for text in expected if "NoneType" not in text)
     return f"'{_key_of(message)}': expected {' or '.join(readable) or 'another value'}, found {value}{null};"
-
-
-_CASES = (
-    (r"unrecognized arguments: (\S+)", _unrecognized),
-    (r"does not accept option '([^']+)'", _not_accepted),
-    (r"Problem with given class_path '([^']+)':\s*Option '([^']+)' is not accepted", _class_key),
-    (r"Problem with given class_path '([^']+)':\s*Key '([^']+)' is not expected", _class_key),
-    (r"Expected a dot import path string: ([^\n]+)", _unknown_class),
-    (r"arguments are required: ([^\n]+)", _required),
-    (r"Expected (?:a|an) ", _bad_value),
-)
 
 
 def _key_of(message: str) -> str:

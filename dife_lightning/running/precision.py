@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from dife_lightning.running.quiet import tell
+from dife_lightning.running.record import precision_of
+
+#: Tells the other processes of a distributed run what the first one chose.
+PRECISION_VARIABLE = "DIFE_PRECISION"
 
 #: bf16 must be this much faster than fp32 to be worth its rounding.
 _WORTHWHILE = 1.15
@@ -19,6 +27,28 @@ class PrecisionChoice(NamedTuple):
 
     name: str
     reason: str
+
+
+def choose_precision(verb: str, accelerator: str, run: Path | None) -> str:
+    """Return what ``precision: auto`` means for a command.
+
+    Training is probed; a run that goes on keeps its precision, and all processes of a run have the same. Scores are
+    computed in full precision, so that they do not depend on the machine.
+
+    Args:
+        verb: of the command.
+        accelerator: as the trainer takes it.
+        run: that goes on, or None.
+    """
+    if verb != "fit":
+        return "32-true"
+    known = os.environ.get(PRECISION_VARIABLE) or (precision_of(run) if run is not None else None)
+    if known is not None:
+        return known
+    choice = probe_precision(time_convolution if accelerator == "cpu" else None)
+    tell(f"precision: {choice.name} ({choice.reason})")
+    os.environ[PRECISION_VARIABLE] = choice.name
+    return choice.name
 
 
 def probe_precision(seconds: Callable[[torch.dtype], float] | None = None) -> PrecisionChoice:

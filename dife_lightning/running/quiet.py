@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dife_lightning.errors import CheckpointError, DifeError, reason_of
+from dife_lightning.errors import CheckpointError, DifeError, printable, reason_of
+from dife_lightning.running.locks import process_rank
+
+
+def tell(text: str) -> None:
+    """Print one line on stderr, in the first process of a distributed run alone."""
+    if process_rank() == 0:
+        print(printable(text), file=sys.stderr)
 
 
 @contextmanager

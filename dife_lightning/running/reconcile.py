@@ -1,23 +1,76 @@
-"""Settings of a checkpoint against settings of the command: what the user said wins.
+"""Settings that come from a run or a checkpoint; what the user gives wins.
 
-Lightning merges a checkpoint's hyper-parameters over explicit flags without a word
-(https://github.com/Lightning-AI/pytorch-lightning/pull/21455). Here they only fill what was left at its default.
+Lightning merges a checkpoint's hyper-parameters over explicit options without a word
+(https://github.com/Lightning-AI/pytorch-lightning/pull/21455). Here they become the defaults of the model's options, so
+that files and options of the user replace them one by one, at every level.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dife_lightning.errors import CheckpointError, reason_of
+from dife_lightning.errors import CheckpointError, UsageError, reason_of
+from dife_lightning.running.configs import option_value
+from dife_lightning.running.folders import LAST, PREVIOUS, RESOLVED, last_checkpoint, run_of_checkpoint
+from dife_lightning.running.trust import FLAG, check_run
 from dife_lightning.weights.building import all_values, check_size
-from dife_lightning.weights.checkpoints import read_checkpoint
+from dife_lightning.weights.checkpoints import best_checkpoint, read_checkpoint
 
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
 #: What Lightning reads from a checkpoint, always and to go on with a training; a missing one is a KeyError there.
 _READ, _RESUMED = ("state_dict", "pytorch-lightning_version"), ("global_step", "loops", "optimizer_states")
+
+
+def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str]:
+    """Let ``--ckpt_path runs/x`` alone bring the settings of that run, after a check that they can be used unseen.
+
+    Args:
+        verb: of the command.
+        args: the words after it.
+        names: configurations that the user gave.
+
+    Raises:
+        UsageError: the settings name a class, a path or a value that is not taken from a run unseen.
+    """
+    run = run_of_checkpoint(option_value(args, "--ckpt_path"))
+    if names or run is None or option_value(args, "--model") is not None:
+        return args
+    if FLAG not in args:
+        check_run(run)
+    # scores are computed in full precision, whatever the run was trained in
+    precision = [] if verb == "fit" else ["--trainer.precision=auto"]
+    return ["--config", str(run / RESOLVED), *precision, *args]
+
+
+def with_last(args: list[str]) -> list[str]:
+    """Replace ``--ckpt_path last`` by the file of the run that ``--run`` names."""
+    if option_value(args, "--ckpt_path") != "last":
+        return args
+    path = last_checkpoint(option_value(args, "--runs_root") or "runs", option_value(args, "--run"))
+    return [*args, "--ckpt_path", str(path)]  # the later one counts
+
+
+def checkpoint_file(verb: str, given: str | None) -> Path | None:
+    """Return the file that ``--ckpt_path`` means, after replacing a run's folder by its best or last checkpoint.
+
+    Raises:
+        UsageError: ``best`` or ``last`` of no run.
+        CheckpointError: there is no such file.
+    """
+    if given is None or (verb == "fit" and given == "hpc"):
+        return None
+    if given in ("best", "last", "hpc"):
+        raise UsageError(f"--ckpt_path {given}: say of which run, for example --ckpt_path runs/first.")
+    folder = verb == "fit" and Path(given).is_dir()
+    path = Path(given, "checkpoints", LAST) if folder else best_checkpoint(given)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")
+    return path
 
 
 def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
@@ -28,11 +81,18 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
         resumes: whether a training is to go on from it, which takes more than weights.
 
     Raises:
-        CheckpointError: it is damaged, or lacks what Lightning reads from it.
+        CheckpointError: it is damaged, or lacks what Lightning reads from it. The checkpoint before a damaged
+            ``last.ckpt`` is named.
     """
-    content = read_checkpoint(path)
-    if resumes:
-        _check_sums(path)
+    try:
+        content = read_checkpoint(path)
+        if resumes:
+            _check_sums(path)
+    except CheckpointError as error:
+        before = path.with_name(PREVIOUS)
+        if resumes and path.name == LAST and before.is_file():
+            raise CheckpointError(f"{error} The one before is kept: --ckpt_path {before}") from None
+        raise
     for key in (*_READ, *(_RESUMED if resumes else ())):
         if key not in content:
             hint = " For weights alone use --model.init_args.init_from." if resumes and "state_dict" in content else ""
@@ -56,7 +116,7 @@ def _check_sums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: the check sum of '{damaged}' does not fit.")
+        raise CheckpointError(f"{path} is damaged: the checksum of '{damaged}' does not match.")
 
 
 def batches_done(checkpoint: Mapping[str, Any]) -> int:
@@ -71,39 +131,63 @@ def batches_done(checkpoint: Mapping[str, Any]) -> int:
         raise CheckpointError(f"the checkpoint does not say how far its run was ({reason_of(error)}).") from None
 
 
-class Reconciled(NamedTuple):
-    """``updates``: settings to take from the checkpoint; ``notes``: one line per difference."""
+class SavedSettings(NamedTuple):
+    """``known``: a checkpoint's settings that the model takes; ``notes``: one line for each that it does not."""
 
-    updates: dict[str, Any]
+    known: dict[str, Any]
     notes: list[str]
 
 
-def reconcile(
-    saved: Mapping[str, Any], explicit: Mapping[str, Any], accepted: Mapping[str, Any], class_path: str
-) -> Reconciled:
-    """Decide which hyper-parameters of a checkpoint to use.
+def saved_settings(saved: Mapping[str, Any], cls: type[Any]) -> SavedSettings:
+    """Return the hyper-parameters of a checkpoint that can be defaults of a model.
 
     Args:
         saved: the checkpoint's hyper-parameters, with ``_class_path`` if the command line wrote them.
-        explicit: arguments of the model that the user gave, on the command line or in a configuration file.
-        accepted: all arguments of the model with their present values, defaults included.
-        class_path: of the model that the command asks for.
+        cls: the class that the command asks for. Nothing is taken from another class.
     """
-    wrote = str(saved.get("_class_path", class_path))
-    if wrote.rpartition(".")[2] != class_path.rpartition(".")[2]:  # a class may have moved to another module
-        return Reconciled({}, [f"model: the checkpoint was written by {wrote}, kept the given {class_path}"])
-    updates: dict[str, Any] = {}
+    wrote, asked = str(saved.get("_class_path", cls.__name__)), f"{cls.__module__}.{cls.__name__}"
+    if wrote.rpartition(".")[2] != cls.__name__:  # compared without module: a class may have moved
+        return SavedSettings({}, [f"model: the checkpoint was written by {wrote}, kept the given {asked}"])
+    given = {key: value for key, value in saved.items() if key not in _BOOKKEEPING}
+    parameters = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return SavedSettings(given, [])
+    return _accepted(given, {key: parameter.default for key, parameter in parameters.items()}, "model")
+
+
+def _accepted(given: Mapping[str, Any], defaults: Mapping[str, Any], place: str) -> SavedSettings:
+    """Leave out what a former version had, also in groups of options (dataclasses)."""
+    known: dict[str, Any] = {}
     notes: list[str] = []
-    for key, value in saved.items():
-        if key in _BOOKKEEPING or _same(accepted.get(key), value):
-            continue
-        if key not in accepted:
-            notes.append(f"model.{key}: the checkpoint has {value!r}, this version has no such setting")
-        elif key in explicit:
-            notes.append(f"model.{key}: the checkpoint has {value!r}, kept the given {accepted[key]!r}")
+    for key, value in given.items():
+        group = defaults.get(key)
+        if key not in defaults:
+            notes.append(f"{place}.{key}: the checkpoint has {value!r}, this version has no such setting")
+        elif dataclasses.is_dataclass(group) and isinstance(value, Mapping):
+            fields = {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
+            known[key], more = _accepted(value, fields, f"{place}.{key}")
+            notes += more
         else:
-            updates[key] = value
-    return Reconciled(updates, notes)
+            known[key] = value
+    return SavedSettings(known, notes)
+
+
+def differences(saved: Mapping[str, Any], used: Mapping[str, Any], place: str = "model") -> list[str]:
+    """Return one line for each setting of a checkpoint that the user replaced.
+
+    Args:
+        saved: the ``known`` settings of the checkpoint.
+        used: the arguments of the model that are used.
+        place: of the settings, for the text.
+    """
+    notes = []
+    for key, value in saved.items():
+        other = used.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping) and value.keys() <= other.keys():
+            notes += differences(value, other, f"{place}.{key}")
+        elif key in used and not _same(value, other):
+            notes.append(f"{place}.{key}: the checkpoint has {value!r}, kept the given {other!r}")
+    return notes
 
 
 def _same(left: Any, right: Any) -> bool:

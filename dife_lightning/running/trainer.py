@@ -152,7 +152,18 @@ def _is_before(row: dict[str, str], step: int) -> bool:
 
 
 class StepProgressBar(RichProgressBar):
-    """Lightning's rich bar without the ``/-2`` that it shows when only ``max_steps`` is set."""
+    """Lightning's rich bar, right where only ``max_steps`` is set: without ``/-2``, and for a training that goes on."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Batches of this epoch; Lightning leaves out those before a resumed training's start."""
+        trainer = self.trainer
+        if trainer.max_epochs != -1 or trainer.max_steps < 1:
+            return super().total_train_batches
+        ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        done = ready if ready < trainer.num_training_batches else 0  # those of the epoch before
+        remaining = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
+        return min(trainer.num_training_batches, done + remaining)
 
     def _get_train_description(self, current_epoch: int) -> str:
         if self.trainer.max_epochs not in (None, -1):

@@ -30,7 +30,6 @@ from dife_lightning.weights.building import all_values, check_size
 
 #: The option that skips this check.
 FLAG = "--trust_run"
-HELP = "Use the settings of the run of --ckpt_path unchecked. They can run any code: only for runs of people you trust."
 #: Lightning's classes that settings of a run may name -> the arguments they may set.
 LIGHTNING: dict[str, frozenset[str]] = {
     name: frozenset(arguments.split())

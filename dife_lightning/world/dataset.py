@@ -134,10 +134,7 @@ def render_arrays(
     Raises:
         ConfigError: unknown species or split, a count under 1 or a size under 8.
     """
-    load_species(species)
-    if count < 1:
-        raise ConfigError(f"the number of pictures is 1 or more, found {count}")
-    path = None if cache is None else Path(cache) / cache_name(species, split, count, size, "npy")
+    path = cache_path(cache, species, split, count, size, "npy")
     shape = (count, size, size, 3)
 
     def make() -> NDArray[np.uint8]:
@@ -170,7 +167,14 @@ def _render_chunk(species: str, split: Split, count: int, size: int, start: int)
     return np.stack([render_image(species, split, i, size=size) for i in range(start, min(start + _CHUNK, count))])
 
 
-def cache_name(species: str, split: str, count: int, size: int, suffix: str) -> str:
-    """Return the name of a cache file; it contains all that the renders 0 to ``count`` - 1 depend on."""
+def cache_path(cache: Path | None, species: str, split: str, count: int, size: int, suffix: str) -> Path | None:
+    """Return the cache file of the renders 0 to ``count`` - 1; its name contains all that they depend on.
+
+    Raises:
+        ConfigError: unknown species, or a count under 1.
+    """
     table = hashlib.sha256(json.dumps(repr(load_species(species))).encode()).hexdigest()
-    return f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.{suffix}"
+    if count < 1:
+        raise ConfigError(f"the number of pictures is 1 or more, found {count}")
+    name = f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.{suffix}"
+    return None if cache is None else Path(cache) / name

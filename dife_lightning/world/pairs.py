@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -62,11 +62,6 @@ class PairList:
         """SHA-256 of split and pairs; other options do not matter."""
         text = json.dumps([self.split, [list(pair) for pair in self.pairs]], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def to_json(self) -> str:
-        """Return the list as JSON text with its hash."""
-        fields = asdict(self) | {"pairs": [list(pair) for pair in self.pairs], "hash": self.hash}
-        return json.dumps(fields, indent=1)
 
 
 def split_pair(pair: str) -> tuple[str, str]:

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import ConfigError
 from dife_lightning.utils.caching import read_arrays, write_arrays
-from dife_lightning.world.dataset import cache_name
-from dife_lightning.world.face.species import load_species
+from dife_lightning.world.dataset import cache_path
 from dife_lightning.world.scene.factors import Split
 from dife_lightning.world.scene.renderer import WorldSample, render
 
@@ -69,10 +67,7 @@ def truth_arrays(species: str, split: Split, count: int, size: int, cache: Path 
     Raises:
         ConfigError: unknown species or split, a count under 1 or a size under 8.
     """
-    load_species(species)
-    if count < 1:
-        raise ConfigError(f"the number of faces is 1 or more, found {count}")
-    path = None if cache is None else Path(cache) / cache_name(species, split, count, size, "truth.npz")
+    path = cache_path(cache, species, split, count, size, "truth.npz")
     found = None if path is None else _read(path, count, size)
     if found is None:
         found = _stack([render(species, split, index, size=size) for index in range(count)])

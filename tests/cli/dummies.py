@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -13,8 +14,22 @@ from torch import Tensor
 from dife_lightning.errors import ConfigError
 
 
+@dataclass(frozen=True)
+class Extra:
+    side: int = 1
+    power: float = 2.0
+
+
 class TinyTask(L.LightningModule):
-    def __init__(self, lr: float = 0.1, width: int = 4, bad_step: int = -1, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        lr: float = 0.1,
+        width: int = 4,
+        bad_step: int = -1,
+        weight: float = 1.0,
+        extra: Extra = Extra(),
+        names: dict[str, int] = {},  # noqa: B006
+    ) -> None:
         super().__init__()
         if weight < 0:
             raise ConfigError(f"weight is {weight}, expected 0 or more; set --model.weight 1.")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,43 @@ from lightning.pytorch.cli import LightningCLI
 
 from dife_lightning import __version__
 from dife_lightning.cli.lightning_cli import DifeCLI
+from dife_lightning.running.parser import ConfigParser
+from dife_lightning.running.trainer import StepProgressBar
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-def test_the_private_methods_that_we_override_still_exist_in_lightning():
-    for name in ("_parse_ckpt_path", "_add_subcommands", "_instantiate_trainer"):
-        assert callable(getattr(LightningCLI, name))
-        assert getattr(DifeCLI, name) is not getattr(LightningCLI, name)
+def test_only_public_methods_of_lightnings_command_line_are_overridden():
+    own = {name for name, value in vars(DifeCLI).items() if callable(value) and not name.startswith("__")}
+    overridden = {name for name in own if hasattr(LightningCLI, name)}
+    assert overridden == {
+        "add_arguments_to_parser",
+        "parse_arguments",
+        "before_instantiate_classes",
+        "instantiate_classes",
+        "instantiate_trainer",
+    }
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_one_parser_is_built_and_it_parses_once(dife, monkeypatch, verb):
+    built, parsed = [], []
+    original_init, original_parse = ConfigParser.__init__, ConfigParser.parse_args
+
+    def init(self, *args, **kwargs):
+        built.append(kwargs.get("prog"))
+        original_init(self, *args, **kwargs)
+
+    def parse_args(self, *args, **kwargs):
+        parsed.append(self.prog)
+        return original_parse(self, *args, **kwargs)
+
+    monkeypatch.setattr(ConfigParser, "__init__", init)
+    monkeypatch.setattr(ConfigParser, "parse_args", parse_args)
+    assert dife(verb, "-c", "tiny.yaml", "--print_config")[0] == 0
+    assert [name for name in built if name is not None] == parsed == [f"dife {verb}"]
 
 
 def test_a_run_records_settings_environment_metrics_and_checkpoints(dife, workdir):
@@ -99,6 +127,35 @@ def test_a_setting_of_a_configuration_file_beats_the_checkpoint_too(dife, workdi
     assert code == 0
     assert "kept the given 3.0" in error
     assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["lr"] == 3
+
+
+GROUPS = {
+    "option": ["--model.extra.side", "8"],
+    "long option": ["--model.init_args.extra.side=8"],
+    "file": ["-c", "other.yaml"],
+}
+
+
+@pytest.mark.parametrize("words", GROUPS.values(), ids=GROUPS)
+def test_one_setting_of_a_group_leaves_the_others_to_the_checkpoint(dife, workdir, words):
+    dife("fit", "-c", "tiny.yaml", "--run", "first", "--model.extra", "{side: 4, power: 0.5}")
+    (workdir / "other.yaml").write_text("model: {class_path: TinyTask, init_args: {extra: {side: 8}}}")
+    code, _, error = dife("test", "-c", "tiny.yaml", *words, "--ckpt_path", "runs/first", "--out", "o")
+    assert code == 0, error
+    assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["extra"] == {
+        "side": 8,
+        "power": 0.5,
+    }
+    assert "model.extra.side: the checkpoint has 4, kept the given 8" in error
+    assert error.count("the checkpoint has") == 1
+
+
+def test_a_mapping_of_names_is_replaced_as_a_whole(dife, workdir):
+    dife("fit", "-c", "tiny.yaml", "--run", "first", "--model.names", "{human: 1, dog: 2}")
+    words = ["--model.names", "{human: 3}", "--ckpt_path", "runs/first", "--out", "o"]
+    code, _, error = dife("test", "-c", "tiny.yaml", *words)
+    assert code == 0, error
+    assert yaml.safe_load((workdir / "o/resolved.yaml").read_text())["model"]["init_args"]["names"] == {"human": 3}
 
 
 def test_another_model_than_the_checkpoints_is_kept_and_said(dife):
@@ -200,6 +257,25 @@ def test_print_config_shows_all_settings_and_runs_nothing(dife, workdir):
     assert not (workdir / "runs").exists()
 
 
+def test_a_class_under_its_former_module_is_found_with_one_line_of_advice(dife, workdir):
+    sys.modules.pop("dife_lightning.data.world_pairs", None)
+    (workdir / "old.yaml").write_text("data: {class_path: dife_lightning.data.world_pairs.WorldPairs}")
+    code, out, error = dife("fit", "-c", "tiny.yaml", "-c", "old.yaml", "--print_config")
+    assert code == 0, error
+    assert yaml.safe_load(out)["data"]["class_path"].endswith(".WorldPairs")
+    assert yaml.safe_load(out)["data"]["init_args"]["pairs"]
+    assert error.count("dife_lightning.data.world_pairs is now dife_lightning.data.world.pairs") == 1
+
+
+@pytest.mark.parametrize("words", [["--model", "copy-xy"], ["--model=CopyXY"], ["-c", "a.yaml"], ["-c", "b.yaml"]])
+def test_a_method_is_named_as_dife_methods_prints_it_or_by_its_class(dife, workdir, words):
+    (workdir / "a.yaml").write_text("model: copy-xy")
+    (workdir / "b.yaml").write_text("model: {class_path: copy-xy}")
+    code, out, error = dife("test", "-c", "tiny.yaml", *words, "--print_config")
+    assert code == 0, error
+    assert yaml.safe_load(out)["model"]["class_path"].endswith(".CopyXY")
+
+
 def test_later_configurations_and_flags_win(dife):
     _, out, _ = dife("fit", "-c", "tiny.yaml", "-c", "debug/limit", "--trainer.max_steps", "9", "--print_config")
     trainer = yaml.safe_load(out)["trainer"]
@@ -216,10 +292,10 @@ def test_every_preset_combines_with_an_experiment(dife, workdir, preset):
 
 
 def test_precision_auto_is_resolved_for_training_and_full_for_scoring(dife, workdir, monkeypatch):
-    from dife_lightning.cli import lightning_cli
+    from dife_lightning.running import precision
     from dife_lightning.running.precision import PrecisionChoice
 
-    monkeypatch.setattr(lightning_cli, "probe_precision", lambda timer: PrecisionChoice("bf16-mixed", "2x as fast"))
+    monkeypatch.setattr(precision, "probe_precision", lambda timer: PrecisionChoice("bf16-mixed", "2x as fast"))
     _, _, error = dife("fit", "-c", "tiny.yaml", "--trainer.precision", "auto", "--run", "p")
     assert "precision: bf16-mixed (2x as fast)" in error
     assert json.loads((workdir / "runs/p/environment.json").read_text())["precision"] == "bf16-mixed"
@@ -231,3 +307,38 @@ def test_lightnings_tips_are_not_printed(dife, caplog):
     _, out, error = dife("fit", "-c", "tiny.yaml", "-c", "debug/limit")
     assert "litlogger" not in out + error
     assert "litmodels" not in out + error
+
+
+LOGGERS = {"wandb_offline": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow", "no_logger": None}
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_every_logger_configuration_writes_into_the_runs_folder(dife, workdir, monkeypatch, name):
+    if LOGGERS[name] is not None:
+        pytest.importorskip(LOGGERS[name])
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    code, _, error = dife("fit", "-c", "tiny.yaml", "-c", f"trainer/{name}", "--run", "x")
+    assert code == 0, error
+    assert {path.name for path in workdir.iterdir()} == {"tiny.yaml", "runs"}
+    written = {path.name for path in (workdir / "runs/x").iterdir()}
+    assert ("metrics.csv" in written) == (LOGGERS[name] is not None)
+    assert len(written) >= (5 if LOGGERS[name] else 3)
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint")
+def test_the_progress_of_a_resumed_training_counts_all_its_batches(dife, monkeypatch):
+    shown = []
+    original = StepProgressBar.on_train_batch_end
+
+    def note(self, *args):
+        original(self, *args)
+        shown.append((int(self.train_progress_bar.completed), self.train_progress_bar.total))
+
+    monkeypatch.setattr(StepProgressBar, "on_train_batch_end", note)
+    bar = ["--trainer.enable_progress_bar", "true", "--trainer.max_epochs", "-1", "--data.count", "16"]
+    assert dife("fit", "-c", "tiny.yaml", "--run", "first", *bar)[0] == 0
+    assert dife("fit", "-c", "tiny.yaml", "--ckpt_path", "runs/first", *bar, "--trainer.max_steps", "10")[0] == 0
+    first_epoch, resumed, second_epoch = shown[:6], shown[6:8], shown[8:]
+    assert first_epoch == [(number, 6) for number in range(1, 7)]
+    assert resumed == [(7, 8), (8, 8)]
+    assert second_epoch == [(1, 2), (2, 2)]

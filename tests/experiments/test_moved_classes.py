@@ -4,7 +4,8 @@ import copy
 import json
 from pathlib import Path
 
-from dife_lightning.running.reconcile import reconcile
+from dife_lightning.methods.dife import DIFE
+from dife_lightning.running.reconcile import saved_settings
 from dife_lightning.running.run_folder import RunFolder
 from experiments.common.jobs import Job
 from experiments.common.keys import changes
@@ -38,5 +39,5 @@ def test_another_class_is_a_change():
 
 
 def test_settings_of_a_checkpoint_count_when_its_class_has_moved():
-    saved = {"_class_path": "some.former.module.DIFE", "lr": 0.5}
-    assert reconcile(saved, {}, {"lr": 0.1}, "dife_lightning.methods.dife.DIFE").updates == {"lr": 0.5}
+    saved = {"_class_path": "some.former.module.DIFE", "dim": 8}
+    assert saved_settings(saved, DIFE).known == {"dim": 8}

@@ -73,7 +73,7 @@ def try_steps(words: Sequence[str]) -> Measured:
         TrainingError: the training ended before its first step.
         Exception: what the training raised.
     """
-    from dife_lightning.cli.lightning_cli import run_verb
+    from dife_lightning.cli.verbs import run_verb
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "steps.json"

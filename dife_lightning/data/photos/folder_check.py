@@ -105,7 +105,7 @@ def advice(report: FolderReport, skip_broken: bool = False) -> list[tuple[str, s
             found.append(("error", f"{folder}: {files} cannot be read (--skip-broken skips them), the first: {first}"))
     for text, paths in (
         ("without content (one colour); remove them", report.blank),
-        ("that repeat others; remove them", [p for group in report.duplicates for p in group[1:]]),
+        ("with the pixels of another one; remove them", [p for group in report.duplicates for p in group[1:]]),
         (f"smaller than {report.size} px, which will be enlarged; remove them or train at a smaller size",
          report.small),
     ):  # fmt: skip

@@ -1,0 +1,94 @@
+"""The folder that a command writes into: a new run, a run that goes on, or the evaluation of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dife_lightning.errors import UsageError
+from dife_lightning.running.folders import drop_if_empty, drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.running.locks import RunLock, process_rank
+from dife_lightning.running.quiet import tell
+from dife_lightning.running.trust import check_links
+
+#: Tells the other processes of a distributed run which folder the first one made.
+FOLDER_VARIABLE = "DIFE_RUN_FOLDER"
+
+
+class ResultsFolder:
+    """Chooses, makes and locks the folder of a command's results.
+
+    Args:
+        verb: fit, validate, test or predict.
+        settings: of the command: ``ckpt_path``, ``runs_root``; for fit ``run`` and ``overwrite``, else ``out``.
+        config_names: names of the configurations; the last one that is an experiment names an unnamed run.
+
+    Attributes:
+        path: the folder.
+        resumed: whether it is the run that the checkpoint comes from, which goes on.
+
+    Raises:
+        UsageError: the run exists, its name is not allowed, or another process trains in it.
+    """
+
+    def __init__(self, verb: str, settings: Any, config_names: Iterable[str]) -> None:
+        self.verb, self.settings, self.stem = verb, settings, stem_of(config_names)
+        self._made = False
+        self._lock: RunLock | None = None
+        run = run_of_checkpoint(settings.ckpt_path)
+        if run is not None and not settings.trust_run:
+            check_links(run)
+        self.path = self._training_folder(run) if verb == "fit" else self._evaluation_folder(run)
+        self.resumed = self.path == run
+        if verb == "fit" and process_rank() == 0:
+            self._lock = RunLock(self.path)
+        os.environ[FOLDER_VARIABLE] = str(self.path)
+        tell(f"{'run' if verb == 'fit' else 'results'}: {self.path}")
+
+    def _training_folder(self, run: Path | None) -> Path:
+        name, root = self.settings.run, Path(self.settings.runs_root)
+        if process_rank() > 0:
+            return self._folder_of_first_process(root / name if name is not None else run)
+        if run is not None and name in (None, run.name):
+            return run
+        if self.settings.overwrite and name and (root / name).is_dir():
+            RunLock(root / name).release()  # refuses if another process trains in there
+        self._made = True
+        return new_run(root, name, self.stem, self.settings.overwrite)
+
+    def _evaluation_folder(self, run: Path | None) -> Path:
+        if self.settings.out or run:
+            name = f"{self.verb}-{self.stem}" if self.stem else self.verb
+            folder = Path(self.settings.out) if self.settings.out else Path(str(run)) / "eval" / name
+            self._made = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        if process_rank() > 0:
+            return self._folder_of_first_process(None)
+        self._made = True
+        return new_run(self.settings.runs_root, None, f"{self.verb}-{self.stem or 'untrained'}")
+
+    def _folder_of_first_process(self, otherwise: Path | None) -> Path:
+        """Return the folder that the first process made; it need not exist yet, since that process writes the files."""
+        if FOLDER_VARIABLE in os.environ:
+            return Path(os.environ[FOLDER_VARIABLE])
+        if otherwise is None:
+            raise UsageError(
+                f"`dife {self.verb}` in several processes that were started from outside needs a --run name."
+            )
+        return otherwise
+
+    def discard_if_unused(self) -> None:
+        """Remove the folder if this command made it and failed before it wrote more than its settings."""
+        if self._made and process_rank() == 0:
+            drop_if_unused(self.path)
+
+    def close(self) -> None:
+        """Release the lock and remove the folder if it is empty."""
+        os.environ.pop(FOLDER_VARIABLE, None)
+        if self._lock is not None:
+            self._lock.release()
+        if process_rank() == 0:
+            drop_if_empty(self.path)
