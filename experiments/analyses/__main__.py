@@ -1,8 +1,8 @@
 """Analyses of tests: ``python -m experiments.analyses`` on the runs of a table, or on any tests; see ``--help``.
 
 Reads what `dife test` wrote (predictions.csv) and compares all methods on the sets that all of them were tested on:
-errors of each landmark, left/right swaps, PCK curves, errors against differences of pose and shape, errors on points
-that nobody marked, and pictures of failures. See docs/analyses.md.
+errors of each landmark, left/right swaps, PCK curves, errors against differences of pose and shape, errors on
+unlabelled points, and pictures of failures. See docs/analyses.md.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.utils.environment import collect_environment
 from experiments.analyses.output import write_result, write_text
 from experiments.analyses.sections import SECTIONS, what_of
-from experiments.analyses.sets import Comparison, read_sets
-from experiments.analyses.sources import Sources, from_plan, from_words
+from experiments.analyses.sets import ComparedTests, read_sets
+from experiments.analyses.sources import ResultFolders, from_plan, from_words
 from experiments.common.commands import guarded
-from experiments.common.plan import PLANS, Plan, read_plan
+from experiments.common.options import full_name, names, pair_options, plan_of, runs_root_of, table_options
+from experiments.common.plan import Plan
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
@@ -31,41 +32,32 @@ _FACTS = ("commit", "dirty", "versions", "machine", "time")
 def main(words: Sequence[str] | None = None) -> int:
     """Analyse; returns the exit code."""
     options = parse(words)
-    return guarded(lambda: analyse(options), "the same command starts anew")
+    return guarded(lambda: analyse(options), "run the same command to start again")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.analyses", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.analyses", description=__doc__, parents=[table_options(), pair_options()]
+    )
     add = parser.add_argument
     add("tests", nargs="*", help="name=folder with a predictions.csv, or of a tested run; else the runs of a table")
-    add(
-        "--runs_root", type=Path, help="folder of a table's runs (runs/tables or runs/table1, with a benchmark its own)"
-    )
-    add(
-        "--plan",
-        type=Path,
-        help="what the table consists of (experiments/tables/plans/table1.yaml, or that of the benchmark)",
-    )
-    add("--benchmark", help="mafl_ap10k or wflw_animalweb: the table on your own photographs (docs/real_data.md)")
-    add("--rows", type=_names, help="rows of the table, with commas; all that are there by default")
-    add("--pairs", type=_names, help="kinds of pair, with commas, such as human+dog; all by default")
-    add("--only", type=_names, default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}")
-    add("--list", help="test list (long, where there is one)")
-    add("--framing", help="jittered or plain (jittered, where there is one)")
-    add("--protocol", help="9-point or 3-point (9-point, where there is one)")
+    add("--only", type=names, default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}")
+    add("--list", help="test list; by default long, if there is one")
+    add("--framing", help="jittered or plain; by default jittered, if there is one")
+    add("--protocol", help="9-point or 3-point; by default 9-point, if there is one")
     add(
         "--pck_by",
         choices=("crop", "interocular"),
         default="crop",
-        help="what PCK thresholds are parts of (%(default)s)",
+        help="length that PCK thresholds are a share of (%(default)s)",
     )
     add("--bins", type=int, default=5, help="bins of pose and shape differences (%(default)s)")
-    add("--extra_pairs", type=int, default=200, help="pairs of each kind for points that nobody marked (%(default)s)")
-    add("--models", nargs="*", default=[], help="name=run, checkpoint or shipped embedder, for those points")
+    add("--extra_pairs", type=int, default=200, help="pairs of each kind for unlabelled points (%(default)s)")
+    add("--models", nargs="*", default=[], help="name=run, checkpoint or shipped embedder, for unlabelled points")
     add("--worst", type=int, default=6, help="worst pairs in a picture of failures (%(default)s)")
     add("--median", type=int, default=3, help="median pairs below them (%(default)s)")
-    add("--test_seed", type=int, help="of the tests, if they were made with one")
+    add("--test_seed", type=int, help="seed of the test framing, if the tests had one")
     add("--resamples", type=int, default=2000, help="bootstrap draws behind each interval (%(default)s)")
     add("--out", type=Path, default=Path("results/analyses"), help="folder of the results (%(default)s)")
     options = parser.parse_args(words)
@@ -74,11 +66,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def analyse(options: argparse.Namespace) -> Comparison:
+def analyse(options: argparse.Namespace) -> ComparedTests:
     """Read, analyse and write; returns what was compared."""
     for name in options.only:
         if name not in SECTIONS:
@@ -118,35 +106,28 @@ def _models(words: Sequence[str]) -> dict[str, list[str]]:
     return models
 
 
-def _sources(options: argparse.Namespace, skipped: list[str]) -> tuple[Plan | None, Sources]:
-    """Return the table's plan and the tests to compare: those that were named, and the table's if it was asked for."""
+def _sources(options: argparse.Namespace, skipped: list[str]) -> tuple[Plan | None, ResultFolders]:
+    """Return the table's plan and the tests to compare: those named by the user, those of the table, or both."""
     named = from_words(options.tests)
     asked = [options.runs_root, options.plan, options.benchmark, options.rows]
     if named and all(value is None for value in asked):
         return None, named
-    path = options.plan or PLANS / (f"table1_{options.benchmark}.yaml" if options.benchmark else "table1.yaml")
-    if not path.is_file():
-        known = sorted(p.stem.removeprefix("table1_") for p in PLANS.glob("table1_*.yaml"))
-        raise ConfigError(f"no plan {path}; benchmarks: {', '.join(known)}")
-    plan = read_plan(path)
-    root = options.runs_root or _usual_root(options.benchmark)
+    plan = plan_of("table1", options)
+    root = runs_root_of(options)
+    older = root.with_name(full_name("table1", options))  # where tables had their runs before
+    root = older if options.runs_root is None and not root.is_dir() and older.is_dir() else root
     return plan, from_plan(plan, root, options.rows, skipped) | named
 
 
-def _usual_root(benchmark: str | None) -> Path:
-    places = [benchmark, f"table1_{benchmark}"] if benchmark else ["tables", "table1"]
-    return next((Path("runs") / place for place in places if (Path("runs") / place).is_dir()), Path("runs") / places[0])
-
-
-def _photographs(plan: Plan | None, found: Comparison) -> PairsDataModule | None:
+def _photographs(plan: Plan | None, found: ComparedTests) -> PairsDataModule | None:
     """Return the test pairs of a benchmark on photographs; None for those of the world."""
     if plan is None or plan.measure.data == "WorldPairs":
         return None
     return plan.measure.prepared([one.pair for one in found.sets], None)
 
 
-def _facts(found: Comparison) -> dict[str, Any]:
-    """Return what a reader must know to compare the numbers with others."""
+def _facts(found: ComparedTests) -> dict[str, Any]:
+    """Return the facts that are needed to compare the numbers with others."""
     one, facts = found.sets[0], collect_environment()
     return {
         "sets": [
@@ -161,7 +142,7 @@ def _facts(found: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _page(found: Comparison, lines: Sequence[str]) -> list[str]:
+def _page(found: ComparedTests, lines: Sequence[str]) -> list[str]:
     pairs = ", ".join(one.pair for one in found.sets)
     what = f"{what_of(found)}, {found.sets[0].protocol}"
     start = ["# Analyses", "", f"{', '.join(found.sources)} on {pairs}: {what}.", ""]

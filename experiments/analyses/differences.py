@@ -1,6 +1,6 @@
-"""Errors against what differs between the two faces of a pair: where the head looks, how the picture is turned, shape.
+"""Errors against the differences of a pair's two faces: yaw, rotation in the picture, shape.
 
-The world knows pose and shape of each face by its name. Photographs have neither.
+Pose and shape of a face of the world follow from its name. For photographs they are not known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from experiments.analyses.numbers import Row, column_rows, over_seeds
 from experiments.analyses.sets import AnalysisSet
 
 Array = NDArray[np.float64]
-#: What is compared, and its unit.
+#: Variable -> its unit.
 VARIABLES = {"yaw": "°", "turn": "°", "shape": "σ"}
 BINS = 5
 

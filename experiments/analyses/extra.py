@@ -1,4 +1,4 @@
-"""Errors on points that nobody marked: places of the face that no key point names, and ears.
+"""Errors on unlabelled points: places of the face that are no landmarks, and ears.
 
 The points are defined in ``dife_lightning/world/extra_landmarks.py``, the pairs in
 ``dife_lightning/data/world/extra_pairs.py``.
@@ -19,20 +19,20 @@ from dife_lightning.faces.batches import PairBatch
 from dife_lightning.metrics.predictions import PointTable
 from dife_lightning.registry import get_method, methods_by_class
 from experiments.analyses.numbers import Row, column_rows, over_seeds
-from experiments.analyses.sources import Sources
+from experiments.analyses.sources import ResultFolders
 
-#: Groups of points, and what they are called in a picture.
+#: Groups of points, and their names in a picture.
 GROUPS = {"landmarks": "9 landmarks", "face": "face, no key point there", "ears": "ears"}
-#: Why a method is left out whose checkpoint nobody named.
-UNKNOWN = "it is not known what embeds; give --models name=run"
+#: Why a method without a known checkpoint is left out.
+UNKNOWN = "its checkpoint is not known; give --models name=run"
 
 
-def models_of(sources: Sources, given: Mapping[str, Sequence[str]]) -> dict[str, dict[str | None, list[str]]]:
-    """Return method -> kind of pair (None: any) -> what embeds: run folders of all seeds, an embedder, or a class.
+def models_of(sources: ResultFolders, given: Mapping[str, Sequence[str]]) -> dict[str, dict[str | None, list[str]]]:
+    """Return method -> kind of pair (None: any) -> models: run folders of all seeds, an embedder, or a class.
 
     Args:
-        sources: the tests, some of which say what was tested.
-        given: method -> models, for any kind of pair; these come first.
+        sources: the folders of tests; some say what was tested.
+        given: method -> models, for any kind of pair; these take precedence.
     """
     found: dict[str, dict[str | None, list[str]]] = {name: {None: list(models)} for name, models in given.items()}
     for method, tests in sources.items():
@@ -47,7 +47,7 @@ def models_of(sources: Sources, given: Mapping[str, Sequence[str]]) -> dict[str,
 
 
 def load_model(model: str) -> Any:
-    """Return a method that carries points: a trained run or checkpoint, a method's class, or a frozen embedder.
+    """Return a method that transfers points: a trained run or checkpoint, a method's class, or a frozen embedder.
 
     Raises:
         DifeError: it cannot be loaded.
@@ -63,10 +63,10 @@ def load_model(model: str) -> Any:
 
 
 def score_extra(models: Sequence[str], batches: Sequence[PairBatch]) -> list[PointTable]:
-    """Return what each of ``models`` gives on the points of ``batches``.
+    """Return the predictions of each of ``models`` for the points of ``batches``.
 
     Raises:
-        DifeError: a model cannot be loaded, or carries the landmarks of the protocols alone.
+        DifeError: a model cannot be loaded, or can transfer only the landmarks of the protocols.
     """
     return [transfer_extra(load_model(model).eval(), batches) for model in models]
 
@@ -99,7 +99,7 @@ def all_extra_rows(
     resamples: int,
     left_out: list[str],
 ) -> tuple[list[Row], list[Row]]:
-    """Return the rows of all methods and kinds of pair; ``left_out`` is told of what could not be scored.
+    """Return the rows of all methods and kinds of pair; what cannot be scored is added to ``left_out``.
 
     Args:
         models: what :func:`models_of` gave.

@@ -1,4 +1,4 @@
-"""The pairs on which a method does worst, and those in the middle, as pictures."""
+"""Pictures of the pairs with the largest errors of a method, and of the median ones."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ _LONGEST = 16
 def ranked(table: PointTable) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the pairs from worst to best, and the mean error (N,) of each.
 
-    Pairs count of which at least half of the landmarks are visible: where one point is all that there is to err on, the
-    worst ones would be those alone.
+    Only pairs with at least half of the landmarks visible are ranked; else pairs of a single point would be the worst.
 
     Raises:
         DataError: no such pair.
@@ -33,7 +32,7 @@ def ranked(table: PointTable) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     errors = np.where(table.visible, table.errors, 0.0).sum(1) / np.maximum(counts, 1)
     enough = np.flatnonzero(2 * counts >= len(table.landmarks))
     if not enough.size:
-        raise DataError("no pair shows half of its landmarks: there is nothing to draw")
+        raise DataError("no pair has half of its landmarks visible: there is nothing to draw")
     return enough[np.argsort(-errors[enough], kind="stable")], errors
 
 
@@ -51,7 +50,7 @@ def chosen(table: PointTable, worst: int, median: int) -> tuple[list[int], list[
 
 
 def failure_rows(one: AnalysisSet, method: str, worst: int, median: int) -> list[Row]:
-    """Return what is drawn of a method's first seed: pair, its mean error, and whether it is one of the worst."""
+    """Return the pairs that are drawn for a method's first seed, with mean error and whether each is a worst one."""
     table = one.tables[method][0]
     _, errors = ranked(table)
     return [
@@ -90,7 +89,7 @@ def failure_sheet(one: AnalysisSet, method: str, images: PairImages, worst: int,
 
 
 def transfer_example(table: PointTable, number: int, images: PairImages, error: float) -> TransferExample:
-    """Return what is drawn of a pair: its pictures, and what a method's test says of its points."""
+    """Return a pair's pictures with its points and their predictions."""
     pair, part = images[number], LAYOUT[images.set.protocol]
     return TransferExample(
         source_image=pair.source_image,

@@ -1,4 +1,4 @@
-"""The pictures of tested pairs, by the pair's name: rendered again from the world, or from the data of a benchmark."""
+"""The pictures of tested pairs: rendered again from the world by the pair's name, or read from a benchmark's data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from experiments.analyses.sets import AnalysisSet
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
 
-#: True points read from a file and found again differ by rounding alone, in pixels.
+#: Largest difference between true points read from a file and rendered again (rounding), in pixels.
 _SAME = 0.01
 
 
@@ -47,7 +47,9 @@ class PairImages:
         part, seen = LAYOUT[self.set.protocol], self.set.first.visible[number]
         gaps = np.abs(found.target_points[part] - self.set.first.truth[number])[seen]
         if gaps.size and gaps.max() > _SAME:
-            raise DataError(f"{self.set.pair}: the pictures made again are not those of the test; give its --test_seed")
+            raise DataError(
+                f"{self.set.pair}: the pictures rendered again are not those of the test; give its --test_seed"
+            )
         return found
 
     def _from_data(self, pair_id: str) -> PairArrays:
@@ -59,9 +61,11 @@ class PairImages:
     def _from_world(self, pair_id: str) -> PairArrays:
         names = [parse_name(name) for name in pair_id.split(">")]
         if len(names) != 2 or None in names:
-            raise DataError(f"{self.set.pair}: photographs are found with --benchmark alone, such as mafl_ap10k")
+            raise DataError(f"{self.set.pair}: photographs need --benchmark, for example --benchmark mafl_ap10k")
         if self.set.image_size is None:
-            raise DataError(f"{self.set.pair}: no metrics.json beside the predictions says how large the pictures were")
+            raise DataError(
+                f"{self.set.pair}: no metrics.json beside the predictions: the size of the pictures is not known"
+            )
         faces: list[Any] = []
         for (species, split, index), seed in zip(names, self.seeds, strict=True):  # type: ignore[misc]
             faces.append(WorldFaces(species, split, index + 1, self.set.framing, self.set.image_size, seed))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Analyses as files: JSON, CSV, Markdown and pictures of each, and one page that shows them all."""
+"""Analyses as files: JSON, CSV, Markdown and pictures of each, and one page with all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Result:
         title: heading on the page.
         tables: stem of a CSV file -> its rows.
         text: Markdown below the heading.
-        figures: stem -> picture, or what draws it when it is time to write it.
+        figures: stem -> picture, or a function that draws it.
     """
 
     name: str
@@ -56,7 +56,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
-    """Return rows as CSV, the ends of an interval in two columns, nothing where a value is not known."""
+    """Return rows as CSV, the ends of an interval in two columns, empty where a value is not known."""
     flat = [_flat(row) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     text = io.StringIO()

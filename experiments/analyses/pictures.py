@@ -17,7 +17,7 @@ from experiments.analyses.numbers import Row
 
 PX = "px of a 70-px crop"
 INTERVAL = "bars: 95 % interval over pairs"
-#: What stands below the axis of each variable, and in its title.
+#: Label of the axis and title for each variable.
 AXES = {
     "yaw": ("difference of yaw, degrees", "the heads look in different directions"),
     "turn": (
@@ -83,7 +83,7 @@ def two_lines(name: str) -> str:
 def landmark_heat(rows: Sequence[Row], what: str) -> Figure:
     """Return the errors of all landmarks as a table of colours."""
     panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
-    note = f"{what}; {PX}; ± half of the 95 % interval over pairs; the least of a column in bold"
+    note = f"{what}; {PX}; ± half of the 95 % interval over pairs; the smallest of a column in bold"
     return heat_table(panels, heading="Error of each landmark", note=note)
 
 
@@ -97,8 +97,8 @@ def landmark_chart(rows: Sequence[Row], what: str) -> Figure:
 def swap_chart(rows: Sequence[Row], what: str) -> Figure:
     """Return the swap rates of all pairs of landmarks."""
     panels = panels_of(rows, "landmark", "swap_rate", lambda row: row["landmark"].replace("_", " "))
-    note = f"share of points that lie nearer to the true place of their mirrored partner; {what}; {INTERVAL}"
-    return interval_chart(panels, heading="Left and right exchanged", note=note, ylabel="swapped points", percent=True)
+    note = f"share of points that lie nearer to the true position of their mirror partner; {what}; {INTERVAL}"
+    return interval_chart(panels, heading="Left/right swaps", note=note, ylabel="swapped points", percent=True)
 
 
 def pck_figure(curve: Sequence[Row], areas: Sequence[Row], by: str, what: str) -> Figure:
@@ -138,5 +138,5 @@ def _range(row: Row, variable: str) -> str:
 def extra_chart(groups: Sequence[Row], what: str) -> Figure:
     """Return the errors on landmarks, further points of the face, and ears."""
     panels = panels_of(groups, "group", "pixel_error", lambda row: GROUPS[row["group"]])
-    heading = "Points that nobody marked"
+    heading = "Unlabelled points"
     return interval_chart(panels, heading=heading, note=f"{what}; {INTERVAL}", ylabel=PX)

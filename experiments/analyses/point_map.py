@@ -1,4 +1,4 @@
-"""A picture of the points that nobody marked: where they lie in faces of each species."""
+"""A picture of the unlabelled points in a face of each species."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIDE, _LOOKED_AT = 160, 30
 
 
 def extra_places(species: Sequence[str]) -> Figure:
-    """Draw one test face of each species with all its points: the first faces that show the most of them."""
+    """Draw one test face of each species with all its points: the first face that shows the most of them."""
     cell, top, bottom = 2.0, 0.92, 0.4
     figure = new_figure(max(cell * len(species) + 0.24, 6.6), cell + top + bottom)
     grid = inches_grid(figure, 1, len(species), top=top, bottom=bottom)
@@ -30,7 +30,7 @@ def extra_places(species: Sequence[str]) -> Figure:
         axes = figure.add_subplot(grid[0, column])
         _draw(axes, name)
         head(axes, name)
-    note = "the same places in every species; no click and no key point is on an ear"
+    note = "the same places in every species; no click and no landmark is on an ear"
     title(figure, "Where the points are", note)
     legend(figure, [dot(name, _COLORS[group], markeredgecolor="black") for group, name in GROUPS.items()])
     return figure

@@ -1,4 +1,4 @@
-"""The analyses, each from the tests that are compared to what is written of it."""
+"""The analyses: each turns the compared tests into tables, text and pictures."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from experiments.analyses.images import PairImages
 from experiments.analyses.numbers import Row, landmark_rows, pck_rows, swap_rows
 from experiments.analyses.output import Result, markdown_table
 from experiments.analyses.point_map import extra_places
-from experiments.analyses.sets import AnalysisSet, Comparison
+from experiments.analyses.sets import AnalysisSet, ComparedTests
 
-LOWER = "The least of each column is bold; [ ] is the 95 % interval over pairs."
+LOWER = "The smallest value of each column is bold; [ ] is the 95 % interval over pairs."
 
 
-def what_of(found: Comparison) -> str:
+def what_of(found: ComparedTests) -> str:
     """Return in words what the sets have in common."""
     one = found.sets[0]
     counts = sorted({len(each.pair_ids) for each in found.sets})
@@ -31,7 +31,7 @@ def what_of(found: Comparison) -> str:
     return f"{pairs} pairs of list '{one.list_name}', {one.framing}"
 
 
-def landmarks(found: Comparison, options: Namespace) -> Result:
+def landmarks(found: ComparedTests, options: Namespace) -> Result:
     """Error of each landmark."""
     rows = [row for one in found.sets for row in landmark_rows(one, options.resamples)]
     text = [f"Error in px of a 70-px crop. {LOWER}"]
@@ -43,21 +43,23 @@ def landmarks(found: Comparison, options: Namespace) -> Result:
     return Result("landmarks", "Error of each landmark", {"landmarks": rows}, text, figures)
 
 
-def swaps(found: Comparison, options: Namespace) -> Result:
+def swaps(found: ComparedTests, options: Namespace) -> Result:
     """Left/right swaps."""
     rows = [row for one in found.sets for row in swap_rows(one, options.resamples)]
-    text = ["Share of points that lie nearer to the true place of their mirrored partner than to their own, of those"]
-    text += [f"where both can be seen in both faces. {LOWER}"]
+    text = [
+        "Share of points that lie nearer to the true position of their mirror partner than to their own, among those"
+    ]
+    text += [f"that are visible, with their partner, in both faces. {LOWER}"]
     text += _tables(rows, lambda own: markdown_table(own, column="landmark", value="swap_rate", show=_percent))
     figure = pictures.swap_chart(rows, what_of(found))
-    return Result("swaps", "Left and right exchanged", {"swaps": rows}, text, {"swaps": figure})
+    return Result("swaps", "Left/right swaps", {"swaps": rows}, text, {"swaps": figure})
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def pck(found: Comparison, options: Namespace) -> Result:
+def pck(found: ComparedTests, options: Namespace) -> Result:
     """PCK curves and the areas under them."""
     both = [pck_rows(one, options.resamples, options.pck_by) for one in found.sets]
     curve, areas = ([row for part in parts for row in part] for parts in zip(*both, strict=True))
@@ -71,14 +73,16 @@ def pck(found: Comparison, options: Namespace) -> Result:
     return Result("pck", "Points within a threshold", {"pck": curve, "pck_area": areas}, text, {"pck": figure})
 
 
-def against_differences(found: Comparison, options: Namespace) -> Result | None:
+def against_differences(found: ComparedTests, options: Namespace) -> Result | None:
     """Errors in bins of pose and shape differences; None on photographs, of which neither is known."""
     binned: list[Row] = []
     correlations: list[Row] = []
     for one in found.sets:
         values = differences(one.pair_ids, one.framing, options.test_seed)
         if values is None:
-            found.left_out.append(f"{one.pair}: pose and shape of photographs are not known, no error against them")
+            found.left_out.append(
+                f"{one.pair}: photographs have no known pose and shape, so there is no error against them"
+            )
             continue
         try:
             PairImages(one, options.test_seed)[0]
@@ -102,12 +106,12 @@ def against_differences(found: Comparison, options: Namespace) -> Result | None:
     return Result("differences", "Error against pose and shape", tables, text, figures)
 
 
-def extra(found: Comparison, options: Namespace) -> Result | None:
-    """Errors on points beside the landmarks; None on photographs, or where nothing can be loaded."""
+def extra(found: ComparedTests, options: Namespace) -> Result | None:
+    """Errors on unlabelled points; None on photographs, or if no model can be loaded."""
     batches = {}
     for one in found.sets:
         if not _of_world(one):
-            found.left_out.append(f"{one.pair}: points beside the landmarks are known in the world alone")
+            found.left_out.append(f"{one.pair}: further points are known only in the embedded world")
             continue
         made = extra_batches(
             one.pair,
@@ -131,15 +135,15 @@ def extra(found: Comparison, options: Namespace) -> Result | None:
         "extra_where": extra_places(list(species)),
     }
     tables = {"extra": groups, "extra_points": points}
-    return Result("extra", "Points that nobody marked", tables, text, figures)
+    return Result("extra", "Unlabelled points", tables, text, figures)
 
 
 def _of_world(one: AnalysisSet) -> bool:
     return all(parse_name(name) is not None for name in one.pair_ids[0].split(">"))
 
 
-def failures(found: Comparison, options: Namespace) -> Result | None:
-    """Worst and median pairs; None where no picture can be found."""
+def failures(found: ComparedTests, options: Namespace) -> Result | None:
+    """Worst and median pairs; None if there are no pictures."""
     rows: list[Row] = []
     figures: dict[str, Callable[[], object]] = {}
     try:
@@ -161,8 +165,10 @@ def failures(found: Comparison, options: Namespace) -> Result | None:
     if not rows:
         return None
     seeds = "" if all(len(t) == 1 for one in found.sets for t in one.tables.values()) else ", of its first seed"
-    text = [f"The pairs on which each method errs most{seeds}, and those in the middle; pairs count of which at least"]
-    text += ["half of the landmarks can be seen. Rings are true places, dots are where points were carried."]
+    text = [
+        f"The pairs with the largest errors of each method{seeds}, and the median ones, among pairs of which at least"
+    ]
+    text += ["half of the landmarks are visible. Rings are true positions, dots are predictions."]
     return Result("failures", "Failures", {"failures": rows}, text, figures)  # type: ignore[arg-type]
 
 
@@ -174,8 +180,8 @@ def _tables(rows: Sequence[Row], table: Callable[[Sequence[Row]], list[str]]) ->
     return lines
 
 
-#: What can be asked for, in the order of the page.
-SECTIONS: dict[str, Callable[[Comparison, Namespace], Result | None]] = {
+#: Name -> analysis, in the order of the page.
+SECTIONS: dict[str, Callable[[ComparedTests, Namespace], Result | None]] = {
     "landmarks": landmarks,
     "swaps": swaps,
     "pck": pck,

@@ -1,4 +1,4 @@
-"""The sets of pairs that all compared tests have, with what each method gave on them."""
+"""The sets of pairs that all compared tests share, with the predictions of each method."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import Key, PointTable, read_predictions
-from experiments.analyses.sources import FILE, Source, Sources
+from dife_lightning.running.run_folder import PREDICTIONS, TEST_METRICS
+from experiments.analyses.sources import ResultFolder, ResultFolders
 from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 
-#: True points of two tests on the same pictures differ by rounding alone, in pixels.
+#: Largest difference of true points between two tests on the same pictures (rounding), in pixels.
 _SAME = 0.01
 
 
 @dataclass(frozen=True)
 class AnalysisSet:
-    """The pairs of one kind, in one order, and what each method's tests (one or several seeds) gave on them."""
+    """The pairs of one kind, in one order, with the predictions of each method (of one or several seeds)."""
 
     pair: str
     list_name: str
@@ -41,22 +42,22 @@ class AnalysisSet:
 
 
 @dataclass
-class Comparison:
-    """The sets that all methods have, and in one line each what was left out."""
+class ComparedTests:
+    """The sets that all methods share, and one line for everything that was left out."""
 
     sets: list[AnalysisSet]
-    sources: Sources
+    sources: ResultFolders
     left_out: list[str] = field(default_factory=list)
 
 
 def read_sets(
-    sources: Sources,
+    sources: ResultFolders,
     *,
     pairs: Sequence[str] | None = None,
     list_name: str | None = None,
     framing: str | None = None,
     protocol: str | None = None,
-) -> Comparison:
+) -> ComparedTests:
     """Read the tests and keep the sets that every method has, on the same pairs.
 
     Args:
@@ -84,18 +85,18 @@ def read_sets(
         reasons = "; ".join(left_out) or f"found: {', '.join('/'.join(key) for key in keys) or 'none'}"
         wanted = f"{'/'.join(asked)} of all of {', '.join(sources)}"
         raise DataError(f"no set {wanted} ({reasons}): test them on the same lists, or name other sets")
-    return Comparison(sets, sources, left_out)
+    return ComparedTests(sets, sources, left_out)
 
 
 def _usual(keys: Sequence[Key], place: int) -> str:
-    """Return what is analysed where nobody asked: what claims are made on, else what there is."""
+    """Return the default list, framing or protocol: that of the claims, else the first that exists."""
     known = list(dict.fromkeys(key[place] for key in keys))
     return next((name for name in (CLAIM_LIST, CLAIM_FRAMING, CLAIM_PROTOCOL) if name in known), (*known, "any")[0])
 
 
-def _read(tests: Sequence[Source]) -> dict[Key, list[PointTable]]:
+def _read(tests: Sequence[ResultFolder]) -> dict[Key, list[PointTable]]:
     """Return the tables of a method by set, one for each seed, in their order; a file is read once."""
-    files = {folder: read_predictions(folder / FILE) for folder in dict.fromkeys(test.folder for test in tests)}
+    files = {folder: read_predictions(folder / PREDICTIONS) for folder in dict.fromkeys(test.folder for test in tests)}
     tables: dict[Key, dict[int, PointTable]] = {}
     for test in sorted(tests, key=lambda test: test.seed):
         for key, table in files[test.folder].items():
@@ -105,7 +106,7 @@ def _read(tests: Sequence[Source]) -> dict[Key, list[PointTable]]:
 
 
 def _common(
-    key: Key, found: Mapping[str, Mapping[Key, Sequence[PointTable]]], sources: Sources, left_out: list[str]
+    key: Key, found: Mapping[str, Mapping[Key, Sequence[PointTable]]], sources: ResultFolders, left_out: list[str]
 ) -> AnalysisSet | None:
     name = "/".join(key)
     missing = [method for method, tables in found.items() if key not in tables]
@@ -135,11 +136,11 @@ def _in_order(table: PointTable, first: PointTable) -> PointTable | None:
     return ordered if not gaps.size or gaps.max() <= _SAME else None
 
 
-def _image_size(tests: Sequence[Source]) -> int | None:
+def _image_size(tests: Sequence[ResultFolder]) -> int | None:
     """Return the side of the test pictures, from the first ``metrics.json`` beside a test that says it."""
     for test in tests:
         try:
-            metrics = json.loads((test.folder / "metrics.json").read_text(encoding="utf-8"))
+            metrics = json.loads((test.folder / TEST_METRICS).read_text(encoding="utf-8"))
             return int(metrics["switches"]["image_size"])
         except (OSError, KeyError, TypeError, ValueError):
             continue

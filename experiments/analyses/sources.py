@@ -1,4 +1,4 @@
-"""Which tests are compared: those of the runs of a table, or of any folders."""
+"""The folders of tests to analyse: those of a table's runs, or any that the user names."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
-from experiments.common.plan import Plan
-
-FILE = "predictions.csv"
-#: Seeds beyond this are never looked for.
-MOST_SEEDS = 10
+from dife_lightning.running.run_folder import CHECKPOINTS, PREDICTIONS
+from experiments.common.plan import MOST_SEEDS, Plan
 
 
 @dataclass(frozen=True)
-class Source:
-    """One test: its folder, the kinds of pair that it counts for (None: all in it), and what was tested.
+class ResultFolder:
+    """The folder of one test.
 
-    ``model`` is a run's folder, the name of an embedder or a method's class, where it is known; ``seed`` orders the
-    tests of a method.
+    Attributes:
+        folder: with the predictions.
+        pairs: kinds of pair to read from it; None reads all.
+        model: what was tested, if known: a run's folder, the name of an embedder, or a method's class.
+        seed: orders the tests of a method.
     """
 
     folder: Path
@@ -29,10 +29,10 @@ class Source:
 
 
 #: method -> its tests
-Sources = dict[str, list[Source]]
+ResultFolders = dict[str, list[ResultFolder]]
 
 
-def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out: list[str]) -> Sources:
+def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out: list[str]) -> ResultFolders:
     """Return the tests of a table's rows: of each kind of pair that of the first column's model that has it.
 
     Args:
@@ -49,7 +49,7 @@ def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out:
     for name in rows or ():
         if name not in names:
             raise ConfigError(f"no row '{name}' in the table. {did_you_mean(name, names)}")
-    found: Sources = {}
+    found: ResultFolders = {}
     for row in plan.rows:
         if rows is None and row.first is not None:
             left_out.append(f"{row.name}: tested on the first {row.first} pairs of each list alone")
@@ -64,9 +64,9 @@ def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out:
     return found
 
 
-def _of_row(plan: Plan, name: str, runs_root: Path) -> list[Source]:
+def _of_row(plan: Plan, name: str, runs_root: Path) -> list[ResultFolder]:
     row = plan.row(name)
-    found: list[Source] = []
+    found: list[ResultFolder] = []
     for pair in plan.pairs():
         if not row.trained:
             found += _newest(runs_root / name, pair, _untrained_model(row.test, row.arguments), 0)
@@ -82,18 +82,18 @@ def _untrained_model(test: str | None, arguments: Mapping[str, str]) -> str | No
     return arguments.get("embedder", "world/teacher") if test == "FrozenEmbedder" else test
 
 
-def _newest(run: Path, pair: str, model: str | None, seed: int) -> list[Source]:
+def _newest(run: Path, pair: str, model: str | None, seed: int) -> list[ResultFolder]:
     """Return the newest test of a run that has a kind of pair; none if there is none."""
-    files = _newest_first(run.glob(f"eval/*/{FILE}"))
+    files = _newest_first(run.glob(f"eval/*/{PREDICTIONS}"))
     folder = next((file.parent for file in files if pair in file.parent.name.split("_")), None)
-    return [] if folder is None else [Source(folder, (pair,), model, seed)]
+    return [] if folder is None else [ResultFolder(folder, (pair,), model, seed)]
 
 
 def _newest_first(files: Iterable[Path]) -> list[Path]:
     return sorted(files, key=lambda file: (file.stat().st_mtime, str(file)), reverse=True)
 
 
-def from_words(words: Iterable[str]) -> Sources:
+def from_words(words: Iterable[str]) -> ResultFolders:
     """Return the tests that ``name=folder`` words name; a name may come several times, for several seeds.
 
     Args:
@@ -103,17 +103,21 @@ def from_words(words: Iterable[str]) -> Sources:
         ConfigError: a word of another form.
         DataError: a folder without predictions.
     """
-    found: Sources = {}
+    found: ResultFolders = {}
     for word in words:
         name, equals, place = word.partition("=")
         if not (name and equals and place):
-            raise ConfigError(f"'{word}': expected name=folder, a folder with the {FILE} of `dife test`")
+            raise ConfigError(f"'{word}': expected name=folder, a folder with the {PREDICTIONS} of `dife test`")
         folder = Path(place).expanduser()
-        run = next((place for place in (folder, *folder.parents[:3]) if (place / "checkpoints").is_dir()), None)
+        run = next((place for place in (folder, *folder.parents[:3]) if (place / CHECKPOINTS).is_dir()), None)
         model = None if run is None else str(run)
-        files = [folder / FILE] if (folder / FILE).is_file() else _newest_first(folder.glob(f"eval/**/{FILE}"))
+        files = (
+            [folder / PREDICTIONS]
+            if (folder / PREDICTIONS).is_file()
+            else _newest_first(folder.glob(f"eval/**/{PREDICTIONS}"))
+        )
         if not files:
-            raise DataError(f"no {FILE} in {folder} or below its eval: run `dife test` first")
+            raise DataError(f"no {PREDICTIONS} in {folder} or below its eval: run `dife test` first")
         seed = 1 + max((source.seed for source in found.get(name, [])), default=-1)
-        found.setdefault(name, []).extend(Source(file.parent, None, model, seed) for file in files)
+        found.setdefault(name, []).extend(ResultFolder(file.parent, None, model, seed) for file in files)
     return found

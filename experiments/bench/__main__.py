@@ -1,7 +1,7 @@
 """How fast the parts are, and how much memory matching takes: ``python -m experiments.bench``.
 
-Everything is measured in fp32 and in the precision that ``precision: auto`` chooses on this machine; a few minutes in
-all. Run it on an idle machine: another busy process makes all figures several times worse.
+Everything is measured in fp32 and in the precision that ``precision: auto`` chooses on this machine; this takes
+a few minutes. Run it on an idle machine: another busy process makes all figures several times worse.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from experiments.common.commands import guarded
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from experiments.bench.timing import Record
+    from experiments.bench.timing import Timing
 
 #: Records that should be so many times as fast as the public reference code.
 FAST = ("generator-64", "generator-128", "generator-256", "exploration-256", "encoder-step")
@@ -41,9 +41,9 @@ BUSY = 0.5
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print, write; returns the exit code."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's start and end are no news
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # hides messages of the profiler
     options = parse(words)
-    return guarded(lambda: bench(options), "nothing is written")
+    return guarded(lambda: bench(options), "nothing was written")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seconds", type=float, default=5.0, help="start no further call after so long (%(default)s)")
     add("--threads", type=int, help="threads of torch; its own choice by default")
     add("--out", type=Path, default=Path("results/bench.json"), help="file of the results (%(default)s)")
-    add("--small", action="store_true", help="tiny sizes, to see that everything runs")
+    add("--small", action="store_true", help="tiny sizes, to check that everything runs")
     return parser.parse_args(words)
 
 
@@ -110,22 +110,22 @@ def threads(count: int | None) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Record]]:
+def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Timing]]:
     """Return precision -> why it is measured, and the records, case by case."""
     import torch
 
     from dife_lightning.running.precision import probe_precision
     from experiments.bench.cases import CASES, ONCE
-    from experiments.bench.timing import FP32, Setting
+    from experiments.bench.timing import FP32, Conditions
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = probe_precision()
     precisions = {FP32: "the reference's precision"} | {chosen.name: chosen.reason}
-    records: list[Record] = []
+    records: list[Timing] = []
     for name in [name for name in CASES if options.only is None or name in options.only]:
         for precision in [FP32] if name in ONCE else precisions:
             print(f"{name}, {precision} ...", flush=True)
-            records += CASES[name](Setting(device, precision, options.small, options.repeats, options.seconds))
+            records += CASES[name](Conditions(device, precision, options.small, options.repeats, options.seconds))
     return precisions, records
 
 
@@ -134,13 +134,13 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Record]]:
 
 @dataclass(frozen=True)
 class Goal:
-    """What was aimed at, in words with the figures, and whether it was reached."""
+    """A goal in words with its figures, and whether it was met."""
 
     text: str
     met: bool
 
 
-def goals(records: Sequence[Record]) -> list[Goal]:
+def goals(records: Sequence[Timing]) -> list[Goal]:
     """Return the verdicts on what was measured; of the precisions, the best counts for speed and the worst else."""
     found: list[Goal] = []
     for name in FAST:
@@ -161,7 +161,7 @@ def goals(records: Sequence[Record]) -> list[Goal]:
     return found
 
 
-def memory_shares(records: Sequence[Record], case: str) -> list[float]:
+def memory_shares(records: Sequence[Timing], case: str) -> list[float]:
     """Return the ours loss's memory over the plain one's, for each precision."""
     memory = {(record.name, record.precision): record.memory_bytes for record in records if record.memory_bytes}
     precisions = [precision for name, precision in memory if name == f"{case}-plain"]
@@ -171,7 +171,7 @@ def memory_shares(records: Sequence[Record], case: str) -> list[float]:
 # Output
 
 
-def results_table(records: Sequence[Record]) -> Table:
+def results_table(records: Sequence[Timing]) -> Table:
     """Return the table, a record a line; it fits into 80 columns."""
     from rich import box
     from rich.table import Table
@@ -205,7 +205,7 @@ def print_summary(verdicts: Sequence[Goal], console: Any, load: float, compared:
     """Print which goals are met, and what the figures cannot say."""
     from rich.text import Text
 
-    console.print("\nGoals:" if verdicts else "\nGoals: nothing here tells", style="bold")
+    console.print("\nGoals:" if verdicts else "\nGoals: none was measured", style="bold")
     for goal in verdicts:
         mark, style = ("✓", "green") if goal.met else ("✗", "red")
         console.print(Text.assemble((f"  {mark} ", style), goal.text), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What ``python -m experiments.bench`` measures: each case is a function from a :class:`Setting` to its records."""
+"""What ``python -m experiments.bench`` measures: each case is a function from a :class:`Conditions` to its records."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from experiments.bench.timing import (
     EXPLORATION_STEPS,
     SPARE,
     TAPS,
-    Record,
-    Setting,
+    Conditions,
+    Timing,
     available_memory,
     peak_memory,
-    record,
     timed,
+    timing,
 )
 
 # Networks
@@ -49,56 +49,56 @@ def random_generator(side: int, small: bool, device: torch.device) -> Generator:
         return Generator(StyleGAN2Generator(Architecture(channels, **shape))).to(device)
 
 
-def generator_case(setting: Setting, side: int, layer: int | None = None) -> list[Record]:
+def generator_case(conditions: Conditions, side: int, layer: int | None = None) -> list[Timing]:
     """Time z to image, or with ``layer`` z to features, of a batch of 4 without a graph."""
-    generator = random_generator(side, setting.small, setting.device)
-    z = setting.normal(4, generator.z_dim)
+    generator = random_generator(side, conditions.small, conditions.device)
+    z = conditions.normal(4, generator.z_dim)
 
     def call() -> None:
         w = generator.map(z)
         generator.image(w) if layer is None else generator.features(w, layer)
 
-    with torch.no_grad(), setting.autocast():
-        seconds, repeats = timed(call, setting)
+    with torch.no_grad(), conditions.autocast():
+        seconds, repeats = timed(call, conditions)
     name, what = (f"generator-{side}", "images/s") if layer is None else (f"features-{side}", "maps/s")
-    return [record(name, setting, seconds, repeats, len(z), what=what)]
+    return [timing(name, conditions, seconds, repeats, len(z), what=what)]
 
 
-def exploration_case(setting: Setting) -> list[Record]:
+def exploration_case(conditions: Conditions) -> list[Timing]:
     """Time a step of latent exploration of one w at 256 px: up to the tap, its gradient in w, Adam.
 
     The forward pass after the last step is counted too, so that the figure is a little too large.
     """
-    generator, layer, steps = random_generator(256, setting.small, setting.device), TAPS[256], EXPLORATION_STEPS
-    start, mean = setting.normal(1, generator.w_dim), generator.mean_w
+    generator, layer, steps = random_generator(256, conditions.small, conditions.device), TAPS[256], EXPLORATION_STEPS
+    start, mean = conditions.normal(1, generator.w_dim), generator.mean_w
     options = ExplorationOptions(steps=steps)
-    with torch.no_grad(), setting.autocast():
+    with torch.no_grad(), conditions.autocast():
         target = generator.features(mean[None], layer).float()
-        seconds, repeats = timed(lambda: explore(generator, layer, target, start, mean, options), setting)
-    return [record("exploration-256", setting, seconds / steps, repeats, 1, what="steps/s")]
+        seconds, repeats = timed(lambda: explore(generator, layer, target, start, mean, options), conditions)
+    return [timing("exploration-256", conditions, seconds / steps, repeats, 1, what="steps/s")]
 
 
-def encoder_case(setting: Setting, step: bool) -> list[Record]:
+def encoder_case(conditions: Conditions, step: bool) -> list[Timing]:
     """Time the paper's encoder forward, or with ``step`` encoder and converter forward and backward; 12 images."""
-    shape = {"planes": (16, 16, 16), "blocks": 1, "depth": 2} if setting.small else {}
-    count, side = (2, 32) if setting.small else (12, 96)
+    shape = {"planes": (16, 16, 16), "blocks": 1, "depth": 2} if conditions.small else {}
+    count, side = (2, 32) if conditions.small else (12, 96)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        encoder = HourglassEncoder(**shape).to(setting.device)  # type: ignore[arg-type]
-        converter = Converter(16, 16 if setting.small else 512).to(setting.device)
-    images = channels_last(setting.normal(count, 3, side, side).clamp(-1, 1))
+        encoder = HourglassEncoder(**shape).to(conditions.device)  # type: ignore[arg-type]
+        converter = Converter(16, 16 if conditions.small else 512).to(conditions.device)
+    images = channels_last(conditions.normal(count, 3, side, side).clamp(-1, 1))
 
     def call() -> None:
         with torch.set_grad_enabled(step):
-            with setting.autocast():
+            with conditions.autocast():
                 output = encoder(images)
                 output = converter(output) if step else output
             if step:
                 torch.autograd.grad(output.float().square().mean(), parameters)
 
     parameters = [*encoder.parameters(), *converter.parameters()]
-    seconds, repeats = timed(call, setting)
-    return [record(f"encoder-{'step' if step else 'forward'}", setting, seconds, repeats, count, what="images/s")]
+    seconds, repeats = timed(call, conditions)
+    return [timing(f"encoder-{'step' if step else 'forward'}", conditions, seconds, repeats, count, what="images/s")]
 
 
 # Losses and evaluation
@@ -107,11 +107,11 @@ def encoder_case(setting: Setting, step: bool) -> list[Record]:
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def loss_case(setting: Setting, name: str, side: int, plain: Loss, ours: Loss) -> list[Record]:
+def loss_case(conditions: Conditions, name: str, side: int, plain: Loss, ours: Loss) -> list[Timing]:
     """Time a loss forward and backward of 12 pairs and take its memory: the plain formula, and ours."""
-    pairs = 2 if setting.small else 12
-    shape = (4, side // 4, side // 4) if setting.small else (16, side, side)
-    maps = setting.normal(2, pairs, *shape).to(setting.dtype)  # what a convolution gives in this precision
+    pairs = 2 if conditions.small else 12
+    shape = (4, side // 4, side // 4) if conditions.small else (16, side, side)
+    maps = conditions.normal(2, pairs, *shape).to(conditions.dtype)  # what a convolution gives in this precision
 
     def loss(function: Loss, count: int) -> float:
         source, target = (half.clone().requires_grad_() for half in maps[:, :count])
@@ -119,27 +119,27 @@ def loss_case(setting: Setting, name: str, side: int, plain: Loss, ours: Loss) -
         value.backward()
         return value.item()
 
-    def measured(suffix: str, count: int, function: Loss) -> Record:
+    def measured(suffix: str, count: int, function: Loss) -> Timing:
         values: list[float] = []
-        memory = peak_memory(lambda: values.append(loss(function, count)), setting.device)
-        seconds, repeats = timed(lambda: values.append(loss(function, count)), setting, warm=True)
+        memory = peak_memory(lambda: values.append(loss(function, count)), conditions.device)
+        seconds, repeats = timed(lambda: values.append(loss(function, count)), conditions, warm=True)
         scale = pairs // count  # each pair has maps of its own: seconds and memory grow with their number
-        return record(
-            f"{name}-{suffix}", setting, seconds * scale, repeats, pairs, what="pairs/s", memory_bytes=memory * scale,
-            estimated=True if scale > 1 else None, loss=values[0] if scale == 1 else None,
+        return timing(
+            f"{name}-{suffix}", conditions, seconds * scale, repeats, pairs, what="pairs/s",
+            memory_bytes=memory * scale, estimated=True if scale > 1 else None, loss=values[0] if scale == 1 else None,
         )  # fmt: skip
 
-    needed = peak_memory(lambda: loss(plain, 1), setting.device) * pairs
-    fits = needed <= ALWAYS_FREE or available_memory(setting.device) >= SPARE * needed
+    needed = peak_memory(lambda: loss(plain, 1), conditions.device) * pairs
+    fits = needed <= ALWAYS_FREE or available_memory(conditions.device) >= SPARE * needed
     return [measured("plain", pairs if fits else 1, plain), measured("ours", pairs, ours)]
 
 
-def matching_case(setting: Setting, side: int) -> list[Record]:
+def matching_case(conditions: Conditions, side: int) -> list[Timing]:
     """Measure the matching loss."""
-    return loss_case(setting, f"matching-{side}", side, plain_matching, semantic_matching_loss)
+    return loss_case(conditions, f"matching-{side}", side, plain_matching, semantic_matching_loss)
 
 
-def dve_case(setting: Setting, side: int) -> list[Record]:
+def dve_case(conditions: Conditions, side: int) -> list[Timing]:
     """Measure DVE's loss, the third image of a pair being the first of the next one."""
 
     def through_next(function: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Loss:
@@ -150,7 +150,7 @@ def dve_case(setting: Setting, side: int) -> list[Record]:
 
         return loss
 
-    return loss_case(setting, f"dve-{side}", side, through_next(plain_dve), through_next(dve_loss))
+    return loss_case(conditions, f"dve-{side}", side, through_next(plain_dve), through_next(dve_loss))
 
 
 def plain_matching(source: Tensor, target: Tensor, temperature: float = 0.02) -> Tensor:
@@ -173,29 +173,29 @@ def plain_dve(first: Tensor, second: Tensor, aux: Tensor, grid: Tensor) -> Tenso
     return ((found @ target.mT).softmax(dim=-1) * distance).sum(dim=-1).mean()
 
 
-def evaluation_case(setting: Setting) -> list[Record]:
+def evaluation_case(conditions: Conditions) -> list[Timing]:
     """Time the transfer of 9 points of each of 100 pairs at 96 px and 16 channels."""
-    pairs, side = (3, 12) if setting.small else (100, 96)
-    source, target = setting.normal(2, pairs, 16, side, side)
-    points = uniform((pairs, 9, 2), 0, "bench").to(setting.device) * (side - 1)
-    with torch.no_grad(), setting.autocast():
-        seconds, repeats = timed(lambda: transfer(source, target, points), setting)
-    return [record("evaluation", setting, seconds, repeats, pairs, what="pairs/s")]
+    pairs, side = (3, 12) if conditions.small else (100, 96)
+    source, target = conditions.normal(2, pairs, 16, side, side)
+    points = uniform((pairs, 9, 2), 0, "bench").to(conditions.device) * (side - 1)
+    with torch.no_grad(), conditions.autocast():
+        seconds, repeats = timed(lambda: transfer(source, target, points), conditions)
+    return [timing("evaluation", conditions, seconds, repeats, pairs, what="pairs/s")]
 
 
-def lists_case(setting: Setting, count: int) -> list[Record]:
+def lists_case(conditions: Conditions, count: int) -> list[Timing]:
     """Time the transfer of ``count`` points of each pair of the paper's four lists at 96 px: ours, and point by point.
 
     The paper has 3 points on MAFL and AP-10K, 9 on WFLW and AnimalWeb.
     """
-    pairs, side = (4, 12) if setting.small else (sum(PAPER_COUNTS.values()), 96)
-    source, target = setting.normal(2, pairs, 16, side, side)
-    points = uniform((pairs, count, 2), 0, "bench").to(setting.device) * (side - 1)
+    pairs, side = (4, 12) if conditions.small else (sum(PAPER_COUNTS.values()), 96)
+    source, target = conditions.normal(2, pairs, 16, side, side)
+    points = uniform((pairs, count, 2), 0, "bench").to(conditions.device) * (side - 1)
     records = []
     for suffix, function in (("plain", plain_transfer), ("ours", transfer)):
-        with torch.no_grad(), setting.autocast():
-            seconds, repeats = timed(lambda function=function: function(source, target, points), setting)  # type: ignore[misc]
-        records.append(record(f"lists-{count}-{suffix}", setting, seconds, repeats, pairs, what="pairs/s"))
+        with torch.no_grad(), conditions.autocast():
+            seconds, repeats = timed(lambda function=function: function(source, target, points), conditions)  # type: ignore[misc]
+        records.append(timing(f"lists-{count}-{suffix}", conditions, seconds, repeats, pairs, what="pairs/s"))
     return records
 
 
@@ -210,7 +210,7 @@ def plain_transfer(source: Tensor, target: Tensor, points: Tensor) -> Tensor:
     return found
 
 
-Case = Callable[[Setting], list[Record]]
+Case = Callable[[Conditions], list[Timing]]
 
 
 def _cases() -> dict[str, Case]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +15,8 @@ from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.running.configs import load_config
 from dife_lightning.running.quiet import quiet
-from experiments.bench.timing import CONFIG, UNTIMED_STEPS, Record, Setting, record
+from experiments.bench.timing import CONFIG, UNTIMED_STEPS, Conditions, Timing, timing
+from experiments.common.untrained import warnings_only
 
 
 @dataclass
@@ -30,21 +28,21 @@ class Regions:
     else runs between the two. What updates or adds up gradients is not inside.
     """
 
-    setting: Setting
+    conditions: Conditions
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _open: list[tuple[str, float]] = field(default_factory=list)
     _handles: list[Any] = field(default_factory=list)
 
     def enter(self, name: str) -> None:
         """A region begins."""
-        self._open.append((name, self.setting.clock()))
+        self._open.append((name, self.conditions.clock()))
 
     def leave(self, name: str) -> None:
         """It ends; one inside another counts for the outer one alone."""
         opened, start = self._open.pop()
         assert opened == name, f"region {name} ends inside {opened}"
         if not self._open:
-            self.seconds[name] += self.setting.clock() - start
+            self.seconds[name] += self.conditions.clock() - start
 
     def watch(self, name: str, network: nn.Module, first: nn.Module | None = None) -> None:
         """Time ``network``; with ``first``, its first convolution, the backward pass too."""
@@ -76,14 +74,14 @@ class Regions:
             self.watch("teacher", method.teacher.module)
 
     def take(self) -> dict[str, float]:
-        """Return the seconds so far and begin anew."""
+        """Return the seconds so far and reset them."""
         assert not self._open, f"region {self._open[-1][0]} has no end"
         taken = dict(self.seconds)
         self.seconds.clear()
         return taken
 
     def remove(self) -> None:
-        """Take the hooks off: generators and teacher are shared by all who ask for them."""
+        """Remove the hooks: generators and teacher are shared within the process."""
         for handle in self._handles:
             handle.remove()
 
@@ -91,8 +89,8 @@ class Regions:
 class StepWatch(L.Callback):
     """Times whole training steps, from the end of one to the end of the next, and what of it is inside networks."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.regions = setting, Regions(setting)
+    def __init__(self, conditions: Conditions) -> None:
+        self.conditions, self.regions = conditions, Regions(conditions)
         self.steps: list[tuple[float, dict[str, float]]] = []
         self._mark = 0.0
 
@@ -100,33 +98,33 @@ class StepWatch(L.Callback):
         """Put the hooks on and start the clock."""
         assert isinstance(pl_module, DIFE)
         self.regions.watch_method(pl_module)
-        self._mark = self.setting.clock()
+        self._mark = self.conditions.clock()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *unused: Any) -> None:
-        """Book a step; end the training when the time is used up."""
-        now, inside = self.setting.clock(), self.regions.take()
+        """Record a step; end the training when the time is used up."""
+        now, inside = self.conditions.clock(), self.regions.take()
         if trainer.global_step > UNTIMED_STEPS:
             self.steps.append((now - self._mark, inside))
-            trainer.should_stop = sum(seconds for seconds, _ in self.steps) >= self.setting.seconds
-        self._mark = self.setting.clock()
+            trainer.should_stop = sum(seconds for seconds, _ in self.steps) >= self.conditions.seconds
+        self._mark = self.conditions.clock()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Take the hooks off, also after an error."""
+        """Remove the hooks, also after an error."""
         self.regions.remove()
 
 
-def step_case(setting: Setting, stage: str) -> list[Record]:
+def step_case(conditions: Conditions, stage: str) -> list[Timing]:
     """Time training steps of DIFE for human + dog, stream synthesis and Lightning's own work included.
 
     Pseudo-pairs are made before the clock counts, and the gradient's shares (logged every 50 steps) are not measured.
     """
-    arguments, stream = _step_arguments(setting, stage)
-    watch = StepWatch(setting)
-    with torch.random.fork_rng(devices=[]), quiet(), _no_notes():
+    arguments, stream = _step_arguments(conditions, stage)
+    watch = StepWatch(conditions)
+    with torch.random.fork_rng(devices=[]), quiet(), warnings_only():
         torch.manual_seed(0)
         trainer = L.Trainer(
-            accelerator="gpu" if setting.device.type == "cuda" else "cpu", devices=1, precision=setting.precision,  # type: ignore[arg-type]
-            max_steps=UNTIMED_STEPS + setting.repeats, max_epochs=-1, logger=False, limit_val_batches=0,
+            accelerator="gpu" if conditions.device.type == "cuda" else "cpu", devices=1, precision=conditions.precision,  # type: ignore[arg-type]
+            max_steps=UNTIMED_STEPS + conditions.repeats, max_epochs=-1, logger=False, limit_val_batches=0,
             num_sanity_val_steps=0, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, callbacks=[watch],
         )  # fmt: skip
@@ -135,33 +133,20 @@ def step_case(setting: Setting, stage: str) -> list[Record]:
     outside = statistics.median(1 - sum(inside.values()) / seconds for seconds, inside in watch.steps)
     parts = {name: statistics.median(inside.get(name, 0.0) for _, inside in watch.steps) for name in watch.steps[0][1]}
     count = len(watch.steps)
-    return [record(f"step-{stage}", setting, seconds, count, 1, what="steps/s", outside_share=outside, parts=parts)]
+    return [timing(f"step-{stage}", conditions, seconds, count, 1, what="steps/s", outside_share=outside, parts=parts)]
 
 
-def _step_arguments(setting: Setting, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _step_arguments(conditions: Conditions, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of method and stream: the shipped configuration's, with a quick set-up."""
     content = load_config(CONFIG)
     model, stream = (dict(content[key]["init_args"]) for key in ("model", "data"))
+    stream |= {key: model[key] for key in ("generators", "layer", "size")}  # as `dife fit` takes them from the method
     stream["evaluation"] = None
     model |= {"warmup_steps": 0 if stage == "matching" else 10**9, "share_every": 0}
     model["distillation"] = model["distillation"] | {"statistics_samples": 8}
     model["exploration"] = model["exploration"] | {"steps": 1}  # the pairs' content does not matter here
-    model["pairs"] = model["pairs"] | {"refresh_every": 10**9, "first": 2 if setting.small else 8}
-    if setting.small:
+    model["pairs"] = model["pairs"] | {"refresh_every": 10**9, "first": 2 if conditions.small else 8}
+    if conditions.small:
         stream["batch_size"] = 2
         model["pairs"] |= {"batch_size": 4}
     return model, stream
-
-
-@contextmanager
-def _no_notes() -> Iterator[None]:
-    """Leave out what Lightning says of the machine each time; warnings stay."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-Case = Callable[[Setting], list[Record]]

@@ -1,4 +1,4 @@
-"""What the benchmark's cases share: a setting, a record, time and memory."""
+"""What the benchmark's cases share: conditions, timings, seconds and memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = "world/human_dog"
 TAPS = {64: 5, 128: 7, 256: 7}
 #: The plain matching loss is measured only where this times the memory that it needs is free (14.3 GiB at 96 px).
 SPARE = 1.25
-#: Bytes that are taken without asking.
+#: Bytes that may be used without checking the free memory.
 ALWAYS_FREE = 2**28
 #: Adam steps per call of the exploration.
 EXPLORATION_STEPS = 4
@@ -44,7 +44,7 @@ REFERENCE = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class Conditions:
     """How a case is measured.
 
     Attributes:
@@ -82,7 +82,7 @@ class Setting:
 
 
 @dataclass
-class Record:
+class Timing:
     """One line of the results.
 
     Attributes:
@@ -94,8 +94,8 @@ class Record:
         rate: how many a second.
         reference_seconds: of the public reference code, fp32.
         ratio: ``reference_seconds / seconds``.
-        memory_bytes: most memory that tensors took beyond the inputs.
-        estimated: scaled up from one pair, for want of memory.
+        memory_bytes: peak memory of tensors beyond the inputs.
+        estimated: scaled up from one pair, because memory is short.
         loss: value that was computed.
         outside_share: share of a training step that is spent outside networks.
         parts: seconds of a training step inside networks, by network.
@@ -116,25 +116,25 @@ class Record:
     parts: dict[str, float] | None = None
 
 
-def record(name: str, setting: Setting, seconds: float, repeats: int, count: int = 0, **more: Any) -> Record:
-    """Return the record; with ``count`` (things per call) and ``what`` it has a rate, where it applies a reference."""
-    reference = REFERENCE.get(name) if setting.device.type == "cpu" and not setting.small else None
+def timing(name: str, conditions: Conditions, seconds: float, repeats: int, count: int = 0, **more: Any) -> Timing:
+    """Return a timing; ``count`` (things per call) and ``what`` give a rate, a known case has a reference."""
+    reference = REFERENCE.get(name) if conditions.device.type == "cpu" and not conditions.small else None
     ratio = reference / seconds if reference else None
     rate = count / seconds if count else None
-    return Record(
-        name, setting.precision, seconds, repeats, rate=rate, reference_seconds=reference, ratio=ratio, **more
+    return Timing(
+        name, conditions.precision, seconds, repeats, rate=rate, reference_seconds=reference, ratio=ratio, **more
     )
 
 
-def timed(call: Callable[[], object], setting: Setting, warm: bool = False) -> tuple[float, int]:
+def timed(call: Callable[[], object], conditions: Conditions, warm: bool = False) -> tuple[float, int]:
     """Return the median seconds of ``call`` and how many calls it is of; unless ``warm``, one before is not counted."""
     if not warm:
         call()
     times: list[float] = []
-    while not times or (len(times) < setting.repeats and sum(times) < setting.seconds):
-        start = setting.clock()
+    while not times or (len(times) < conditions.repeats and sum(times) < conditions.seconds):
+        start = conditions.clock()
         call()
-        times.append(setting.clock() - start)
+        times.append(conditions.clock() - start)
     return statistics.median(times), len(times)
 
 

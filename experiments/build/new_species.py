@@ -1,8 +1,8 @@
-"""A new species from a folder of photos: look at them, train a generator, train DIFE with it, carry landmarks over.
+"""A new species from a folder of photos: check them, train a generator, train DIFE with it, transfer landmarks.
 
-``python -m experiments.build.new_species --folder my/photos`` prints each `dife` command that it runs, so that it can
-be typed again. Without photos, ``--world fox --count 200`` writes renders of a species of the embedded world first. A
-training that is finished is kept, one that was interrupted goes on. See docs/new_species.md.
+``python -m experiments.build.new_species --folder my/photos`` prints each `dife` command that it runs. Without photos,
+``--world fox --count 200`` renders a species of the embedded world first. Finished trainings are kept, interrupted ones
+continue. See docs/new_species.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from experiments.common.keys import settings_key
 if TYPE_CHECKING:
     from dife_lightning.data.photos.folder_check import FolderReport
 
-#: Trainings of a few steps that show nothing but that everything runs; for tests.
+#: Trainings of a few steps that only show that everything runs; for tests.
 FAST_GENERATOR = (
     "--model.init_args.max_images=16",
     "--data.init_args.batch_size=4",
@@ -77,7 +77,7 @@ class SpeciesTraining:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do everything; returns the exit code."""
+    """Run the command; returns the exit code."""
     options = parse(words)
     return guarded(lambda: build(options), "run the same command again to continue")
 
@@ -93,7 +93,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--name", help="of the runs: <name> and human_<name>; `new`, or the species of --world")
     add("--start", help="generator to start from: a name of `dife assets`, a run, a file, or none (world/dog)")
     add("--human-generator", default="world/human", help="generator of the human faces (%(default)s)")
-    add("--human", type=Path, help="a human face to carry points from, in place of the embedded world's")
+    add("--human", type=Path, help="a human face to transfer points from, in place of the embedded world's")
     add("--points", type=Path, help="its points: a CSV file with x,y or name,x,y in pixels of that image")
     add("--images", type=int, help="length of the generator's training; the configuration's")
     add("--steps-warmup", type=int, help="steps of DIFE's warm-up; the configuration's")
@@ -104,8 +104,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of everything that is drawn")
     add("--out", type=Path, default=Path("results/new_species"), help="folder of the results (%(default)s)")
     add("--runs_root", type=Path, default=Path("runs"), help="folder of the runs (%(default)s)")
-    add("--overwrite", action="store_true", help="train anew what is there already")
-    add("--fast", action="store_true", help="a few steps, to see that everything runs")
+    add("--overwrite", action="store_true", help="train again even if a run exists")
+    add("--fast", action="store_true", help="a few steps, to check that everything runs")
     options = parser.parse_args(words)
     if (options.human is None) != (options.points is None):
         parser.error("--human and --points go together")
@@ -114,7 +114,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def build(options: argparse.Namespace) -> dict[str, Any]:
-    """Check, train, carry over and draw; returns what is in ``summary.json``."""
+    """Check, train, transfer and draw; returns the content of ``summary.json``."""
     heading(1, "Photos")
     generator_settings = resolved_settings(["fit", "--config", options.generator_config])
     size = int(generator_settings["data"]["init_args"]["size"])
@@ -165,10 +165,10 @@ def write_renders(species: str, count: int, size: int, folder: Path) -> Path:
 
 
 def check_photos(folder: Path, size: int) -> FolderReport:
-    """Print what is wrong with the photos and what to do.
+    """Print what is wrong with the photos and how to fix it.
 
     Raises:
-        DataError: there is something that no generator can be trained on.
+        DataError: no generator can be trained on these photos.
     """
     from dife_lightning.data.photos.folder_check import advice, check_folder
 

@@ -1,4 +1,4 @@
-"""Carrying landmarks of a human face onto photos of a new species: what `experiments.build.new_species` does last."""
+"""Transfer of landmarks from human faces to photos of a new species, the last step of `new_species`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAST_SCORED = 4
 
 
 def usable_photos(report: FolderReport, count: int) -> list[Path]:
-    """Return at most ``count`` photos, evenly spread over those that are neither blank nor there twice."""
+    """Return at most ``count`` photos, evenly spread over those that are neither damaged, blank nor duplicates."""
     from dife_lightning.faces.images import list_images
 
     harmful = {*report.damaged, *report.blank, *(path for group in report.duplicates for path in group[1:])}
@@ -44,7 +44,7 @@ def transfers(
     report: FolderReport,
     human: tuple[FaceItem, list[str]] | None,
 ) -> list[Row]:
-    """Carry landmarks onto the new species and draw them; returns the errors where the truth is known.
+    """Transfer landmarks to the new species and draw them; returns the errors if the truth is known.
 
     Args:
         options: of the command.
@@ -87,9 +87,9 @@ def draw_photos(
         )
         for face, square, points, label in zip(faces, squares, found, [path.name[-20:] for path in paths], strict=True)
     ]
-    note = f"run {options.name}; the truth is not known: look whether each colour sits where it should"
+    note = f"run {options.name}; the truth is not known: check whether each colour is where it should be"
     save_figure(
-        transfer_sheet(examples, names, heading="Points carried from human faces", note=note),
+        transfer_sheet(examples, names, heading="Points transferred from human faces", note=note),
         options.out / "transfers.png",
     )
     own = [in_photo(points, size, photo.shape) for points, photo in zip(found, photos, strict=True)]
@@ -97,7 +97,7 @@ def draw_photos(
 
 
 def carry(method: DIFE, faces: Sequence[FaceItem], photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Carry the points of face i to photo i.
+    """Transfer the points of face i to photo i.
 
     Args:
         method: a trained DIFE.

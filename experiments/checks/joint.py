@@ -1,7 +1,7 @@
-"""Three species in one model, against a model for each pair: ``python -m experiments.checks.joint``.
+"""One model of three species against one model for each pair of species: ``python -m experiments.checks.joint``.
 
-The paper's joint model is much worse than its pairwise ones (13.16 px against 9.83, weighted by pairs). This compares
-the two on the same pairs from committed records, or from those that ``python -m experiments.tables --record`` wrote.
+In the paper, the joint model is much worse than the pairwise ones (13.16 px against 9.83, weighted by pairs). This
+compares the two on the same pairs, from the committed records or from those of ``experiments.tables --record``.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 from dife_lightning.errors import DataError
 from dife_lightning.utils.files import write_json
 from experiments.common.commands import guarded
-from experiments.common.pair_errors import PairErrors, difference, joined, mean_of
+from experiments.common.pair_errors import PairErrors, SetKey, difference, joined, mean_of
+from experiments.common.plan import MOST_SEEDS
 from experiments.tables.assemble import verdict
-from experiments.tables.records import RunRecord, find_record
+from experiments.tables.records import find_record
 
 RECORDS = Path(__file__).resolve().parents[1] / "records" / "world"
 KINDS = ("human+dog", "human+cat", "dog+cat")
 #: The paper's joint model, and its pairwise ones weighted by their 100, 89 and 89 pairs (table 1).
 PAPER = {"joint": 13.16, "pairwise": 9.83}
-MOST_SEEDS = 10
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def report(options: argparse.Namespace) -> None:
     """Print and write the comparison on every list, protocol and framing that the records have."""
-    rows = compare(options.records, options.joint, options.pairwise)
+    rows = joint_rows(options.records, options.joint, options.pairwise)
     for row in rows:
         low, high = row["ci95"]
         where = f"{row['list']}, {row['protocol']}, {row['framing']}, {row['pair']}"
@@ -50,7 +50,7 @@ def report(options: argparse.Namespace) -> None:
     print(f"\n{options.out}")
 
 
-def compare(records: Path, joint: str, pairwise: str) -> list[dict[str, Any]]:
+def joint_rows(records: Path, joint: str, pairwise: str) -> list[dict[str, Any]]:
     """Return rows of the joint model's error minus the pairwise ones', on all kinds of pairs together and on each.
 
     Seeds that only one side has count for that side: both are means over their seeds.
@@ -78,17 +78,14 @@ def _row(name: str, place: tuple[str, str, str], joint: PairErrors, pairwise: Pa
     return {"pair": name, **where, **numbers, "ci95": list(interval), "verdict": said[verdict(interval)]}
 
 
-def _mean(records: Path, name: str) -> dict[tuple[str, str, str, str], PairErrors]:
+def _mean(records: Path, name: str) -> dict[SetKey, PairErrors]:
     """Return the mean errors over the recorded seeds of a run."""
-    several = [found for seed in range(MOST_SEEDS) if (found := _seed(records, name, seed)) is not None]
+    each = [find_record(records, f"{name}-seed{seed}") for seed in range(MOST_SEEDS)]
+    several = [found for found in each if found is not None]
     if not several:
         raise DataError(f"no record {records}/runs/{name}-seed0.json: build table1 with --record {records} first")
     errors = [record.errors() for record in several]
     return {key: mean_of([part[key] for part in errors]) for key in errors[0]}
-
-
-def _seed(records: Path, name: str, seed: int) -> RunRecord | None:
-    return find_record(records, f"{name}-seed{seed}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Kill a training at random moments, go on with it, and see that it ends bit-equal to one that was left alone.
+"""Kill a training at random moments, resume it, and check that it ends bit-equal to an undisturbed one.
 
-``python -m experiments.checks.kills --kills 20`` uses the embedded world's human and dog with a schedule of seconds.
-Signals (SIGKILL, SIGTERM, SIGINT) take turns, as do 0 and 2 loader processes; a run may be hit several times.
+``python -m experiments.checks.kills --kills 20`` trains human and dog of the embedded world for a few seconds. The
+signals SIGKILL, SIGTERM and SIGINT take turns, as do 0 and 2 loader processes; a run may be killed several times.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from dife_lightning.errors import TrainingError
+from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import write_json
 from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.common.commands import guarded
@@ -53,7 +54,7 @@ class Kill:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the reference and the killed trainings; returns the exit code."""
+    """Run the undisturbed and the killed trainings; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=20, help="signals in all (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -61,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, default=Path("results/kills.json"), help="(%(default)s)")
     parser.add_argument("--config", default="world/human_dog", help="of the training (%(default)s)")
     options = parser.parse_args(words)
-    return guarded(lambda: kills(options), "the same command starts again")
+    return guarded(lambda: kills(options), "run the same command to start again")
 
 
 def kills(options: argparse.Namespace) -> int:
@@ -82,7 +83,7 @@ def attack(config: str, extra: Sequence[str], out: Path, kills: int, seed: int) 
     start = time.perf_counter()
     _finish(_fit(config, extra, out, "reference"))
     whole = time.perf_counter() - start
-    wanted, rows = read_checkpoint(_last(out, "reference")), _rows(out / "reference")
+    wanted, rows = read_checkpoint(RunFolder(out, "reference").last_checkpoint), _rows(out / "reference")
     rng, runs = random.Random(seed), []
     plan, hits = _plan(rng), 0
     while hits < kills:
@@ -90,7 +91,7 @@ def attack(config: str, extra: Sequence[str], out: Path, kills: int, seed: int) 
         words = [*extra, f"--data.init_args.num_workers={workers}"]
         done = _struck(config, words, out, name, rng.randint(1, 3), whole, plan)
         hits += len(done)
-        differs = differences(wanted, read_checkpoint(_last(out, name)))
+        differs = differences(wanted, read_checkpoint(RunFolder(out, name).last_checkpoint))
         differs += [] if _rows(out / name) == rows else ["metrics.csv"]
         runs.append({"workers": workers, "kills": [vars(kill) for kill in done], "differs": differs})
         print(f"{name}: {workers} workers, {', '.join(_text(kill) for kill in done) or 'no hit'}: ", end="")
@@ -108,9 +109,9 @@ def _struck(
 ) -> list[Kill]:
     """Train with up to ``count`` signals, then to the end."""
     done: list[Kill] = []
-    rng = random.Random(f"{name}/{count}")
+    rng, last = random.Random(f"{name}/{count}"), RunFolder(out, name).last_checkpoint
     for _ in range(count):
-        process = _fit(config, extra, out, name, resume=_last(out, name).is_file())
+        process = _fit(config, extra, out, name, resume=last.is_file())
         # early moments are spent on imports, where there is nothing to lose yet
         seconds = whole * rng.uniform(0.35, 1.0)
         try:
@@ -119,11 +120,11 @@ def _struck(
             number = next(plan)
             process.send_signal(number)
             process.wait(120)
-            step = read_checkpoint(_last(out, name))["global_step"] if _last(out, name).is_file() else None
+            step = read_checkpoint(last)["global_step"] if last.is_file() else None
             done.append(Kill(number.name, round(seconds, 2), step))
         else:
             return done
-    _finish(_fit(config, extra, out, name, resume=_last(out, name).is_file()))
+    _finish(_fit(config, extra, out, name, resume=last.is_file()))
     return done
 
 
@@ -143,13 +144,9 @@ def _finish(process: subprocess.Popen[bytes]) -> None:
         raise TrainingError(f"`{' '.join(map(str, process.args))}` failed; see its log")  # type: ignore[arg-type]
 
 
-def _last(out: Path, name: str) -> Path:
-    return out / name / "checkpoints" / "last.ckpt"
-
-
 def _rows(run: Path) -> list[dict[str, str]]:
     """Return the rows of ``metrics.csv`` without the columns that other rows brought in."""
-    with (run / "metrics.csv").open(newline="") as file:
+    with RunFolder.at(run).log.open(newline="") as file:
         return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 

@@ -1,4 +1,4 @@
-"""A rehearsal of work with public weights and data sets, without any of them.
+"""Check the whole path with public weights and data sets, with small stand-ins for all of them.
 
 Writes small generators in the files of NVlabs and rosinality, a small DensePose CSE in that of detectron2, a small CATs
 in those of its authors, and faces of the embedded world in the trees of CelebA / MAFL, AP-10K, WFLW and AnimalWeb, all
@@ -44,16 +44,16 @@ Points = NDArray[np.float32]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Write everything and go through it; returns the exit code."""
+    """Write the stand-ins and run all commands; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.rehearsal", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/rehearsal"), help="folder of all of it (%(default)s)")
     parser.add_argument("--faces", type=int, default=12, help="faces of each species and split (%(default)s)")
     options = parser.parse_args(words)
-    return guarded(lambda: rehearse(options.out, options.faces), "the same command starts again")
+    return guarded(lambda: rehearse(options.out, options.faces), "run the same command to start again")
 
 
 def rehearse(out: Path, faces: int) -> None:
-    """Do everything once, below ``out``."""
+    """Run everything once, below ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     os.environ["DIFE_PATHS"] = str((out / "paths.yaml").resolve())
     (out / "paths.yaml").write_text(yaml.safe_dump(write_weights(out / "weights") | write_faces(out / "faces", faces)))
@@ -91,7 +91,7 @@ def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> Non
         raise SystemExit(code)
 
 
-# What a user would have
+# Stand-ins for the user's files
 
 
 def write_weights(folder: Path) -> dict[str, str]:

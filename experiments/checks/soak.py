@@ -1,4 +1,4 @@
-"""Train 2,000 steps of both stages and see whether memory or open files grow: ``python -m experiments.checks.soak``.
+"""Train 2,000 steps of both stages and check that memory and open files do not grow: ``experiments.checks.soak``.
 
 The steps are those of the world's human and dog, with smaller batches, so that it takes minutes; pairs are refreshed,
 validations run and checkpoints are written many times. Writes ``results/soak.json`` and ``results/soak.png``.
@@ -24,7 +24,7 @@ from experiments.common import commands
 from experiments.common.commands import guarded
 from experiments.common.jobs import fit_words, place_words
 
-#: Growth from the second to the last quarter of a stage that is still none: a share, and in MB.
+#: Growth from the second to the last quarter of a stage that is tolerated: a share, and in MB.
 TOLERANCE, SLACK_MB = 0.02, 10.0
 SMALL = (
     "--model.init_args.pairs={refresh_every: 50, per_refresh: 2, first: 4, bank_size: 8, batch_size: 4}",
@@ -45,11 +45,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs_root", type=Path, default=Path("runs"), help="(%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results"), help="(%(default)s)")
     options = parser.parse_args(words)
-    return guarded(lambda: soak(options), "the same command starts again")
+    return guarded(lambda: soak(options), "run the same command to start again")
 
 
 def soak(options: argparse.Namespace) -> int:
-    """Train, judge and draw; returns 1 where something grows."""
+    """Train, judge and draw; returns 1 if something grows."""
     run = RunFolder(options.runs_root, "soak")
     half = options.steps // 2
     extra = [

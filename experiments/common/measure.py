@@ -1,4 +1,4 @@
-"""On which pairs a table is measured, and which of its numbers its claims are about."""
+"""The pairs on which a table is measured, and the numbers that its claims are about."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Measure:
         title: heading of the table.
         data: class of the pairs, ``WorldPairs`` or another data module of key-point pairs.
         arguments: of that class.
-        config: configuration whose evaluation's arguments come before these.
-        lists: test lists; the first has the paper's numbers of pairs, on the last claims are made (there may be one).
+        config: configuration whose evaluation gives the other arguments.
+        lists: test lists; the first has the paper's numbers of pairs, the claims are about the last.
         protocols: landmark sets, that of the claims first.
-        framings: likewise.
+        framings: of the pictures, that of the claims first.
     """
 
     title: str = "Keypoint transfer on the embedded world"
@@ -90,7 +90,7 @@ def _data_modules() -> dict[str, type[PairsDataModule]]:
 
 
 def _built(cls: type[Any], arguments: Mapping[str, Any]) -> Any:
-    """Make an object whose arguments came from a file, options of options included."""
+    """Make an object whose (nested) arguments came from a file."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)

@@ -46,7 +46,10 @@ def plan_of(table: str, options: argparse.Namespace) -> Plan:
     name = full_name(table, options)
     path = options.plan or PLANS / f"{name}.yaml"
     if not path.is_file():
-        raise ConfigError(f"no plan {path}. {did_you_mean(path.stem, sorted(p.stem for p in PLANS.glob('*.yaml')))}")
+        plans = sorted(p.stem for p in PLANS.glob("*.yaml"))
+        benchmarks = [plan.removeprefix(f"{table}_") for plan in plans if plan.startswith(f"{table}_")]
+        known = f"; benchmarks: {', '.join(benchmarks)}" if options.benchmark else f". {did_you_mean(path.stem, plans)}"
+        raise ConfigError(f"no plan {path}{known}")
     return read_plan(path)
 
 

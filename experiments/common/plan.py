@@ -38,14 +38,13 @@ class TableRow:
         test: class of a method that needs no training.
         arguments: of that class.
         fit: configuration of a training, or several; ``{model}`` stands for the column's model.
-        control: the row whose warm-up is trained on, without matching, for as long as its matching took.
-        start: the row whose warm-up is gone on from, with ``set``, for as many steps as that row has.
+        control: the row whose warm-up is continued without matching, for as long as its matching took.
+        start: the row from whose warm-up the training continues, with ``set``, up to that row's last step.
         set: settings in place of those of the configuration, dotted as in the command line.
         steps: the row whose number of steps a ``fit`` takes.
-        first: test only so many pairs of each list, the first ones, for a method that takes long; None tests all.
-        optional: where its test cannot be made, for want of weights or of a package, it is left out and the table
-            says why.
-        supervision: what people had to mark for it.
+        first: test only the first so many pairs of each list, for a slow method; None tests all.
+        optional: if weights or a package for its test are missing, the row is left out, with the reason in the table.
+        supervision: what people had to label for it.
         note: what the row is, for readers of the table.
     """
 
@@ -85,7 +84,7 @@ class Plan:
         trainer: preset of the trainings.
         comparisons: (worse, better) pairs of rows that the table makes a claim about.
         ratios: row -> the share of its error that DIFE's may be at most.
-        reference: the row with which each other one is compared.
+        reference: the row that all others are compared with.
     """
 
     columns: tuple[Column, ...]
@@ -181,7 +180,7 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def plan_content(path: Path) -> dict[str, Any]:
-    """Return what a plan's file and its bases say."""
+    """Return the content of a plan's file, with that of its bases."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = content.pop("base", None)
     return content if base is None else plan_content(path.with_name(base)) | content

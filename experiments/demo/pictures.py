@@ -24,7 +24,7 @@ from dife_lightning.world import WorldFaces
 from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 
 Embedders = dict[str, EmbedderModule]
-#: Drawn side by side, whatever DIFE was trained on.
+#: Drawn side by side, also those that DIFE was not trained on.
 SPECIES = ("human", "dog", "cat", "wild")
 
 
@@ -63,7 +63,7 @@ def draw_transfers(methods: Embedders, data: WorldPairs, count: int = 10) -> Fig
         [example for row in zip(*columns, strict=True) for example in row],
         get_protocol(CLAIM_PROTOCOL).landmarks,
         columns=2 * len(methods),
-        heading=f"Key points carried from {' to '.join(pairs.pair.split('+'))}",
+        heading=f"Key points transferred from {' to '.join(pairs.pair.split('+'))}",
         note=f"the first {len(batch)} pairs of the test list, jittered framing; errors in px of a 70-px crop",
     )
 

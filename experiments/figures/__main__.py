@@ -1,8 +1,8 @@
 """Figures 3 and 4 of the paper from the runs of table 1: ``python -m experiments.figures fig3 fig4``, see ``--help``.
 
-``fig3`` is key-point transfer across species, each method on the same pairs; ``fig4`` is the embeddings of all species
-in colour. (The paper's gallery of pseudo-pairs, its figure 9, is what ``make demo`` draws.) Nothing is trained: a row
-of the table without a finished run is left out, and the reason told. See docs/tables.md.
+``fig3`` is key-point transfer across species, each method on the same pairs; ``fig4`` shows the embeddings of all
+species in colour. (``make demo`` draws the paper's figure 9, the gallery of pseudo-pairs.) Nothing is trained: a row of
+the table without a finished run is left out, and the reason is printed. See docs/tables.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import write_json
 from dife_lightning.viz.sheet import save_figure
 from experiments.common.commands import guarded
-from experiments.common.plan import PLANS, Plan, read_plan
+from experiments.common.options import full_name, pair_options, plan_of, runs_root_of, table_options
+from experiments.common.plan import Plan
 from experiments.figures.gallery import Gallery, require_runs, wanted_rows
 
 FIGURES = ("fig3", "fig4")
@@ -27,26 +28,22 @@ _FACTS = ("commit", "dirty", "versions", "machine", "time")
 def main(words: Sequence[str] | None = None) -> int:
     """Draw; returns the exit code."""
     options = parse(words)
-    return guarded(lambda: draw_all(options), "the same command starts anew")
+    return guarded(lambda: draw_all(options), "run the same command to start again")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.figures", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.figures", description=__doc__, parents=[table_options(), pair_options()]
+    )
     add = parser.add_argument
     add("figures", nargs="*", default=list(FIGURES), help="fig3, fig4; both by default")
-    add("--runs_root", type=Path, help="folder of the table's runs (runs/tables, or runs/<benchmark>)")
-    add("--benchmark", help="mafl_ap10k or wflw_animalweb: the table on your own photographs (docs/real_data.md)")
-    add(
-        "--plan",
-        type=Path,
-        help="what the table consists of (experiments/tables/plans/table1.yaml, or that of the benchmark)",
-    )
-    add("--rows", type=_names, help="rows of the table, with commas; all that have a run by default, but random")
-    add("--pairs", type=_names, help="kinds of pair, with commas, such as human+dog; all of the table by default")
     add("--seed", type=int, default=0, help="of the trained runs (%(default)s)")
     add("--each", type=int, default=2, help="pairs of each kind (fig3), faces of each species (fig4) (%(default)s)")
-    add("--model", help="fig4: model that embeds all species; by default the one of most species with a run of dife")
+    add(
+        "--model",
+        help="fig4: model that embeds all species; by default the one of the most species that has a run of dife",
+    )
     add(
         "--colors",
         choices=("pca", "first-three"),
@@ -62,28 +59,15 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
 def draw_all(options: argparse.Namespace) -> None:
     """Draw each figure that was asked for."""
     for name in options.figures:
         if name not in FIGURES:
             raise ConfigError(f"no figure '{name}'. {did_you_mean(name, FIGURES)}")
-    full = f"figures_{options.benchmark}" if options.benchmark else "figures"
-    options.out = options.out or Path("results") / full
-    plan = _read(options)
+    options.out = options.out or Path("results") / full_name("figures", options)
+    plan = plan_of("table1", options)
     for name in dict.fromkeys(options.figures):
         draw(name, plan, options)
-
-
-def _read(options: argparse.Namespace) -> Plan:
-    path = options.plan or PLANS / (f"table1_{options.benchmark}.yaml" if options.benchmark else "table1.yaml")
-    if not path.is_file():
-        known = sorted(p.stem.removeprefix("table1_") for p in PLANS.glob("table1_*.yaml"))
-        raise ConfigError(f"no plan {path}; benchmarks: {', '.join(known)}")
-    return read_plan(path)
 
 
 def draw(name: str, plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
@@ -91,8 +75,7 @@ def draw(name: str, plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     from experiments.figures.embeddings import embeddings
     from experiments.figures.transfers import transfers
 
-    root = options.runs_root or Path("runs") / (options.benchmark or "tables")
-    gallery = Gallery(plan, wanted_rows(plan, options.rows), root, options.seed)
+    gallery = Gallery(plan, wanted_rows(plan, options.rows), runs_root_of(options), options.seed)
     kinds = _kinds(plan, options.pairs)
     command = f"make reproduce-table1{f' BENCHMARK={options.benchmark}' if options.benchmark else ''}"
     require_runs(gallery, list(plan.models()), command)

@@ -1,21 +1,22 @@
-"""Which rows of a table can be drawn, and what embeds or matches in each: trained runs, and what needs no training."""
+"""The rows of a table that can be drawn, with their methods: trained runs, and methods that need no training."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.errors import DataError, DifeError
+from dife_lightning.running.run_folder import RunFolder
 from experiments.common.plan import Plan, TableRow
+from experiments.common.state_file import StateFile
 from experiments.common.untrained import untrained
 
 if TYPE_CHECKING:
     from dife_lightning.methods._base import MatcherModule
 
-#: Drawn only if it is asked for: its points are anywhere.
+#: Drawn only on request: its points are random.
 _NOT_DRAWN = ("random",)
 
 
@@ -29,7 +30,7 @@ class Gallery:
         runs_root: where its runs lie.
         seed: of the trained ones.
         used: row -> model (or ``untrained``) -> the run's folder, or the method's class.
-        left_out: in one line each, what is not drawn and why.
+        left_out: one line for each row that is not drawn, with the reason.
     """
 
     plan: Plan
@@ -46,11 +47,11 @@ class Gallery:
     def finished(self, row: TableRow, model: str) -> bool:
         """Whether a trained row has a finished run of this model."""
         run = self.run(row, model)
-        cell = self.runs_root / "cells" / f"{run.name}.json"
-        return run.is_dir() and cell.is_file() and bool(json.loads(cell.read_text(encoding="utf-8"))["finished"])
+        found = StateFile.beside(RunFolder.at(run)).read()
+        return run.is_dir() and found is not None and found[1]
 
     def models(self, row: TableRow, models: Sequence[str]) -> dict[str, MatcherModule]:
-        """Return model -> method, ready to be used; what is not there is told in ``left_out``.
+        """Return model -> method, ready to be used; what is missing is added to ``left_out``.
 
         Args:
             row: of the plan; one that needs no training gives the same method for each model.
@@ -86,7 +87,7 @@ def wanted_rows(plan: Plan, names: Sequence[str] | None) -> list[TableRow]:
 
 
 def require_runs(gallery: Gallery, models: Sequence[str], command: str) -> None:
-    """Say in one line what to run where no trained row has a run.
+    """Check that some trained row has a run.
 
     Raises:
         DataError: trained rows are wanted, and none of them has a finished run of any of the models.
@@ -95,7 +96,7 @@ def require_runs(gallery: Gallery, models: Sequence[str], command: str) -> None:
     if trained and not any(gallery.finished(row, model) for row in trained for model in models):
         names = ", ".join(row.name for row in trained)
         where = f"{gallery.runs_root} (seed {gallery.seed})"
-        raise DataError(f"no finished run of {names} in {where}: `{command}` trains them; or give --runs_root")
+        raise DataError(f"no finished run of {names} in {where}: train them with `{command}`, or give --runs_root")
 
 
 def _trained(run: Path) -> Any:
@@ -106,5 +107,5 @@ def _trained(run: Path) -> Any:
 
 def _untrained(row: TableRow) -> Any:
     method = untrained(row).eval()
-    method.setup("test")  # asks for weights that are not there before anything is drawn
+    method.setup("test")  # missing weights are an error before anything is drawn
     return method

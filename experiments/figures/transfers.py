@@ -1,6 +1,6 @@
 """The paper's figure 3: key points carried across species, by all methods on the same pairs.
 
-The pairs are chosen by a rule, not by eye: of each kind those in the middle of the order of one method's errors.
+The pairs are chosen by a rule, not by eye: of each kind, those with the median errors of one method.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from matplotlib.figure import Figure
 
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import PointTable, read_predictions
+from dife_lightning.running.run_folder import PREDICTIONS
 from dife_lightning.viz.comparison import comparison_sheet
 from dife_lightning.viz.transfer import TransferExample
 from experiments.analyses.failures import chosen, ranked, transfer_example
 from experiments.analyses.images import PairImages
 from experiments.analyses.sets import AnalysisSet
-from experiments.analyses.sources import FILE
 from experiments.common.plan import TableRow
 from experiments.figures.gallery import Gallery
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
 
-#: row -> kind of pair -> what it gave on the whole list
+#: row -> kind of pair -> predictions on the whole list
 Tables = dict[str, dict[str, PointTable]]
 
 
@@ -73,7 +73,7 @@ def transfers(
 def tested(
     gallery: Gallery, row: TableRow, kinds: Sequence[str], data: PairsDataModule, tests: Path
 ) -> dict[str, PointTable]:
-    """Test a row on the kinds that it has a method for: of each, that of the first column that has the kind."""
+    """Test a row on all kinds of pair for which it has a method: that of the first column with the kind."""
     from experiments.common.untrained import score
 
     model_of = {kind: next(column.model for column in gallery.plan.columns if kind in column.pairs) for kind in kinds}
@@ -86,7 +86,7 @@ def tested(
             score(row.name, methods[model], _only(data, kind), folder)
             (found[kind],) = (
                 table
-                for key, table in read_predictions(folder / FILE).items()
+                for key, table in read_predictions(folder / PREDICTIONS).items()
                 if key[3] == gallery.plan.measure.protocols[0]
             )
     return found

@@ -24,7 +24,7 @@ from experiments.tables.latex import latex
 
 _FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")
 _MORE = ("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run")
-LEGEND = "=: no difference to the row of reference on the same pairs (its interval has 0); <: better than it."
+LEGEND = "=: tied with the reference row on the same pairs (the interval contains 0); <: better than it."
 #: Verdict -> mark behind a number, of a paired comparison with the row of reference.
 MARKS = {"better": "", "tie": " =", "worse": " <"}
 

@@ -122,8 +122,8 @@ def test_what_needs_the_framing_is_left_out_where_it_is_not_known(tested, analys
     assert run("--only", "differences,extra,failures", "--out", "wrong", "--test_seed", "5", "--extra_pairs", "1") == 0
     told = capsys.readouterr().out
     assert "left out: human+dog: no error against the rotation in the picture" in told
-    assert "left out: no pictures of failures: human+cat: the pictures made again are not those of the test" in told
-    assert "left out: further points, teacher on human+dog, human+cat: it is not known what embeds" in told
+    assert "left out: no pictures of failures: human+cat: the pictures rendered again are not those of the test" in told
+    assert "left out: further points, teacher on human+dog, human+cat: its checkpoint is not known" in told
     out = tested[0] / "wrong"
     assert {path.name for path in out.glob("differences_*.png")} == {"differences_yaw.png", "differences_shape.png"}
     assert not (out / "failures.json").exists()
@@ -137,8 +137,8 @@ def test_photographs_are_analysed_without_what_is_not_known_of_them(tmp_path, mo
     told = capsys.readouterr().out.splitlines()
     lines = [line for line in told if line.startswith("left out: ")]
     assert len(lines) == 3
-    assert "pose and shape of photographs are not known" in lines[0]
-    assert "photographs are found with --benchmark alone" in lines[2]
+    assert "photographs have no known pose and shape" in lines[0]
+    assert "photographs need --benchmark, for example" in lines[2]
     assert {path.stem for path in Path("out").glob("*.json")} == {"landmarks", "swaps", "pck"}
     page = Path("out/analyses.md").read_text()
     assert page.count("\n- ") == 3
@@ -153,7 +153,7 @@ def test_photographs_are_analysed_without_what_is_not_known_of_them(tmp_path, mo
         (["--runs_root", "nowhere", "--rows", "dife"], "no test of 'dife' in nowhere"),
         (["--benchmark", "mafl"], "benchmarks: mafl_ap10k"),
         (["--models", "dife"], "expected name=run"),
-        (["broken=broken"], "the file is damaged, test again"),
+        (["broken=broken"], "the file is damaged, run the test again"),
     ],
 )
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, message):

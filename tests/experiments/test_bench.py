@@ -17,10 +17,10 @@ from experiments.bench import __main__ as bench
 from experiments.bench import cases as cases
 from experiments.bench.cases import CASES, ONCE
 from experiments.bench.steps import Regions
-from experiments.bench.timing import Record, Setting, peak_memory
+from experiments.bench.timing import Conditions, Timing, peak_memory
 
 PRECISIONS = ("32-true", "bf16-mixed")
-CPU = Setting(torch.device("cpu"), "32-true", small=True, repeats=1)
+CPU = Conditions(torch.device("cpu"), "32-true", small=True, repeats=1)
 
 
 def small(out: Path, *words: str) -> int:
@@ -177,15 +177,15 @@ def test_a_region_inside_another_counts_once_and_both_passes_are_seen() -> None:
 
 
 def test_a_full_size_record_is_compared_with_the_reference() -> None:
-    found = cases.record("encoder-step", Setting(torch.device("cpu"), "32-true"), 2.0, 5, 12, what="images/s")
+    found = cases.timing("encoder-step", Conditions(torch.device("cpu"), "32-true"), 2.0, 5, 12, what="images/s")
     assert (found.rate, found.reference_seconds, found.ratio) == (6.0, 6.31, 3.155)
-    assert cases.record("encoder-step", CPU, 2.0, 5).ratio is None
-    assert cases.record("encoder-step", Setting(torch.device("cuda"), "32-true"), 2.0, 5).ratio is None
+    assert cases.timing("encoder-step", CPU, 2.0, 5).ratio is None
+    assert cases.timing("encoder-step", Conditions(torch.device("cuda"), "32-true"), 2.0, 5).ratio is None
 
 
 def test_the_best_precision_counts_for_speed_and_the_worst_for_the_rest() -> None:
-    def made(name: str, precision: str, **more: Any) -> Record:
-        return Record(name, precision, 1.0, 5, **more)
+    def made(name: str, precision: str, **more: Any) -> Timing:
+        return Timing(name, precision, 1.0, 5, **more)
 
     records = [
         made("generator-64", "32-true", ratio=1.5),

@@ -49,4 +49,4 @@ def test_a_missing_record_is_told_in_one_line(tmp_path: Path, capsys) -> None:
 
 
 def test_the_committed_records_are_enough(tmp_path: Path) -> None:
-    assert {row["pair"] for row in joint.compare(joint.RECORDS, "dife-human_dog_cat", "dife-{pair}")} > {"all"}
+    assert {row["pair"] for row in joint.joint_rows(joint.RECORDS, "dife-human_dog_cat", "dife-{pair}")} > {"all"}
