@@ -1,4 +1,4 @@
-"""``dife_lightning.load``: a trained method from its checkpoint alone."""
+"""``dife_lightning.load``: rebuild a trained method from its checkpoint."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BOOKKEEPING = {"_class_path", "_instantiator", "method"}
 
 
 def load(path: str | Path) -> Method:
-    """Rebuild a trained method from a checkpoint of ours, on the CPU and in eval mode.
+    """Rebuild a trained method from a checkpoint, on the CPU and in eval mode.
 
-    The class is looked up in the registry of methods; nothing that the file names is imported otherwise, and no
-    object but tensors and plain values is read from it. No generator or teacher is needed.
+    The class comes from the registry of methods: nothing else that the file names is imported, and only tensors and
+    plain values are read from it. No generator or teacher is needed.
 
     Args:
         path: a ``.ckpt`` that ``dife fit`` or a Trainer wrote, or a run's folder (its best checkpoint is taken).
