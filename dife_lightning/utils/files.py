@@ -29,8 +29,8 @@ def cache_folder() -> Path:
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it replaces ``path`` when the block ends without an error.
 
-    The temporary file is in the folder of ``path`` (created if necessary) and has the same suffix, so writers that choose
-    a format by suffix work. On an error it is removed, and ``path`` is unchanged.
+    The temporary file is in the folder of ``path`` (created if necessary) and has the same suffix, so writers that
+    choose a format by suffix work. On an error it is removed, and ``path`` is unchanged.
 
     Example:
         >>> with atomic_write("runs/a/metrics.csv") as temporary:
