@@ -1,4 +1,4 @@
-"""Errors whose text is written for the person at the keyboard.
+"""Errors whose text is written for users.
 
 Each message is one line and says what was found, what was expected and what to type next.
 The command line prints it after ``error:`` and exits with a code other than 0.
@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 
 
 class DifeError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and fix."""
 
 
 class MissingError(DifeError):
@@ -33,7 +33,7 @@ class AssetError(DifeError):
 class CheckpointError(DifeError):
     """A checkpoint is missing, truncated, of another kind, or does not fit the module.
 
-    Its text may quote names from a file that nobody trusts: it is one line of printable characters, and no novel.
+    Its text may quote names from a file that nobody trusts: it is one short line of printable characters.
     """
 
     def __init__(self, text: str) -> None:

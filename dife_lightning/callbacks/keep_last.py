@@ -1,4 +1,4 @@
-"""``last.ckpt`` between validations, and a stop that loses nothing."""
+"""Writes ``last.ckpt`` between validations, and before a training stops on a signal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KeepLast(Callback):
         self._due = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen to signals from now on; only a main thread can."""
+        """Handle signals from now on, which only the main thread can do."""
         self._received = self._stop = _NOTHING
         self._set_due()
         if threading.current_thread() is threading.main_thread():
@@ -74,7 +74,7 @@ class KeepLast(Callback):
             raise Interrupted(_farewell(trainer, signal.Signals(self._stop)), self._stop)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restore the earlier signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

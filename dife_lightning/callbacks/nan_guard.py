@@ -16,11 +16,11 @@ from dife_lightning.utils.distributed import agree_on
 class StopOnNaN(Callback):
     """Raise a :class:`TrainingError` naming the step at which the loss became NaN or infinite.
 
-    On the CPU every step is looked at as it happens. On an accelerator the first bad step is remembered on the device
+    On the CPU every step is checked as it happens. On an accelerator the first bad step is remembered on the device
     and read every ``every_n_steps`` steps and before each validation, so that training is not made to wait.
 
     Args:
-        every_n_steps: steps between two looks on an accelerator.
+        every_n_steps: steps between two checks on an accelerator.
     """
 
     def __init__(self, every_n_steps: int = 20) -> None:
@@ -28,7 +28,7 @@ class StopOnNaN(Callback):
         self._first_bad: Tensor | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier run."""
+        """Reset the state of an earlier run."""
         self._first_bad = None
 
     def on_train_batch_end(
@@ -47,11 +47,11 @@ class StopOnNaN(Callback):
             self._raise_if_bad()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look before a validation and the checkpoint that follows it."""
+        """Check before a validation and the checkpoint that follows it."""
         self._raise_if_bad()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look once more before the last checkpoint."""
+        """Check before the last checkpoint."""
         self._raise_if_bad()
 
     def _raise_if_bad(self) -> None:

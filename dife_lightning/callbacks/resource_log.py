@@ -19,7 +19,7 @@ class ResourceLog(Callback):
     Where there is no ``/proc`` (macOS, Windows) the memory is the largest so far, and files are not counted.
 
     Args:
-        every_n_steps: steps between two looks.
+        every_n_steps: steps between two measurements.
     """
 
     def __init__(self, every_n_steps: int = 20) -> None:
@@ -28,7 +28,7 @@ class ResourceLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look and log."""
+        """Measure and log."""
         if trainer.is_global_zero and (batch_idx + 1) % self.every_n_steps == 0:
             values = {"system/memory_mb": resident_memory() / 1e6, "system/open_files": float(open_files())}
             for logger in trainer.loggers:

@@ -53,14 +53,14 @@ class StageTimer(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Book the step."""
+        """Add the time of the step to its stage."""
         now = time.perf_counter()
         self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._mark
         self.steps[self._stage] = self.steps.get(self._stage, 0) + trainer.global_step - self._first
         self._mark = now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the validation out."""
+        """Restart the clock after a validation, whose time does not count."""
         self._mark = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,11 +70,11 @@ class StageTimer(Callback):
             write_json(Path(trainer.default_root_dir) / "stages.json", content)
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the times over an interruption."""
+        """Save the times in the checkpoint."""
         return {"seconds": dict(self.seconds), "steps": dict(self.steps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the times of a checkpoint."""
+        """Restore the times from a checkpoint."""
         self.seconds, self.steps = dict(state_dict["seconds"]), dict(state_dict["steps"])
 
 

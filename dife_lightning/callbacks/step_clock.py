@@ -32,7 +32,7 @@ class StepClock(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Book a step, with the making of its batch."""
+        """Record the seconds of a step, including the making of its batch."""
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize()
         now = time.perf_counter()
@@ -40,7 +40,7 @@ class StepClock(Callback):
         self._mark = now
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what was measured."""
+        """Write the file."""
         if trainer.is_global_zero:
             content = {"seconds": self.seconds, "memory": peak_memory(pl_module.device)}
             write_json(Path(self.path), content)

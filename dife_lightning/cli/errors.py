@@ -1,4 +1,4 @@
-"""Turning what went wrong into one line and an exit code."""
+"""Errors as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 from dife_lightning.errors import DataError, DifeError, Interrupted, TrainingError, UsageError
 
-#: What the system may refuse, and what to do about it.
+#: Errors of the operating system, and what to do about them.
 _SYSTEM = {
     errno.EACCES: "Choose a folder of your own, for example with --runs_root or --out.",
     errno.EPERM: "Choose a folder of your own, for example with --runs_root or --out.",
@@ -44,10 +44,10 @@ def debugging() -> bool:
 
 
 def user_error(error: BaseException) -> BaseException | None:
-    """Return the error that the user can mend: ``error`` itself or what caused it; None if it is a bug.
+    """Return the error that the user can fix: ``error`` itself or its cause; None if it is a bug.
 
-    jsonargparse wraps what a constructor raises into an error of its own. What the system refuses, and a loader process
-    that died, are told in our words.
+    jsonargparse wraps what a constructor raises into an error of its own. Errors of the operating system and of a
+    killed DataLoader worker are turned into errors of ours.
     """
     found: BaseException | None = error
     while found is not None:
@@ -61,20 +61,20 @@ def user_error(error: BaseException) -> BaseException | None:
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Return whether ``error`` is one that the user can mend, so that a traceback would only be in the way."""
+    """Return whether ``error`` is one that the user can fix, which needs no traceback."""
     if isinstance(error, DifeError):
         return True
     return type(error).__name__ == "MisconfigurationException" and type(error).__module__.startswith("lightning")
 
 
 def _told(error: BaseException) -> DifeError | None:
-    """Put an error of the system or of torch's loader into words; None for others."""
+    """Return our error for one of the operating system or of a DataLoader; None for others."""
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         what = "a file could not be written" if error.filename is None else error.filename
         return DataError(f"{what}: {(error.strerror or 'the system refused').lower()}. {_SYSTEM[error.errno]}")
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
         return TrainingError(
-            "a loader process died, killed or out of memory; what was saved is kept. Go on with --ckpt_path last, "
+            "a DataLoader worker was killed (out of memory?); resume with --ckpt_path last, "
             "and lower data.init_args.num_workers if it happens again."
         )
     return None

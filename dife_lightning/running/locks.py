@@ -27,9 +27,9 @@ def process_rank() -> int:
 
 
 class RunLock:
-    """Keeps other runs out of a folder until it is released, or the process ends, however that happens.
+    """Locks the folder of a run until it is released or the process ends.
 
-    Where the file system knows no locks, nothing is locked.
+    On a file system without locks nothing is locked.
 
     Args:
         folder: of the run.
@@ -62,7 +62,7 @@ class RunLock:
             file.close()  # its last holder removed it between our two calls
 
     def release(self) -> None:
-        """Let others in and remove the file."""
+        """Unlock the folder and remove the lock file."""
         if self._file is not None:
             self.path.unlink(missing_ok=True)
             self._file.close()

@@ -1,4 +1,4 @@
-"""``precision: auto``: does this machine gain from bfloat16?"""
+"""``precision: auto``: use bfloat16 where this machine is faster with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Lightning prints and raises, reduced to what a user can act on."""
+"""Hides messages of Lightning that users cannot act on, and shortens its errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _restores(frame: traceback.FrameSummary) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep notes out of the output that nobody can act on; turn misspelt augmentations into errors."""
+    """Hide messages that users cannot act on; turn misspelt augmentations into errors."""
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     log.addFilter(_is_worth_reading)
     with warnings.catch_warnings():

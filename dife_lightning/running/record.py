@@ -1,4 +1,4 @@
-"""Writing down, with every run, what it was: all settings, versions, commit, seed and command."""
+"""The record of a run: all settings, versions, commit, seed and command."""
 
 from __future__ import annotations
 

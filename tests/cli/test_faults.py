@@ -35,7 +35,9 @@ def limited(workdir: Path, size: int, *words: str) -> subprocess.CompletedProces
 def test_a_loader_process_that_dies_is_told_in_one_line(dife, workdir):
     code, out, error = dife("fit", "-c", "tiny.yaml", "--data", "DeadlyData", "--run", "deadly")
     assert code == 1
-    assert error.splitlines()[-1].startswith("error: a loader process died, killed or out of memory")
+    assert error.splitlines()[-1].startswith(
+        "error: a DataLoader worker was killed (out of memory?); resume with --ckpt_path last"
+    )
     assert "Traceback" not in out + error
 
 
