@@ -21,7 +21,11 @@ html_title = f"dife-lightning {release}"
 default_role = "code"
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {
+    "members": True,
+    "show-inheritance": True,
+    "ignore-module-all": True,
+}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 CLONE = Path(__file__).resolve().parents[1]
 #: All pages that tell people what to type.
-PAGES = [CLONE / "README.md", CLONE / "CONTRIBUTING.md", *sorted((CLONE / "docs").glob("*.md"))]
+PAGES = [CLONE / "README.md", CLONE / "CONTRIBUTING.md", CLONE / "SECURITY.md", *sorted((CLONE / "docs").glob("*.md"))]
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Images to train a generator on: renders of the embedded world, or any folder of pictures."""
+"""Training images for a generator: renders of the embedded world, or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def to_float(images: Tensor) -> Tensor:
 class ImageStream(EndlessBatches[ImageBatch]):
     """Endless shuffled batches; batch k of a rank is a pure function of (seed, k, rank).
 
-    The stream runs through the images in one random order per pass and mirrors each with probability 1/2 on request.
+    Each pass over the images has its own random order.
 
     Args:
         images: (N, S, S, 3) uint8.
         batch_size: images per batch.
         seed: of order and mirroring.
-        flip: mirror half of the images.
+        flip: mirror each image with probability 1/2.
         start: first batch, rank and number of processes.
     """
 
@@ -93,15 +93,15 @@ def read_folder(folder: str | Path, size: int) -> NDArray[np.uint8]:
 def read_checked_folder(
     folder: str | Path, size: int, skip_broken: bool = False
 ) -> tuple[NDArray[np.uint8], FolderReport]:
-    """Read a folder as :func:`read_folder` does, and look at what is in it on the way.
+    """Read a folder as :func:`read_folder` does, and check it (see ``folder_check``).
 
     Args:
         folder: of images.
         size: side of the squares.
-        skip_broken: leave out damaged files; the report names them.
+        skip_broken: skip damaged files; the report lists them.
 
     Raises:
-        DataError: no such folder, no image in it, or, unless they are left out, one that is damaged.
+        DataError: no such folder, no image in it, or, unless they are skipped, a damaged one.
     """
     squares: list[NDArray[np.uint8]] = []
 
@@ -117,9 +117,9 @@ def read_checked_folder(
 
 
 def split_held_out(images: NDArray[np.uint8], held_out: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Split off at most ``held_out`` and at most a tenth of the images, at random by ``seed``.
+    """Split off at random at most ``held_out`` images and at most a tenth of them; return (training, held-out).
 
-    With fewer than 20 images none can be spared: both parts are then all of them.
+    With fewer than 20 images, both parts are all images.
     """
     count = min(held_out, len(images) // 10)
     if count < 2:
@@ -134,21 +134,21 @@ class GeneratorImages(LightningDataModule):
     Exactly one of ``species`` and ``folder`` is given.
 
     Args:
-        species: a species of the embedded world; its train renders, and val renders for the score.
-        folder: a folder of images of any number, size and mode; central squares are taken.
-        size: side of the images in pixels, that of the generator.
+        species: a species of the embedded world: its train renders, and its val renders for the score.
+        folder: a folder of images of any number, size and mode; their central squares are used.
+        size: side of the generator's images in pixels.
         batch_size: images per step and process.
         count: train renders of the species (made once, then read from the cache).
-        held_out: images for the score; from a folder at most a tenth of it.
-        flip: mirror half of the images. Do not use it where left and right differ.
+        held_out: images for the score; at most a tenth of a folder.
+        flip: mirror each image with probability 1/2. Do not use it if left and right differ.
         seed: of the order.
         num_workers: loading processes; any number gives the same batches.
-        render_workers: processes that make the renders. They are spawned, so a script that asks for them needs the
+        render_workers: processes that make the renders. They are spawned, so a script that uses them needs the
             ``if __name__ == "__main__"`` guard.
-        skip_broken: go on without the damaged files of a folder, and tell which. ``--skip-broken`` sets it.
+        skip_broken: skip the damaged files of a folder and report them. ``--skip-broken`` sets it.
 
     Raises:
-        ConfigError: none or both of ``species`` and ``folder``, or a size that no generator has.
+        ConfigError: none or both of ``species`` and ``folder``, or a size that generators cannot have.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class GeneratorImages(LightningDataModule):
         return self._images[1]
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
-        """Return the endless stream, from the first batch that was not trained on yet."""
+        """Return the endless stream, from the first batch that was not used yet."""
         ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         start = StreamStart(self.next_batch, *ranks)
         stream = ImageStream(self.train_images, self.batch_size, self.seed, self.flip, start)
@@ -242,7 +242,7 @@ class GeneratorImages(LightningDataModule):
         return self.val_dataloader()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Turn uint8 into [-1, 1] on the device, and remember how far training has come."""
+        """Map uint8 to [-1, 1] on the device, and count the batches of the training."""
         if not isinstance(batch, ImageBatch):
             return batch
         if self.trainer is not None and self.trainer.training:
@@ -254,5 +254,5 @@ class GeneratorImages(LightningDataModule):
         return {"next_batch": self.next_batch}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on where the checkpoint was written."""
+        """Continue where the checkpoint was written."""
         self.next_batch = state_dict["next_batch"]

@@ -1,7 +1,7 @@
-"""Pairs of annotated faces: the items, batches and data module that every key-point evaluation uses.
+"""Pairs of annotated faces: items, batches and data module of all keypoint evaluations.
 
-A reader only has to hand out :class:`~dife_lightning.faces.items.FaceItem`; which faces form a pair is a list of
-index pairs. An item is a pure function of its number.
+A reader returns :class:`~dife_lightning.faces.items.FaceItem`, and a list of index pairs says which faces form a pair.
+An item is a pure function of its number.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from dife_lightning.faces.items import FaceItem, crop_of
 from dife_lightning.faces.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
 from dife_lightning.faces.transforms import resize, resize_matrix
 
+#: ``val`` for model selection, ``test`` for results.
+Split = Literal["val", "test"]
+
 
 class Faces(Protocol):
-    """Anything indexable that gives annotated faces."""
+    """Any sequence of annotated faces."""
 
     def __len__(self) -> int: ...
 
@@ -34,24 +37,24 @@ class Faces(Protocol):
 
 
 class KeypointPairs(Dataset[PairArrays]):
-    """The pairs of one set: one kind of pair, one list, one framing.
+    """One set of pairs: one kind of pair, one list, one framing.
 
     Args:
         source: faces of the first species.
         target: faces of the second.
         pairs: (index in ``source``, index in ``target``) for each pair.
         pair: kind of pair, ``human+dog``.
-        list_name: which list the pairs are: ``paper``, ``long``, ``val``.
+        list_name: name of the list: ``paper``, ``long``, ``val``.
         framing: ``jittered`` or ``plain``.
         list_hash: SHA-256 of the list, recorded with the results.
-        size: side in pixels to which both images are brought.
-        scheme: landmark scheme of both readers (or of each: source, target).
-        eye_order: ``stored`` pairs points by number where a scheme names the face's own left (see ``schemes.py``).
-        protocols: which of the protocols that both schemes serve are to be scored; all if None.
+        size: side in pixels that both images are resized to.
+        scheme: landmark scheme of both readers, or of source and target.
+        eye_order: ``stored`` pairs points by number, also if a scheme names the face's own left (see ``schemes.py``).
+        protocols: protocols to score, of those that both schemes have; all of them if None.
 
     Raises:
         DataError: no pair.
-        ConfigError: an unknown scheme or eye order, or no protocol that both schemes serve.
+        ConfigError: an unknown scheme or eye order, or no protocol that both schemes have.
     """
 
     def __init__(
@@ -75,11 +78,11 @@ class KeypointPairs(Dataset[PairArrays]):
         check_eye_order(eye_order)
         self.schemes = get_scheme(schemes[0]), get_scheme(schemes[1])
         self.eye_order: EyeOrder = eye_order
-        #: Protocols that are scored: both schemes serve them.
+        #: Protocols that are scored.
         self.protocols = _common_protocols(self.schemes, protocols)
         self.source, self.target, self.pairs, self.size = source, target, pairs, size
         self.pair, self.list_name, self.framing, self.list_hash = pair, list_name, framing, list_hash
-        #: All items, where they have been rendered before (see data/cache.py).
+        #: All items, once they are in memory (see data/cache.py).
         self.prepared: Sequence[PairArrays] | None = None
 
     @property
@@ -91,7 +94,7 @@ class KeypointPairs(Dataset[PairArrays]):
         return len(self.pairs)
 
     def first(self, count: int) -> KeypointPairs:
-        """Return the set of the first ``count`` pairs, or of all where there are fewer; images are shared."""
+        """Return the set of the first ``count`` pairs (all, if there are fewer); images are shared."""
         found = copy.copy(self)
         found.pairs = self.pairs[:count]
         found.prepared = None if self.prepared is None else self.prepared[:count]
@@ -154,10 +157,12 @@ def _common_protocols(schemes: tuple[Scheme, Scheme], wanted: Sequence[str] | No
     common = [name for name in schemes[0].maps if name in schemes[1].maps]
     names = " and ".join(f"'{scheme.name}'" for scheme in schemes)
     if not common:
-        raise ConfigError(f"schemes {names} serve no common protocol: their faces cannot be scored against each other")
+        raise ConfigError(
+            f"schemes {names} have no protocol in common: their faces cannot be scored against each other"
+        )
     for name in wanted or ():
         if name not in common:
-            raise ConfigError(f"schemes {names} do not both serve {name}; they share {', '.join(common)}")
+            raise ConfigError(f"schemes {names} do not both have {name}; they share {', '.join(common)}")
     return tuple(name for name in common if wanted is None or name in wanted)
 
 
@@ -201,7 +206,7 @@ def pairs_of(loader: Any) -> KeypointPairs:
     if isinstance(dataset, _Numbered):
         return dataset.pairs
     found = type(dataset).__name__
-    raise ConfigError(f"a loader of {found} cannot be scored: use a data module of key-point pairs, e.g. WorldPairs")
+    raise ConfigError(f"a loader of {found} cannot be scored: use a data module of keypoint pairs, e.g. WorldPairs")
 
 
 class PairsDataModule(L.LightningDataModule):
@@ -233,19 +238,19 @@ class PairsDataModule(L.LightningDataModule):
         if stage in ("test", "predict") and not self.test_sets:
             self.test_sets = self._make_sets("test")
 
-    def _make_sets(self, split: Literal["val", "test"]) -> list[KeypointPairs]:
+    def _make_sets(self, split: Split) -> list[KeypointPairs]:
         raise NotImplementedError
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
-        """Return ``{"val": {set name: hash}, "test": {...}}``, known without rendering or reading an image."""
+        """Return ``{"val": {set name: hash}, "test": {...}}`` without rendering or reading an image."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """Return, as plain values, what a result must say of these pairs besides their lists."""
+        """Return what a result must record of these pairs besides their lists, as plain values."""
         return {}
 
     def save_lists(self, folder: str | Path) -> None:
-        """Write the test lists below ``folder``, where they are not a function of the settings alone."""
+        """Write the test lists to ``folder``, unless the settings alone determine them."""
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """One loader per validation set."""

@@ -1,8 +1,8 @@
-"""The endless stream of StyleGAN2 samples that DIFE and its rivals learn from.
+"""The endless stream of StyleGAN2 samples that DIFE and other methods learn from.
 
-The dataset is a counter: stream position i gives the same latents and the same random numbers in any worker, on any
-rank and after any interruption. Workers hand out latents only; images and features are synthesised on the training
-device, warped there by one affine each, and emitted as a :class:`~dife_lightning.faces.batches.StreamBatch`.
+Position i of the stream has the same latents and random numbers in any worker, on any rank and after any interruption.
+Workers only draw latents. Images and features are synthesised and warped on the training device, and returned as a
+:class:`~dife_lightning.faces.batches.StreamBatch`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LatentStream(EndlessBatches[LatentBatch]):
         z_dims: latent size per domain.
         batch_size: latents per domain and step.
         seed: of everything drawn.
-        same_z: one z for all domains of a position (as the official code does) instead of one each.
+        same_z: one z for all domains of a position (as in the official code) instead of one each.
         start: first batch, rank and number of processes.
     """
 
@@ -66,13 +66,13 @@ def synthesize(
     truncation: float,
     augment: AugmentOptions,
 ) -> StreamBatch:
-    """Make images and features of all domains of a latent batch, without an autograd graph.
+    """Synthesise images and features of all domains from a latent batch, without an autograd graph.
 
     Args:
         batch: latents, on the device of the generators.
         generators: one per domain.
-        layer: tapped layer, in the paper's numbers.
-        size: side of the images that the encoder sees.
+        layer: tapped layer, in the paper's numbering.
+        size: side of the encoder's images.
         truncation: psi, towards the mean w.
         augment: ranges of the warp and of the colour jitter.
     """
@@ -160,13 +160,13 @@ class StyleGAN2Stream(TrainingDataModule):
         super().setup(stage)
 
     def train_dataloader(self) -> DataLoader[LatentBatch]:
-        """Return the stream from the step at which the trainer stands."""
+        """Return the stream from the trainer's current batch on."""
         z_dims = {domain: generator.z_dim for domain, generator in self.generators.items()}
         stream = LatentStream(z_dims, self.per_domain, self.seed, self.same_z, self.stream_start())
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
-        """Synthesise a latent batch on the device it was moved to; other batches pass."""
+        """Synthesise a latent batch on its device; return other batches unchanged."""
         if not isinstance(batch, LatentBatch):
             return batch
         generators = {d: g.to(batch.index.device) for d, g in self.generators.items()}

@@ -57,7 +57,7 @@ class TrainingDataModule(LightningDataModule):
     """Base of data modules to train on; validation, test and predict pairs come from another data module.
 
     Args:
-        evaluation: data module of key-point pairs; None trains without.
+        evaluation: data module of keypoint pairs; None for none.
     """
 
     def __init__(self, evaluation: LightningDataModule | None = None) -> None:
@@ -65,7 +65,7 @@ class TrainingDataModule(LightningDataModule):
         self.evaluation = evaluation
 
     def prepare_data(self) -> None:
-        """Let the evaluation prepare its files once per node."""
+        """Prepare the files of the evaluation, once per node."""
         if self.evaluation is not None:
             self.evaluation.trainer = self.trainer
             self.evaluation.prepare_data()

@@ -1,4 +1,4 @@
-"""Reading image files, whatever their mode, as RGB."""
+"""Reads image files of any mode as RGB."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image, TiffImagePlugin
 
 from dife_lightning.errors import DataError, MissingDataError
 
-#: Suffixes taken for images when a folder is listed.
+#: Suffixes of image files, for listing folders.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-#: EXIF tag that tells how a stored image is to be turned, and how for each of its values.
+#: EXIF tag of the orientation, and the transposition that each of its values stands for.
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,15 +32,14 @@ _TURNS = {
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read an image as (H, W, 3) uint8 RGB.
 
-    Grey, palette, CMYK and 16-bit images are converted, transparency is laid over white, and the EXIF orientation
-    is applied.
+    Grey, palette, CMYK and 16-bit images are converted, transparency becomes white, the EXIF orientation is applied.
 
     Raises:
         DataError: the file is missing, empty, truncated or not an image.
     """
     with _opened(path) as image:
         image.load()
-        turn = _TURNS.get(_orientation(image))  # of TIFF Pillow has turned the pixels and says so
+        turn = _TURNS.get(_orientation(image))  # Pillow rotates TIFF itself, and resets the tag
         return _to_rgb(image if turn is None else image.transpose(turn))
 
 
@@ -52,7 +51,7 @@ def read_frame(path: str | Path) -> tuple[int, int, int]:
     """
     with _opened(path) as image:
         orientation, (width, height) = _orientation(image), image.size
-        if isinstance(image, TiffImagePlugin.TiffImageFile):  # of which Pillow tells the size when turned
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow gives the size after rotation
             width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         return width, height, orientation
 
@@ -64,7 +63,7 @@ def _orientation(image: Image.Image) -> int:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image, and turn what Pillow raises meanwhile into one line."""
+    """Open an image, and turn errors of Pillow into a DataError of one line."""
     try:
         with Image.open(path) as image:
             yield image
@@ -87,7 +86,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale 16-bit integers by 257, and floats as 0..1, 0..255 or 0..65535 by their largest value."""
+    """Divide 16-bit integers by 257; scale floats from 0..1, 0..255 or 0..65535, as their largest value shows."""
     numbers = np.nan_to_num(values.astype(np.float64))
     largest = numbers.max(initial=0)
     if np.issubdtype(values.dtype, np.integer):
@@ -113,7 +112,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def center_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut the central square of (H, W, 3) and resize it to (size, size, 3)."""
+    """Crop the central square of (H, W, 3) and resize it to (size, size, 3)."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

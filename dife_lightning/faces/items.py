@@ -62,16 +62,16 @@ def crop_of(item: FaceItem) -> PictureCrop:
 
 @dataclass(frozen=True)
 class FaceAnnotation:
-    """What is known of a face without opening its picture.
+    """Annotation of a face, available without opening its picture.
 
     Attributes:
-        name: unique within its dataset; several faces of one picture have names of their own.
-        image: the picture's file.
+        name: unique within its dataset, also for several faces of one picture.
+        image: file of the picture.
         points: (K, 2) float32, x then y, pixels of the picture with pixel centres at integers.
-        visible: (K,) bool: labelled. The coordinates of other points mean nothing (zeros, as a rule).
-        box: (4,) float32 x0, y0, x1, y1 of the face (or of the animal), where the data set has one.
-        group: species, category or subset, by the data set's own name; empty where there is none.
-        source: file and row it was read from, for messages.
+        visible: (K,) bool: labelled. Other points have no meaningful coordinates (usually zeros).
+        box: (4,) float32 x0, y0, x1, y1 of the face (or of the animal), if the data set has one.
+        group: species, category or subset, as the data set names it; may be empty.
+        source: file and row that it was read from, for messages.
     """
 
     name: str
@@ -84,7 +84,7 @@ class FaceAnnotation:
 
 
 class FaceDataset(Protocol):
-    """A reader of annotated faces on disk: a list of annotations, and the pictures on demand."""
+    """A reader of annotated faces on disk: annotations in memory, pictures on demand."""
 
     #: Name of the landmark scheme (``dife_lightning.faces.schemes``).
     scheme: str

@@ -1,9 +1,8 @@
-"""The landmark schemes as data: what each number of each data set stands for.
+"""The landmark schemes as tables: the meaning of every point of every data set.
 
-A scheme's point names say ``left`` and ``right`` in the scheme's own convention; which point mirrors which follows
-from the names, so that it cannot disagree with them. Points of two schemes that have one name are one place of the
-face. Where two contours are sampled differently their points have different names, and ``aliases`` say which of them
-coincide all the same.
+Point names use ``left`` and ``right`` in the scheme's own convention; mirror pairs are derived from the names. Points
+of two schemes with the same name are the same part of the face. Points of contours that are sampled differently have
+different names; ``aliases`` say which of them coincide.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Pairs = tuple[tuple[int, int], ...]
-#: Points whose mean is meant; one point, as a rule.
+#: Points whose mean is meant; usually one point.
 Group = tuple[int, ...]
 #: For each landmark of a protocol, the scheme's points whose mean it is.
 Members = tuple[Group, ...]
-#: Whose left a name means: the viewer's, the face's own, or nobody knows (raw sets).
+#: Whose left a name means: the viewer's, the face's own, or unknown (raw sets).
 EyeConvention = Literal["image", "subject", "unknown"]
 
 
@@ -36,11 +35,11 @@ class Scheme:
 
     Attributes:
         name: of the scheme.
-        landmarks: one name a point.
-        flip_pairs: points that a mirrored face exchanges; empty for raw sets, of which it is not known.
+        landmarks: one name per point.
+        flip_pairs: pairs of points that a flip exchanges; empty for raw sets, where they are unknown.
         eye_convention: whose left the names mean: the viewer's (``image``) or the face's own (``subject``).
-        maps: for each protocol that the scheme can serve, the member points of each landmark, in the **viewer's**
-            order whatever the convention is.
+        maps: for each protocol that the scheme has, the member points of each landmark, always in the **viewer's**
+            order.
         aliases: further names of points or of means of points, in the scheme's own convention.
     """
 

@@ -1,13 +1,12 @@
-"""Landmark schemes: what the points of each data set stand for, and how they become the shared protocols.
+"""Landmark schemes of data sets, and their conversion to the shared protocols.
 
-A scheme is how one data set numbers its points. A protocol is what we report: the ``9-point`` set (eye corners,
-nose, mouth) and the ``3-point`` set (eyes, nose). Protocols always name sides as the **viewer** sees them, and each
-scheme's map says which of its points stand for which; a scheme that names the animal's own left eye is therefore
-remapped here and nowhere else. The schemes themselves are data, in ``scheme_tables.py``; a further data set adds one
-there.
+A scheme is the numbering of points in one data set. A protocol is a landmark set that we report: ``9-point`` (eye
+corners, nose, mouth) and ``3-point`` (eyes, nose). Protocols name sides as the **viewer** sees them, and each scheme
+maps its points to them, so a scheme that names the animal's own left eye is remapped here and nowhere else. The schemes
+are tables in ``scheme_tables.py``, where a new data set adds one.
 
-Published numbers may have been made without that remapping (point k of one data set against point k of the other).
-``eye_order="stored"`` does so, too, to compare with them; results that use it say so.
+Published numbers may have been made without this remapping (point k of one data set against point k of the other).
+``eye_order="stored"`` reproduces that, for comparison; results record it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from dife_lightning.faces.scheme_tables import Group, Members, Pairs, mirrored
 from dife_lightning.faces.scheme_tables import Protocol as Protocol
 from dife_lightning.faces.scheme_tables import Scheme as Scheme
 
-#: ``viewer``: a scheme that names the face's own left is remapped. ``stored``: it is taken as it is.
+#: ``viewer``: schemes that name the face's own left are remapped. ``stored``: they are not.
 EyeOrder = Literal["viewer", "stored"]
 
 
@@ -37,21 +36,21 @@ def _layout() -> dict[str, slice]:
     return slices
 
 
-#: Where each protocol's points lie in a batch of pairs: the 9-point ones first, then the 3-point ones.
+#: Slice of each protocol in the points of a batch of pairs: the 9-point ones first, then the 3-point ones.
 LAYOUT: Mapping[str, slice] = _layout()
 #: Points in that layout, all protocols together.
 LAYOUT_POINTS = sum(len(protocol.landmarks) for protocol in PROTOCOLS.values())
 
 
 def get_scheme(name: str) -> Scheme:
-    """Return the scheme called ``name``; ConfigError naming the known ones otherwise."""
+    """Return the scheme ``name``; ConfigError if it is unknown."""
     if name not in SCHEMES:
         raise ConfigError(f"unknown landmark scheme '{name}'. {did_you_mean(name, SCHEMES)}")
     return SCHEMES[name]
 
 
 def get_protocol(name: str) -> Protocol:
-    """Return the protocol called ``name``; ConfigError naming the known ones otherwise."""
+    """Return the protocol ``name``; ConfigError if it is unknown."""
     if name not in PROTOCOLS:
         raise ConfigError(f"unknown protocol '{name}'. {did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name]
@@ -64,7 +63,7 @@ def check_eye_order(eye_order: str) -> None:
 
 
 def flip_permutation(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    """Return the order (count,) in which a mirrored face lists its points: each pair exchanged."""
+    """Return the order (count,) of a mirrored face's points: each pair exchanged."""
     order = np.arange(count)
     for a, b in pairs:
         order[a], order[b] = b, a
@@ -72,20 +71,20 @@ def flip_permutation(count: int, pairs: Pairs) -> NDArray[np.int64]:
 
 
 def protocol_members(scheme: str | Scheme, protocol: str, eye_order: EyeOrder = "viewer") -> Members:
-    """Return, for each landmark of ``protocol``, the scheme's points whose mean it is.
+    """Return the scheme's points for each landmark of ``protocol``; the landmark is their mean.
 
     Raises:
-        ConfigError: unknown scheme, protocol or eye order, or a scheme that cannot serve the protocol.
+        ConfigError: unknown scheme, protocol or eye order, or a scheme without that protocol.
     """
     known, wanted = _resolved(scheme), get_protocol(protocol)
     check_eye_order(eye_order)
     if not known.maps:
         raise ConfigError(
-            f"scheme '{known.name}' is a raw set: it is not known what its points stand for, so that it serves no "
-            f"protocol, neither {protocol}. Use it for its own points alone"
+            f"scheme '{known.name}' is a raw set: the meaning of its points is unknown, so it has no protocol such as "
+            f"{protocol}. Use only its own points"
         )
     if protocol not in known.maps:
-        raise ConfigError(f"scheme '{known.name}' has no {protocol} map; it serves {', '.join(known.maps)}")
+        raise ConfigError(f"scheme '{known.name}' has no {protocol} map; it has {', '.join(known.maps)}")
     members = known.maps[protocol]
     if eye_order == "stored" and known.eye_convention == "subject":
         order = flip_permutation(len(members), wanted.flip_pairs)
@@ -100,26 +99,26 @@ def to_protocol(
     protocol: str,
     eye_order: EyeOrder = "viewer",
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Turn a scheme's points into a protocol's.
+    """Convert a scheme's points to a protocol's.
 
     Args:
         points: (..., K, 2), x then y, pixels of any image.
         visible: (..., K).
         scheme: name of the scheme, or the scheme.
         protocol: ``9-point`` or ``3-point``.
-        eye_order: ``viewer``, or ``stored`` to take a scheme's left for the viewer's, whosever it is.
+        eye_order: ``viewer``, or ``stored`` to take the scheme's left as the viewer's.
 
     Returns:
-        Points (..., P, 2) float32 in the same pixels, and visibility (..., P): a mean is visible if all its
-        members are. The coordinates of a landmark that is not visible are whatever its members hold.
+        Points (..., P, 2) float32 in the same pixels, and visibility (..., P): a mean is visible if all its members
+        are. Invisible landmarks have undefined coordinates.
 
     Raises:
-        ConfigError: unknown scheme or protocol, a scheme that cannot serve it, or another number of points.
+        ConfigError: unknown scheme or protocol, a scheme without that protocol, or another number of points.
     """
     known = _resolved(scheme)
     members = protocol_members(known, protocol, eye_order)
     _check_count(points, known)
-    if all(len(group) == 1 for group in members):  # as the means below, in a fraction of the time
+    if all(len(group) == 1 for group in members):  # same result as below, much faster
         alone = [group[0] for group in members]
         return points[..., alone, :].astype(np.float32), visible[..., alone]
     mapped = [points[..., list(group), :].mean(axis=-2) for group in members]
@@ -132,7 +131,7 @@ def to_layout(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return all protocols' points (..., P, 2) and visibility (..., P) in ``LAYOUT``.
 
-    A protocol that the scheme cannot serve is filled with zeros and is not visible.
+    A protocol that the scheme does not have is filled with zeros and is not visible.
     """
     known = _resolved(scheme)
     all_points = np.zeros((*points.shape[:-2], LAYOUT_POINTS, 2), dtype=np.float32)
@@ -145,7 +144,7 @@ def to_layout(
 
 
 def meanings(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> dict[str, Group]:
-    """Return what a scheme's points (and means of them) stand for, by name as the viewer says left and right."""
+    """Return name -> points (whose mean is meant) of a scheme; names use the viewer's left and right."""
     known = _resolved(scheme)
     swap = known.eye_convention == "subject" and eye_order == "viewer"
     say = mirrored if swap else str
@@ -167,7 +166,7 @@ def convert(
     target: str | Scheme,
     eye_order: EyeOrder = "viewer",
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Carry points from one scheme to another, wherever the two name the same place of the face.
+    """Convert points from one scheme to another, wherever both name the same part of the face.
 
     Args:
         points: (..., K, 2), x then y, pixels of any image.
@@ -177,18 +176,18 @@ def convert(
         eye_order: see :func:`to_protocol`.
 
     Returns:
-        Points (..., L, 2) float32 and visibility (..., L). A place that the source does not have is zero and not
-        visible; one that is the mean of several source points is visible if all of them are.
+        Points (..., L, 2) float32 and visibility (..., L). Points that the source does not have are zero and not
+        visible; the mean of several source points is visible if all of them are.
 
     Raises:
-        ConfigError: unknown scheme or eye order, another number of points, or two schemes without a common place.
+        ConfigError: unknown scheme or eye order, another number of points, or two schemes without a common point.
     """
     known, wanted = _resolved(source), _resolved(target)
     check_eye_order(eye_order)
     _check_count(points, known)
     groups = _counterparts(known, wanted, eye_order)
     if not any(groups):
-        raise ConfigError(f"no point of '{wanted.name}' is known to have a counterpart in '{known.name}'")
+        raise ConfigError(f"'{wanted.name}' and '{known.name}' have no known point in common")
     moved = np.zeros((*points.shape[:-2], len(groups), 2), dtype=np.float32)
     seen = np.zeros((*points.shape[:-2], len(groups)), dtype=bool)
     for k, group in enumerate(groups):
@@ -199,7 +198,7 @@ def convert(
 
 
 def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[Group]:
-    """Return the source points of each target point, an empty group where there are none."""
+    """Return the source points of each target point; an empty group if there are none."""
     if source.name == target.name:
         return [(k,) for k in range(len(source.landmarks))]
     have, want = meanings(source, eye_order), meanings(target, eye_order)
@@ -211,7 +210,7 @@ def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[G
 
 
 def eye_sides(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> list[Literal["left", "right", ""]]:
-    """Return, for each point of a scheme, which eye of the viewer's it belongs to; empty for all other points."""
+    """Return for each point of a scheme the eye that it belongs to, as the viewer sees it; empty for other points."""
     known = _resolved(scheme)
     sides: list[Literal["left", "right", ""]] = [""] * len(known.landmarks)
     for name, group in meanings(known, eye_order).items():

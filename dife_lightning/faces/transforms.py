@@ -1,8 +1,8 @@
-"""Augmentation of annotated image files; the only module that touches albumentations (pinned, no longer kept up).
+"""Augmentation of annotated image files; the only module that uses albumentations (pinned, no longer maintained).
 
-What it adds to that library: our coordinate convention (pixel centres at integers) through resize, crop and flip;
-exchange of left and right landmarks by a flip; landmarks that never vanish; and a seed for **each sample**, so that
-a draw depends on (seed, epoch, index) alone and not on workers, ranks or what was drawn before.
+It adds to that library: our coordinate convention (pixel centres at integers) in resize, crop and flip; exchange of
+left and right landmarks in a flip; landmarks that are never dropped; and a seed for **each sample**, so that a draw
+depends on (seed, epoch, index) and not on workers, ranks or earlier draws.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Visible = NDArray[np.bool_]
 
 
 def resize(image: Image, points: Points, size: int) -> tuple[Image, Points]:
-    """Resize ``image`` (H, W, 3) to ``size`` x ``size`` and carry ``points`` (K, 2) along, x -> (x + 0.5) s - 0.5."""
+    """Resize ``image`` (H, W, 3) and its ``points`` (K, 2) to ``size`` x ``size``: x -> (x + 0.5) s - 0.5."""
     import cv2
 
     height, width = image.shape[:2]
@@ -46,13 +46,22 @@ def resize_matrix(width: int, height: int, size: int) -> NDArray[np.float64]:
 class FaceTransform:
     """Random crop, resize, flip and colour jitter of one annotated face.
 
+    A flipped face exchanges its left and right landmarks, so that row k of the points keeps its meaning.
+
+    Example:
+        >>> transform = FaceTransform(96, flip=0.5, flip_pairs=get_scheme("animalweb-9").flip_pairs, jitter=0.3)
+        >>> image, points, visible = transform(face["image"], face["points"], face["visible"], epoch=3, index=17)
+
     Args:
         size: side of the result in pixels.
-        crop_scale: least and greatest area of the random square-ish crop as a part of the image; (1, 1) crops nothing.
+        crop_scale: smallest and largest area of the random crop, relative to the image; (1, 1) does not crop.
         flip: probability of mirroring.
-        flip_pairs: landmarks that a mirrored face exchanges (see :class:`~dife_lightning.faces.schemes.Scheme`).
+        flip_pairs: pairs of landmarks that a flip exchanges (see :class:`~dife_lightning.faces.schemes.Scheme`).
         jitter: strength of the colour jitter, 0 for none.
         seed: first part of every sample's seed.
+
+    Raises:
+        ConfigError: an argument out of range.
     """
 
     def __init__(
@@ -86,13 +95,13 @@ class FaceTransform:
             index: third part of the seed, the sample's number in its dataset.
 
         Returns:
-            Image (size, size, 3), points (K, 2) in its pixels (same K, same meaning of each row), visibility (K,)
-            where a point that has left the picture is no longer visible.
+            Image (size, size, 3), points (K, 2) in its pixels with the same meaning of each row, and visibility (K,);
+            a point outside the image is not visible.
         """
         frame, flip, color = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
-        # The library scales key-points by pixel edges (x * s), so they travel half a pixel shifted through it ...
+        # The library scales keypoints by pixel edges (x * s), so they are shifted by half a pixel for it ...
         image, edges = _apply(self._frame, int(frame), image, points + 0.5)
-        # ... but mirrors them by pixel centres (W - 1 - x), so they go unshifted through the flip.
+        # ... but it mirrors them by pixel centres (W - 1 - x), so they are not shifted for the flip.
         image, points, visible = self._mirror(int(flip), image, edges - 0.5, visible)
         if self._color is not None:
             self._color.set_random_seed(int(color))
@@ -101,7 +110,7 @@ class FaceTransform:
         return image, points, visible & inside
 
     def _mirror(self, seed: int, image: Image, points: Points, visible: Visible) -> tuple[Image, Points, Visible]:
-        # A marker in column 0 tells whether the flip was drawn.
+        # A marker in column 0 shows whether the flip was applied.
         marked = np.concatenate((points, np.zeros((1, 2), np.float32)))
         image, marked = _apply(self._flip, seed, image, marked)
         points, flipped = marked[:-1], marked[-1, 0] > 0
@@ -120,18 +129,18 @@ def _apply(compose: Compose | None, seed: int, image: Image, points: Points) -> 
 
 
 def _library() -> Any:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its version
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look up its version online
     import albumentations
 
     return albumentations
 
 
 def _compose(steps: list[BasicTransform], *, moves_points: bool = True) -> Compose | None:
-    """Join ``steps``; None for none, over which the library would warn."""
+    """Join ``steps``; None if there are none, for which the library would warn."""
     if not steps:
         return None
     library = _library()
-    # Points outside the picture must neither raise nor be dropped, which would renumber the rest.
+    # Points outside the picture must neither raise nor be dropped, which would renumber the others.
     keep = library.KeypointParams("xy", remove_invisible=False, check_each_transform=False)
     composed: Compose = library.Compose(steps, keypoint_params=keep if moves_points else None)
     return composed

@@ -1,7 +1,7 @@
-"""Augmentation on the training device: one affine for an image and its maps, colour jitter for images alone.
+"""Augmentation on the training device: one affine map for an image and its feature maps, colour jitter for images.
 
-Both are pure functions of uniform random numbers that the caller draws, so that a sample stays a pure function of
-(seed, index) whatever device, worker or rank makes it.
+Both are pure functions of uniform random numbers that the caller draws, so a sample is a pure function of (seed, index)
+on every device, worker and rank.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AFFINE_NUMBERS, COLOR_NUMBERS = 4, 5
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """Ranges of the augmentation (the paper leaves them open).
+    """Ranges of the augmentation; the paper does not state them.
 
     Attributes:
         rotation: degrees to either side.
@@ -32,7 +32,7 @@ class AugmentOptions:
         saturation: see ``brightness``.
         hue: largest rotation of the hue, in turns.
         color_probability: share of images that get any colour jitter.
-        padding: what an affine moves in, ``reflection``, ``border`` or ``zeros``.
+        padding: content from outside the image: ``reflection``, ``border`` or ``zeros``.
     """
 
     rotation: float = 29.0
@@ -56,7 +56,7 @@ class AugmentOptions:
 
 
 def draw_affine(uniform: Tensor, options: AugmentOptions, width: int, height: int) -> Tensor:
-    """Turn (B, 4) numbers in [0, 1) into (B, 2, 3) maps from original to warped pixels."""
+    """Convert (B, 4) numbers in [0, 1) to (B, 2, 3) maps from original to warped pixels."""
     signed = 2 * uniform[:, :AFFINE_NUMBERS] - 1
     # log-uniform, so that enlarging and shrinking by the same factor are equally likely
     low, high = torch.log(uniform.new_tensor([options.scale_min, options.scale_max]))
@@ -65,20 +65,18 @@ def draw_affine(uniform: Tensor, options: AugmentOptions, width: int, height: in
 
 
 def color_jitter(images: Tensor, uniform: Tensor, options: AugmentOptions) -> Tensor:
-    """Jitter brightness, contrast, saturation and hue of each image for itself.
-
-    Works in [0, 1] (a jitter in [-1, 1] would turn dark into light).
+    """Jitter brightness, contrast, saturation and hue of each image.
 
     Args:
         images: (B, 3, H, W) in [-1, 1].
-        uniform: (B, 5) numbers in [0, 1); the last decides whether the image is jittered at all.
+        uniform: (B, 5) numbers in [0, 1); the last one decides whether an image is jittered at all.
         options: the ranges.
 
     Returns:
         (B, 3, H, W) in [-1, 1], same dtype.
     """
     with torch.autocast(images.device.type, enabled=False):
-        x = (images.float() + 1) / 2
+        x = (images.float() + 1) / 2  # in [-1, 1] a change of contrast would turn dark into light
         signed = (2 * uniform - 1)[:, :, None, None, None]
         brightness, contrast, saturation = (
             1 + signed[:, i] * amount
@@ -94,7 +92,7 @@ def color_jitter(images: Tensor, uniform: Tensor, options: AugmentOptions) -> Te
 
 
 def _rotate_hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Turn RGB (B, 3, H, W) about the grey axis by ``turns`` (B,): a linear stand-in for a change of hue."""
+    """Rotate RGB (B, 3, H, W) about the grey axis by ``turns`` (B,): a linear approximation of a change of hue."""
     angle = turns * (2 * torch.pi)
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None] / 3**0.5
     third = torch.full((3, 3), 1 / 3, device=x.device)

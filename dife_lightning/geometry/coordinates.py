@@ -1,4 +1,4 @@
-"""The one coordinate convention, and every function that converts to or from it.
+"""The coordinate convention, and all functions that convert to or from it.
 
 A point is ``(x, y)``: x to the right, y down, in pixels of a stated image, with **pixel centres at integers**.
 An image of width W covers ``[-0.5, W - 0.5]``, so
@@ -22,7 +22,7 @@ from torch import Tensor
 def to_normalized(points: Tensor, width: int, height: int, align_corners: bool = False) -> Tensor:
     """Convert pixel ``points`` (..., 2) to the [-1, 1] coordinates of ``grid_sample(align_corners=False)``.
 
-    ``align_corners`` gives those of DVE instead, where -1 and 1 are the centres of the outermost pixels.
+    With ``align_corners``, -1 and 1 are the centres of the outermost pixels, as in DVE.
     """
     size = points.new_tensor([width, height])
     return 2 * points / (size - 1) - 1 if align_corners else (2 * points + 1) / size - 1
@@ -35,19 +35,19 @@ def to_pixels(normalized: Tensor, width: int, height: int, align_corners: bool =
 
 
 def resize_points(points: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Carry ``points`` (..., 2) from an image of ``old`` (width, height) to its resized version ``new``."""
+    """Map ``points`` (..., 2) from an image of size ``old`` (width, height) to the same image resized to ``new``."""
     scale = points.new_tensor([new[0] / old[0], new[1] / old[1]])
     return (points + 0.5) * scale - 0.5
 
 
 def turn_points(points: Tensor, width: int, height: int, orientation: int) -> Tensor:
-    """Carry ``points`` (..., 2) from a stored image of ``width`` x ``height`` to the one that viewers show.
+    """Map ``points`` (..., 2) from a stored image of ``width`` x ``height`` to the image as viewers show it.
 
     Args:
         points: pixels of the image as it is stored.
         width: of the stored image.
         height: of the stored image.
-        orientation: of the EXIF header, 1 (as stored) to 8; from 5 on, width and height change places.
+        orientation: of the EXIF header, 1 (as stored) to 8; from 5 on, width and height are exchanged.
     """
     x, y = points.unbind(-1)
     mirrored_x, mirrored_y = width - 1 - x, height - 1 - y
@@ -109,7 +109,7 @@ def invert_affine(matrix: Tensor) -> Tensor:
 def sampling_grid(matrix: Tensor, height: int, width: int, image_width: int, image_height: int) -> Tensor:
     """Return the ``grid_sample`` grid (B, height, width, 2) that warps a map by ``matrix``.
 
-    The map may have another size than the image in whose pixels ``matrix`` is given: the warp is the same one.
+    The map may have another size than the image that ``matrix`` is given for.
     """
     pixels = pixel_grid(height, width, matrix.device).reshape(1, -1, 2)
     target = resize_points(pixels, (width, height), (image_width, image_height))
@@ -118,28 +118,28 @@ def sampling_grid(matrix: Tensor, height: int, width: int, image_width: int, ima
 
 
 def warp(maps: Tensor, grid: Tensor, padding: str = "reflection") -> Tensor:
-    """Sample ``maps`` (B, C, H, W) bilinearly at ``grid`` (B, h, w, 2); fp32 whatever the autocast state."""
+    """Sample ``maps`` (B, C, H, W) bilinearly at ``grid`` (B, h, w, 2); fp32 also under autocast."""
     with torch.autocast(maps.device.type, enabled=False):
         warped = F.grid_sample(maps.float(), grid.float(), mode="bilinear", padding_mode=padding, align_corners=False)
     return warped.to(maps.dtype)
 
 
 def inside_mask(grid: Tensor) -> Tensor:
-    """Return (B, h, w) bool: which samples of ``grid`` came from inside the source image."""
+    """Return (B, h, w) bool: the samples of ``grid`` that are inside the source image."""
     return (grid.abs() <= 1).all(dim=-1)
 
 
 def warp_known(maps: Tensor, known: Tensor, matrix: Tensor, fold: float) -> tuple[Tensor, Tensor]:
-    """Warp maps that are known in places, mixing known values alone, and none across a fold of the surface.
+    """Warp maps with unknown pixels, interpolating only between known values, and not across a fold of the surface.
 
-    The nearest pixel decides whether a warped pixel is known. Its value is the bilinear mean over those of the four
-    pixels around its origin that are known and at most ``fold`` from the nearest one's, in every channel.
+    A warped pixel is known if the pixel nearest to its origin is. Its value is the bilinear mean of those of the four
+    pixels around its origin that are known and, in every channel, at most ``fold`` from the nearest one.
 
     Args:
         maps: (B, H, W, C).
         known: (B, H, W) bool.
         matrix: (B, 2, 3) map from old to new pixels.
-        fold: largest difference of values that are mixed.
+        fold: largest difference of values that are interpolated.
 
     Returns:
         (B, H, W, C) float32, 0 where unknown, and (B, H, W) bool.
@@ -185,7 +185,7 @@ def sample_points(maps: Tensor, points: Tensor, width: int, height: int) -> Tens
 
 
 def warp_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> tuple[Tensor, Tensor]:
-    """Where the cells of the first warped image lie in the second, both warped from one geometry.
+    """Return where the cells of a first warped image are in a second one, both warped from a common image.
 
     Args:
         first: (P, 2, 3) affine of the first image, in its pixels.
@@ -194,8 +194,8 @@ def warp_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> 
         size: side of the images.
 
     Returns:
-        (P, side, side, 2) in cells of the second map, and (P, side, side) bool: the cell was inside the common
-        geometry's image and its partner is inside the second.
+        (P, side, side, 2) in cells of the second map, and (P, side, side) bool: the cell is inside the common image,
+        and its partner inside the second.
     """
     cells = pixel_grid(side, side, first.device).reshape(1, -1, 2)
     pixels = resize_points(cells, (side, side), (size, size)).expand(len(first), -1, -1)
@@ -206,12 +206,12 @@ def warp_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> 
 
 
 def channels_last(maps: Tensor) -> Tensor:
-    """Return (B, C, H, W) in the memory layout that convolutions are fastest in."""
+    """Return (B, C, H, W) in the channels-last memory layout, in which convolutions are faster."""
     return maps.contiguous(memory_format=torch.channels_last)
 
 
 def resize_maps(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
-    """Resize (B, C, h, w) to ``side`` x ``side`` about pixel edges; bilinear averages when it shrinks."""
+    """Resize (B, C, h, w) to ``side`` x ``side``, aligned at the edges; ``bilinear`` averages when it shrinks."""
     height, width = maps.shape[-2:]
     if height == width == side:
         return maps
@@ -223,5 +223,5 @@ def resize_maps(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
 
 
 def resize_mask(mask: Tensor, side: int) -> Tensor:
-    """Resize (B, h, w) bool to ``side`` x ``side``; a cell counts if the pixel at its place does."""
+    """Resize (B, h, w) bool to ``side`` x ``side``, taking the nearest pixel."""
     return F.interpolate(mask[:, None].float(), (side, side), mode="nearest")[:, 0] > 0.5

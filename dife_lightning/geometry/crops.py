@@ -1,10 +1,10 @@
-"""Square crops around faces: which square, the pixels in it, and where points come to lie.
+"""Square crops around faces: their position, their pixels, and the points in them.
 
-Errors of key-point transfer are counted in parts of the crop's side, so that the rule and its factor change every
-number; :meth:`CropOptions.published` is what a result must say of them.
+Errors of keypoint transfer are relative to the crop's side, so the rule and its factor change every number.
+:meth:`CropOptions.published` returns what a result must record of them.
 
-A square is given by its centre and side in pixels of the picture, pixel centres at integers; it may leave the picture.
-Pixels are read bilinearly, and averaged over a triangle of the right width where the crop shrinks them.
+A square is given by its centre and side in pixels of the picture, with pixel centres at integers; it may extend beyond
+the picture. Pixels are interpolated bilinearly, with anti-aliasing if the crop shrinks them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from dife_lightning.errors import ConfigError, DataError, did_you_mean
 Rule = Literal["landmarks", "box", "celeba", "animalweb", "whole"]
 Padding = Literal["zero", "reflect", "border"]
 
-#: Raise it when equal options come to give other pixels: prepared crops are made anew then.
+#: Increase it when equal options give other pixels; cached crops are then made again.
 CROP_VERSION = 1
-#: Side of a ``landmarks`` crop in units of the greatest extent of the points, by landmark set. The paper states none.
-#: With these eyes and nose fill about a third of the side, and eyes to mouth about a half; ``all`` is for the whole of
-#: a data set's own points, contours included.
+#: Side of a ``landmarks`` crop relative to the largest extent of the points, by landmark set. The paper states none.
+#: With these, eyes and nose fill about a third of the side, and eyes to mouth about a half; ``all`` is for all points
+#: of a scheme, including contours.
 FACTORS = {"3-point": 2.8, "9-point": 1.8, "all": 1.3}
 #: Size of aligned CelebA pictures, and the rows that DVE keeps of them (its columns are all).
 CELEBA_SIZE, CELEBA_ROWS = (178, 218), (30, 208)
 
 
 class CropError(DataError):
-    """A face that cannot be cropped; ``reason`` is the same for all faces of that kind."""
+    """A face that cannot be cropped; ``reason`` has no numbers, so that equal reasons can be counted."""
 
     def __init__(self, reason: str, found: str = "") -> None:
         super().__init__(f"no crop: {reason}{f' ({found})' if found else ''}")
@@ -42,19 +42,19 @@ class CropError(DataError):
 
 @dataclass(frozen=True)
 class CropOptions:
-    """How faces are cut out.
+    """Options of a crop.
 
     Attributes:
-        rule: what the square is laid around.
-            ``landmarks``: centre = mean of the points, side = factor times their greatest extent in x or y.
+        rule: what the square is placed by.
+            ``landmarks``: centre = mean of the points, side = factor times their largest extent in x or y.
             ``box``: centre of the annotated box, side = factor times its longer side.
             ``celeba``: DVE's crop of aligned CelebA pictures, rows 30 to 208 at full width.
             ``animalweb``: Meta-CSKT's, the box without a margin.
             ``whole``: the picture, padded to a square.
         factor: see ``rule``; the default of the landmark set (``FACTORS``), or 1 for a box.
-        shift: part of the side by which the centre moves down, for more of the muzzle; ``landmarks`` and ``box`` only.
-        padding: what lies outside the picture: black, the picture mirrored at its edge, or its edge drawn out.
-        min_side: squares below this side in pixels are refused.
+        shift: moves the centre down, relative to the side, to show more of the muzzle; ``landmarks`` and ``box`` only.
+        padding: pixels outside the picture: black, mirrored at its edge, or repeating its edge.
+        min_side: smaller squares, in pixels, are an error.
     """
 
     rule: Rule = "landmarks"
@@ -72,17 +72,17 @@ class CropOptions:
             numbers = f"factor {self.factor}, shift {self.shift}, min_side {self.min_side}"
             raise ConfigError(f"crop: {numbers}: expected factor > 0, -1 <= shift <= 1, min_side > 0")
         if self.rule not in ("landmarks", "box") and (self.factor is not None or self.shift):
-            raise ConfigError(f"crop: rule '{self.rule}' is fixed: leave factor and shift out, or use landmarks or box")
+            raise ConfigError(f"crop: rule '{self.rule}' has no factor or shift; omit them, or use landmarks or box")
 
     def side_factor(self, landmarks: str) -> float | None:
-        """Return the factor for a landmark set (a protocol, or ``all``); None where the rule has none."""
+        """Return the factor for a landmark set (a protocol, or ``all``); None if the rule has none."""
         if self.rule not in ("landmarks", "box", "animalweb"):
             return None
         default = FACTORS[landmarks] if self.rule == "landmarks" else 1.0
         return default if self.factor is None else self.factor
 
     def published(self, landmarks: str) -> dict[str, Any]:
-        """Return what a result says of its crops, with the factor that was used."""
+        """Return what a result records of its crops, with the factor that was used."""
         return {
             "rule": self.rule,
             "landmarks": landmarks if self.rule == "landmarks" else None,
@@ -103,7 +103,7 @@ class Square:
     side: float
 
     def to_crop(self, points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        """Carry ``points`` (..., 2) of the picture into the crop of ``size`` x ``size`` pixels."""
+        """Map ``points`` (..., 2) of the picture to the crop of ``size`` x ``size`` pixels."""
         moved = (np.asarray(points, np.float64) - self._corner()) * (size / self.side) - 0.5
         return moved.astype(np.float32)
 
@@ -125,19 +125,19 @@ def face_square(
     landmarks: str,
     box: NDArray[np.float32] | None = None,
 ) -> Square:
-    """Lay the square of one face.
+    """Return the square of one face.
 
     Args:
         points: (K, 2) of the landmark set that decides, pixels of the picture.
-        visible: (K,); other points are not looked at.
+        visible: (K,); other points are ignored.
         image_size: width and height of the picture.
         options: rule and factor.
         landmarks: name of the landmark set, for the rule's default factor.
         box: (4,) x0, y0, x1, y1 in pixels.
 
     Raises:
-        CropError: no visible point, all of them in one place, no box, not an aligned CelebA picture, a side below
-            ``min_side``, or a square that does not meet the picture.
+        CropError: no visible point, all points in one place, no box, not an aligned CelebA picture, a side below
+            ``min_side``, or a square outside the picture.
     """
     factor = options.side_factor(landmarks) or 1.0
     if options.rule == "landmarks":
@@ -191,7 +191,7 @@ def _check_square(square: Square, image_size: tuple[int, int], options: CropOpti
 
 def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Padding = "zero") -> NDArray[np.uint8]:
     """Return the pixels of ``square`` in ``image`` (H, W, 3) as (size, size, 3)."""
-    # A crop's pixel looks one source pixel around itself, or as far as it shrinks.
+    # A pixel of the crop depends on one source pixel around it, or on more if the crop shrinks.
     reach = math.ceil(max(1.0, square.side / size)) + 1
     patches, box = [], []
     for centre, length in ((square.y, image.shape[0]), (square.x, image.shape[1])):
@@ -208,7 +208,7 @@ def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Pad
 
 
 def _padded(indices: NDArray[np.int64], length: int, padding: Padding) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return which pixel of a row of ``length`` stands at each of ``indices``, and which of them are inside."""
+    """Return the pixels of a row of ``length`` to use at ``indices``, and which of these are inside."""
     inside = (indices >= 0) & (indices < length)
     if padding == "reflect":
         folded = np.mod(indices, 2 * length)

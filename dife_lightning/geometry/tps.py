@@ -1,9 +1,9 @@
-"""Random thin-plate-spline warps, by which DVE makes two views of an image whose correspondence is known.
+"""Random thin-plate-spline warps, with which DVE makes two views of an image with known correspondence.
 
-The first view is the image warped once, the second is the first warped again; ``origins`` says for each pixel of the
-second where in the first it came from. A warp is a table of weights (P + 3, 2): a row for each of the P control points
-of a square lattice over [-1, 1] (where -1 and 1 are the centres of the outermost pixels), then three of an affine map.
-Weights are drawn as a pure function of what they are for; everything else is a function of them.
+The first view is the image warped once, the second is the first one warped again; ``origins`` gives the position in the
+first view of each pixel of the second. A warp is a table of weights (P + 3, 2): one row for each of the P control
+points of a square lattice over [-1, 1] (where -1 and 1 are the centres of the outermost pixels), and three rows of an
+affine map. Weights are a pure function of their seed; everything else is a function of the weights.
 
 Reference: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019, and its public code.
 """
@@ -25,7 +25,7 @@ from dife_lightning.utils.randomness import normal, uniform
 
 @dataclass(frozen=True)
 class TPSOptions:
-    """Strength of the warps (deviations of normal numbers), and how images are warped by them.
+    """Strength of the warps (standard deviations), and how images are warped.
 
     Attributes:
         control: control points to a side.
@@ -37,9 +37,9 @@ class TPSOptions:
         first_bend: factor of ``bend`` and ``strong_bend`` for the first view.
         first_affine: factor of ``shift``, ``scale`` and ``rotation`` for the first view.
         crop: pixels that are cut off at each side after the warps (DVE: 20 of 136).
-        padding: what a warp moves in, ``reflection``, ``border`` or ``zeros`` (DVE, whose crop takes most of it away).
-        align_corners: sample images at the very pixels that ``origins`` names. False samples up to half a pixel beside
-            them, as DVE's code does since PyTorch 1.3; the published models are of before.
+        padding: content from outside the image: ``reflection``, ``border`` or ``zeros`` (DVE, whose crop removes most).
+        align_corners: sample images exactly at ``origins``. False is off by up to half a pixel, as DVE's code is since
+            PyTorch 1.3; the published models are older.
     """
 
     control: int = 10
@@ -68,7 +68,7 @@ class Views:
     Attributes:
         first: (B, C, h, w), warped once.
         second: (B, C, h, w), the first warped again.
-        origins: (B, h, w, 2), x then y: where each pixel of ``second`` lies in ``first``, in pixels of it.
+        origins: (B, h, w, 2), x then y: position of each pixel of ``second`` in ``first``, in pixels.
     """
 
     first: Tensor
@@ -92,7 +92,7 @@ def draw_weights(options: TPSOptions, *parts: int | str) -> Tensor:
 
 
 def tps_basis(points: Tensor, control: Tensor) -> Tensor:
-    """Return the values (N, P + 3) at ``points`` (N, 2) of what weights are weights of, for P points ``control``."""
+    """Return the basis functions (N, P + 3) of P points ``control`` at ``points`` (N, 2); weights multiply them."""
     squared = (points[:, None] - control).square().sum(dim=-1)
     return torch.cat((squared * torch.log(squared + 1e-5), torch.ones_like(points[:, :1]), points), dim=1)
 
@@ -105,12 +105,12 @@ def lattice(height: int, width: int, device: torch.device | None = None) -> Tens
 
 @functools.lru_cache(maxsize=4)
 def _image_basis(height: int, width: int, control: int, device: torch.device) -> Tensor:
-    """Return the basis at the pixels of an image, which is the same for all images of a size."""
+    """Return the basis functions at the pixels of an image of some size."""
     return tps_basis(lattice(height, width, device), lattice(control, control, device))
 
 
 def warp_origins(weights: Tensor, height: int, width: int) -> Tensor:
-    """Return where the pixels of a warped image come from.
+    """Return the origins of the pixels of a warped image.
 
     Args:
         weights: (B, P + 3, 2).
@@ -127,9 +127,9 @@ def warp_origins(weights: Tensor, height: int, width: int) -> Tensor:
 
 
 def warped(images: Tensor, origins: Tensor, options: TPSOptions) -> Tensor:
-    """Warp ``images`` (B, C, H, W) so that each pixel shows what was at its ``origins`` (B, H, W, 2)."""
+    """Warp ``images`` (B, C, H, W): each pixel shows the image at its ``origins`` (B, H, W, 2)."""
     height, width = images.shape[-2:]
-    # grid_sample takes the coordinates of half-pixel rules here; DVE's code hands it its own
+    # grid_sample works with align_corners=False here; DVE's code passes coordinates for True
     grid = to_normalized(origins, width, height, align_corners=not options.align_corners)
     return warp(images, grid, options.padding)
 
@@ -138,7 +138,7 @@ def two_views(images: Tensor, weights: Tensor, options: TPSOptions) -> Views:
     """Warp ``images`` (B, C, H, W) by ``weights`` (B, 2, P + 3, 2): once for the first view, again for the second.
 
     Raises:
-        ConfigError: nothing is left by the crop.
+        ConfigError: the crop removes the whole image.
     """
     height, width = images.shape[-2:]
     crop = options.crop

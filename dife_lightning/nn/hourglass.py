@@ -21,6 +21,8 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.nn.group_norm import GroupNorm
 
 Norm = Callable[[int], nn.Module]
+#: The deepest hourglass; it takes images of 2048 px and more.
+DEEPEST = 10
 
 
 class ResidualBlock(nn.Module):
@@ -93,7 +95,7 @@ class HourglassEncoder(nn.Module):
         dim: channels n of the embedding.
         planes: bottleneck widths of the stem's three stages (official: 64, 128, 128). Stage outputs are twice as wide.
         blocks: residual blocks per slot.
-        depth: halvings inside the hourglass; image sides must be multiples of ``2 ** (depth + 1)``.
+        depth: halvings inside the hourglass, 1 to 10; image sides must be multiples of ``2 ** (depth + 1)``.
         stacks: number of hourglasses; every stack but the last is refined, only the last output is returned.
         norm: ``group`` (DIFE) or ``batch`` (DVE).
         groups: groups of the group normalisation; every width must be a multiple.
@@ -121,6 +123,8 @@ class HourglassEncoder(nn.Module):
         stem, middle, width = planes
         if norm == "group" and any(p % groups for p in planes):
             raise ConfigError(f"encoder planes {tuple(planes)} are not all multiples of groups={groups}; change either")
+        if not 1 <= depth <= DEEPEST:  # also keeps 2 ** depth, of settings that nobody vouches for, within memory
+            raise ConfigError(f"encoder depth is {depth}, expected 1 to {DEEPEST}")
         make: Norm = (lambda c: GroupNorm(groups, c)) if norm == "group" else nn.BatchNorm2d
         self.dim, self.side_multiple, self.keep_size = dim, 2 ** (depth + 1), keep_size
         self.stride = 1 if keep_size else 2

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from dife_lightning._version import __version__
+from dife_lightning.running.configs import read_yaml
 from dife_lightning.running.folders import ENVIRONMENT, RESOLVED
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import atomic_write, write_json
@@ -72,8 +73,8 @@ def resolved_settings(parser: Any, config: Any) -> dict[str, Any]:
 
 def precision_of(run: Path) -> str | None:
     """Return the precision that a run was trained in, None where its record does not say."""
-    settings = yaml.safe_load((run / RESOLVED).read_text(encoding="utf-8"))
-    found = settings.get("trainer", {}).get("precision")
+    trainer = read_yaml(run / RESOLVED).get("trainer")
+    found = trainer.get("precision") if isinstance(trainer, dict) else None
     return None if found in (None, "auto") else str(found)
 
 

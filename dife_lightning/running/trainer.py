@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISION_INPUT
 from torch import Tensor
 
-from dife_lightning.errors import TrainingError
+from dife_lightning.errors import TrainingError, reason_of
 from dife_lightning.running.folders import LAST, PREVIOUS
 from dife_lightning.running.precision import probe_precision
 from dife_lightning.utils.files import atomic_write
@@ -135,8 +135,11 @@ class _AppendingWriter(ExperimentWriter):
         path = Path(self.metrics_file_path)
         if not path.is_file():
             return
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise TrainingError(f"{path} is not a table ({reason_of(error)}); move it away and start again.") from None
         self.metrics_keys = list(rows[0]) if rows else []
         if self.first_step is not None:
             with atomic_write(path) as temporary, temporary.open("w", newline="") as file:

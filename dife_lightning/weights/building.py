@@ -15,6 +15,8 @@ from dife_lightning.weights.checkpoints import check_state
 
 #: Values and levels that the settings of a file may have; those of a run of ours are 300 values on 7 levels.
 MOST_VALUES, DEEPEST = 20_000, 20
+#: Larger numbers are no setting of anything, and can take a constructor for ever.
+LARGEST_INTEGER = 2**64
 #: A network of n tensors has at most this many parts for each (modules, parameters, buffers), and some to spare.
 _PARTS, _SPARE_PARTS = 10, 1000
 #: Elements that a network may have beside those of its file (buffers that are not saved).
@@ -61,7 +63,9 @@ def check_settings(
 
 def check_size(settings: object, source: object) -> None:
     """Raise CheckpointError for settings that are too many to look through, such as references that multiply."""
-    for number, (_, depth) in enumerate(all_values(settings)):
+    for number, (value, depth) in enumerate(all_values(settings)):
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise CheckpointError(f"{source}: its settings hold a whole number beyond 64 bits.")
         if number > MOST_VALUES or depth > DEEPEST:
             raise CheckpointError(f"{source}: its settings are too many or nested too deeply.")
 

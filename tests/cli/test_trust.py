@@ -157,3 +157,18 @@ def test_going_on_deletes_no_file_that_a_checkpoint_names(run: Path, dife: Dife)
     assert victim.exists()
     assert code == 1
     assert "outside its run" in said
+
+
+def test_a_log_that_is_no_table_is_one_line(run: Path, dife: Dife) -> None:
+    (run / "metrics.csv").write_bytes(b"step,loss\n" + b"9" * 200_000 + b"\n\xff\xfe\n")
+    code, _, said = dife("fit", "--ckpt_path", str(run), "--trainer.max_steps", "8")
+    assert code == 1
+    assert "metrics.csv is not a table" in said.strip().splitlines()[-1]
+
+
+def test_a_record_that_is_no_mapping_is_one_line_beside_settings_of_the_user(run: Path, dife: Dife) -> None:
+    (run / "resolved.yaml").write_text("[1]")
+    words = ("--config", "tiny.yaml", "--trainer.precision", "auto", "--trainer.max_steps", "8")
+    code, _, said = dife("fit", "--ckpt_path", str(run), *words)
+    assert code == 2
+    assert "resolved.yaml: expected keys" in said.strip().splitlines()[-1]

@@ -145,7 +145,7 @@ def mixed(**options):
 def test_schemes_that_share_one_protocol_are_scored_on_that():
     assert mixed().protocols == ("3-point",)
     assert make().protocols == ("9-point", "3-point")
-    with pytest.raises(ConfigError, match="'animalweb-9' and 'ap10k-17' do not both serve 9-point; they share 3-point"):
+    with pytest.raises(ConfigError, match="'animalweb-9' and 'ap10k-17' do not both have 9-point; they share 3-point"):
         mixed(protocols=["9-point"])
 
 
@@ -158,7 +158,7 @@ def test_the_order_of_eyes_is_that_which_was_asked_for():
 
 
 def test_raw_sets_cannot_be_scored():
-    with pytest.raises(ConfigError, match="'catflw-48' and 'animalweb-9' serve no common protocol"):
+    with pytest.raises(ConfigError, match="'catflw-48' and 'animalweb-9' have no protocol in common"):
         KeypointPairs(
             Faces("a", "val", 1),
             Faces("b", "val", 1),

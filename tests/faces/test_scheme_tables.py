@@ -79,7 +79,7 @@ def test_nine_points_are_the_documented_ones_or_are_refused(name):
         points, _ = to_protocol(numbered(name), all_seen(name), name, "9-point")
         assert points[:, 1].tolist() == NINE[name]
     else:
-        with pytest.raises(ConfigError, match="no 9-point map; it serves 3-point"):
+        with pytest.raises(ConfigError, match="no 9-point map; it has 3-point"):
             to_protocol(numbered(name), all_seen(name), name, "9-point")
 
 
@@ -90,7 +90,7 @@ def test_flip_pairs_are_the_documented_ones(name):
 
 @pytest.mark.parametrize("name", RAW)
 def test_a_raw_set_serves_no_protocol_and_says_why(name):
-    with pytest.raises(ConfigError, match=f"'{name}' is a raw set: it is not known"):
+    with pytest.raises(ConfigError, match=f"'{name}' is a raw set: the meaning of its points is unknown"):
         to_protocol(numbered(name), all_seen(name), name, "3-point")
     assert not to_layout(numbered(name), all_seen(name), name)[1].any()
 

@@ -196,7 +196,7 @@ def test_conversion_in_stored_order_pairs_left_with_left():
 
 def test_schemes_without_a_common_place_are_not_converted():
     for pair in (("catflw-48", "animalweb-9"), ("mafl-5", "dogflw-46"), RAW):
-        with pytest.raises(ConfigError, match="known to have a counterpart"):
+        with pytest.raises(ConfigError, match="have no known point in common"):
             convert(numbered(pair[0]), all_seen(pair[0]), *pair)
 
 

@@ -187,8 +187,8 @@ def test_the_least_side_is_an_option():
         ({"factor": float("nan")}, "factor > 0"),
         ({"shift": 2.0}, "-1 <= shift <= 1"),
         ({"min_side": 0.0}, "min_side > 0"),
-        ({"rule": "celeba", "factor": 1.2}, "rule 'celeba' is fixed"),
-        ({"rule": "animalweb", "shift": 0.1}, "rule 'animalweb' is fixed"),
+        ({"rule": "celeba", "factor": 1.2}, "rule 'celeba' has no factor or shift"),
+        ({"rule": "animalweb", "shift": 0.1}, "rule 'animalweb' has no factor or shift"),
     ],
 )
 def test_senseless_options_are_refused_in_one_line(arguments, message):

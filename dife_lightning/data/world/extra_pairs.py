@@ -1,7 +1,7 @@
-"""Test pairs of the world with points beside the nine landmarks, and how a method carries them over.
+"""Test pairs of the world with further points besides the nine landmarks, and their transfer by a method.
 
-The pairs are the first ones of a test list, framed as in a test, so that the errors on the nine landmarks are those of
-the test, and the other points lie in the very same pictures.
+The pairs are the first ones of a test list, framed as in the test. So the errors on the nine landmarks are those of the
+test, and the further points are in the same pictures.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from dife_lightning.metrics.predictions import PointTable
 if TYPE_CHECKING:
     from dife_lightning.world import Pair
 
-Group = Literal["landmarks", "face", "ears"]
+PointGroup = Literal["landmarks", "face", "ears"]
 
 
 class Matcher(Protocol):
-    """Anything that carries the points of a batch over, such as every method."""
+    """Anything that transfers the points of a batch, such as every method."""
 
     def transfer_batch(self, batch: PairBatch) -> Tensor:
         """Return the transferred points (B, P, 2), pixels of the target images."""
         ...
 
 
-def point_groups() -> dict[str, Group]:
-    """Return each point of these pairs, in order, and what it is: a landmark, or a further point of face or ears."""
+def point_groups() -> dict[str, PointGroup]:
+    """Return the points of these pairs, in order, and their groups: landmarks, or further points of face or ears."""
     from dife_lightning.world.extra_landmarks import EAR_POINTS, FACE_POINTS
 
-    landmarks: dict[str, Group] = dict.fromkeys(get_scheme("animalweb-9").landmarks, "landmarks")
+    landmarks: dict[str, PointGroup] = dict.fromkeys(get_scheme("animalweb-9").landmarks, "landmarks")
     return landmarks | dict.fromkeys(FACE_POINTS, "face") | dict.fromkeys(EAR_POINTS, "ears")
 
 
@@ -53,11 +53,11 @@ def extra_batches(
     test_seed: int | None = None,
     batch_size: int = 32,
 ) -> Iterator[PairBatch]:
-    """Render the first pairs of a test list; their points are those of :func:`point_groups`, not of a protocol.
+    """Render the first pairs of a test list, with the points of :func:`point_groups` instead of a protocol's.
 
     Args:
         pair: kind of pair, source species first.
-        count: number of pairs; all of the list where it is shorter.
+        count: number of pairs; all pairs if the list is shorter.
         list_name: ``paper`` or ``long``.
         framing: ``jittered`` or ``plain``.
         size: side of the images in pixels.
@@ -116,14 +116,14 @@ def _stacked(faces: Sequence[_Face]) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def transfer_extra(method: Matcher, batches: Sequence[PairBatch]) -> PointTable:
-    """Carry the points of ``batches`` over.
+    """Transfer the points of ``batches``.
 
     Args:
-        method: one that carries any points, such as every embedder.
+        method: one that can transfer any points, such as every embedder.
         batches: of one kind of pair.
 
     Raises:
-        ConfigError: the method gives another number of points: it knows those of the protocols alone.
+        ConfigError: the method returns another number of points: it only knows the protocols' landmarks.
     """
     parts = [_carried(method, batch) for batch in batches]
     arrays = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
@@ -135,7 +135,7 @@ def _carried(method: Matcher, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor,
     found = method.transfer_batch(batch).double().cpu()
     if found.shape != batch.target_points.shape:
         shapes = f"{tuple(found.shape)} instead of {tuple(batch.target_points.shape)}"
-        raise ConfigError(f"{type(method).__name__} carries the landmarks of the protocols alone: {shapes}")
+        raise ConfigError(f"{type(method).__name__} transfers only the landmarks of the protocols: {shapes}")
     side = torch.full((len(batch),), batch.target_image.shape[-1])
     errors = pixel_errors(found, batch.target_points, side)
     return errors, batch.visible, batch.target_points.double(), found

@@ -1,4 +1,4 @@
-"""Key-point pairs of the embedded world, for validation, test and prediction."""
+"""Keypoint pairs of the embedded world, for validation, test and prediction."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, check_pairs
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
 from dife_lightning.errors import ConfigError, did_you_mean
 
 ListName = Literal["paper", "long"]
 FramingName = Literal["jittered", "plain"]
-Split = Literal["val", "test"]
 
 
 class _Plan(NamedTuple):
-    """One set before anything is rendered."""
+    """One set that is not rendered yet."""
 
     split: Split
     pair: str
@@ -29,16 +28,16 @@ class WorldPairs(PairsDataModule):
 
     Args:
         pairs: kinds of pair, source species first.
-        lists: test lists: ``paper`` (the paper's counts) and ``long`` (1,000 pairs, on which claims are made).
-        framings: test framings; ``jittered`` is the one to judge by, ``plain`` is reported beside it.
+        lists: test lists: ``paper`` (the paper's counts) and ``long`` (1,000 pairs, for claims).
+        framings: test framings; ``jittered`` is the main one, ``plain`` is reported beside it.
         val_framings: framings of the validation pairs.
         val_count: validation pairs of each kind.
         size: image side in pixels.
         batch_size: pairs in a batch.
         num_workers: processes that render and load.
-        test_seed: draws fresh test lists and framings; None for the fixed ones.
-        count: pairs in each test list, in place of the list's own number.
-        cache: keep what was rendered in the cache folder (``DIFE_CACHE``).
+        test_seed: draws new test lists and framings; None for the fixed ones.
+        count: pairs in each test list; None for the list's own number.
+        cache: keep the renders in the cache folder (``DIFE_CACHE``).
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class WorldPairs(PairsDataModule):
 
 
 def framing_seeds(test_seed: int | None = None) -> tuple[int, int]:
-    """Return the seeds by which source and target are framed: independently, also where both are of one species."""
+    """Return the seeds of the framings of source and target, which are independent also within a species."""
     seed = test_seed or 0
     return 2 * seed, 2 * seed + 1
 

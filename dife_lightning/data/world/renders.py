@@ -1,8 +1,8 @@
-"""Renders of the embedded world with their dense truth: what methods that learn with labels learn from.
+"""Renders of the embedded world with dense truth, for supervised methods.
 
 The faces are the first train renders of each species, the same in every run. A batch is a pure function of
-(seed, number): image and truth are warped by one affine, in the ranges of the evaluation's framing. They are never
-mirrored: the surface coordinate tells left from right.
+(seed, number): image and truth are warped by one affine map, in the ranges of the evaluation's framing. They are never
+mirrored, because surface coordinates distinguish left and right.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dife_lightning.world import load_species
 from dife_lightning.world.scene.renderer import check_size
 from dife_lightning.world.truth import TruthArrays, decode_uv, truth_arrays
 
-#: Coordinates that differ by more are not mixed: neighbours on a face differ by 0.05, beside a muzzle by up to 0.9.
+#: Coordinates that differ by more are not interpolated: neighbours differ by 0.05 on a face, by up to 0.9 at a muzzle.
 FOLD = 0.25
 
 
@@ -89,8 +89,8 @@ class WorldRenders(TrainingDataModule):
         augment: framing and colour; the defaults have the ranges of the evaluation's framing.
         seed: of what is drawn from them; the renders do not depend on it.
         num_workers: processes that make batches; any number gives the same ones.
-        evaluation: data module of key-point pairs that validation, test and predict use; None trains without.
-        cache: keep what was rendered in the cache folder (``DIFE_CACHE``).
+        evaluation: data module of keypoint pairs for validation, test and predict; None for none.
+        cache: keep the renders in the cache folder (``DIFE_CACHE``).
 
     Raises:
         ConfigError: no, unknown or repeated species, a batch smaller than their number, no render, a size under 8.
@@ -123,7 +123,7 @@ class WorldRenders(TrainingDataModule):
         self.renders: dict[str, TruthArrays] = {}
 
     def prepare_data(self) -> None:
-        """Render into the cache once, before several processes ask for the same faces."""
+        """Fill the cache once, before several processes ask for the same faces."""
         if self.cache and self.trainer is not None and self.trainer.world_size > 1:
             self._render()
         super().prepare_data()
@@ -140,6 +140,6 @@ class WorldRenders(TrainingDataModule):
             self.renders = {name: truth_arrays(name, "train", self.count, self.size, folder) for name in self.domains}
 
     def train_dataloader(self) -> DataLoader[RenderBatch]:
-        """Return the stream from the step at which the trainer stands."""
+        """Return the stream from the trainer's current batch on."""
         stream = RenderStream(self.renders, self.per_domain, self.augment, self.seed, self.stream_start())
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)

@@ -250,7 +250,7 @@ def test_without_a_cache_nothing_is_written(readers, tmp_path):
 
 
 def test_a_scheme_that_lacks_the_protocol_is_told_before_pictures_are_read(readers):
-    with pytest.raises(ConfigError, match="'mafl-5' has no 9-point map; it serves 3-point"):
+    with pytest.raises(ConfigError, match="'mafl-5' has no 9-point map; it has 3-point"):
         set_up(protocol="9-point")
     assert readers["celeba"].opened == 0
 

@@ -64,7 +64,7 @@ def test_an_embedder_errs_on_the_landmarks_as_it_does_in_a_test(batches, tmp_pat
 
 
 def test_a_method_of_the_protocols_alone_is_refused_in_one_line(batches):
-    with pytest.raises(ConfigError, match="MeanShape carries the landmarks of the protocols alone") as caught:
+    with pytest.raises(ConfigError, match="MeanShape transfers only the landmarks of the protocols") as caught:
         transfer_extra(MeanShape(), batches)
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="expected one or more"):
