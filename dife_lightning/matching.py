@@ -1,4 +1,4 @@
-"""Key-point transfer by nearest-neighbour search in a dense embedding.
+"""Landmark transfer by nearest-neighbour search in a dense embedding.
 
 The default is the protocol behind the published pixel errors (DIFE, after DVE's ``find_descriptor``): the source
 point is rounded to a cell (halves to even), its descriptor is compared with **every** target cell by the raw dot
@@ -19,15 +19,15 @@ from dife_lightning.errors import ConfigError, did_you_mean
 Similarity = Literal["dot", "cosine"]
 Size = int | tuple[int, int]
 
-#: Most similarities held at once: 2^25 float32 are 128 MiB.
+#: Largest number of similarities stored at once: 2^25 float32 are 128 MiB.
 MAX_SIMILARITIES = 2**25
-#: Most of them held at once on a CPU, where they are to stay in its cache: 1 MiB.
+#: The same on a CPU, where they should stay in its cache: 1 MiB.
 MAX_CACHED = 2**18
 
 
 @dataclass(frozen=True)
 class MatchingOptions:
-    """How an evaluation matches; kept apart from a method's hyper-parameters, so no checkpoint can change it."""
+    """How an evaluation matches; an argument of the transfer, not a hyper-parameter that a checkpoint could change."""
 
     similarity: Similarity = "dot"
     subpixel: bool = False
@@ -47,12 +47,12 @@ def transfer(
     similarity: Similarity = "dot",
     subpixel: bool = False,
 ) -> Tensor:
-    """Carry points of the source image to the target image.
+    """Transfer points of the source image to the target image.
 
     Args:
         source_embedding: (B, n, h, w), any float dtype; compared in float32 also under autocast.
         target_embedding: (B, n, h', w').
-        points: (B, K, 2), x then y, pixels of the source image; points outside it take the nearest cell.
+        points: (B, K, 2), x then y, pixels of the source image; points outside it use the nearest cell.
         source_size: side, or (width, height), of the source image in pixels; the map's own size if None.
         target_size: the same for the target image.
         similarity: ``dot`` (the paper's, no normalisation) or ``cosine``.
@@ -64,7 +64,7 @@ def transfer(
         (B, K, 2) float32, pixels of the target image.
 
     Raises:
-        ConfigError: the embeddings do not fit each other, or an unknown similarity.
+        ConfigError: shapes that do not fit each other, or an unknown similarity.
     """
     _check(source_embedding, target_embedding, points, similarity)
     height, width = target_embedding.shape[-2:]
@@ -95,7 +95,7 @@ def _stride(embedding: Tensor, size: Size | None) -> Tensor:
 
 
 def _read(embedding: Tensor, cells: Tensor, *, bilinear: bool) -> Tensor:
-    """Return the descriptors (B, n, K) at ``cells`` (B, K, 2): the nearest ones, or between four cells."""
+    """Return the descriptors (B, n, K) at ``cells`` (B, K, 2): of the nearest cell, or interpolated between four."""
     last = cells.new_tensor([embedding.shape[-1] - 1, embedding.shape[-2] - 1])
     if not bilinear:
         return _gather(embedding, cells.round().clamp(min=cells.new_zeros(2), max=last).long())
@@ -129,9 +129,9 @@ def _search(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: 
 
 
 def _nearest_on_cpu(queries: Tensor, targets: Tensor) -> Tensor:
-    """Return the numbers (B, K) of the first maxima; the similarities of a few points at a time stay in the cache.
+    """Return the indices (B, K) of the first maxima, for a few points at a time so that these stay in the cache.
 
-    NumPy's argmax is the vectorised one of the two; both take the first maximum, and NaN before any number.
+    NumPy's argmax is vectorised and torch's is not; both return the first maximum and prefer NaN to any number.
     """
     found = torch.empty(queries.shape[0], queries.shape[2], dtype=torch.int64)
     points = max(1, MAX_CACHED // targets.shape[-1])
@@ -150,12 +150,12 @@ def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpix
 
 
 def _cells(index: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return cell numbers as (x, y)."""
+    """Return cell indices as (x, y)."""
     return torch.stack((index % shape[1], index // shape[1]), dim=-1)
 
 
 def _parabola_shift(scores: Tensor, best: Tensor) -> Tensor:
-    """Return the (B, K, 2) offset, within half a cell, of the parabola's top through each maximum."""
+    """Return the (B, K, 2) offset, at most half a cell, to the top of the parabola through each maximum."""
     padded = F.pad(scores, (1, 1, 1, 1), mode="replicate").flatten(-2)
     width = scores.shape[-1] + 2
     centre = (best[..., 1] + 1) * width + best[..., 0] + 1

@@ -1,4 +1,4 @@
-"""What the evaluating callbacks share: collecting a set's transferred points, and where results go."""
+"""What the evaluation callbacks share: transfer, collection of a set's points, and the folder of the results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from dife_lightning.viz.transfer import TransferExample
 
 
 class TransferCollector:
-    """Points transferred for one set so far, and its first pairs for a picture.
+    """Collects the points transferred for one set, and its first pairs for a picture.
 
     Args:
         pairs: the set.
-        protocols: what the metric reports, of those that the set can serve.
+        protocols: landmark sets that the metric reports, if the set has them.
         pictures: how many pairs to keep for drawing.
         device: where the points are.
     """
@@ -41,7 +41,7 @@ class TransferCollector:
         self._kept: list[tuple[int, Tensor]] = []
 
     def add(self, batch: PairBatch, predicted: Tensor) -> None:
-        """Take a batch and the (B, P, 2) points that a method transferred."""
+        """Add a batch and the (B, P, 2) points that a method transferred."""
         side = predicted.new_full((len(batch),), batch.target_image.shape[-1], dtype=torch.float32)
         self.metric.update(batch.index, predicted, batch.target_points, batch.visible, side)
         numbers = batch.index.tolist()

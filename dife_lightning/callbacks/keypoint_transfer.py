@@ -1,4 +1,4 @@
-"""Scores key-point transfer while a method is validated or tested, and writes what a test found."""
+"""Scores landmark transfer in validation and test, and writes the results of a test."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ class KeypointTransfer(L.Callback):
         self._sets: list[TransferCollector] = []
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start counting anew."""
+        """Start with empty collectors."""
         self._sets = collectors(trainer.val_dataloaders, self.protocols, self.val_pictures, pl_module.device)
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start counting anew."""
+        """Start with empty collectors."""
         self._sets = collectors(trainer.test_dataloaders, self.protocols, self.pictures, pl_module.device)
 
     def on_validation_batch_end(

@@ -1,10 +1,11 @@
-"""``dife data preview``: faces of a data set as an evaluation cuts them out, looked at before anything is trained."""
+"""``dife data preview``: a picture of a data set's faces as an evaluation crops them."""
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
@@ -15,25 +16,10 @@ if TYPE_CHECKING:
     from dife_lightning.faces.schemes import EyeOrder
     from dife_lightning.geometry.crops import CropOptions
 
-_USAGE = """usage: dife data preview NAME ROOT [--key value ...]
-
-Draws faces of the data set NAME below the folder ROOT as they are cut out, with numbered landmarks. The eye at the
-viewer's left is orange, the one at the right is blue: if they are the other way round in faces that look at the
-camera, the scheme does not fit the files.
-
-  --out FILE        picture to write, PNG (preview.png)
-  --count N         faces to draw (24)
-  --columns N       faces in a row (6)
-  --size N          side of a face in pixels (192)
-  --seed N          another choice of faces (0)
-  --landmarks SET   3-point, 9-point or all: the points that the crop is laid around (3-point where there is one)
-  --rule RULE       landmarks, box, celeba, animalweb or whole (landmarks)
-  --factor F        side of the crop in units of the landmarks' extent or of the box's longer side
-  --shift S         part of the side by which the crop moves down (0)
-  --padding P       zero, reflect or border (zero)
-  --min-side N      faces below this side in pixels are passed over (32)
-  --eye-order O     viewer, or stored to colour eyes as the files number them (viewer)
-  --skip-broken     go on without pictures and rows that are broken, and tell which were left out
+_ABOUT = """
+Draws faces of the data set NAME in the folder ROOT as they are cropped, with numbered landmarks. The eye at the
+viewer's left is orange, the one at the right is blue. If they are exchanged in frontal faces, the scheme does not fit
+the files.
 
 The embedded world has no folder: `dife data preview world` draws faces of its species, and below them the canonical
 coordinates as colours with the landmarks, hidden ones in red. Its options are --out, --columns, --size,
@@ -44,18 +30,50 @@ written [dog, cat]. `dife datasets` shows the names.
 
 example: dife data preview ap10k data/ap-10k --split test --species dog --out dogs.png
 """
-#: Own options and how their text is read; defaults are in :func:`preview`.
-_OWN: dict[str, type[Any]] = {
-    **dict.fromkeys(("out", "landmarks", "rule", "padding", "eye_order"), str),
-    **dict.fromkeys(("count", "columns", "size", "seed"), int),
-    **dict.fromkeys(("factor", "shift", "min_side"), float),
-}
+#: Our own options: name, type, name of the value, help; defaults are in :func:`preview`.
+_OPTIONS: tuple[tuple[str, type[Any], str, str], ...] = (
+    ("out", str, "FILE", "PNG file to write (preview.png)"),
+    ("count", int, "N", "number of faces (24)"),
+    ("columns", int, "N", "faces in a row (6)"),
+    ("size", int, "N", "side of a face in pixels (192)"),
+    ("seed", int, "N", "of the choice of faces (0)"),
+    ("landmarks", str, "SET", "3-point, 9-point or all: points that the crop is placed by (3-point, else all)"),
+    ("rule", str, "RULE", "landmarks, box, celeba, animalweb or whole (landmarks)"),
+    ("factor", float, "F", "side of the crop relative to the landmarks' extent or to the box's longer side"),
+    ("shift", float, "S", "moves the crop down, relative to its side (0)"),
+    ("padding", str, "P", "zero, reflect or border (zero)"),
+    ("min-side", float, "N", "skip faces below this side in pixels (32)"),
+    ("eye-order", str, "O", "viewer, or stored to colour eyes as the files number them (viewer)"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; `dife data --help` shows the options.")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="dife data",
+        usage="dife data preview NAME ROOT [--key value ...]",
+        epilog=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for name, kind, value, text in _OPTIONS:
+        parser.add_argument(
+            *dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}")), type=kind, metavar=value, help=text
+        )
+    parser.add_argument("--skip-broken", "--skip_broken", nargs="?", const=True, type=yaml.safe_load, metavar="true",
+                        help="skip pictures and rows that are broken, and report them")  # fmt: skip
+    return parser
 
 
 def run(verb: str, args: list[str]) -> int:
     """Run ``dife data preview`` and return the exit code."""
     if not args or set(args) & {"-h", "--help"}:
-        print(_USAGE, end="")
+        _parser().print_help()
         return 0 if args else 2
     if args[0] != "preview":
         raise UsageError(f"`dife {verb}` has no '{args[0]}'. {did_you_mean(args[0], ['preview'])}")
@@ -74,31 +92,26 @@ def split_options(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return our own options and those of the reader, from ``--key value`` and ``--key=value``.
 
     Raises:
-        UsageError: a word that belongs to no key, a key without a value, or a value of another type.
+        UsageError: a word without a key, a key without a value, or a value of another type.
     """
-    own: dict[str, Any] = {}
-    others: dict[str, Any] = {}
-    rest = list(words)
+    found, rest = _parser().parse_known_args(words)
+    own, others = vars(found), {}
+    if "skip_broken" in own:
+        others["skip_broken"] = own.pop("skip_broken")
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or len(word) < 3:
             raise UsageError(f"expected --key value, found '{word}'; write lists as [a, b].")
         key, equals, text = word[2:].partition("=")
-        name, last = key.replace("-", "_"), not rest or rest[0].startswith("--")
-        if not equals and last and name != "skip_broken":
-            raise UsageError(f"--{key} needs a value.")
         if not equals:
-            text = "true" if last else rest.pop(0)
-        (own if name in _OWN else others)[name] = _value(key, text, _OWN.get(name))
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key} needs a value.")
+            text = rest.pop(0)
+        try:
+            others[key.replace("-", "_")] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"--{key} {text}: expected a YAML value.") from None
     return own, others
-
-
-def _value(key: str, text: str, kind: type[Any] | None) -> Any:
-    try:
-        return yaml.safe_load(text) if kind is None else kind(text)
-    except (ValueError, yaml.YAMLError):
-        expected = "a YAML value" if kind is None else {int: "a whole number", float: "a number"}[kind]
-        raise UsageError(f"--{key} {text}: expected {expected}.") from None
 
 
 def preview(
@@ -115,10 +128,10 @@ def preview(
     eye_order: EyeOrder = "viewer",
     **crop: Any,
 ) -> list[str]:
-    """Draw a sheet of faces and return lines that tell what it shows; arguments as in ``dife data --help``.
+    """Draw a sheet of faces and return lines that describe it; arguments as in ``dife data --help``.
 
     Raises:
-        ConfigError: an option that makes no sense, or an unknown data set.
+        ConfigError: an option out of range, or an unknown data set.
         DataError: files are missing or damaged, or no face can be drawn.
     """
     import dife_lightning
@@ -141,19 +154,20 @@ def preview(
     _save(out, landmark_sheet(items, eye_sides(scheme, eye_order), columns=columns, heading=heading))
     lines = [f"wrote {out}: {len(items)} of {len(faces)} faces of {name}, scheme {scheme.name}; {rule}"]
     if passed:
-        lines.append(f"passed over {sum(passed.values())} on the way: {_reasons(passed)}")
+        lines.append(f"skipped {sum(passed.values())}: {_reasons(passed)}")
     return lines + _swapped(items, faces.scheme, eye_order)
 
 
 def preview_world(own: dict[str, Any], others: dict[str, Any]) -> str:
-    """Draw faces of the world's species and return a line that tells what was written.
+    """Draw faces of the world's species and return a line that describes it.
 
     Args:
-        own: options whose names are in ``_OWN``.
-        others: further ones.
+        own: options whose names are in ``_OPTIONS``.
+        others: further options.
 
     Raises:
-        ConfigError: an unknown option, or one that makes no sense.
+        ConfigError: an option out of range.
+        UsageError: an unknown option.
     """
     from dife_lightning.world.contact_sheet import contact_sheet
 
@@ -180,7 +194,7 @@ def _checked_landmarks(landmarks: str) -> str:
 def _crops(
     faces: FaceDataset, count: int, size: int, options: CropOptions, landmarks: str, seed: int
 ) -> tuple[list[FaceItem], Counter[str]]:
-    """Return the first ``count`` faces in drawing order that can be cropped, and why others before them cannot."""
+    """Return the first ``count`` faces in drawing order that can be cropped, and why skipped ones cannot."""
     from dife_lightning.data.photos.cropped_faces import CroppedFaces, why_unusable
     from dife_lightning.data.photos.pair_draws import drawing_order
     from dife_lightning.faces.image_info import image_info_cache
@@ -212,7 +226,7 @@ def _rule(options: CropOptions, landmarks: str) -> str:
 
 
 def _swapped(items: list[FaceItem], scheme: str, eye_order: EyeOrder) -> list[str]:
-    """Return a line if the left eye lies to the right of the right one in many faces."""
+    """Return a line on how many faces have the left eye to the right of the right eye."""
     from dife_lightning.faces.schemes import get_scheme, to_protocol
 
     if "3-point" not in get_scheme(scheme).maps:

@@ -24,6 +24,9 @@ from dife_lightning.faces.items import FaceItem, crop_of
 from dife_lightning.faces.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
 from dife_lightning.faces.transforms import resize, resize_matrix
 
+#: ``val`` for model selection, ``test`` for results.
+Split = Literal["val", "test"]
+
 
 class Faces(Protocol):
     """Any sequence of annotated faces."""
@@ -235,7 +238,7 @@ class PairsDataModule(L.LightningDataModule):
         if stage in ("test", "predict") and not self.test_sets:
             self.test_sets = self._make_sets("test")
 
-    def _make_sets(self, split: Literal["val", "test"]) -> list[KeypointPairs]:
+    def _make_sets(self, split: Split) -> list[KeypointPairs]:
         raise NotImplementedError
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:

@@ -1,17 +1,17 @@
 """Latent exploration: find the face of domain d' that shares its geometry with a face of domain d (equation 3).
 
-The features D = Ψ^{d'}(Φ(x^d)) say what the generator of d' should have at its tapped layer;
+The features D = Ψ^{d'}(Φ(x^d)) are what the generator of d' should have at its tapped layer;
 
     w* = argmin_w || F^{d'}(w) - D ||_2 + weight_w * || w - w_mean ||_2
 
-is solved for a batch at a time by Adam in w (or w+), running the generator only up to the tap. The image G(w*) is
-made once, at the end.
+is solved for a batch at a time by Adam in w (or w+). The generator runs only up to the tapped layer; the image G(w*) is
+synthesised once, at the end.
 
-Species differ in proportions, and generators of aligned faces hold each one's eyes at a place of its own: no w of d'
-may have the geometry of a face of d. ``deform`` (ours, off as printed) lets D deform smoothly while w is looked for;
-the original is then deformed likewise, and the pair shares its geometry again.
+Species differ in proportions, and generators of aligned faces put the eyes of each species at another place, so there
+may be no w of d' with the geometry of a face of d. ``deform`` (ours; off as printed) lets D deform smoothly during the
+search for w. The original is then deformed in the same way, so that the pair shares its geometry again.
 
-The norms as printed weigh the two terms by the number of their elements (a 512 x 64² map against a 512-d vector);
+The norms as printed weight the two terms by their number of elements (a 512 x 64² map against a 512-d vector).
 ``norm="rms"`` measures both per element, ``norm="literal"`` as printed.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3, equation 3.
@@ -35,7 +35,7 @@ Space = Literal["w", "w+"]
 
 
 class FeatureGenerator(Protocol):
-    """What exploration needs of a generator."""
+    """The part of a generator that exploration uses."""
 
     @property
     def num_ws(self) -> int:
@@ -49,16 +49,16 @@ class FeatureGenerator(Protocol):
 
 @dataclass(frozen=True)
 class ExplorationOptions:
-    """How equation 3 is solved.
+    """Options of the solution of equation 3.
 
     Attributes:
-        steps: most Adam steps per sample.
+        steps: largest number of Adam steps per sample.
         lr: Adam's step size in w.
         space: ``w`` (one vector for all layers, as printed) or ``w+`` (one per layer).
         weight_w: weight of the distance to the mean w (1 as printed).
         norm: ``rms`` per element, or ``literal``.
         threshold: a sample stops when its feature distance falls below this; 0 never stops early.
-        patience: a sample stops after so many steps without a gain of 0.1 %; 0 never.
+        patience: a sample stops after this many steps without a gain of 0.1 %; 0 never stops.
         deform: how far the wanted features may be displaced, as a fraction of the side; 0 leaves them in place. Pairs
             within a species are never deformed.
         deform_grid: side of the grid of control points of the displacement; 1 shifts the map as a whole.
@@ -88,7 +88,7 @@ class ExplorationOptions:
 
 @dataclass(frozen=True)
 class Exploration:
-    """What came out, per sample of the batch.
+    """The result, per sample of the batch.
 
     Attributes:
         w: (B, num_ws, w_dim) the best w found.
@@ -96,8 +96,8 @@ class Exploration:
         feature_distance: (B,) feature distance of ``w``.
         w_distance: (B,) distance of ``w`` to the mean w.
         steps: (B,) int64, Adam steps taken.
-        move: (B, 2, g, g) how the wanted features were deformed to fit: the displacement in x and y, as fractions of
-            the side, at which each control point reads; zeros where they stayed.
+        move: (B, 2, g, g) how the wanted features were deformed: the displacement in x and y of each control point, as
+            a fraction of the side; zeros without ``deform``.
     """
 
     w: Tensor
@@ -135,13 +135,13 @@ def _norm(difference: Tensor, kind: Norm) -> Tensor:
 
 
 def _masked_norm(difference: Tensor, counts: Tensor, kind: Norm) -> Tensor:
-    """Length of (B, C, h, w) over the cells that count (B, 1, h, w), as if all did, (B,)."""
+    """Length (B,) of (B, C, h, w) over the cells that count (B, 1, h, w), scaled to all cells."""
     share = counts.mean(dim=(1, 2, 3)).clamp(min=1e-6)
     return _norm(difference * counts, kind) / share.sqrt()
 
 
 class _Adam:
-    """Adam over samples that leave the batch one by one (torch's optimiser cannot drop rows)."""
+    """Adam for a batch whose samples stop at different steps (torch's optimiser cannot drop rows)."""
 
     def __init__(self, like: Tensor, lr: float) -> None:
         self.lr, self.step = lr, 0
@@ -166,12 +166,11 @@ def explore(
     mean_w: Tensor,
     options: ExplorationOptions | None = None,
     normalize: Callable[[Tensor], Tensor] | None = None,
-    valid: Tensor | None = None,
 ) -> Exploration:
     """Solve equation 3 for a batch.
 
     Args:
-        generator: frozen; only its ``features`` is called, so nothing above the tap is computed.
+        generator: frozen; only its ``features`` is called, so nothing above the tapped layer is computed.
         layer: the tapped layer in the paper's numbers.
         target: (B, C, h, h) the converted embedding D^{d'}.
         start: (B, w_dim) the w to start from (the mean w, or the same-z style).
@@ -179,7 +178,6 @@ def explore(
         options: see :class:`ExplorationOptions`.
         normalize: applied to the generator's features before they are compared, where the converters were trained
             on normalised ones.
-        valid: (B, h, h) bool, the cells of ``target`` that count; None counts all.
 
     Returns:
         The best w of each sample by the printed objective, and how far it is.
@@ -199,7 +197,7 @@ def explore(
         last = step == options.steps
         total, distance, gradients = _objective(
             generator, layer, target[rows], w[rows], free[rows], mean_w, options, normalize,
-            None if valid is None else valid[rows], needs_gradient=not last,
+            needs_gradient=not last,
         )  # fmt: skip
         if step == 0:
             first = distance.clone()
@@ -230,22 +228,20 @@ def _objective(
     mean_w: Tensor,
     options: ExplorationOptions,
     normalize: Callable[[Tensor], Tensor] | None,
-    valid: Tensor | None,
     needs_gradient: bool,
 ) -> tuple[Tensor, Tensor, Sequence[Tensor] | None]:
     """Return per-sample objective (B,), feature distance (B,) and the gradients in w and in the free move."""
     with torch.set_grad_enabled(needs_gradient):
         leaves = [w.detach().requires_grad_(needs_gradient)]
         features = generator.features(leaves[0].expand(-1, generator.num_ws, -1), layer).float()
-        wanted, counts = target.float(), None if valid is None else valid[:, None].float()
+        wanted, counts = target.float(), None
         penalty = options.weight_w * _norm(leaves[0] - mean_w, options.norm)
         if options.deform:
             leaves.append(free.detach().requires_grad_(needs_gradient))
             move = options.deform * torch.tanh(leaves[1])
             penalty = penalty + options.deform_weight * _roughness(move)
-            # what comes from outside does not count
-            inside = torch.ones_like(wanted[:, :1]) if counts is None else counts
-            counts = _warped(inside, move.detach(), "zeros").round()
+            # cells that the deformation moved in from outside do not count
+            counts = _warped(torch.ones_like(wanted[:, :1]), move.detach(), "zeros").round()
             wanted = _warped(wanted, move, "border")
         difference = (normalize(features) if normalize else features) - wanted
         distance = _norm(difference, options.norm) if counts is None else _masked_norm(difference, counts, options.norm)

@@ -1,10 +1,10 @@
-"""Inversion: the w whose image is most like a given image, for a generator that only draws upright faces.
+"""Inversion: find the w whose image is most like a given image, for a generator of aligned faces.
 
-The search is that of latent exploration (``exploration``), with an image in the place of features: what is compared is
-the image and its differences of neighbours at several sizes, and no network but the generator looks at it.
+The search is that of latent exploration (``exploration``), with the image in place of the features: images and their
+finite differences are compared at several scales, without any network but the generator.
 
-Faces of an evaluation are turned, scaled and shifted, and no w of a generator of aligned faces has such an image. Four
-further numbers beside w therefore place the synthesised image in the given one (``pose``, ours).
+Faces of an evaluation are rotated, scaled and shifted, and no w of a generator of aligned faces gives such an image.
+Four numbers beside w therefore place the synthesised image in the given one (``pose``, ours).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from dife_lightning.geometry.coordinates import affine_matrix, resize_maps, samp
 from dife_lightning.latent.exploration import ExplorationOptions, explore
 from dife_lightning.pretrained.generators import Generator
 
-#: What 1 means in the four numbers of a pose: degrees, factor e^..., fractions of the side.
+#: Units of the four numbers of a pose: degrees, exponent of the scale, fractions of the side.
 _TURN, _GROWTH, _SHIFT = 30.0, 0.25, 0.1
-#: Poses that are tried before the search: all combinations of so much of each.
+#: Poses tried before the search: all combinations of these values.
 _TURNS, _GROWTHS, _SHIFTS = (-0.8, -0.4, 0.0, 0.4, 0.8), (-0.8, 0.0, 0.8), (-1.0, 0.0, 1.0)
-#: Side at which they are tried, and pixels of all images that are inverted at once.
+#: Side of the images at which they are tried, and total pixels of the images that are inverted at once.
 _TRIAL_SIDE, _PIXELS = 32, 2**15
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """What came out, per image of the batch.
+    """The result, per image of the batch.
 
     Attributes:
         w: (B, num_ws, w_dim).
@@ -53,10 +53,10 @@ def posed(maps: Tensor, pose: Tensor, height: int, width: int) -> Tensor:
 
 
 def image_code(images: Tensor, levels: int = 4) -> Tensor:
-    """Return what is compared of images (B, 3, S, S): the mean squared difference of two codes is their loss.
+    """Return a code of images (B, 3, S, S); the mean squared difference of two codes is the loss of the inversion.
 
-    The loss is the sum, over the image and its halvings, of the mean squared differences of the pixels and of their
-    steps to the right and down.
+    This loss is the sum, over the image and its halvings, of the mean squared differences of the pixels and of their
+    finite differences to the right and down.
 
     Returns:
         (B, D, 1, 1) float32.
@@ -78,16 +78,16 @@ class PosedImages:
 
     @property
     def mean(self) -> Tensor:
-        """The mean w, in its own place."""
+        """The mean w with pose 0, (w_dim + 4,)."""
         return F.pad(self.generator.mean_w, (0, 4))
 
     def split(self, vectors: Tensor) -> Inversion:
-        """Take (B, num_ws, w_dim + 4) apart."""
+        """Split (B, num_ws, w_dim + 4) into w and pose."""
         pose = vectors[..., -4:].mean(dim=1)
         return Inversion(vectors[..., :-4], pose if self.pose else torch.zeros_like(pose))
 
     def features(self, w: Tensor, layer: int) -> Tensor:
-        """Return the code of the images of ``w`` (B, num_ws, w_dim + 4); ``layer`` is not looked at."""
+        """Return the code of the images of ``w`` (B, num_ws, w_dim + 4); ``layer`` is ignored."""
         found = self.split(w)
         with torch.autocast(w.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = self.generator.image(found.w).float()
@@ -95,7 +95,7 @@ class PosedImages:
         return image_code(posed(images, found.pose, side, side) if self.pose else images)
 
     def start(self, images: Tensor) -> Tensor:
-        """Return the mean w with the pose, of those that are tried, in which its face fits ``images`` best."""
+        """Return the mean w with the pose, among those tried, in which its face fits ``images`` best."""
         start = self.mean.expand(len(images), -1).clone()
         if self.pose:
             side = min(_TRIAL_SIDE, self.generator.resolution)
@@ -117,17 +117,17 @@ def invert(
     pose: bool = True,
     bfloat16: bool = False,
 ) -> Inversion:
-    """Look for w, and pose, of ``images`` (B, 3, S, S) in [-1, 1]; each image for itself.
+    """Find w and pose of ``images`` (B, 3, S, S) in [-1, 1], each image independently.
 
-    On a CPU what comes out for an image does not depend on the others of the batch, to the last bit: so many images
-    are always searched for at once, as kernels may add up in another order for more or fewer.
+    On a CPU the result for an image is bit-equal whatever else is in the batch: the same number of images is always
+    inverted at once, because kernels may sum in another order for other batch sizes.
 
     Args:
         generator: frozen.
-        images: on its device; brought to its size.
-        options: of the search (without ``deform``); None takes the start, which is the mean face.
-        pose: place the synthesised image in the given one.
-        bfloat16: let the generator compute in it during the search, which takes half the time where it is native.
+        images: on the generator's device; resized to its size.
+        options: of the search (without ``deform``); None returns the start, which is the mean face.
+        pose: also search for the pose.
+        bfloat16: run the generator in bfloat16 during the search; it takes half the time on hardware that supports it.
     """
     with torch.inference_mode(False), torch.autocast(images.device.type, enabled=False):
         target, side = PosedImages(generator, pose, bfloat16), generator.resolution
@@ -138,7 +138,7 @@ def invert(
 
 
 def _search(target: PosedImages, images: Tensor, options: ExplorationOptions | None, count: int) -> Inversion:
-    """Invert ``count`` images or fewer; the last one stands in for those that are missing."""
+    """Invert ``count`` images or fewer; the batch is padded with the last one."""
     full = torch.cat((images, images[-1:].expand(count - len(images), -1, -1, -1)))
     with torch.no_grad():
         start, code = target.start(full), image_code(full)

@@ -1,8 +1,8 @@
-"""Pseudo-pairs: an image of one domain and the image, found by latent exploration, that shares its geometry.
+"""Pseudo-pairs: an image of one domain and an image of another that shares its geometry, found by latent exploration.
 
-The bank keeps what made each pair (the two w and the drawing's number) beside the images. A checkpoint holds only the
-former; the images are synthesised again. On a CPU they are bit-equal then, because they are always made one at a time:
-in a batch, a kernel may add up in another order.
+The bank stores the images of each pair and the latents they were made from. A checkpoint stores only the latents; the
+images are synthesised again when it is loaded. On a CPU they are then bit-equal, because images are always synthesised
+one at a time: in a batch, a kernel may sum in another order.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 """
@@ -31,14 +31,14 @@ class PseudoPairs:
         partner: (N, 3, S, S) in [-1, 1], of the second.
         original_w: (N, num_ws, w_dim) of the first domain's generator.
         partner_w: (N, num_ws, w_dim) of the second domain's generator.
-        index: (N,) int64 number of the drawing.
+        index: (N,) int64, the step at which the pair was made.
         start_distance: (N,) feature distance where the exploration started.
         distance: (N,) feature distance where it ended.
         w_distance: (N,) distance of ``partner_w`` to the mean w.
-        residual: (N, h, h) per cell of the tapped layer, how far the partner's features are from what was wanted, from
+        residual: (N, h, h) per cell of the tapped layer, how far the partner's features are from the wanted ones, from
             0 (equal) to 1 (nothing in common); large where the images share no geometry, as in the background.
-        drift: (N, h, h) per cell, how far (in cells) the partner's most similar embedding lies from the same place, by
-            the encoder that made the pair; zeros where it was not asked for.
+        drift: (N, h, h) per cell, the distance (in cells) between its place and the most similar embedding in the
+            partner, measured with the encoder that made the pair; zeros if it was not measured.
         move: (N, 2, g, g) how ``original`` was deformed so that both share their geometry (see ``Exploration``).
     """
 
@@ -67,7 +67,7 @@ class PseudoPairs:
         return PseudoPairs(*(torch.cat((getattr(self, f.name), getattr(other, f.name))) for f in fields(self)))
 
     def best(self, share: float) -> PseudoPairs:
-        """Return the ``share`` of pairs with the smallest feature distance, in their old order."""
+        """Return the ``share`` of pairs with the smallest feature distance, in their original order."""
         count = max(1, round(share * len(self)))
         return self if count == len(self) else self.rows(self.distance.argsort()[:count].sort().values)
 
@@ -156,13 +156,13 @@ def synthesize_pairs(
         target: generator of the partners.
         z: (N, z_dim) of the originals.
         layer: tapped layer, in the paper's numbers.
-        size: side of the images that come out.
+        size: side of the resulting images.
         wanted: originals (N, 3, S, S) to converted embeddings in the target's feature space (Ψ(Φ(x))).
         normalize: applied to the target's features before they are compared with ``wanted``.
         exploration: how equation 3 is solved.
-        same_z: start at the target's style of the same z instead of at its mean w.
+        same_z: start at the w that the target maps the same z to, instead of at its mean w.
         truncation: psi of the originals and of that start.
-        embed: images to embeddings of the side at which they are matched; given, ``drift`` is measured with it.
+        embed: maps images to embeddings at the resolution at which they are matched; if given, ``drift`` is measured.
     """
     w = source.map(z, truncation=truncation)
     original = render_images(source, w, size)
@@ -187,7 +187,7 @@ def relative_residual(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def embedding_drift(source: Tensor, target: Tensor) -> Tensor:
-    """Return how far, in cells, each source cell's most similar target cell lies from the same place.
+    """Return for each source cell the distance, in cells, from its place to the most similar target cell.
 
     Args:
         source: (N, n, h, w) embedding of the first images.
@@ -215,7 +215,8 @@ def most_reliable(residual: Tensor, share: float) -> Tensor:
 def render_images(generator: Generator, w: Tensor, size: int, chunk: int = 32) -> Tensor:
     """Return the images (N, 3, size, size) in [-1, 1] of ``w`` (N, num_ws, w_dim), on the generator's device.
 
-    On a CPU an image does not depend on the others of the batch, to the last bit; elsewhere ``chunk`` are made at once.
+    On a CPU they are made one at a time, so that an image is bit-equal whatever else is in the batch; on other devices
+    ``chunk`` are made at once.
     """
     parts = w.to(generator.device).split(1 if generator.device.type == "cpu" else chunk)
     return torch.cat([resize_maps(generator.image(part).float(), size).clamp(-1, 1) for part in parts])

@@ -1,9 +1,9 @@
-"""Learning from images whose every pixel's surface coordinate is known: a common code, and matches of known place.
+"""Losses for images with dense ground truth: the surface coordinate of every pixel is known.
 
-The surface coordinate (u, v) is common to all species, so that two pixels match where it is the same. Two losses use
-that: the embedding of a pixel is to be the code of its coordinate (:func:`surface_code_loss`), and the pixel that the
-embedding finds in another image is to be the one of the same coordinate (:func:`true_partners` gives it to
-:func:`~dife_lightning.losses.matching.semantic_matching_loss`).
+The surface coordinate (u, v) is common to all species: two pixels correspond if their coordinates are equal. Two losses
+use it. :func:`surface_code_loss` pulls the embedding of a pixel towards a fixed code of its coordinate.
+:func:`true_partners` finds the corresponding pixels in another image, for
+:func:`~dife_lightning.losses.matching.semantic_matching_loss`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def surface_code_loss(embedding: Tensor, uv: Tensor, inside: Tensor, scale: floa
     Args:
         embedding: (B, n, h, w) of any length; n is even.
         uv: (B, h, w, 2) surface coordinates.
-        inside: (B, h, w) bool, the pixels that have one.
+        inside: (B, h, w) bool, True for pixels that have a coordinate.
         scale: deviation of the code's frequencies, in turns per unit.
 
     Returns:
@@ -35,16 +35,16 @@ def surface_code_loss(embedding: Tensor, uv: Tensor, inside: Tensor, scale: floa
 
 
 def true_partners(uv: Tensor, target_uv: Tensor, target_inside: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Find the pixels that show given surface coordinates.
+    """Find the pixels with given surface coordinates.
 
     Args:
-        uv: (B, Q, 2) coordinates to find.
+        uv: (B, Q, 2) coordinates to look up.
         target_uv: (B, h, w, 2) coordinates of the images to search.
-        target_inside: (B, h, w) bool, their pixels that have one.
-        tolerance: largest distance, in units of the coordinate, at which a pixel shows it.
+        target_inside: (B, h, w) bool, True for pixels that have a coordinate.
+        tolerance: largest distance, in units of the coordinate, that counts as a match.
 
     Returns:
-        (B, Q, 2) x and y of the nearest pixel, and (B, Q) bool: it is near enough.
+        (B, Q, 2) x and y of the nearest pixel, and (B, Q) bool: whether it is within the tolerance.
     """
     with torch.autocast(uv.device.type, enabled=False):
         offset = uv.float()[:, :, None] - target_uv.float().flatten(1, 2)[:, None]
@@ -55,10 +55,10 @@ def true_partners(uv: Tensor, target_uv: Tensor, target_inside: Tensor, toleranc
 
 
 def draw_pixels(inside: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn numbers ``uniform`` (B, Q) in [0, 1) into pixels that are ``inside`` (B, h, w), each equally likely.
+    """Turn uniform numbers (B, Q) in [0, 1) into random pixels where ``inside`` (B, h, w) is True.
 
     Returns:
-        (B, Q) int64 numbers of pixels (row * w + column), and (B, Q) bool: False in images that have no such pixel.
+        (B, Q) int64 pixel indices (row * w + column), and (B, Q) bool: False in images without such a pixel.
     """
     flat = inside.flatten(1)
     first = flat.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices  # pixels inside come first

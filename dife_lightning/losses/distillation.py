@@ -1,8 +1,8 @@
 """Distillation losses of the warm-up: equations 1 and 2 of the DIFE paper.
 
-Both are the same function of a student map and a frozen teacher's map: the L2 norm over channels at each pixel. The
-paper sums over pixels and images and leaves the reduction of its code unsaid; here it is an argument, because it
-sets the ratio to the matching losses, which live at another resolution.
+Both apply the same function to a student map and a frozen teacher's map: the L2 norm over channels at each pixel. The
+paper sums over pixels and images and does not say how its code reduces. Here the reduction is an argument, because it
+sets the ratio to the matching losses, which have another resolution.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, equations 1 and 2.
 """
@@ -18,7 +18,7 @@ Reduction = Literal["mean", "sum"]
 
 
 def reduce_pixels(errors: Tensor, valid: Tensor | None, reduction: Reduction) -> Tensor:
-    """Reduce per-pixel ``errors`` (B, ...) over the pixels that ``valid`` (same shape, bool) allows.
+    """Reduce per-pixel ``errors`` (B, ...) over the pixels where ``valid`` (same shape, bool) is True.
 
     ``mean`` is the mean over all valid pixels of the batch (0 if there are none); ``sum`` adds the pixels of an image
     and averages over the batch, so that it does not depend on the batch size.
@@ -38,8 +38,8 @@ def distillation_loss(
 
     Args:
         student: (B, C, h, w); Φ(x) for equation 1, Ψ(Φ(x)) for equation 2.
-        teacher: (B, C, h, w); C of CSE for equation 1, F of StyleGAN2 for equation 2. Gets no gradient.
-        valid: (B, h, w) bool, False where a warp moved in pixels that the image does not have.
+        teacher: (B, C, h, w); C of CSE for equation 1, F of StyleGAN2 for equation 2. It receives no gradient.
+        valid: (B, h, w) bool, False where a warp moved in pixels from outside the image.
         reduction: ``mean`` over valid pixels, or ``sum`` over an image's pixels (the equation as printed).
         eps: added under the root, so that the gradient at distance 0 is 0 and not NaN.
 

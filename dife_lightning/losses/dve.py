@@ -1,11 +1,10 @@
-"""Descriptor Vector Exchange: a dense loss between two warps of an image, by way of a third image.
+"""Descriptor Vector Exchange (DVE): a dense loss between two warps of an image, by way of a third image.
 
-Every descriptor of the first image is replaced by a mean of an auxiliary image's descriptors, weighted by how well they
-fit, and must then find its place in the second image. Descriptors that do not mean the same in other images, of other
-individuals or species, fail that.
+Every descriptor of the first image is replaced by a weighted mean of an auxiliary image's descriptors, and must then
+find its place in the second image. Descriptors that mean something else in images of other individuals or species fail.
 
-The maps between all pixels of two images are made in slices and never held. Since the loss is a scalar, each slice's
-gradient is computed beside its value, so that no map is made twice either.
+The similarity maps between all pixels of two images are computed in slices, to bound memory. Since the loss is a
+scalar, the gradient of a slice is computed together with its value, so that no map is computed twice.
 
 Reference: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019, section 3.
 """
@@ -25,9 +24,9 @@ from torch.autograd.function import once_differentiable
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.coordinates import to_pixels
 
-#: Length of normalised descriptors, which makes logits of 400 times the cosine: the only temperature there is.
+#: Length of normalised descriptors. The logits are then 400 times the cosine; there is no other temperature.
 LENGTH = 20.0
-#: Values of a map that are made at once: a CPU wants its four maps in the cache, a GPU much to do in each call.
+#: Values of a map that are computed at once: on a CPU four maps should fit its cache, a GPU needs large calls.
 MAX_ON_CPU, MAX_ON_GPU = 2**19, 2**24
 
 
@@ -39,11 +38,11 @@ def dve_loss(
     Args:
         features_1: (B, C, H, W) descriptors of the first images.
         features_2: (B, C, H, W) descriptors of the second images.
-        features_aux: (B, C, H, W) descriptors of the images that the first ones' are exchanged with.
+        features_aux: (B, C, H, W) descriptors of the auxiliary images.
         grid: (B, H_in, W_in, 2), x then y: where each pixel of the first image lies in the second, -1 and 1 being the
             centres of the outermost pixels. H_in and W_in are multiples of H and W; a cell lies at its first pixel.
         pow: exponent of the distance.
-        normalize: give the descriptors the length 20; otherwise they are compared as they come.
+        normalize: scale the descriptors to length 20; otherwise they are compared as they are.
 
     Returns:
         Scalar, float32, in pixels of the images to the ``pow``. It can be differentiated once.
@@ -57,7 +56,7 @@ def dve_loss(
 def dense_correlation_loss(
     features_1: Tensor, features_2: Tensor, grid: Tensor, pow: float = 0.5, normalize: bool = True
 ) -> Tensor:
-    """As :func:`dve_loss`, with the first images' own descriptors: what the exchange is compared with."""
+    """Like :func:`dve_loss` without the exchange: the first images' own descriptors are compared."""
     return _loss(features_1, features_2, None, grid, pow, normalize)
 
 
@@ -74,7 +73,7 @@ def _loss(first: Tensor, second: Tensor, aux: Tensor | None, grid: Tensor, power
 
 
 def _steps(first: Tensor, second: Tensor, aux: Tensor | None, grid: Tensor, power: float) -> tuple[int, int]:
-    """Return how many pixels a cell has, down and across; refuse what does not fit."""
+    """Return the pixels per cell, down and across; ConfigError for shapes that do not fit."""
     shapes = [tuple(part.shape) for part in (first, second, aux) if part is not None]
     height, width = shapes[0][2:]
     if len(set(shapes)) > 1 or len(grid) != len(first):
@@ -95,7 +94,7 @@ def _descriptors(features: Tensor, normalize: bool) -> Tensor:
 
 
 class _ExpectedDistance(torch.autograd.Function):
-    """Mean over the cells of the first images of the expected distance in the second ones; its gradient comes along."""
+    """Mean over cells of the expected distance in the second images; the gradient is computed in the forward pass."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, aux: Tensor | None, places: _Places, training: bool) -> Tensor:
@@ -120,14 +119,14 @@ class _ExpectedDistance(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Scale what the forward pass found."""
+        """Scale the gradients that the forward pass computed."""
         slopes = [slope * gradients[0] for slope in ctx.saved_tensors]
         return *slopes, *[None] * (5 - len(slopes))
 
 
 @dataclass
 class _Places:
-    """Where the first images' cells truly lie in the second, (B, N, 2), and the columns (W,) and rows (H,) there."""
+    """True places of the first images' cells in the second, (B, N, 2), and the columns (W,) and rows (H,) there."""
 
     truth: Tensor
     x: Tensor
@@ -146,7 +145,7 @@ class _Places:
 
 
 class _Maps(NamedTuple):
-    """Memory (b, q, N) for the maps of a slice: to ask for new memory would cost more than the arithmetic in it."""
+    """Buffers (b, q, N) for the maps of a slice; allocating them anew would cost more than the arithmetic."""
 
     scratch: Tensor
     weights: Tensor

@@ -1,4 +1,4 @@
-"""Sparse flow from key points that two images share, and its distance from a predicted one.
+"""Sparse flow from landmarks that two images share, and the end-point error of a predicted flow.
 
 Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021, and its official training.
 """
@@ -10,29 +10,29 @@ from torch import Tensor
 
 from dife_lightning.geometry.coordinates import pixel_grid, resize_points
 
-#: Side of the box around a cell whose key points count for it, in cells: 35 px at a stride of 16.
+#: Side, in cells, of the box around a cell; landmarks in it define its flow. 35 px at a stride of 16.
 REACH = 35 / 16
 
 
 def sparse_flow(
     start: Tensor, end: Tensor, visible: Tensor, size: int, side: int, reach: float = REACH
 ) -> tuple[Tensor, Tensor]:
-    """Spread the displacements of key points over the cells of a grid.
+    """Spread the displacements of landmarks over the cells of a grid.
 
-    A cell gets the mean displacement of the key points that start in the box around its centre. Cells are where
-    ``geometry`` has them (half a stride from the image's edge), as they are when the flow is read at a point.
+    A cell gets the mean displacement of the landmarks that start in the box around its centre. Cell centres follow the
+    convention of ``geometry`` (half a stride from the image's edge).
 
     Args:
-        start: (B, K, 2) key points of the images in which the flow starts, in pixels.
-        end: (B, K, 2) the same key points in the images in which it ends.
-        visible: (B, K) bool; False leaves a key point out.
+        start: (B, K, 2) landmarks of the images in which the flow starts, in pixels.
+        end: (B, K, 2) the same landmarks in the images in which it ends.
+        visible: (B, K) bool; False ignores a landmark.
         size: side of the images.
         side: side of the grid.
         reach: side of the box, in cells.
 
     Returns:
-        (B, 2, side, side) float32, x then y, in cells, and (B, side, side) bool: a key point was near. A flow of zero
-        is as good as any other (the official training takes it for one that is not known).
+        (B, 2, side, side) float32, x then y, in cells, and (B, side, side) bool: whether a landmark was near. A flow
+        of zero is valid (the official training treats it as unknown).
     """
     cells, ends = (resize_points(points.float(), (size, size), (side, side)) for points in (start, end))
     distance = (pixel_grid(side, side, start.device) - cells[:, :, None, None]).abs().amax(dim=-1)

@@ -1,16 +1,16 @@
 """Semantic matching between the two images of a pseudo-pair: equations 4, 5 and 6 of the DIFE paper.
 
-A pixel u_i of the first image is compared with all pixels u_j of the second; the weighted mean of their coordinates
-is the predicted partner of u_i, and its distance to the true partner is the loss. The true partner is known because
-both images share their geometry; where each was warped for itself, ``correspondence`` says where u_i went.
+A pixel u_i of the first image is compared with all pixels u_j of the second. The weighted mean of their coordinates is
+the predicted partner of u_i, and its distance to the true partner is the loss. The true partner is known because both
+images share their geometry; if they were warped independently, ``correspondence`` says where u_i went.
 
-What the paper leaves open is an argument:
+The paper does not say which weights its code uses; here they are an argument:
 
 * ``softmax`` (default): weights ``softmax_j(cos / temperature)``, distance of the expected coordinate.
-* ``windowed``: the same, restricted to a window around the best match, so that a far second mode does not pull.
+* ``windowed``: the same, restricted to a window around the best match, so that a distant second mode has no effect.
 * ``dve``: expected distance ``sum_j p_j |u_j - u|^power`` (Descriptor Vector Exchange, ICCV 2019).
-* ``literal``: equation 5 as printed, with the unnormalised cosines as weights. It does not predict a coordinate
-  (the weights of a 48 x 48 map sum to hundreds); it is here so that anybody can see that.
+* ``literal``: equation 5 as printed, with unnormalised cosines as weights. It does not predict a coordinate (the
+  weights of a 48 x 48 map sum to hundreds); it is kept to show this.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 """
@@ -81,7 +81,7 @@ def _errors(
 def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> Tensor:
     """Mean coordinate of the target cells, weighted by ``softmax(cos / temperature)``, fp32.
 
-    This is attention with coordinates for values, and torch's attention kernels never hold all similarities at once.
+    This is attention with coordinates as values, and torch's attention kernels never store all similarities at once.
 
     Args:
         source: (B, Q, n) vectors.
@@ -96,7 +96,7 @@ def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> 
         key = F.normalize(target.float().flatten(2), dim=1).transpose(1, 2)
         height, width = target.shape[-2:]
         value = pixel_grid(height, width, target.device).reshape(1, -1, 2).expand(len(key), -1, -1)
-        channels = max(8, -(-query.shape[-1] // 8) * 8)  # what the kernels want; zeros change nothing
+        channels = max(8, -(-query.shape[-1] // 8) * 8)  # the kernels need a multiple of 8; zeros change nothing
         q, k, v = (F.pad(part, (0, channels - part.shape[-1]))[:, None].contiguous() for part in (query, key, value))
         return F.scaled_dot_product_attention(q, k, v, scale=1 / temperature)[:, 0, :, :2]
 
@@ -128,15 +128,15 @@ def semantic_matching_loss(
         correspondence: (B, h, w, 2) true partner of each source cell, x then y, in cells of ``target``; None is the
             identity (both images share their geometry and were not warped apart).
         valid: (B, h, w) bool, the source cells that count.
-        weights: see the module's description.
+        weights: see the module docstring.
         temperature: of the softmax, in units of the cosine.
         window: side of the window in cells (``windowed`` only).
         power: exponent of the distance (``dve`` only; DVE uses 0.5).
         reduction: ``mean`` over valid cells, or ``sum`` over the cells of an image (as printed).
         queries: (Q,) indices into the h * w source cells; None takes all.
-        chunk: source cells handled at a time; the similarity (B, chunk, h' * w') is then recomputed in the backward
-            pass and never held for all cells at once. None handles all together. ``softmax`` needs none: it never holds
-            the similarities.
+        chunk: source cells processed at a time. The similarity (B, chunk, h' * w') is then recomputed in the backward
+            pass and never stored for all cells at once. None processes all together. ``softmax`` does not need it: it
+            never stores the similarities.
 
     Returns:
         Scalar, float32, in target cells (to the ``power`` for ``dve``).

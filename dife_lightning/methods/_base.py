@@ -64,6 +64,8 @@ class MatcherModule(Method):
         square, start = (self.size, self.size), torch.as_tensor(points, dtype=torch.float32).cpu()
         if start.ndim != 2 or start.shape[1] != 2:
             raise ConfigError(f"transfer: points of shape {tuple(start.shape)}; expected (P, 2), x then y")
+        if not bool(start.isfinite().all()):
+            raise ConfigError("transfer: a point is not finite; expected pixels of the source image")
         batch = _batch(source, target, resize_points(start, source_size, square))
         training = self.training
         self.eval()

@@ -1,4 +1,4 @@
-"""Key-point transfer by the flow of a CATs network."""
+"""Landmark transfer by the flow of a CATs network."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from dife_lightning.nn.cats import CATsNetwork, image_net_normalized, move_point
 
 
 def network_images(images: Tensor, size: int) -> Tensor:
-    """Bring images (B, 3, H, W) in [-1, 1] to ``size`` x ``size``, whatever their sides, and to ImageNet's scale."""
+    """Resize images (B, 3, H, W) in [-1, 1] to ``size`` x ``size`` and normalise them as for ImageNet."""
     return image_net_normalized(resize_maps(images, size))
 
 
 def transfer_by_flow(network: CATsNetwork, batch: PairBatch, rounding: bool = False) -> Tensor:
-    """Carry the source points of a batch to its target images.
+    """Transfer the source points of a batch to its target images.
 
-    The network's flow starts in what it calls the target. Points are known in our source image, so that our source is
-    the network's target, and the flow leads into our target image.
+    The network's flow starts in what it calls the target. Our points are in the source image, so our source is the
+    network's target, and the flow ends in our target image.
 
     Args:
         network: in eval mode.
-        batch: pairs of images, of any sides.
-        rounding: cut points to whole pixels before they are moved, as the public evaluation does; else they are moved
-            from where they are.
+        batch: pairs of images of any size.
+        rounding: truncate points to whole pixels first, as the public evaluation does.
 
     Returns:
         (B, P, 2) float32, pixels of the target images.

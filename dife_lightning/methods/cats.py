@@ -1,7 +1,7 @@
-"""CATs: flow between two images of one species, learnt from key points that they share.
+"""CATs: flow between two images of one species, learnt from landmarks that both have.
 
-It is the one matcher with a flow instead of an embedding, and it learns with labels: it never sees a pair across
-species in training. Across species it is tested as it is.
+It is the only matcher with a flow instead of an embedding, and it is supervised: it trains on pairs within a species
+and is tested across species without any change.
 
 Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021.
 """
@@ -31,7 +31,7 @@ from dife_lightning.utils.randomness import torch_generator
 from dife_lightning.weights.checkpoints import load_state
 
 METHOD = "CATs"
-#: Sizes that do not have to be those of the public network that a training starts from.
+#: Sizes in which a network may differ from the public weights that it starts from.
 _FREE = ("classes", "size", "temperature")
 
 
@@ -40,20 +40,20 @@ class CATs(TrainedModule):
 
     Args:
         architecture: sizes of the network; the paper's by default.
-        lr: AdamW's step size for all but the backbone.
-        lr_backbone: for the backbone.
+        lr: AdamW's learning rate for all but the backbone.
+        lr_backbone: learning rate of the backbone.
         weight_decay: of AdamW.
-        milestones: shares of the training after each of which the step sizes are multiplied by ``decay``.
+        milestones: shares of the training after each of which the learning rates are multiplied by ``decay``.
         decay: see ``milestones``.
-        rise: first steps, in which the step sizes rise from 0.
-        freeze_backbone: leave the backbone of ``init_from`` as it is.
-        reach: side of the box around a cell whose key points count for it, in cells.
+        rise: steps over which the learning rates rise linearly at the start.
+        freeze_backbone: do not train the backbone of ``init_from``.
+        reach: side, in cells, of the box around a cell; landmarks in it define its flow.
         seed: of the pairs.
-        init_from: public network whose weights (and nothing else) are the start: a name such as ``own/cats-spair``, a
-            folder or a file. Its sizes must be those of ``architecture``.
+        init_from: public network whose weights are the start: a name such as ``own/cats-spair``, a folder or a file.
+            Its sizes must be those of ``architecture``.
 
     Raises:
-        ConfigError: sizes that do not fit each other, or a rate, milestone or reach that makes no sense.
+        ConfigError: sizes that do not fit each other, or a number out of its range.
     """
 
     def __init__(
@@ -90,17 +90,17 @@ class CATs(TrainedModule):
 
     @property
     def backbone(self) -> nn.Module:
-        """What the features come from."""
+        """The network that the features come from."""
         return self.network.feature_extraction
 
     def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
-        """Return the source points (B, P, 2) float32, moved by the flow into the target images."""
+        """Return the source points (B, P, 2) float32, carried by the flow to the target images."""
         return transfer_by_flow(self.network, batch)
 
     # Training
 
     def setup(self, stage: str) -> None:
-        """For fit: start from public weights if told to; a run that goes on has its own."""
+        """For fit: load the weights of ``init_from``, unless the run is resumed."""
         if stage != "fit" or self.trainer.ckpt_path is not None:
             return
         if self.init_from is not None:
@@ -112,9 +112,9 @@ class CATs(TrainedModule):
             )
 
     def training_step(self, batch: RenderBatch, batch_idx: int) -> Tensor:
-        """Predict the flow from each image to another one of its species; compare it at the shared key points."""
+        """Predict the flow from each image to another one of its species; compare it at the shared landmarks."""
         if self.freeze_backbone:
-            self.backbone.eval()  # its running statistics stay, too
+            self.backbone.eval()  # also keeps its running statistics
         size, side = self.network.architecture.size, batch.images.shape[-1]
         other = partners(batch.domain, torch_generator(self.seed, "partners", self.draw))
         points = resize_points(batch.points.float(), (side, side), (size, size))
@@ -127,7 +127,7 @@ class CATs(TrainedModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """AdamW, slower for the backbone, and step sizes that fall at the milestones."""
+        """AdamW, with a lower rate for the backbone, and rates that fall at the milestones."""
         backbone = {id(parameter) for parameter in self.backbone.parameters()}
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         groups = [
@@ -140,29 +140,31 @@ class CATs(TrainedModule):
         return with_step_schedule(adam, lambda step: self.rate_factor(step, steps))
 
     def rate_factor(self, step: int, steps: float) -> float:
-        """Return the share of the step sizes at ``step`` of ``steps``, counted from 0."""
+        """Return the factor of the learning rates at ``step`` of ``steps``, counted from 0."""
         risen = min(1.0, (step + 1) / self.rise) if self.rise else 1.0
         return risen * self.decay ** sum(step >= share * steps for share in self.milestones)
 
 
 def partners(domain: Tensor, generator: torch.Generator) -> Tensor:
-    """Return for each image the number of another one of its domain.
+    """Return for each image the index of another image of its domain.
 
-    The images of a domain stand in a random ring, each being the partner of the one before, so that each is a partner
-    once.
+    The images of a domain form a random ring, in which each is the partner of the previous one. So each image is a
+    partner exactly once.
 
     Args:
         domain: (B,) int64.
         generator: on the CPU.
 
     Raises:
-        ConfigError: an image that is the only one of its domain.
+        ConfigError: an image is the only one of its domain.
     """
     names, found = domain.cpu(), torch.empty(len(domain), dtype=torch.int64)
     for name in names.unique():
         members = (names == name).nonzero()[:, 0]
         if len(members) < 2:
-            raise ConfigError("a batch has one image of a domain, and pairs need two; raise data.init_args.batch_size")
+            raise ConfigError(
+                "a batch has one image of a domain, but pairs need two; increase data.init_args.batch_size"
+            )
         ring = members[torch.randperm(len(members), generator=generator)]
         found[ring] = ring.roll(-1)
     return found.to(domain.device)
@@ -172,7 +174,7 @@ def load_public(network: CATsNetwork, name: str) -> None:
     """Copy the weights of a public network into one of the same sizes.
 
     Raises:
-        ConfigError: other sizes.
+        ConfigError: the sizes differ.
     """
     public = load_cats(name)
     ours, theirs = network.architecture, public.architecture

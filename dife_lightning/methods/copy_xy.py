@@ -13,7 +13,7 @@ METHOD = "CopyXY"
 
 
 class CopyXY(FloorModule):
-    """The same place in the other image: what is left of an error when faces are simply cropped alike."""
+    """The same place in the other image: the error that similar crops alone achieve."""
 
     def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Return the source points (B, P, 2), scaled if the target image has another size."""

@@ -1,7 +1,7 @@
-"""The ceiling of the tables: DIFE's encoder trained with what DIFE never sees, the dense truth of annotated faces.
+"""The upper bound of the tables: DIFE's encoder trained with dense ground truth, which DIFE never sees.
 
-Nothing is distilled and no pseudo-pair is made: every pixel's surface coordinate, common to all species, says what
-its embedding is to be and which pixel of another face is its match.
+There is no distillation and there are no pseudo-pairs. The surface coordinate of each pixel, common to all species,
+defines its target embedding and the matching pixel in another face.
 """
 
 from __future__ import annotations
@@ -27,22 +27,25 @@ class DenseTruth(HourglassModule):
 
     Args:
         dim: channels n of the embedding, an even number.
-        unit_length: ``embed`` returns unit vectors. Both losses compare unit vectors, so without it a search by raw dot
-            product also weighs lengths that nothing has trained.
+        unit_length: ``embed`` returns unit vectors. Both losses compare unit vectors, so without it a search by dot
+            product depends on lengths that no loss trains.
         lambda_code: weight of the distance to the code of the surface coordinate.
-        lambda_match: weight of the matching loss: the expected distance, to the power 0.5, of what is found in another
-            face of the batch from the pixel with the same coordinate.
+        lambda_match: weight of the matching loss: the expected distance, to the power 0.5, between the match in another
+            face of the batch and the pixel with the same coordinate.
         code_scale: deviation of the code's frequencies in turns per unit (the surface teacher's is 0.3: coarse).
-        queries: pixels of each face that are searched for in another one; every step pairs the faces anew.
+        queries: pixels per face that are matched to another face; every batch pairs the faces anew.
         temperature: of the softmax over cosines.
-        tolerance: largest distance of the surface coordinates of a match; a pixel is 0.05 of a 64-px face.
+        tolerance: largest distance of the surface coordinates of a match; one pixel is 0.05 in a 64-px face.
         encoder: size of Φ.
         optimizer: Adam and its schedule.
         seed: of the queries.
 
     Raises:
-        ConfigError: an odd ``dim``, a negative weight, both 0, or fewer than one query.
+        ConfigError: an odd ``dim``, both weights 0, or a number out of its range.
     """
+
+    #: Side of the faces that the shipped configuration trains on.
+    size = 64
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class DenseTruth(HourglassModule):
         return total
 
     def losses(self, embedding: Tensor, batch: RenderBatch, draw: int) -> dict[str, Tensor]:
-        """The losses that have a weight, by name, of a batch's ``embedding`` (B, dim, S, S)."""
+        """Return the losses with a weight above 0, by name, of a batch's ``embedding`` (B, dim, S, S)."""
         found = {}
         if self.loss_weights["code"]:
             found["code"] = surface_code_loss(embedding, batch.uv, batch.inside, self.code_scale)
@@ -92,9 +95,9 @@ class DenseTruth(HourglassModule):
         return found
 
     def match(self, embedding: Tensor, batch: RenderBatch, draw: int) -> Tensor:
-        """Search for pixels of each face in another one, which lies ``1 + draw % (B - 1)`` places further on.
+        """Match pixels of each face to the face ``1 + draw % (B - 1)`` places further on in the batch.
 
-        So in B - 1 batches every place of the batch is matched with every other one, of its own species and of others.
+        So within B - 1 batches every place is matched with every other, of its own species and of others.
         """
         count = len(embedding)
         shift = 1 + draw % max(1, count - 1)

@@ -13,18 +13,17 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import DomainBatch, StreamBatch
+from dife_lightning.faces.batches import StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
-from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask, sampling_grid, warp
+from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask
 from dife_lightning.latent.exploration import ExplorationOptions
 from dife_lightning.latent.pseudo_pairs import Kind, PseudoPairs
 from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
-from dife_lightning.methods._dife.gradient_share import gradient_shares
+from dife_lightning.methods._dife.distillation_step import surface_target
+from dife_lightning.methods._dife.gradient_share import gradient_shares, warn_of_small_shares
 from dife_lightning.methods._dife.matching_step import matching_errors
 from dife_lightning.methods._dife.options import (
     ConverterOptions,
@@ -33,7 +32,7 @@ from dife_lightning.methods._dife.options import (
     PairOptions,
     check_losses,
 )
-from dife_lightning.methods._dife.pairs import PairMaker
+from dife_lightning.methods._dife.pairs import PairMaker, warn_of_other_processes
 from dife_lightning.methods._dife.setup import (
     feature_statistics,
     flag_statistics,
@@ -64,18 +63,18 @@ class DIFE(HourglassModule):
 
     Args:
         domains: domain -> channels n_d of its generator's tapped layer.
-        generators: domain -> generator, a shipped name or a file; only training needs them.
-        teacher: surface teacher, a shipped name or a file; only training needs it.
+        generators: domain -> generator, a shipped name or a file; needed only for training.
+        teacher: surface teacher, a shipped name or a file; needed only for training.
         layer: tapped layer in the paper's numbers.
         size: side of the encoder's images.
-        dim: channels n of the embedding; the teacher's.
-        unit_length: ``embed`` returns unit vectors, so that a search by dot product compares as equation 4 does (and as
-            the surface teacher's, which are unit vectors, are compared). Official code: False.
+        dim: channels n of the embedding, equal to the teacher's.
+        unit_length: ``embed`` returns unit vectors, so that a search by dot product compares them like equation 4.
+            Official code: False.
         lambda_k1: weight of the distillation from the surface teacher (equation 1; paper 1e-2).
         lambda_k2: weight of the distillation from the generators' features (equation 2; paper 1).
         lambda_m1: weight of the matching within a species (equation 5; paper 1e-2).
         lambda_m2: weight of the matching across species (equation 6; paper 1e-2).
-        warmup_steps: optimiser steps before pseudo-pairs are made.
+        warmup_steps: optimiser steps before the matching stage.
         encoder: size of Φ.
         converter: form of Ψ.
         distillation: options of the warm-up losses.
@@ -85,13 +84,13 @@ class DIFE(HourglassModule):
         pair_augment: warp and colour jitter of pseudo-pairs.
         optimizer: Adam and its schedule.
         seed: of pseudo-pairs and their augmentation.
-        init_from: checkpoint whose weights (and nothing else) are the start.
-        share_every: steps between two measurements of each loss's share of the gradient; 0 never.
+        init_from: checkpoint whose weights of encoder and converters are the start.
+        share_every: steps between two measurements of each loss's share of the gradient; 0 never measures.
 
-    Any weight may be 0; its part is then not computed.
+    A loss whose weight is 0 is not computed.
 
     Raises:
-        ConfigError: no domain, a negative weight, or all weights 0.
+        ConfigError: no domain, all weights 0, or a number out of its range.
     """
 
     def __init__(
@@ -179,7 +178,7 @@ class DIFE(HourglassModule):
     def to_official(self) -> dict[str, Tensor]:
         """Return the tensors in the authors' layout; domains are numbered in their order here.
 
-        ``unit_length`` has no place in it: the authors' network gives the vectors before that.
+        ``unit_length`` is not part of it: the authors' network returns vectors of any length.
         """
         assert isinstance(self.converters, Converters)
         return to_official(self.encoder, self.converters, {d: self.statistics(d) for d in self.domains})
@@ -187,7 +186,7 @@ class DIFE(HourglassModule):
     # Set-up
 
     def setup(self, stage: str) -> None:
-        """For fit: load the frozen parts, check that they fit, measure the features' statistics."""
+        """For fit: load the frozen networks, check their sizes, and measure the features' statistics."""
         if stage != "fit":
             return
         self.generators = {d: load_generator(self.generator_names[d]).to(self.device) for d in self.domains}
@@ -204,29 +203,27 @@ class DIFE(HourglassModule):
                 raise ConfigError(f"teacher {self.teacher_name} has {self.teacher.dim} channels, dim is {self.dim}")
         if self.init_from is not None:
             load_fitting_weights(self, self.init_from)
-        self._measure_features()
-
-    @torch.no_grad()
-    def _measure_features(self) -> None:
-        """Measure mean and deviation of each feature channel over generator samples, unless a checkpoint had them."""
         for domain, generator in self.generators.items():
-            measured, (mean, deviation) = self.get_buffer(f"measured_{domain}"), self.statistics(domain)
-            if measured:
-                continue
-            found = torch.zeros_like(mean), torch.ones_like(deviation)
-            if self.distillation.normalize_features == "channel":
-                z = normal((self.distillation.statistics_samples, generator.z_dim), self.seed, "statistics", domain)
-                found = feature_statistics(generator, z, self.layer, self.pairs.options.truncation)
-            mean.copy_(found[0])
-            deviation.copy_(found[1])
-            measured.fill_(True)
+            if not self.get_buffer(f"measured_{domain}"):
+                self._measure_features(domain, generator)
+
+    def _measure_features(self, domain: str, generator: Generator) -> None:
+        """Measure mean and deviation of each feature channel over generator samples."""
+        mean, deviation = self.statistics(domain)
+        found = torch.zeros_like(mean), torch.ones_like(deviation)
+        if self.distillation.normalize_features == "channel":
+            z = normal((self.distillation.statistics_samples, generator.z_dim), self.seed, "statistics", domain)
+            found = feature_statistics(generator, z, self.layer, self.pairs.options.truncation)
+        mean.copy_(found[0])
+        deviation.copy_(found[1])
+        self.get_buffer(f"measured_{domain}").fill_(True)
 
     def statistics(self, domain: str) -> tuple[Tensor, Tensor]:
         """Return mean and deviation (n_d,) of each feature channel of ``domain``."""
         return self.get_buffer(f"mean_{domain}"), self.get_buffer(f"deviation_{domain}")
 
     def normalize(self, features: Tensor, domain: str) -> Tensor:
-        """Bring generator features (B, n_d, h, w) to mean 0 and deviation 1 per channel, fp32."""
+        """Normalise generator features (B, n_d, h, w) to mean 0 and deviation 1 per channel, fp32."""
         mean, deviation = self.statistics(domain)
         return (features.float() - mean[:, None, None]) / deviation[:, None, None]
 
@@ -260,7 +257,8 @@ class DIFE(HourglassModule):
             samples, options = batch.domains[domain], self.distillation
             valid = samples.valid if options.mask else None
             if self.loss_weights["k1"]:
-                surface = self.surface(samples)
+                assert self.teacher is not None
+                surface = surface_target(self.teacher, samples, options)
                 losses["k1"].append(surface_distillation_loss(embedding, surface, valid, options.reduction))
             if self.loss_weights["k2"]:
                 converted = self.convert(embedding.detach() if options.detach_features else embedding, domain)
@@ -269,19 +267,10 @@ class DIFE(HourglassModule):
                 losses["k2"].append(feature_distillation_loss(converted, features, small, options.reduction))
         return _summed(losses)
 
-    def surface(self, samples: DomainBatch) -> Tensor:
-        """Return the surface teacher's embedding (B, dim, S, S) of the warped images."""
-        assert self.teacher is not None
-        side, warped = samples.images.shape[-1], self.distillation.teacher_view == "warped"
-        surface = resize_maps(self.teacher.embed(samples.images if warped else samples.originals), side)
-        if self.distillation.teacher_norm == "unit":
-            surface = F.normalize(surface.float(), dim=1)
-        return surface if warped else warp(surface, sampling_grid(samples.affine, side, side, side, side), "border")
-
     @torch.no_grad()
     def refresh_pairs(self) -> None:
         """Make new pseudo-pairs (equation 3) if this step of the matching stage is due for them, once per step."""
-        if self.micro_batch or not self.pairs.due(self.global_step - self.warmup_steps):
+        if not self.pairs.due(self.global_step - self.warmup_steps, self.micro_batch):
             return
         self.encoder.eval()
         made = self.pairs.refresh(self, self.global_step, self.global_rank)
@@ -292,7 +281,7 @@ class DIFE(HourglassModule):
         )
 
     def match(self, pairs: Mapping[Kind, PseudoPairs]) -> dict[str, Tensor]:
-        """Equations 5 and 6: ``m1`` within, ``m2`` across species."""
+        """Equations 5 and 6: ``m1`` within, ``m2`` across species, each summed over the kinds of pairs."""
         key = (self.seed, self.draw, self.global_rank)
         errors = matching_errors(self.encoder, list(pairs.values()), self.matching_loss, self.pair_augment, key)
         losses: dict[str, list[Tensor]] = {"m1": [], "m2": []}
@@ -311,15 +300,10 @@ class DIFE(HourglassModule):
         """Take this process's pseudo-pairs; their images are synthesised when training starts."""
         super().on_load_checkpoint(checkpoint)
         flag_statistics(checkpoint["state_dict"], self.domains)
-        stored = checkpoint.get("pseudo_pairs") or [{}]
-        if self._trainer is None:
-            return
-        if len(stored) != self._trainer.world_size and self._trainer.state.fn == "fit":
-            rank_zero_warn(
-                f"the checkpoint was written by {len(stored)} processes and is resumed by {self._trainer.world_size}: "
-                "training goes on, but with other samples than it would have had"
-            )
-        self.pairs.load_state(stored[self.global_rank % len(stored)])
+        if self._trainer is not None:
+            self.pairs.load_state(checkpoint.get("pseudo_pairs") or [{}], self.global_rank)
+            if self._trainer.state.fn == "fit":
+                warn_of_other_processes(checkpoint, self._trainer.world_size)
 
     @torch.no_grad()
     def on_train_start(self) -> None:
@@ -350,12 +334,8 @@ class DIFE(HourglassModule):
         """Log each loss's share of the gradient; warn where one hardly counts."""
         shares = gradient_shares(weighted, self.encoder.last_weight)
         self._log_once({f"train/share_{name}": share for name, share in shares.items()})
-        for name, share in shares.items():
-            if share < 0.01 and not (name == "k2" and self.distillation.detach_features):
-                rank_zero_warn(
-                    f"loss {name} gives {share:.2%} of the gradient at step {self.global_step}; "
-                    f"raise lambda_{name} (now {self.loss_weights[name]:g}) or set it to 0"
-                )
+        meant = ("k2",) if self.distillation.detach_features else ()
+        warn_of_small_shares({k: v for k, v in shares.items() if k not in meant}, self.loss_weights, self.global_step)
 
     def _log_once(self, values: dict[str, float]) -> None:
         """Log values that not every step has; ``self.log`` would repeat them in the rows of the steps after."""

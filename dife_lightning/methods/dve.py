@@ -1,8 +1,8 @@
-"""DVE: a dense embedding learnt from warps of single images, compared by way of other images (the baseline "DVE*").
+"""DVE: a dense embedding learnt from warps of single images, by way of other images (the baseline "DVE*").
 
-Two views of each image are made by random warps; a pixel of one must find its place in the other after its descriptor
-has been exchanged for the descriptors of a third image. In a batch of several species the third image is often of
-another one, which is all that this method learns across species.
+Two views of each image are made by random warps. A pixel of one must find its place in the other after its descriptor
+has been exchanged for descriptors of a third image. In a batch of several species the third image is often of another
+species; this is all that the method learns across species.
 
 References:
     - [0]: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019.
@@ -33,7 +33,7 @@ METHOD = "DVE"
 
 @dataclass(frozen=True)
 class JitterOptions:
-    """Ranges of the colour jitter, which each view gets for itself; see ``AugmentOptions``."""
+    """Ranges of the colour jitter, drawn independently for each view; see ``AugmentOptions``."""
 
     brightness: float = 0.4
     contrast: float = 0.4
@@ -45,7 +45,7 @@ class JitterOptions:
         self.as_augment()  # checks the ranges
 
     def as_augment(self) -> AugmentOptions:
-        """Return them as :func:`color_jitter` takes them."""
+        """Return them as the options of :func:`color_jitter`."""
         amounts = {name: getattr(self, name) for name in ("brightness", "contrast", "saturation", "hue")}
         return AugmentOptions(**amounts, color_probability=self.probability)
 
@@ -53,21 +53,21 @@ class JitterOptions:
 class DVE(HourglassModule):
     """Descriptor Vector Exchange.
 
-    The defaults are those of the baseline of [1] where it tells; DVE's own network has ``dim=64, norm="batch"``.
+    The defaults are those of the baseline in [1], where it states them; DVE's own network has ``dim=64, norm="batch"``.
 
     Args:
         size: side of the stream's images.
         dim: channels of the embedding.
         norm: ``group`` [1] or ``batch`` [0] normalisation of the encoder.
-        unit_length: ``embed`` returns unit vectors, so that a search by dot product compares as the loss does.
+        unit_length: ``embed`` returns unit vectors, so that a search by dot product compares them like the loss.
             Official code: False.
         encoder: size of the hourglass, whose output has half the images' side.
         warper: the warps of the two views.
         jitter: the colour jitter of each view.
         pow: exponent of the distance.
-        normalize: compare directions of descriptors alone (hourglass of [0]: True).
-        exchange: compare by way of another image; otherwise the views are compared with each other at once.
-        images: images per step, drawn from the stream's batch; None takes all.
+        normalize: compare only the directions of descriptors (hourglass of [0]: True).
+        exchange: compare by way of another image; otherwise the views are compared with each other directly.
+        images: images per step, drawn from the stream's batch; None uses all.
         optimizer: Adam and its schedule.
         seed: of warps, colours and third images.
 
@@ -109,7 +109,7 @@ class DVE(HourglassModule):
         self.encoder.check_side(size - 2 * self.warper.crop, "size - 2 * warper.crop")
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
-        """Two views of each image, their descriptors, and how far apart the loss says they are."""
+        """One step: make two views of each image, encode them, and compare the descriptors."""
         views = self.views(self.drawn(batch))
         second, first = self.encoder(channels_last(torch.cat((views.second, views.first)))).chunk(2)
         loss = self.loss(second, first, views.origins)
@@ -117,7 +117,7 @@ class DVE(HourglassModule):
         return loss
 
     def drawn(self, batch: StreamBatch) -> Tensor:
-        """Return this step's images (B, 3, S, S), the domains mixed, so that a neighbour may be of any of them."""
+        """Return this step's images (B, 3, S, S) in random order, so that the next image may be of any domain."""
         images = torch.cat([samples.originals for samples in batch.domains.values()])
         if images.shape[-1] != self.size:
             raise ConfigError(
@@ -128,7 +128,7 @@ class DVE(HourglassModule):
         return images[order[: self.images].to(images.device)]
 
     def views(self, images: Tensor) -> Views:
-        """Return two views of ``images`` (B, 3, S, S), warped and each jittered for itself."""
+        """Return two views of ``images`` (B, 3, S, S), warped and jittered independently."""
         count, device = len(images), images.device
         weights = torch.stack([draw_weights(self.warper, *self._key("warp"), number) for number in range(count)])
         views = two_views(images, weights.to(device), self.warper)
@@ -140,7 +140,7 @@ class DVE(HourglassModule):
         )
 
     def loss(self, second: Tensor, first: Tensor, origins: Tensor) -> Tensor:
-        """Compare the descriptors (B, dim, h, w) of both views; the third image is the next one's second view."""
+        """Compare descriptors (B, dim, h, w) of both views; the third image is the second view of the next image."""
         height, width = origins.shape[1:3]
         grid = to_normalized(origins, width, height, align_corners=True)
         if not self.exchange:

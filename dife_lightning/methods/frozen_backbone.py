@@ -1,4 +1,4 @@
-"""A vision network that was trained on other images, as it is: DINOv2, DINOv3, ViT, ResNet, ..."""
+"""A pretrained vision network, frozen: DINOv2, DINOv3, ViT, ResNet, ..."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ METHOD = "FrozenBackbone"
 
 
 class FrozenBackbone(EmbedderModule, FloorModule):
-    """Transfer with a backbone of ``transformers`` as it is; it learns nothing and is tested like a floor.
+    """Transfer with a frozen backbone of ``transformers``; it learns nothing and is tested like a floor.
 
     Args:
         model: a folder, ``own/<name>``, or a name on the Hugging Face hub, such as ``facebook/dinov2-small``.
         layer: which output; -1 is the last, see :class:`~dife_lightning.nn.backbone.BackboneOptions`.
-        side: the images are brought to so many pixels; None takes what the model asks for.
-        unit_length: compare directions alone, also where the search goes by dot product.
-        upsample: resize the map to the image. The other rows answer with any pixel of the image, and the surface
-            teacher's coarse map is brought to it in the same way; False answers with the corners of coarse cells.
+        side: the images are resized to this many pixels; None uses the model's own size.
+        unit_length: return unit vectors, so that a search by dot product compares directions.
+        upsample: resize the map to the image, so that a search answers with a pixel, as for the other methods. False
+            answers with the corners of coarse cells.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class FrozenBackbone(EmbedderModule, FloorModule):
         self.embedder = backbone_name(model, options)
 
     def setup(self, stage: str) -> None:
-        """Load the backbone, so that what is missing is told before any pair is made; refuse to be fitted."""
+        """Load the backbone, so that a missing one is reported before any pair is made; refuse to be fitted."""
         super().setup(stage)
         load_embedder(self.embedder)
 
@@ -45,5 +45,5 @@ class FrozenBackbone(EmbedderModule, FloorModule):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the backbone's map (B, n, h, w) float32 of ``images`` (B, 3, H, W) in [-1, 1]."""
-        # The holder comes from the cache of frozen parts: it is no submodule and is in no state_dict.
+        # The embedder comes from the process-wide cache: it is no submodule and in no state_dict.
         return load_embedder(self.embedder).to(images.device).embed(images).float()

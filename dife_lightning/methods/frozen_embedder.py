@@ -1,4 +1,4 @@
-"""Any frozen embedder as a method of its own: nearest-neighbour search in what it gives."""
+"""Any frozen embedder as a method: nearest-neighbour search in its embedding."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def image_side(embedder: Embedder) -> int:
 
 
 class FrozenEmbedder(EmbedderModule, FloorModule):
-    """Transfer with an embedder as it is: the surface teacher, or the checkpoint of a trained method.
+    """Transfer with a frozen embedder: the surface teacher, or the checkpoint of a trained method.
 
-    It learns nothing, so that it is tested like a floor: without a checkpoint, and never fitted.
+    It learns nothing and is tested like a floor: without a checkpoint, and it cannot be fitted.
 
     Args:
         embedder: a shipped name, such as ``world/teacher``, or a file that ``load_embedder`` reads.
@@ -37,5 +37,5 @@ class FrozenEmbedder(EmbedderModule, FloorModule):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the embedder's map (B, n, h, w) float32 of ``images`` (B, 3, H, W) in [-1, 1]."""
-        # The holder comes from the cache of frozen parts: it is no submodule and is in no state_dict.
+        # The embedder comes from the process-wide cache: it is no submodule and in no state_dict.
         return load_embedder(self.embedder).to(images.device).embed(images).float()

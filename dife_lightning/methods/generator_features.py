@@ -1,4 +1,4 @@
-"""The generators' own features, without an encoder: invert both images, and search in the tapped layer."""
+"""Generator features without an encoder: invert both images and search in the tapped layer."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _STATISTICS = 256
 class GeneratorFeatures(FloorModule):
     """Nearest-neighbour search in the features F^d of the generators of both species, by inversion of each image.
 
-    It shows what DIFE's second teacher can do alone. It learns nothing, so that it is tested like a floor. What comes
-    out for an image depends on that image and the options, not on its batch. The defaults are the best of a few
-    settings on validation pairs (``configs/world/generator_features.yaml``).
+    It shows what DIFE's second teacher achieves alone. It learns nothing and is tested like a floor. The result for an
+    image depends on that image and the options, not on its batch. The defaults are the best of a few settings on
+    validation pairs (``configs/world/generator_features.yaml``).
 
     Args:
         generators: domain -> generator, a shipped name or a file.
         layer: tapped layer in the paper's numbers.
-        steps: Adam steps of each inversion; 0 takes the mean face.
-        lr: Adam's step size in w.
-        weight_w: weight of the distance to the mean w, which truncates.
+        steps: Adam steps of each inversion; 0 uses the mean face.
+        lr: Adam's learning rate in w.
+        weight_w: weight of the distance to the mean w, which acts like truncation.
         space: ``w`` (one vector for all layers) or ``w+`` (one per layer).
-        pose: look for turn, scale and shift of the face, too (see ``inversion``).
-        bfloat16: let the generators compute in it during the inversion; the features are float32 in any case.
+        pose: also search for rotation, scale and shift of the face (see ``inversion``).
+        bfloat16: run the generators in bfloat16 during the inversion; the features are always float32.
         normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over samples of its generator;
             ``none`` leaves its scale.
-        upsample: bring the map to the image, so that a search answers with a pixel of it, as the other rows do.
-        stand_in: domain without a generator -> the domain whose generator is taken.
-        cache: keep what was found in the cache folder (``DIFE_CACHE``), so that an interrupted test goes on.
+        upsample: resize the map to the image, so that a search answers with a pixel, as for the other methods.
+        stand_in: domain without a generator -> the domain whose generator is used.
+        cache: store inversions in the cache folder (``DIFE_CACHE``), so that an interrupted test can continue.
 
     Raises:
         ConfigError: no generator, negative steps, or a stand-in that has no generator.
@@ -87,7 +87,7 @@ class GeneratorFeatures(FloorModule):
         self._statistics: dict[str, tuple[Tensor, Tensor]] = {}
 
     def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
-        """Invert both images of each pair, and search in the features."""
+        """Invert both images of each pair and search in the features."""
         images = (batch.source_image, batch.target_image)
         source, target = (self.features(one, domain) for one, domain in zip(images, batch.species, strict=True))
         return search(source, target, batch, matching)
@@ -110,7 +110,7 @@ class GeneratorFeatures(FloorModule):
             return F.normalize(posed(maps, found.pose, height, width), dim=1)
 
     def invert(self, images: Tensor, generator: Generator) -> Inversion:
-        """Return w and pose of ``images`` in [-1, 1]; an image that was there before is not inverted again."""
+        """Return w and pose of ``images`` in [-1, 1]; inversions are cached."""
         return self._inversions.get(
             images, generator, lambda new: invert(generator, new, self.search_options, self.pose, self.fast_search)
         )

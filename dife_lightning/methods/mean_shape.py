@@ -18,10 +18,10 @@ METHOD = "MeanShape"
 
 
 class MeanShape(FloorModule):
-    """Mean landmarks of the target species under the framing of the pairs; it never looks at a test image.
+    """Mean landmarks of the target species under the framing of the pairs; it never looks at an image.
 
-    On the embedded world it is the mean of the **train** split, which has any species, also one never trained on. On
-    photographs it is the mean that the data module gives (``mean_points``), of faces apart from the test lists.
+    In the embedded world it is the mean of the **train** split, which has every species, also those never trained on.
+    For photographs it is the mean that the data module returns (``mean_points``), of faces outside the test lists.
     """
 
     needs_species = True

@@ -1,4 +1,4 @@
-"""CATs as its authors trained it: a matcher that learns nothing here."""
+"""CATs with the weights of its authors; it is not trained here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ METHOD = "PublicCATs"
 class PublicCATs(FloorModule):
     """Transfer with public weights of CATs, trained on pairs of photographs within a class.
 
-    It learns nothing, so that it is tested like a floor: without a checkpoint, and never fitted.
+    It learns nothing and is tested like a floor: without a checkpoint, and it cannot be fitted.
 
     Args:
         weights: a name such as ``own/cats-spair``, a folder of the authors' (``args.pkl`` and ``model_best.pth``), or
             its file of weights.
-        rounding: cut points to whole pixels of the network's images before they are moved, as the public evaluation
-            does.
+        rounding: truncate points to whole pixels of the network's images first, as the public evaluation does.
     """
 
     def __init__(self, weights: str = "own/cats-spair", rounding: bool = False) -> None:
@@ -33,7 +32,7 @@ class PublicCATs(FloorModule):
 
     @torch.no_grad()
     def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
-        """Return the source points (B, P, 2) float32, moved by the flow into the target images."""
-        # The network comes from the cache of frozen parts: it is no submodule and is in no state_dict.
+        """Return the source points (B, P, 2) float32, carried by the flow to the target images."""
+        # The network comes from the process-wide cache: it is no submodule and in no state_dict.
         network = load_cats(self.weights).to(batch.source_image.device)
         return transfer_by_flow(network, batch, self.rounding)

@@ -19,7 +19,7 @@ class RandomPoint(FloorModule):
     """A uniform point for each pair and landmark; two uniform points are 36.5 px of 70 apart on average.
 
     Args:
-        seed: the draw depends on it, the pair's name and the landmark alone.
+        seed: a draw depends on the seed, the pair's name and the landmark only.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -28,7 +28,7 @@ class RandomPoint(FloorModule):
         self.seed = seed
 
     def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
-        """Return (B, P, 2) points within the target image, whose pixels' outer edges are -0.5 and side - 0.5."""
+        """Return (B, P, 2) points within the target image, that is, from -0.5 to side - 0.5."""
         count = batch.source_points.shape[1]
         unit = torch.from_numpy(np.stack([self._draw(pair_id, count) for pair_id in batch.pair_id]))
         height, width = batch.target_image.shape[-2:]

@@ -1,7 +1,7 @@
-"""Training of StyleGAN2 (Karras et al., 2020), for small data and small machines too.
+"""Training of StyleGAN2 (Karras et al., 2020), also for small data and small machines.
 
 One step trains the generator on a batch of latents, then the discriminator on a batch of images. Both optimisers step
-once, so Lightning's ``global_step`` grows by two: the budget is ``max_images``, not ``max_steps``.
+once, so Lightning's ``global_step`` grows by two per batch: set the budget by ``max_images``, not ``max_steps``.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ METHOD = "StyleGAN2"
 
 
 class StyleGAN2(ScoredGenerator):
-    """Generator, discriminator and the generator's running average.
+    """StyleGAN2: generator, discriminator and the running average of the generator's weights.
 
     Args:
         channels: feature channels at 4, 8, 16, ... px; five entries make a 64-px generator.
         z_dim: length of z.
         w_dim: length of w.
         mapping_layers: fully connected layers from z to w.
-        discriminator_channels: as ``channels``; None takes the same.
-        stem: ``space-to-depth`` leaves out the discriminator's block of full resolution, about twice as fast.
-        lr: Adam's step size of the generator (paper 0.002-0.0025).
-        discriminator_lr: None takes the same.
-        r1_gamma: weight of R1; 0 leaves it out.
-        r1_interval: R1 is computed every so many steps and weighted by as many (lazy regularisation).
-        path_length_weight: weight of the path-length regularisation (paper 2); 0 leaves it out.
+        discriminator_channels: like ``channels``; None uses the same.
+        stem: ``space-to-depth`` omits the discriminator's block of full resolution, which is about twice as fast.
+        lr: Adam's learning rate for the generator (paper 0.002-0.0025).
+        discriminator_lr: the same for the discriminator; None uses ``lr``.
+        r1_gamma: weight of R1; 0 omits it.
+        r1_interval: R1 is computed once in this many steps and multiplied by it (lazy regularisation).
+        path_length_weight: weight of the path-length regularisation (paper 2); 0 omits it.
         path_length_interval: as ``r1_interval`` (paper 8; 4 in NVlabs' code).
-        noise: feed fresh noise to every layer (paper). Without it all detail must come from w; small data and short
-            runs otherwise let noise stand in for detail, also in the features.
+        noise: add fresh noise in every layer (paper). Without it all detail must come from w; with small data and short
+            runs, noise otherwise replaces detail, also in the features.
         style_mixing: probability that an image mixes two latents (paper 0.9).
-        reuse_fakes: the discriminator learns from the images of the generator's step in place of new ones, which
-            saves a synthesis; both are from the generator before its update.
-        ema_half_life: images over which the generator's average forgets half.
-        ema_rampup: the half-life is at most this part of the images seen; 0 does not limit it.
+        reuse_fakes: the discriminator uses the images of the generator's step instead of new ones, which saves a
+            synthesis; both come from the generator before its update.
+        ema_half_life: half-life of the generator's running average, in images.
+        ema_rampup: the half-life is at most this fraction of the images seen; 0 does not limit it.
         augment: DiffAugment's policy, any of ``color``, ``translation``, ``cutout``; empty for none.
         augment_probability: of each augmentation, at the start.
-        augment_target: hold the mean sign of the real logits here by adapting the probability (ADA: 0.6).
-        max_images: stop after so many training images; None leaves it to the trainer.
+        augment_target: adapt the probability so that the mean sign of the real logits stays at this value (ADA: 0.6).
+        max_images: stop after this many training images; None leaves it to the trainer.
         init_from: weights to start from: a shipped name such as ``world/dog``, a generator file, a checkpoint of this
             method, or its run's folder.
         seed: of all latents, noise and augmentations.
 
     Raises:
-        ConfigError: a negative weight or rate, or a stem of another name.
+        ConfigError: a number out of its range, or an unknown name.
     """
 
     images_seen: Tensor
@@ -206,13 +206,13 @@ class StyleGAN2(ScoredGenerator):
         return images, w
 
     def _rng(self, purpose: str) -> torch.Generator:
-        """Return the source of this step's random numbers: a function of seed, step and rank alone."""
+        """Return this step's random generator, which depends on seed, step and rank only."""
         seed = seed_of(self.seed, purpose, int(self.steps_done), self.global_rank)
         return torch.Generator(self.device).manual_seed(seed)
 
     @torch.no_grad()
     def _count(self, batch_size: int) -> None:
-        """Count images, move the average, and stop at the budget."""
+        """Count images, update the running average, and stop at the budget."""
         count = batch_size * self.trainer.world_size
         self.images_seen += count
         self.steps_done += 1
@@ -245,17 +245,17 @@ class StyleGAN2(ScoredGenerator):
     # --- files
 
     def export(self, path: str) -> None:
-        """Write the averaged generator as a file that ``load_generator`` reads."""
+        """Write the averaged generator to a file that ``load_generator`` reads."""
         save_generator(self.generator_ema, path)
 
     def setup(self, stage: str) -> None:
-        """Start from other weights if told to; a resumed run has its own."""
+        """Load the weights of ``init_from``, unless the run is resumed."""
         if stage == "fit" and self.init_from and self.trainer.ckpt_path is None and not int(self.steps_done):
             self.load_weights(self.init_from)
 
     def load_weights(self, path: str) -> None:
-        """Take the networks' weights, and nothing else, from what ``init_from`` may name.
+        """Load the networks' weights, and nothing else, from anything that ``init_from`` can name.
 
-        A shipped name or generator file gives both generators; the discriminator then starts anew.
+        A shipped name or generator file sets both generators; the discriminator then starts from scratch.
         """
         load_networks(self, path)

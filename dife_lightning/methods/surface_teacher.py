@@ -1,4 +1,4 @@
-"""The world's surface teacher: DensePose CSE's role, learnt from sparse noisy clicks.
+"""The world's surface teacher: it plays the role of DensePose CSE and learns from sparse noisy clicks.
 
 Reference: Continuous Surface Embeddings, NeurIPS 2020 (the role, not the network: see ``nn/surface.py``).
 """
@@ -31,11 +31,14 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
     Args:
         dim: channels of the code.
         code_scale: highest typical frequency of the code in turns per unit; low means coarse.
-        side: side to which images are shrunk before the network sees them.
+        side: side to which images are resized before they enter the network.
         width: channels of the network.
         blocks: residual blocks of the network.
-        lr: Adam's step size, falling to 0 along a cosine.
+        lr: Adam's learning rate, which falls to 0 along a cosine.
     """
+
+    #: Side of the faces that the shipped configuration trains on.
+    size = 64
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How an error goes with something else that is known of each pair: Spearman's correlation, and bins."""
+"""Association of an error with another property of each pair: Spearman's correlation, and bins."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def spearman(x: Array, y: Array) -> float:
 def spearman_interval(
     x: Array, y: Array, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, Interval]:
-    """Return the rank correlation of (N,) and (N,) and its percentile interval when pairs are drawn anew.
+    """Return the rank correlation of (N,) and (N,) and its bootstrap percentile interval over pairs.
 
-    Each draw is ranked by itself. Draws in which one of the two is constant say nothing; NaN where all are.
+    Each draw is ranked by itself. Draws in which one of the two is constant are ignored; NaN if all are.
     """
     value = spearman(x, y)
     weights = resample_weights(len(x), resamples=resamples, seed=seed)
@@ -43,7 +43,7 @@ def _check(x: Array, y: Array) -> None:
 
 
 def _ranks(values: Array, weights: Array) -> Array:
-    """Return the (R, N) mean rank of each value where it is there ``weights`` (R, N) times, without repeating it."""
+    """Return the (R, N) mean rank of each value if it occurs ``weights`` (R, N) times, without repeating it."""
     _, place = np.unique(values, return_inverse=True)
     groups = np.zeros((len(values), int(place.max()) + 1))
     groups[np.arange(len(values)), place] = 1
@@ -84,8 +84,8 @@ def quantile_bins(values: Array, count: int) -> tuple[Array, NDArray[np.int64]]:
 def normalized_distance(a: Array, b: Array) -> Array:
     """Return the (N,) distance of rows of a and b (N, D), each of the D numbers in its own standard deviation.
 
-    The deviation is that over all rows of both; a number that never changes counts for nothing. The distance is the
-    root of the mean over the others of the squared difference.
+    The deviation is that over all rows of both; a constant number is ignored. The distance is the root
+    mean squared difference over the others.
     """
     spread = np.concatenate((a, b)).std(axis=0)
     varies = spread > 1e-12

@@ -21,17 +21,17 @@ def bootstrap_ci(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of the mean error when **pairs** are drawn anew.
+    """Bootstrap percentile interval of the mean error; **pairs** are resampled.
 
     Args:
         errors: (N, K), any value where not visible.
         visible: (N, K).
-        resamples: how many sets of N pairs are drawn.
+        resamples: number of sets of N pairs that are drawn.
         level: mass inside the interval.
         seed: of the draw.
 
     Returns:
-        Lower and upper end. Each resample's value is a ratio of sums, as is the mean it is about.
+        Lower and upper end. The value of a resample is a ratio of sums, like the mean itself.
     """
     return ratio_interval(*_per_pair(errors, visible), resamples=resamples, level=level, seed=seed)
 
@@ -44,12 +44,12 @@ def ratio_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of sum / count when **pairs** are drawn anew.
+    """Bootstrap percentile interval of sum / count; **pairs** are resampled.
 
     Args:
         sums: (N,) summed error, or summed difference of two errors, of each pair.
         counts: (N,) number of points of each pair.
-        resamples: how many sets of N pairs are drawn.
+        resamples: number of sets of N pairs that are drawn.
         level: mass inside the interval.
         seed: of the draw.
     """
@@ -97,18 +97,18 @@ def ratio_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """Percentile intervals of M ratios on the same pairs, all from the same draws.
+    """Bootstrap percentile intervals of M ratios on the same pairs, all from the same draws.
 
     Args:
-        sums: (N, M) what each pair adds to each ratio's numerator.
-        counts: (N, M) likewise for the denominators.
-        resamples: how many sets of N pairs are drawn.
+        sums: (N, M) contribution of each pair to each ratio's numerator.
+        counts: (N, M) the same for the denominators.
+        resamples: number of sets of N pairs that are drawn.
         level: mass inside each interval.
         seed: of the draw.
 
     Returns:
-        (M, 2) lower and upper ends; NaN where a ratio has no count in any pair. A draw that holds no count of a ratio
-        says nothing of it.
+        (M, 2) lower and upper ends; NaN where a ratio has no count in any pair. A draw without a count of a ratio is
+        ignored for it.
     """
     weights = resample_weights(len(sums), resamples=resamples, seed=seed)
     top, bottom = weights @ sums, weights @ counts.astype(np.float64)
@@ -118,9 +118,9 @@ def ratio_intervals(
     return found
 
 
-@lru_cache(maxsize=4)  # a table asks for the same ones for each of its cells
+@lru_cache(maxsize=4)  # all cells of a table use the same draws
 def resample_weights(pairs: int, *, resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
-    """Return (resamples, N): how often each set of N pairs, drawn with replacement, holds each pair; read-only."""
+    """Return (resamples, N): how often each pair occurs in each set of N pairs drawn with replacement; read-only."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, pairs]))
     weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples).astype(np.float64)
     weights.setflags(write=False)

@@ -1,10 +1,10 @@
 """A Fréchet distance that needs no downloaded network.
 
-Features, 204 per image: the image at 64 px (antialiased) goes through three fixed random filter banks (16 filters of
-5x5 each, drawn once from a seed, zero mean, over RGB) at 64, 32 and 16 px; the mean rectified response in each cell of
-a 2x2 grid is taken, cube-root free: 16 x 4 x 3 = 192 numbers; and the mean RGB in each cell: 12 more. They see colour,
-layout, texture and sharpness at three scales, but no semantics: scores compare runs on one data set with each other
-and not with the FID of Inception features.
+There are 204 features per image. The image (64 px, antialiased) is filtered at 64, 32 and 16 px by 16 fixed random
+filters (5x5 over RGB, drawn once from a seed, zero mean); the mean rectified response in each cell of a 2x2 grid gives
+16 x 4 x 3 = 192 numbers. The mean RGB in each cell gives 12 more. These features see colour, layout, texture and
+sharpness at three scales, but no semantics: compare scores of runs on the same data set only, never with the FID of
+Inception features.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def image_features(images: Tensor, bank: Tensor) -> Tensor:
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
     """Squared Fréchet distance of two normal distributions, in float64.
 
-    ``|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2))``; the last trace is taken from the eigenvalues of the symmetric
+    ``|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2))``; the last trace is computed from the eigenvalues of the symmetric
     ``C^(1/2) C' C^(1/2)``.
     """
     values, vectors = torch.linalg.eigh(covariance.double())
@@ -62,7 +62,7 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
 class FrechetDistance(Metric):
     """Fréchet distance between real and generated images, times 1000; see the module for the features.
 
-    Sums are float64 and may be updated in any batch sizes; under several processes they are added.
+    Sums are float64, so that the batch size does not matter; the sums of several processes are added.
     """
 
     is_differentiable = False
@@ -93,7 +93,9 @@ class FrechetDistance(Metric):
     def _moments(self, side: str) -> tuple[Tensor, Tensor]:
         count = int(getattr(self, f"{side}_count"))
         if count < 2:
-            raise DataError(f"Fréchet distance: {count} {side} images; two or more are needed (more than 500 advised)")
+            raise DataError(
+                f"Fréchet distance: {count} {side} images; at least 2 are needed, more than 500 recommended"
+            )
         mean = getattr(self, f"{side}_sum") / count
         covariance = (getattr(self, f"{side}_square") - count * torch.outer(mean, mean)) / (count - 1)
         return mean, covariance

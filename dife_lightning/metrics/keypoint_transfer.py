@@ -1,4 +1,4 @@
-"""Errors of key-point transfer: pixel error at 70 px, left/right swaps and PCK.
+"""Metrics of landmark transfer: pixel error at 70 px, left/right swaps and PCK.
 
 A pixel error is the Euclidean distance in pixels of a crop scaled to a side of 70 (DVE's unit, kept by DIFE):
 ``distance * 70 / side``. The mean runs over all visible points of all pairs, not pair by pair.
@@ -23,7 +23,7 @@ PCK_THRESHOLDS = {"pck_image_05": 0.05, "pck_image_10": 0.1}
 
 
 class TransferSums(NamedTuple):
-    """What the numbers are made of, per landmark: float64 sums and int64 counts, all (K,); hits (T, K)."""
+    """Sums behind the scores, per landmark: float64 sums and int64 counts, all (K,); hits (T, K)."""
 
     error: Tensor
     points: Tensor
@@ -71,7 +71,7 @@ def _keypoint_transfer_update(
     Args:
         predicted: (B, K, 2) pixels of the target image.
         truth: (B, K, 2).
-        visible: (B, K) bool; other points, also NaN ones, change nothing.
+        visible: (B, K) bool; points that are not visible (also NaN) are ignored.
         side: (B,) side of the target image in pixels.
         protocol: names and flip pairs of the K landmarks.
     """
@@ -87,7 +87,7 @@ def _keypoint_transfer_update(
 
 
 def _keypoint_transfer_compute(sums: TransferSums, protocol: Protocol, name: str = "pairs") -> TransferScores:
-    """Divide; DataError if not one point was visible."""
+    """Compute the scores; DataError if no point was visible."""
     points = int(sums.points.sum())
     if points == 0:
         raise DataError(f"no visible point in '{name}' ({protocol.name}): there is nothing to score; check the pairs")
@@ -112,13 +112,13 @@ def keypoint_transfer_scores(
 
 
 class KeypointTransferMetric(Metric):
-    """Key-point transfer over a set of pairs, in the layout of all protocols (9 + 3 points).
+    """Landmark transfer over a set of pairs, in the layout of all protocols (9 + 3 points).
 
-    The state is the points themselves, each pair with its number: small, exact under several processes (the pairs
-    that a distributed sampler repeats to fill up are dropped), and the table of predictions comes from it too.
+    The state is the points of each pair with the pair's number. It is small, it is exact with several processes (pairs
+    that a distributed sampler repeats are dropped), and the table of predictions is written from it.
 
     Args:
-        protocols: which protocols ``compute`` reports.
+        protocols: protocols that ``compute`` reports.
         name: name of the set, for error messages.
     """
 

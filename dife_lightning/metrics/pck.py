@@ -1,7 +1,7 @@
-"""Curves of PCK: the share of points within a threshold of the truth, for all thresholds of a range.
+"""PCK curves: the share of points within a threshold of the truth, over a range of thresholds.
 
-Thresholds are parts of the crop's side (the default), or of the distance between the eyes of the target face, which
-does not depend on how the face was cropped.
+Thresholds are fractions of the crop's side (the default) or of the interocular distance of the target face, which does
+not depend on the crop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dife_lightning.metrics.predictions import PointTable
 Normalizer = Literal["crop", "interocular"]
 Array = NDArray[np.float64]
 
-#: Where curves begin and end, and their steps.
+#: Lowest and highest threshold of a curve, and the number of thresholds.
 LOWEST, HIGHEST, STEPS = 0.01, 0.2, 20
 #: Landmarks whose mean is an eye, by the protocols' names.
 _EYES = {side: (f"{side}_eye", f"{side}_eye_outer", f"{side}_eye_inner") for side in ("left", "right")}
@@ -30,12 +30,12 @@ def thresholds(low: float = LOWEST, high: float = HIGHEST, steps: int = STEPS) -
 
 
 def normalized_errors(table: PointTable, by: Normalizer = "crop") -> tuple[Array, NDArray[np.bool_]]:
-    """Return (N, K) errors as parts of a length, and (N, K) which points count.
+    """Return (N, K) errors as fractions of a length, and (N, K) which points count.
 
     Args:
         table: N pairs, K landmarks.
         by: ``crop`` for the side of the crop; ``interocular`` for the distance of the true eye centres in the target
-            image. Then only pairs count whose eyes can be seen and are apart.
+            image. Only pairs with visible eyes at different places count then.
 
     Raises:
         ConfigError: another normaliser.
@@ -52,7 +52,7 @@ def normalized_errors(table: PointTable, by: Normalizer = "crop") -> tuple[Array
 
 
 def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
-    """Return (N,) pixels between the true eye centres, and whether all landmarks of both eyes can be seen."""
+    """Return (N,) pixels between the true eye centres, and whether all landmarks of both eyes are visible."""
     members = [[k for k, name in enumerate(table.landmarks) if name in names] for names in _EYES.values()]
     if not all(members):
         raise DataError(f"no eyes among the landmarks {', '.join(table.landmarks)}: PCK by interocular needs both")
@@ -62,15 +62,15 @@ def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def pck_hits(errors: Array, counted: NDArray[np.bool_], at: Array) -> Array:
-    """Return (N, T) how many of a pair's counted points lie within each threshold of ``at`` (T,)."""
+    """Return (N, T) the number of a pair's counted points within each threshold of ``at`` (T,)."""
     hits: Array = ((errors[..., None] <= at) & counted[..., None]).sum(axis=1).astype(np.float64)
     return hits
 
 
 def pck_area(errors: Array, low: float = LOWEST, high: float = HIGHEST) -> Array:
-    """Return what each point adds to the area under the curve between two thresholds, 0 to 1, exactly.
+    """Return the exact contribution of each point, 0 to 1, to the area under the PCK curve between two thresholds.
 
-    The curve of one point is a step at its error; what it leaves between ``low`` and ``high``, divided by their
-    distance, is the point's share. The mean over points is the mean PCK over the range.
+    The curve of one point is a step at its error; the share of the range above the step is the point's contribution.
+    The mean over points is the mean PCK over the range.
     """
     return np.clip((high - errors) / (high - low), 0.0, 1.0)

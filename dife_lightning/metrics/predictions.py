@@ -1,4 +1,4 @@
-"""The table of predictions that a test writes, and its reader: every reported number can be recomputed from it."""
+"""Reads and writes the table of predictions of a test; every reported number can be recomputed from it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """One set and protocol of a predictions file: pairs in file order.
+    """The errors of one set and protocol of a predictions file, pairs in file order.
 
     ``errors`` (N, K) float64 in pixels of a 70-px crop, ``visible`` (N, K).
     """
@@ -70,7 +70,7 @@ class PointTable(PredictionTable):
 def prediction_rows(
     records: Records, pair_ids: Mapping[int, str], pair: str, list_name: str, framing: str, protocols: Iterable[str]
 ) -> Iterator[tuple[str | int, ...]]:
-    """Yield the rows of ``COLUMNS`` for one set; ``pair_ids[i]`` names the pair with number i."""
+    """Yield the rows of one set, in the order of ``COLUMNS``; ``pair_ids[i]`` is the name of pair i."""
     for protocol in protocols:
         part, names = LAYOUT[protocol], get_protocol(protocol).landmarks
         predicted, truth = records.predicted[:, part], records.truth[:, part]
@@ -113,16 +113,18 @@ def read_predictions(path: str | Path) -> dict[Key, PointTable]:
         A table for each (pair, list, framing, protocol).
 
     Raises:
-        DataError: missing file, one without the expected columns, or one that is cut off or otherwise damaged.
+        DataError: the file is missing, has other columns, or is truncated or otherwise damaged.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"no predictions at {path}: run `dife test` first, or give the predictions.csv that it wrote")
+        raise DataError(f"no predictions at {path}: run `dife test` first, or name the predictions.csv that it wrote")
     try:
         with open(path, newline="", encoding="utf-8") as file:
             tables = _read_rows(csv.DictReader(file), path)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a table ({' '.join(str(error).split())}): test again") from None
+        raise DataError(
+            f"{path} cannot be read as a table ({' '.join(str(error).split())}): run the test again"
+        ) from None
     return {key: _finish(table, path) for key, table in tables.items()}
 
 
@@ -138,10 +140,10 @@ def _read_rows(reader: csv.DictReader[str], path: Path) -> dict[Key, _Growing]:
             seen = _VISIBLE[row["visible"]]
         except (KeyError, TypeError, ValueError):
             raise DataError(
-                f"{path}, line {reader.line_num}: no row of predictions; the file is damaged, test again"
+                f"{path}, line {reader.line_num}: not a row of predictions; the file is damaged, run the test again"
             ) from None
         if seen and not all(map(math.isfinite, (tx, ty, px, py, error))):
-            raise DataError(f"{path}, line {reader.line_num}: a visible point is not a number; the method failed there")
+            raise DataError(f"{path}, line {reader.line_num}: a visible point is not finite; the method failed there")
         table.landmarks.setdefault(row["landmark"], len(table.landmarks))
         table.pairs.setdefault(row["pair_id"], {})[row["landmark"]] = ((tx, ty, px, py, error), seen)
     return tables
@@ -163,7 +165,7 @@ def align(a: PredictionTable, b: PredictionTable) -> tuple[NDArray[np.float64], 
     """Return errors of a, errors of b and visibility, (N, K), with the pairs in the order of ``a``.
 
     Raises:
-        DataError: the two are not about the same points of the same pairs.
+        DataError: the two hold different points or pairs.
     """
     if set(a.pair_ids) != set(b.pair_ids) or a.landmarks != b.landmarks:
         raise DataError("the two prediction tables hold different pairs or landmarks: test both on the same lists")

@@ -1,4 +1,4 @@
-"""Left/right swaps: a transferred point that lies nearer to the true place of its mirrored partner than to its own."""
+"""Left/right swaps: a transferred point is nearer to the truth of its mirrored partner than to its own."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dife_lightning.metrics.predictions import PointTable
 def swap_events(
     table: PointTable, flip_pairs: Sequence[tuple[int, int]]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Tell which points were swapped.
+    """Find the points that were swapped.
 
     Args:
         table: N pairs, K landmarks.
-        flip_pairs: landmarks that a mirrored face exchanges.
+        flip_pairs: landmarks that are exchanged when a face is mirrored.
 
     Returns:
-        (N, K) 1 for a swap and 0 for none, and (N, K) which points count: those that have a partner, where both can be
-        seen. A point that is as near to one as to the other is no swap.
+        (N, K) 1 for a swap and 0 otherwise, and (N, K) which points count: those with a partner, if both are visible. A
+        point at equal distance from both is no swap.
     """
     order = flip_permutation(len(table.landmarks), tuple(flip_pairs))
     own = np.linalg.norm(table.predicted - table.truth, axis=-1)

@@ -1,4 +1,4 @@
-"""A vision network of ``transformers`` as a dense map: images in, one vector per cell out.
+"""A vision network of ``transformers`` as a dense feature map: images in, one vector per cell out.
 
 Transformers (DINOv2, DINOv3, ViT, ...) give tokens, of which the leading ones (class, registers) belong to no place;
 convolutional networks (ResNet, ConvNeXt, ...) and those with windows (Swin) give maps. Which kind a network is, and how
@@ -25,12 +25,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class BackboneOptions:
-    """What is taken from a backbone, and how.
+    """Which features of a backbone are used, and how.
 
     Attributes:
         layer: which of the outputs: 0 is what the blocks or stages start from, k the output of the k-th, negative ones
             count from the last. Tokens go through the network's final norm, as DINOv2's own intermediate layers do.
-        side: the images' shorter side is brought to so many pixels; None takes the side that the network asks for.
+        side: the images' shorter side is resized to this many pixels; None uses the network's own size.
         upsample: resize the map to the image, so that a search answers with a pixel of it and not with a cell.
         unit_length: vectors of length 1, so that a search by dot product compares directions.
     """
@@ -46,14 +46,14 @@ class BackboneOptions:
 
 @dataclass(frozen=True)
 class PixelOptions:
-    """What a network wants to see.
+    """How a network expects its input.
 
     Attributes:
         mean: of each channel, subtracted after ``scale``.
         std: of each channel, divided by.
         scale: factor of pixels in [0, 1].
-        reverse: blue first.
-        side: of the images, in pixels; None if it does not say.
+        reverse: the channels are in the order BGR.
+        side: of the images, in pixels; None if the network does not say.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -67,9 +67,9 @@ class Backbone(nn.Module):
     """A network of ``transformers`` with ``embed``.
 
     Args:
-        model: what ``AutoModel`` gave.
-        options: what is taken from it.
-        pixels: what it wants to see.
+        model: as ``AutoModel`` returns it.
+        options: which features are used.
+        pixels: how it expects its input.
 
     Attributes:
         dim: channels of the map.
@@ -119,7 +119,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, int]:
-        """Return channels and stride, seen by running on a black square."""
+        """Return channels and stride, found by running the network on a black square."""
         device = next(self.model.parameters()).device
         with torch.autocast(device.type, enabled=False):
             maps = self._map(torch.zeros(1, 3, self.side, self.side, device=device))
@@ -131,7 +131,7 @@ class Backbone(nn.Module):
         return channels, stride
 
     def _prepared(self, images: Tensor) -> Tensor:
-        """Return images (B, 3, H, W) in [-1, 1] as the network wants them; the sides keep their ratio."""
+        """Return images (B, 3, H, W) in [-1, 1] as the network expects them; the aspect ratio is kept."""
         height, width = images.shape[-2:]
         cells = [max(1, round(length * self.side / (min(height, width) * self.stride))) for length in (height, width)]
         with torch.autocast(images.device.type, enabled=False):

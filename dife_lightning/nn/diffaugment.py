@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what a discriminator sees (Zhao et al., 2020), with a fixed or adaptive probability.
+"""Differentiable augmentation of a discriminator's input (Zhao et al., 2020), with a fixed or adaptive probability.
 
 The adaptive rule is that of ADA (Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020):
 the probability rises while the discriminator is more sure of real images than a target, and falls otherwise.

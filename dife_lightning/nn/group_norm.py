@@ -1,4 +1,4 @@
-"""Group normalisation that is fast where torch's is slow: few channels a group, channels_last, on a CPU.
+"""Group normalisation that is fast where torch's is slow: few channels per group, channels_last, on a CPU.
 
 Same parameters, same values (to rounding) and same gradients as :class:`torch.nn.GroupNorm`. On other devices and
 layouts torch's own kernel runs. Statistics are fp32 in any precision.

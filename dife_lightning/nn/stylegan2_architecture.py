@@ -1,4 +1,4 @@
-"""What a StyleGAN2 generator looks like, in numbers: sides, channels, and the paper's layer numbers."""
+"""The sizes of a StyleGAN2 generator: resolutions, channels, and the paper's layer numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NoiseMode = Literal["const", "random", "none"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is needed to build a generator.
+    """The sizes of a generator.
 
     Attributes:
         channels: feature channels of the blocks at 4, 8, 16, ... pixels; their number sets the resolution.
@@ -51,7 +51,7 @@ class Architecture:
 
     @property
     def num_ws(self) -> int:
-        """How many w vectors the synthesis network takes."""
+        """Number of w vectors that the synthesis network takes."""
         return 2 * len(self.channels)
 
     def layer_shape(self, layer: int) -> tuple[int, int]:

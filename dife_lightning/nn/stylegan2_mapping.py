@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dife_lightning.errors import ConfigError
 from dife_lightning.nn.stylegan2_ops import activate, normalize_second_moment
 
-#: Learning rate of the mapping network against that of all else; its weights are stored divided by it.
+#: Relative learning rate of the mapping network; its weights are stored divided by it.
 LR_MULTIPLIER = 0.01
 
 

@@ -1,9 +1,9 @@
 """The world's surface teacher: a small network in the role of DensePose CSE.
 
-CSE embeds every pixel of a body into the space of its surface, the same for all species, and is coarse inside a face
-because it sees a face as a small part of a body and learns from a few clicked points. This network is coarse for the
-same reasons: it looks at the image shrunk to a few pixels, its surface code has low frequencies only, and it learns
-from sparse noisy clicks.
+CSE maps every pixel of a body to an embedding of its surface, common to all species. It is coarse inside a face,
+because a face is a small part of a body and only a few points are annotated. This network is coarse for the same
+reasons: its input is shrunk to a few pixels, its surface code has only low frequencies, and it learns from sparse noisy
+clicks.
 
 Reference: Continuous Surface Embeddings, NeurIPS 2020.
 """
@@ -20,7 +20,7 @@ from dife_lightning.utils.randomness import normal, uniform
 def surface_code(uv: Tensor, dim: int = 16, scale: float = 0.3, seed: int = 7) -> Tensor:
     """Random Fourier features of the canonical surface coordinate, unit length.
 
-    The stand-in for CSE's vertex embeddings: nearby surface points have nearby codes, in all species alike.
+    They replace CSE's vertex embeddings: nearby surface points have similar codes, in all species.
 
     Args:
         uv: (..., 2) canonical coordinates in [-1, 1].
@@ -43,8 +43,8 @@ class SurfaceNet(nn.Module):
 
     Args:
         dim: channels of the code.
-        side: the image is shrunk to ``side`` x ``side`` before anything looks at it.
-        width: channels inside.
+        side: the input is resized to ``side`` x ``side`` first.
+        width: channels of the hidden layers.
         blocks: residual blocks.
     """
 

@@ -1,4 +1,4 @@
-"""What several processes of one training tell each other; with one process, nothing is sent."""
+"""Communication between the processes of one training; with one process, nothing is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def process_count() -> int:
 
 
 def gather_objects(value: T) -> list[T]:
-    """Return every process's ``value``, in the order of the ranks; all processes must call this."""
+    """Return the values of all processes, in the order of the ranks; all processes must call this."""
     if process_count() == 1:
         return [value]
     gathered: list[T] = [value] * process_count()
@@ -29,7 +29,7 @@ def agree_on(value: int, device: torch.device) -> int:
 
     Args:
         value: of this process.
-        device: on which the processes can talk (the training's).
+        device: of the training, on which the processes communicate.
     """
     if process_count() == 1:
         return value

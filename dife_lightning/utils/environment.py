@@ -1,4 +1,4 @@
-"""What a result depends on besides its configuration: versions, commit, machine."""
+"""Versions, commit and machine, for the record of a result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def processor_name() -> str:
-    """Return the processor's model name where the system tells it."""
+    """Return the processor's model name, if the system provides it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():

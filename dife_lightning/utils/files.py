@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one, and the folder of what can be made again."""
+"""Atomic writing of files, and the cache folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: ``DIFE_CACHE``, else the platform's. It may not exist yet."""
+    """Return the cache folder: ``DIFE_CACHE``, else the platform's default. It may not exist yet."""
     if chosen := os.environ.get("DIFE_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "darwin":
@@ -27,10 +27,10 @@ def cache_folder() -> Path:
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the place of ``path`` when the block ends without an error.
+    """Yield a temporary path to write to; it replaces ``path`` when the block ends without an error.
 
-    The temporary file lies in the folder of ``path`` (made if need be) and has the same suffix, so that writers
-    which choose a format by suffix work. On an error it is removed, and what stood at ``path`` before is untouched.
+    The temporary file is in the folder of ``path`` (created if necessary) and has the same suffix, so writers that
+    choose a format by suffix work. On an error it is removed, and ``path`` is unchanged.
 
     Example:
         >>> with atomic_write("runs/a/metrics.csv") as temporary:
@@ -48,7 +48,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Force the content out before the rename: some file systems order the two the other way round."""
+    """Write the content to disk before the rename, because some file systems reorder the two."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -65,8 +65,8 @@ def sha256(path: str | Path) -> str:
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically.
 
-    NumPy and torch scalars and arrays become numbers and lists, paths become strings, and values that strict JSON
-    does not have (NaN, infinities) become ``null``.
+    NumPy and torch scalars and arrays become numbers and lists, paths become strings, and values that strict JSON lacks
+    (NaN, infinities) become ``null``.
     """
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as temporary:
@@ -74,7 +74,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Reduce ``value`` to what JSON knows."""
+    """Convert ``value`` to types of JSON."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

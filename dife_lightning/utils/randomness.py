@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of what they are for, never of who draws them or when."""
+"""Random numbers as a pure function of their purpose; they do not depend on the process or the order of draws."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_photographs_are_analysed_without_what_is_not_known_of_them(tmp_path, mo
         (["--runs_root", "nowhere", "--rows", "dife"], "no test of 'dife' in nowhere"),
         (["--benchmark", "mafl"], "benchmarks: mafl_ap10k"),
         (["--models", "dife"], "expected name=run"),
-        (["broken=broken"], "the file is damaged, test again"),
+        (["broken=broken"], "the file is damaged, run the test again"),
     ],
 )
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, message):

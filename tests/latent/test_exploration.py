@@ -96,17 +96,6 @@ def test_leaves_no_graph_and_works_under_no_grad() -> None:
     assert found.w.grad_fn is None
 
 
-def test_cells_that_do_not_count_do_not_pull() -> None:
-    generator, mean = LinearGenerator(), torch.zeros(3)
-    truth = torch.tensor([[0.5, -0.3, 0.2]])
-    target = generator.features(truth[:, None].expand(-1, 4, -1), 5).clone()
-    valid = torch.ones(1, 4, 4, dtype=torch.bool)
-    valid[0, 0] = False
-    target[0, :, 0] += 100
-    found = explore(generator, 5, target, mean[None], mean, ExplorationOptions(200, 0.05, weight_w=0.0), valid=valid)
-    torch.testing.assert_close(found.w[:, 0], truth, atol=0.03, rtol=0)
-
-
 @pytest.mark.parametrize("options", [{"steps": 0}, {"lr": 0.0}, {"weight_w": -1.0}])
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="exploration"):

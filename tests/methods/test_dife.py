@@ -18,6 +18,7 @@ from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.latent.pseudo_pairs import embedding_drift, most_reliable
+from dife_lightning.methods._dife.distillation_step import surface_target
 from dife_lightning.methods._dife.matching_step import reliable_cells
 from dife_lightning.methods._dife.options import MatchingLossOptions
 from dife_lightning.methods._options import OptimizerOptions
@@ -200,7 +201,7 @@ def test_the_teacher_may_look_at_the_unwarped_image(arguments: dict[str, Any]) -
     still = samples.affine.clone()
     still[:] = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
     assert model.teacher is not None
-    unmoved = model.surface(replace(samples, affine=still))
+    unmoved = surface_target(model.teacher, replace(samples, affine=still), model.distillation)
     torch.testing.assert_close(unmoved, model.teacher.embed(samples.originals), atol=1e-5, rtol=0)
 
 
@@ -209,8 +210,9 @@ def test_a_teacher_of_another_resolution_and_length_is_brought_to_the_encoders(
 ) -> None:
     model, batch = ready(arguments | {"distillation": {"teacher_norm": "unit", "statistics_samples": 8}})
     samples, raw = batch.domains["human"], 5 * torch.randn(len(batch.domains["human"].images), 8, 8, 8)
+    assert model.teacher is not None
     monkeypatch.setattr(model.teacher, "embed", lambda images: raw)
-    surface = model.surface(samples)
+    surface = surface_target(model.teacher, samples, model.distillation)
     enlarged = torch.nn.functional.interpolate(raw, (32, 32), mode="bilinear")
     torch.testing.assert_close(surface, enlarged / enlarged.norm(dim=1, keepdim=True))
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.cropped_faces import annotation_of
 from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
-from dife_lightning.data.photos.pair_lists import Split
 from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.image_info import image_info_cache

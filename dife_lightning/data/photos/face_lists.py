@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.face_domains import DomainFaces
 from dife_lightning.data.photos.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests, picture_of
-from dife_lightning.data.photos.pair_lists import FacePairList, Split, find_pairs, read_pair_list
+from dife_lightning.data.photos.pair_lists import FacePairList, find_pairs, read_pair_list
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceDataset
 

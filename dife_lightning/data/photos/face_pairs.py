@@ -12,11 +12,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, check_pairs
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
 from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import DomainFaces, FaceDomain, fingerprint, to_domain
 from dife_lightning.data.photos.face_lists import FaceLists, paper_count
-from dife_lightning.data.photos.pair_lists import FacePairList, Split
+from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.errors import ConfigError, DataError, did_you_mean, printable
 from dife_lightning.faces.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions

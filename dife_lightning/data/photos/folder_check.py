@@ -14,7 +14,7 @@ from dife_lightning.errors import DataError
 from dife_lightning.faces.images import center_square, list_images, read_image
 
 #: Returns the image (H, W, 3) uint8 of a file, or raises DataError.
-Reader = Callable[[Path], NDArray[np.uint8]]
+ReadImage = Callable[[Path], NDArray[np.uint8]]
 #: An image whose standard deviation is below this (of 255 grey levels) counts as blank.
 BLANK_DEVIATION = 4.0
 #: With fewer images than these, the discriminator overfits: unless they are augmented, or in any case.
@@ -50,7 +50,7 @@ class FolderReport:
         return self.count - len({*self.damaged, *self.blank, *doubles})
 
 
-def check_folder(folder: str | Path, size: int, read: Reader = read_image) -> FolderReport:
+def check_folder(folder: str | Path, size: int, read: ReadImage = read_image) -> FolderReport:
     """Read every image of a folder.
 
     Args:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.cropped_faces import why_unusable
-from dife_lightning.data.photos.pair_lists import FacePairList, Split
+from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache
 from dife_lightning.faces.items import FaceDataset

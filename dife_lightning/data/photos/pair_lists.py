@@ -14,13 +14,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from dife_lightning.data.pairs import Split
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceDataset
 from dife_lightning.utils.files import write_json
-
-Split = Literal["val", "test"]
 
 
 @dataclass(frozen=True)

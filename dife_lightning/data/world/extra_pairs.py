@@ -24,7 +24,7 @@ from dife_lightning.metrics.predictions import PointTable
 if TYPE_CHECKING:
     from dife_lightning.world import Pair
 
-Group = Literal["landmarks", "face", "ears"]
+PointGroup = Literal["landmarks", "face", "ears"]
 
 
 class Matcher(Protocol):
@@ -35,11 +35,11 @@ class Matcher(Protocol):
         ...
 
 
-def point_groups() -> dict[str, Group]:
+def point_groups() -> dict[str, PointGroup]:
     """Return the points of these pairs, in order, and their groups: landmarks, or further points of face or ears."""
     from dife_lightning.world.extra_landmarks import EAR_POINTS, FACE_POINTS
 
-    landmarks: dict[str, Group] = dict.fromkeys(get_scheme("animalweb-9").landmarks, "landmarks")
+    landmarks: dict[str, PointGroup] = dict.fromkeys(get_scheme("animalweb-9").landmarks, "landmarks")
     return landmarks | dict.fromkeys(FACE_POINTS, "face") | dict.fromkeys(EAR_POINTS, "ears")
 
 

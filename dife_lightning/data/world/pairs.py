@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, check_pairs
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
 from dife_lightning.errors import ConfigError, did_you_mean
 
 ListName = Literal["paper", "long"]
 FramingName = Literal["jittered", "plain"]
-Split = Literal["val", "test"]
 
 
 class _Plan(NamedTuple):

@@ -1,4 +1,4 @@
-"""The matching losses of one step: warp both sides of the pseudo-pairs, embed, compare.
+"""The matching losses of one step: warp both sides of the pseudo-pairs, embed and compare them.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, equations 4 to 6.
 """
@@ -40,8 +40,8 @@ def matching_errors(
         encoder: images (B, 3, S, S) to embedding (B, n, S, S); called once, on both sides of all pairs.
         drawn: the pairs of each kind.
         options: of the loss.
-        augment: warp and colour of each side.
-        key: what the random numbers are a function of, e.g. (seed, step, rank).
+        augment: warp and colour jitter of each side.
+        key: what the random numbers depend on, e.g. (seed, batch number, rank).
     """
     originals, partners = (torch.cat([getattr(p, side) for p in drawn]) for side in ("original", "partner"))
     numbers = [
@@ -73,7 +73,7 @@ def matching_errors(
 
 
 def reliable_cells(drawn: Sequence[PseudoPairs], options: MatchingLossOptions) -> Tensor | None:
-    """Return (P, h, h) bool, the cells of all pairs that are to be matched; None for all."""
+    """Return (P, h, h) bool, the cells of all pairs that are matched; None for all."""
     chosen = None
     if options.reliable < 1:
         chosen = most_reliable(torch.cat([p.residual for p in drawn]), options.reliable)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from dife_lightning.latent.exploration import ExplorationOptions
@@ -63,9 +65,14 @@ class PairMaker:
         self.bank = PairBank(options.bank_size)
         self._stored: PairState = {}
 
-    def due(self, matching_step: int) -> bool:
-        """Return whether new pairs are to be made at this step of the matching stage, counted from 0."""
-        return matching_step % self.options.refresh_every == 0 or not len(self.bank)
+    def due(self, matching_step: int, part: int = 0) -> bool:
+        """Return whether new pairs are to be made now.
+
+        Args:
+            matching_step: optimiser steps since the start of the matching stage.
+            part: number of the batch within the step; pairs are made before its first one.
+        """
+        return not len(self.bank) or (part == 0 and matching_step % self.options.refresh_every == 0)
 
     def refresh(self, networks: Networks, drawing: int, rank: int) -> dict[Kind, PseudoPairs]:
         """Make new pairs of all kinds, put the best of them into the bank, and return all.
@@ -137,11 +144,21 @@ class PairMaker:
         """Return what a checkpoint keeps of the bank."""
         return self.bank.state() if len(self.bank) else self._stored
 
-    def load_state(self, state: PairState) -> None:
-        """Take the state of a checkpoint; :meth:`restore` makes its images."""
-        self._stored = state
+    def load_state(self, states: Sequence[PairState], rank: int) -> None:
+        """Take this process's part of the states in a checkpoint; :meth:`restore` makes the images."""
+        self._stored = states[rank % len(states)]
 
     def restore(self, networks: Networks) -> None:
         """Synthesise the pairs of the loaded state again; to be called in the precision of the training."""
         self.bank.restore(self._stored, lambda domain, w: render_images(networks.generators[domain], w, self.size))
         self._stored = {}
+
+
+def warn_of_other_processes(checkpoint: Mapping[str, Any], count: int) -> None:
+    """Warn if a checkpoint was written by another number of processes than ``count``."""
+    before = len(checkpoint.get("pseudo_pairs") or [{}])
+    if before != count:
+        rank_zero_warn(
+            f"the checkpoint was written by {before} processes and is resumed by {count}: training goes on, but with "
+            "other samples than it would have had"
+        )

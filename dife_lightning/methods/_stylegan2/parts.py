@@ -1,4 +1,4 @@
-"""Steps of StyleGAN2's training that need no trainer: latents and mixed styles, the running average, other weights."""
+"""Parts of StyleGAN2's training without a trainer: latents, style mixing, running average, loading of weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mixed_styles(
 ) -> tuple[Tensor, Tensor]:
     """Map fresh latents to w (count, w_dim) and to ws (count, num_ws, w_dim).
 
-    With ``probability`` an image takes its ws from a random layer on from a second latent (style mixing).
+    With ``probability``, an image uses a second latent from a random layer on (style mixing).
     """
     w = generator.mapping(latents(generator, count, rng))
     num_ws = generator.architecture.num_ws
@@ -51,11 +51,11 @@ def load_networks(method: nn.Module, source: str | Path) -> None:
     Args:
         method: to be loaded into.
         source: a shipped name (``world/dog``), a generator file, a network of NVlabs or rosinality, a checkpoint of
-            stylegan2 or its run's folder. All but the latter two give both generators; the discriminator is then left
-            as it is.
+            stylegan2 or its run's folder. All but the last two set both generators and leave the discriminator as it
+            is.
 
     Raises:
-        CheckpointError: there is no such thing, or it is damaged, of another kind or of other sizes.
+        CheckpointError: it does not exist, is damaged, or is of another kind or size.
     """
     try:
         path = find_weights(source)

@@ -1,4 +1,4 @@
-"""What every generator in training offers beside its losses: samples of fixed latents, and a score by them."""
+"""Base of generator trainings: samples from fixed latents, and a score from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dife_lightning.utils.randomness import normal
 
 
 class ScoredGenerator(Method):
-    """Base that scores ``generator_ema`` by its Fréchet distance to held-out images; subclasses set the attributes.
+    """Scores ``generator_ema`` by its Fréchet distance to held-out images; subclasses set the attributes.
 
     Attributes:
         generator_ema: the averaged generator.
@@ -35,13 +35,13 @@ class ScoredGenerator(Method):
 
     @torch.no_grad()
     def sample(self, count: int, truncation: float = 1.0, first: int = 0) -> Tensor:
-        """Return images (count, 3, R, R) of the averaged generator; the latents number ``first`` and on are fixed."""
+        """Return images (count, 3, R, R) of the averaged generator, of fixed latents counted from ``first``."""
         z_dim = self.generator_ema.architecture.z_dim
         z = torch.stack([normal((z_dim,), self.seed, "sample", first + i) for i in range(count)]).to(self.device)
         return torch.cat([self.generator_ema(part, truncation=truncation) for part in z.split(32)])
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Add a batch of real and as many generated images to the Fréchet distance."""
+        """Add a batch of real images and as many generated ones to the Fréchet distance."""
         first = (batch_idx * self.trainer.world_size + self.global_rank) * len(batch)
         self.distance.update(batch.images, real=True)
         self.distance.update(self.sample(len(batch), first=first), real=False)

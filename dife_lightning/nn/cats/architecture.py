@@ -27,14 +27,14 @@ class CATsArchitecture:
         stem: channels of the ResNet's stem.
         blocks: bottlenecks of each of its stages, one to four; (3, 4, 23, 3) is ResNet-101.
         planes: inner width of each stage's bottlenecks.
-        classes: outputs of the backbone's classifier, which is never used, but public checkpoints have; 0 for none.
-        hyperpixels: maps that are taken: 0 for the stem's, k for the k-th bottleneck's.
-        side: side of the grid on which cells are matched.
+        classes: outputs of the backbone's classifier, which public checkpoints have but nothing uses; 0 for none.
+        hyperpixels: feature maps that are used: 0 is the stem's, k the k-th bottleneck's.
+        side: side of the grid of cells that are matched.
         appearance: channels of a cell's appearance in each level.
         depth: blocks of the aggregator.
         heads: of its attentions.
         mlp_ratio: hidden channels of its MLPs, in units of a token's ``side * side + appearance``.
-        size: side to which images are brought.
+        size: side to which images are resized.
         temperature: of the softmax over source cells.
     """
 
@@ -70,14 +70,14 @@ def read_architecture(
     heads: int | None = None,
     source: str | Path = "the checkpoint",
 ) -> CATsArchitecture:
-    """Read the sizes from the tensors of a checkpoint, whose values are not looked at.
+    """Read the sizes from the tensors of a checkpoint; their values are not read.
 
-    Each size is read at one place only; whether all other tensors agree is seen when they are loaded.
+    Each size is read from one tensor; loading checks that all others agree.
 
     Args:
         tensors: name -> tensor, on any device, ``meta`` among them.
-        hyperpixels: which follow from no tensor; None for the paper's.
-        heads: which follow from no tensor, either; None for the paper's.
+        hyperpixels: no tensor shows them; None for the paper's.
+        heads: no tensor shows them; None for the paper's.
         source: the file, for the text of an error.
 
     Raises:

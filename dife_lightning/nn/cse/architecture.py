@@ -1,4 +1,4 @@
-"""What a CSE checkpoint says about its network: all sizes follow from the names and shapes of its tensors."""
+"""The sizes of a CSE network, read from the names and shapes of a checkpoint's tensors."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ class CSEArchitecture:
 
 
 def is_cse(tensors: Collection[str]) -> bool:
-    """Tell whether named tensors are those of DensePose CSE (and not of DensePose with charts, or a bare detector)."""
+    """Return whether these are the tensors of DensePose CSE (not of DensePose with charts or of a bare detector)."""
     return f"{_EMBED}.weight" in tensors and any(key.startswith(_RESNET) for key in tensors)
 
 
 def read_architecture(tensors: Mapping[str, Tensor], source: str | Path = "the checkpoint") -> CSEArchitecture:
-    """Read the sizes from the tensors of a checkpoint, whose values are not looked at.
+    """Read the sizes from the tensors of a checkpoint; their values are not read.
 
     Sizes are what most tensors say; whether all of them agree is seen when they are loaded.
 

@@ -1,4 +1,4 @@
-"""The backbone of CSE: a ResNet in the layout of its first authors, and the feature pyramid on top.
+"""The backbone of CSE: a ResNet in its original layout, and the feature pyramid on top.
 
 References:
     - [0]: Deep Residual Learning for Image Recognition, CVPR 2016.

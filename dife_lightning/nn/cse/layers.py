@@ -1,4 +1,4 @@
-"""The layer that everything in CSE is made of, and the normalisation of its backbone."""
+"""CSE's convolution layer, and the frozen batch normalisation of its backbone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 class ConvLayer(nn.Conv2d):
-    """Convolution, then a norm named ``norm``, then ReLU; the last two where asked for.
+    """Convolution, then a norm named ``norm``, then ReLU; the last two are optional.
 
     Maps (B, in_channels, h, w) to (B, out_channels, ceil(h / stride), ceil(w / stride)). There is a bias where there
     is no norm.

@@ -1,4 +1,4 @@
-"""The whole network: image in, dense surface embedding out, and the meshes that it refers to."""
+"""DensePose CSE: image to dense surface embedding, and the vertex embeddings of its meshes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CSENetwork(nn.Module):
 
     Args:
         architecture: all sizes.
-        side: the image's short side is resized to this many pixels before the network looks at it; None leaves the
+        side: the image's short side is resized to this many pixels before it enters the network; None leaves the
             image as it is. The network was trained at 640 to 800; face crops of 96 pixels would leave its coarsest
             map 3 x 3 cells, so that they are enlarged to 512 by default.
         normalize: whether :meth:`embed` returns unit vectors. The network's own are of any length, but were compared
@@ -117,7 +117,7 @@ class CSENetwork(nn.Module):
         return self.roi_heads(self.backbone(padded), boxes)
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Map RGB in [-1, 1] (B, 3, H, W) to what the backbone wants: BGR, 0 to 255 less the mean, resized, float32."""
+        """Map RGB in [-1, 1] (B, 3, H, W) to the backbone's input: BGR, 0 to 255 minus the mean, resized, float32."""
         images = images.float()
         height, width = images.shape[-2:]
         if self.side is not None:

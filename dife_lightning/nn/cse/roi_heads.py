@@ -1,4 +1,4 @@
-"""What turns the feature pyramid into embeddings: decoder, pooling, one of two heads, predictor.
+"""The path from the feature pyramid to embeddings: decoder, pooling, one of two heads, predictor.
 
 References:
     - [0]: Panoptic Feature Pyramid Networks, CVPR 2019 (the decoder).
@@ -26,7 +26,7 @@ HeadKind = Literal["v1convx", "deeplab"]
 
 
 class CSEMaps(NamedTuple):
-    """What the network gives for each box, at four times the side of the pooled map (112 x 112), float32.
+    """The network's output for each box, at four times the side of the pooled map (112 x 112), float32.
 
     Attributes:
         embedding: (B, dim, 112, 112), of any length.

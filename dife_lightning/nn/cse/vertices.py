@@ -1,4 +1,4 @@
-"""The other half of CSE: an embedding for every vertex of every mesh, and which vertex a pixel shows."""
+"""Vertex embeddings of CSE's meshes, and the search for the vertex that a pixel shows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Most distances held at once: 2^25 float32 are 128 MiB.
+#: Largest number of distances stored at once: 2^25 float32 are 128 MiB.
 MAX_DISTANCES = 2**25
 
 
 def unit_embedding(embedding: Tensor, dim: int = -1) -> Tensor:
-    """Scale vectors along ``dim`` to length 1; those shorter than 1e-6 are only divided by that."""
+    """Scale vectors along ``dim`` to length 1; those shorter than 1e-6 are divided by 1e-6."""
     return F.normalize(embedding, dim=dim, eps=1e-6)
 
 
