@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## train and test DIFE on the embedded world, human+dog; results in results/demo
+demo: $(STAMP) ## train and test DIFE on the embedded world, human+dog; results in results/demo (resumable)
 	$(BIN)/python -m experiments.demo $(DEMO)
 
 world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resumable, up to 90 minutes)
@@ -57,7 +57,7 @@ reproduce-table4: $(STAMP) ## table 4: which layer of the generator is tapped
 tables: $(STAMP) ## tables 1 to 4 from the committed records, without any training
 	$(BIN)/python -m experiments.tables table1 table2 table3 table4 --records experiments/records/world --no_training
 
-analyses: $(STAMP) ## what the tests of table 1 say beyond one number: landmarks, swaps, PCK, pose, failures
+analyses: $(STAMP) ## analyses of the tests of table 1: landmarks, swaps, PCK, pose, failures
 	$(BIN)/python -m experiments.analyses $(ANALYSES)
 
 figures: $(STAMP) ## figures 3 and 4 from the runs of table 1: transfers by all methods, embeddings in colour

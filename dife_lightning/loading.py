@@ -8,7 +8,7 @@ from typing import Any
 from dife_lightning.errors import CheckpointError, did_you_mean
 from dife_lightning.method import Method
 from dife_lightning.method import stamp as stamp
-from dife_lightning.registry import get_method, list_methods, method_name, methods_by_class
+from dife_lightning.registry import find_class, get_method, list_methods, method_name, methods_by_class
 from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.weights.checkpoints import load_state, read_checkpoint
@@ -20,8 +20,8 @@ _BOOKKEEPING = {"_class_path", "_instantiator", "method"}
 def load(path: str | Path) -> Method:
     """Rebuild a trained method from a checkpoint, on the CPU and in eval mode.
 
-    The class comes from the registry of methods: nothing else that the file names is imported, and only tensors and
-    plain values are read from it. No generator or teacher is needed.
+    The class comes from the registry of methods, or from a module that you have imported: nothing else that the file
+    names is imported, and only tensors and plain values are read from it. No generator or teacher is needed.
 
     Args:
         path: a ``.ckpt`` that ``dife fit`` or a Trainer wrote, or a run's folder (its best checkpoint is taken).
@@ -38,13 +38,21 @@ def load(path: str | Path) -> Method:
     missing = [key for key in ("state_dict", "hyper_parameters") if not isinstance(checkpoint.get(key), dict)]
     if missing:
         raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{missing[0]}'.")
-    cls = get_method(_method_of(path, checkpoint))
+    cls = _own_method(checkpoint) or get_method(_method_of(path, checkpoint))
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key not in _BOOKKEEPING}
     check_settings(cls, settings, checkpoint, path)
     module: Method = cls(**settings)
     module.on_load_checkpoint(checkpoint)
     load_state(module, checkpoint["state_dict"], source=path)
     return module.eval()
+
+
+def _own_method(checkpoint: dict[str, Any]) -> type[Any] | None:
+    """Return the class that wrote the checkpoint if it is a method of the user's own that is imported."""
+    written = (checkpoint["hyper_parameters"].get("_class_path"), checkpoint.get("method"))
+    paths = [path for path in written if isinstance(path, str) and "." in path]
+    own = [find_class(path) for path in paths if not path.startswith("dife_lightning.")]
+    return next((cls for cls in own if cls is not None and hasattr(cls, "training_step")), None)
 
 
 def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
@@ -70,4 +78,7 @@ def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
             f"{path} does not say which method wrote it, so it is not a checkpoint of dife-lightning."
         )
     found = name or class_path
-    raise CheckpointError(f"{path} was written by '{found}', which is no method here. {did_you_mean(found, known)}")
+    own = "" if found.startswith("dife_lightning.") else " If it is a method of your own, import its file first."
+    raise CheckpointError(
+        f"{path} was written by '{found}', which is no method here. {did_you_mean(found, known)}{own}"
+    )

@@ -80,6 +80,5 @@ def plain(value: Any) -> Any:
 
 def stamp(checkpoint: dict[str, Any], module: L.LightningModule) -> None:
     """Record in ``checkpoint`` which method wrote it; call it in ``on_save_checkpoint``."""
-    name = method_name(type(module))
-    if name is not None:
-        checkpoint["method"] = name
+    cls = type(module)
+    checkpoint["method"] = method_name(cls) or f"{cls.__module__}.{cls.__name__}"

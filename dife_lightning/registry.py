@@ -83,21 +83,25 @@ def method_name(cls: type[Any]) -> str | None:
 
 def method_classes() -> dict[str, str]:
     """Return the name of each method and of its class, read from the files; nothing is imported."""
-    found = {}
-    for name, module in _scan("methods").items():
-        text = getattr(sys.modules.get(module), _CONSTANTS["methods"], None) or _constant_of(module)
+    return _class_names("methods")
+
+
+def _class_names(folder: str) -> dict[str, str]:
+    constant, found = _CONSTANTS[folder], {}
+    for name, module in _scan(folder).items():
+        text = getattr(sys.modules.get(module), constant, None) or _constant_of(module, constant)
         if text is not None:
             found[name] = text
     return found
 
 
-def _constant_of(module: str) -> str | None:
-    """Read the constant METHOD of a module of ``dife_lightning.methods`` that is not imported."""
+def _constant_of(module: str, constant: str) -> str | None:
+    """Read the constant of a module of this package that is not imported."""
     folder, _, stem = module.rpartition(".")
     for root in importlib.import_module(folder).__path__:
         for path in (Path(root, f"{stem}.py"), Path(root, stem, "__init__.py")):
             if path.is_file():
-                match = re.search(r"""^METHOD = ["'](\w+)["']""", path.read_text(encoding="utf-8"), re.MULTILINE)
+                match = re.search(rf"""^{constant} = ["'](\w+)["']""", path.read_text(encoding="utf-8"), re.MULTILINE)
                 return match[1] if match else None
     return None
 
@@ -216,7 +220,8 @@ def _scan(folder: str) -> dict[str, str]:
 def _get(folder: str, name: str) -> type[Any]:
     """Import the module of ``name`` and return the class that its constant names."""
     constant, modules = _CONSTANTS[folder], _scan(folder)
-    name = {value: key for key, value in method_classes().items()}.get(name, name) if folder == "methods" else name
+    if name not in modules:
+        name = {value: key for key, value in _class_names(folder).items()}.get(name, name)
     if name not in modules:
         raise ConfigError(f"unknown {constant.lower()} '{name}'. {did_you_mean(name, modules)}")
     module = importlib.import_module(modules[name])

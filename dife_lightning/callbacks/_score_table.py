@@ -8,6 +8,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from dife_lightning.errors import printable
+
+#: Columns of names, which come from a configuration or a run: printed without escapes and markup.
+NAMES = ("pair", "list", "framing", "protocol")
 
 
 def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Console | None = None) -> None:
@@ -20,19 +26,19 @@ def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Conso
     """
     console = console or Console()
     table = Table(
-        title=f"{rows[0]['method']}: key-point transfer, px of a 70-px crop",
+        title=Text(printable(f"{rows[0]['method']}: key-point transfer, px of a 70-px crop"), style="table.title"),
         caption="95 %: interval over pairs; swap: left taken for right; PCK: share within 0.1 of the side",
         padding=(0, 0),
     )
-    for name in ("pair", "list", "framing", "protocol"):
+    for name in NAMES:
         table.add_column(name, no_wrap=True)
     for name in ("error", "95 %", "swap", "PCK", "pairs"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         low, high = row["ci95"]
         table.add_row(
-            row["pair"], row["list"], row["framing"], row["protocol"], f"{row['pixel_error']:.2f}",
+            *(Text(printable(row[name])) for name in NAMES), f"{row['pixel_error']:.2f}",
             f"{low:.2f}-{high:.2f}", f"{row['swap_rate']:.0%}", f"{row['pck_image_10']:.0%}", str(row["pairs"]),
         )  # fmt: skip
     console.print(table)
-    console.print(f"{folder}/metrics.json, predictions.csv", soft_wrap=True)
+    console.print(Text(printable(f"{folder}/metrics.json, predictions.csv")), soft_wrap=True)

@@ -25,7 +25,7 @@ from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import find_class, imported_classes, list_methods, method_name
 from dife_lightning.running.bounds import check_bounds, check_loggers, clear_construction_error
-from dife_lightning.running.configs import given_settings, option_value
+from dife_lightning.running.configs import given_settings, option_value, with_class_names
 from dife_lightning.running.folders import run_of_checkpoint
 from dife_lightning.running.parser import ConfigParser, shared_words
 from dife_lightning.running.parser_errors import explain, untrained
@@ -103,7 +103,7 @@ class DifeCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse once, with the settings of the checkpoint as defaults of the model."""
-        given = given_settings(args)
+        given = with_class_names(given_settings(args))
         path = checkpoint_file(self.verb, given.get("ckpt_path"))
         content = {} if path is None else read_trainer_checkpoint(path, resumes=self.verb == "fit")
         saved = {} if path is None else self._use_checkpoint(parser, path, content, given)

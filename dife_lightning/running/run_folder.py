@@ -12,7 +12,7 @@ import yaml
 from dife_lightning.errors import DataError
 from dife_lightning.running.folders import ENVIRONMENT, LAST, RESOLVED
 
-CHECKPOINTS, BEST, WARMUP = "checkpoints", "best.ckpt", "warmup.ckpt"
+CHECKPOINTS, WARMUP = "checkpoints", "warmup.ckpt"
 STAGES, LOG, TESTS = "stages.json", "metrics.csv", "eval"
 #: What a test writes into a folder of its own below ``eval``.
 PREDICTIONS, TEST_METRICS = "predictions.csv", "metrics.json"
@@ -40,11 +40,6 @@ class RunFolder:
     def last_checkpoint(self) -> Path:
         """The most recent state of the training."""
         return self.path / CHECKPOINTS / LAST
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The state with the best validation score."""
-        return self.path / CHECKPOINTS / BEST
 
     @property
     def warmup_checkpoint(self) -> Path:

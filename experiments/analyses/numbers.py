@@ -1,7 +1,7 @@
 """Errors of each landmark, left/right swaps and PCK curves of several methods, each number with its interval.
 
-A value is first averaged over the seeds of a method, point by point; the interval is that of the mean when pairs are
-drawn anew, as in the tables.
+Values are first averaged over the seeds of a method, point by point. The interval is a bootstrap of that mean over
+pairs, as in the tables.
 """
 
 from __future__ import annotations

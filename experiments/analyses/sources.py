@@ -38,8 +38,8 @@ def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out:
     Args:
         plan: of the table.
         runs_root: where its runs lie.
-        rows: which of its rows, all if None; a row that was asked for must be there.
-        left_out: is told which other rows are not there.
+        rows: which of its rows, all if None; a row that is named must have a test.
+        left_out: gets a line for each other row without a test.
 
     Raises:
         ConfigError: a row is not in the plan.

@@ -51,11 +51,11 @@ class PairErrors:
         return PairErrors(self.sums[:count], self.counts[:count])
 
     def interval(self) -> Interval:
-        """Return the 95 % interval of the mean when pairs are drawn anew."""
+        """Return the 95 % bootstrap interval of the mean over pairs."""
         return _interval(self.sums.tobytes(), self.counts.tobytes())
 
     def encoded(self) -> dict[str, str]:
-        """Return it as two short strings; sums to a tenth of a pixel."""
+        """Return the errors as two short strings; sums are rounded to a tenth of a pixel."""
         return {"sums": " ".join(f"{v:.1f}" for v in self.sums), "points": "".join(map(str, self.counts))}
 
 
@@ -65,7 +65,7 @@ def _interval(sums: bytes, counts: bytes) -> Interval:
 
 
 def decoded(entry: Mapping[str, Any]) -> PairErrors:
-    """Return what :meth:`PairErrors.encoded` gave."""
+    """Return the errors that :meth:`PairErrors.encoded` wrote."""
     sums, points = np.array(entry["sums"].split(), dtype=np.float64), np.array(list(entry["points"]), dtype=np.int64)
     if len(sums) != len(points):
         raise DataError(f"{len(sums)} sums and {len(points)} counts of points in a damaged record: restore it from git")
@@ -91,7 +91,7 @@ def mean_of(several: Sequence[PairErrors]) -> PairErrors:
     """Return the mean error of each pair over tests on the same pairs.
 
     Raises:
-        DataError: the tests are not about the same points.
+        DataError: the tests are not on the same points.
     """
     first = several[0]
     for other in several[1:]:
@@ -103,7 +103,7 @@ def difference(a: PairErrors, b: PairErrors) -> tuple[float, Interval]:
     """Return the mean error of a minus that of b on the same pairs, and its 95 % interval.
 
     Raises:
-        DataError: the two are not about the same points.
+        DataError: the two are not on the same points.
     """
     _check(a, b)
     gap = PairErrors(a.sums - b.sums, a.counts)

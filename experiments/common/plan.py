@@ -1,4 +1,4 @@
-"""What a table of results consists of, read from a file such as ``experiments/tables/plans/table1.yaml``."""
+"""The content of a table of results, read from a file such as ``experiments/tables/plans/table1.yaml``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS = ("test", "fit", "control", "start")
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the model that it is about, and the kinds of pairs on which that is tested, all together."""
+    """A column: a model, and the kinds of pairs on which it is tested, all together."""
 
     name: str
     model: str

@@ -49,7 +49,7 @@ def embeddings(
             found[row.name] = {species: method.embed(batch) for species, batch in images.items()}
         elif method is not None:
             del gallery.used[row.name]
-            gallery.left_out.append(f"{row.name}: it has no embedding to show")
+            gallery.left_out.append(f"{row.name}: it works without an embedding, and figure 4 shows embeddings")
     if not found:
         raise DataError("none of the rows has an embedding: name others with --rows, such as surface-teacher,dife")
     trained = model.split("_") if any(row.trained and row.name in found for row in gallery.rows) else []

@@ -27,9 +27,6 @@ from experiments.figures.gallery import Gallery
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
 
-#: row -> kind of pair -> predictions on the whole list
-Tables = dict[str, dict[str, PointTable]]
-
 
 def transfers(
     gallery: Gallery, kinds: Sequence[str], each: int, tests: Path, count: int | None = None

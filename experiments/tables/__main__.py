@@ -67,12 +67,13 @@ def build_all(options: argparse.Namespace) -> list[dict[str, Any]]:
         )  # fmt: skip
         full = full_name(name, options)
         out = options.out or Path("results") / full
-        found.append(build(workspace, options.seeds, out, record=(options.record, full)))
+        record = None if options.record is None else (options.record, full)
+        found.append(build(workspace, options.seeds, out, record))
     return found
 
 
 def build(
-    workspace: Workspace, seeds: Sequence[int], out: Path, record: tuple[Path | None, str] = (None, "")
+    workspace: Workspace, seeds: Sequence[int], out: Path, record: tuple[Path, str] | None = None
 ) -> dict[str, Any]:
     """Train, test, assemble and write one table.
 
@@ -80,7 +81,7 @@ def build(
         workspace: plan, runs and records.
         seeds: of the trainings.
         out: folder of the table.
-        record: folder for records (None writes none) and the name of the table there.
+        record: folder for records and the name of the table there; None writes no records.
 
     Returns:
         The content of ``table.json``, with ``times``: run -> seconds of the training, and ``test`` of all tests.
@@ -99,7 +100,7 @@ def build(
     table = assemble(plan, tests)
     table |= {"left_out": left_out, "seconds": round(time.perf_counter() - start, 1)}
     write_table(table, plan, out)
-    if record[0] is not None:
+    if record is not None:
         write_records(table, plan, *record)
     print(f"\n{out}/table.json, .md, .csv, .tex, .png; {table['seconds'] / 60:.1f} minutes")
     return table | {"times": times}

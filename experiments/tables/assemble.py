@@ -79,8 +79,8 @@ def result_row(
 ) -> Row:
     """Return one row of results: the mean over seeds, its interval over pairs, the spread over seeds.
 
-    The interval is that of the mean over the seeds at hand when pairs are drawn anew; ``spread`` is the standard
-    deviation over seeds (None for one); ``against`` is the paired difference to the row of reference.
+    The interval is a bootstrap over pairs of the mean over the seeds; ``spread`` is the standard
+    deviation over seeds (None for one); ``against`` is the paired difference to the reference row.
     """
     seeds = seeds_of(tests, row.name, column)
     place = (list_name, framing, protocol)
@@ -108,7 +108,7 @@ def result_row(
 def _against(
     plan: Plan, column: Column, row: str, mean: PairErrors, tests: Tests, place: tuple[str, str, str]
 ) -> dict[str, Any] | None:
-    """Return the paired difference of a row to that of reference; None for that row, or where it has no test."""
+    """Return the paired difference of a row to the reference row; None for that row itself, or if it has no test."""
     seeds = [seed for name, model, seed in tests if (name, model) == (plan.reference, column.model)]
     if row == plan.reference or not seeds:
         return None
@@ -119,12 +119,12 @@ def _against(
 
 
 def verdict(interval: Sequence[float]) -> str:
-    """Return what the interval of (first - second) says of the second: ``better``, ``worse`` or ``tie``."""
+    """Return the verdict of the interval of (first - second) on the second: ``better``, ``worse`` or ``tie``."""
     return "better" if interval[0] > 0 else "worse" if interval[1] < 0 else "tie"
 
 
 def seeds_of(tests: Mapping[RunKey, Any], row: str, column: Column) -> list[int]:
-    """Return the seeds of which there are tests, at least one."""
+    """Return the seeds that have a test, at least one."""
     seeds = sorted(seed for name, model, seed in tests if (name, model) == (row, column.model))
     if not seeds:
         raise DataError(f"no test of '{row}' for {column.name}: run the table without --rows and --columns")
@@ -163,7 +163,7 @@ def paired_comparison(
 
 
 def by_seed(plan: Plan, column: Column, worse: str, better: str, tests: Tests) -> dict[str, dict[str, Any]]:
-    """Return the same comparison for each seed alone that both rows have."""
+    """Return the same comparison for each single seed that both rows have."""
     found = {}
     own = seeds_of(tests, worse, column)
     for seed in seeds_of(tests, better, column):

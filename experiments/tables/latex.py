@@ -16,7 +16,7 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 
 def latex(table: dict[str, Any], plan: Plan) -> str:
-    """Return what the claims are about as a ``tabular``; it needs the package booktabs."""
+    """Return the numbers that the claims are about as a ``tabular``; it needs the package booktabs."""
     list_name, framing, protocol = plan.measure.claim
     rows = [row for row in table["rows"] if (row["protocol"], row["framing"]) == (protocol, framing)]
     methods, columns = (list(dict.fromkeys(row[key] for row in rows)) for key in ("method", "pair"))

@@ -25,7 +25,7 @@ from experiments.tables.latex import latex
 _FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")
 _MORE = ("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run")
 LEGEND = "=: tied with the reference row on the same pairs (the interval contains 0); <: better than it."
-#: Verdict -> mark behind a number, of a paired comparison with the row of reference.
+#: Verdict of the paired comparison with the reference row -> mark behind a number.
 MARKS = {"better": "", "tie": " =", "worse": " <"}
 
 
@@ -63,12 +63,12 @@ def number(row: Row) -> str:
 
 
 def mark(row: Row) -> str:
-    """Return what stands behind a number that is not worse than that of the row of reference."""
+    """Return the mark behind a number: tied with the reference row, or better."""
     return "" if row["against"] is None else MARKS[row["against"]["verdict"]]
 
 
 def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
-    """Return what the claims are about, for a terminal."""
+    """Return the numbers that the claims are about, as a table for a terminal."""
     _, framing, protocol = measure.claim
     methods, columns, cells = grid(rows, protocol, framing)
     heading = f"Keypoint transfer, {protocol}, {framing}: error in px of a 70-px crop (lower is better)"
@@ -108,7 +108,7 @@ def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
 
 
 def markdown(table: dict[str, Any], plan: Plan) -> str:
-    """Return all protocols and framings on the list of the claims, then on the paper's counts, and the claims."""
+    """Return all protocols and framings on the list of the claims, then on the paper's list, and the claims."""
     measure = plan.measure
     parts = [f"# {measure.title}", ""]
     parts += [
@@ -129,7 +129,7 @@ def markdown(table: dict[str, Any], plan: Plan) -> str:
 
 
 def markdown_grid(rows: Sequence[Row], protocol: str, framing: str) -> list[str]:
-    """Return the lines of one Markdown table; the paper's figures, on its own photographs, are rows of their own."""
+    """Return the lines of one Markdown table; the paper's figures, on other photographs, have rows of their own."""
     methods, columns, cells = grid(rows, protocol, framing)
     best = {column: min(cells[method, column]["pixel_error"] for method in methods) for column in columns}
     lines = [f"| method | supervision | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]

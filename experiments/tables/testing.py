@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +122,13 @@ def _module(row: TableRow, training: Training | None) -> tuple[Any, Path | None]
 
 
 def _recorded(
-    row: TableRow, training: Training | None, hashes: dict[str, str], workspace: Workspace
+    row: TableRow, training: Training | None, hashes: Mapping[str, str], workspace: Workspace
 ) -> RunRecord | None:
     if training is None:
         found = find_record(workspace.records, row.name)
         key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)), row.first)
         return found if found is not None and covers(found, key) else None
     found = None if training.finished else training.record
-    same = found is not None and found.test_key.get("first") == row.first
-    return found if same and hashes.items() <= found.test_key["lists"].items() else None
+    if found is None or found.test_key.get("first") != row.first:
+        return None
+    return found if hashes.items() <= found.test_key["lists"].items() else None

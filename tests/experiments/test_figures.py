@@ -169,8 +169,11 @@ def test_pairs_are_chosen_by_a_row_that_was_tested_on_all_kinds():
         (["--rows", "diff"], "no row 'diff' in the table. Did you mean 'dife'"),
         (["--pairs", "human+dgo"], "no kind of pair 'human+dgo' in the table. Did you mean 'human+dog'"),
         (["fig4", "--model", "human_dgo"], "no finished run of"),
-        (["--runs_root", "none"], "in none (seed 0): `make reproduce-table1` trains them"),
-        (["--runs_root", "none", "--benchmark", "mafl_ap10k"], "`make reproduce-table1 BENCHMARK=mafl_ap10k` trains"),
+        (["--runs_root", "none"], "in none (seed 0): train them with `make reproduce-table1`"),
+        (
+            ["--runs_root", "none", "--benchmark", "mafl_ap10k"],
+            "train them with `make reproduce-table1 BENCHMARK=mafl_ap10k`",
+        ),
     ],
 )
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, message):

@@ -187,8 +187,8 @@ def test_a_truncated_file_is_one_clear_line(file: Path) -> None:
         ({"channels": [8, 6, 4, 4]}, r"its metadata says channels \[8, 6, 4, 4\], its tensors \[8, 6, 4\]"),
         ({"channels": [1] * 2000}, "its metadata says channels"),
         ({"w_dim": 10**9}, "its metadata says w_dim 1000000000, its tensors 7"),
-        ({"conv_clamp": -1}, "conv_clamp -1: expected a bound above 0"),
-        ({"conv_clamp": "x"}, "no checkpoint of a known kind"),
+        ({"conv_clamp": -1}, "conv_clamp is -1; expected above 0"),
+        ({"conv_clamp": "x"}, "conv_clamp is x; expected a number above 0"),
         ({"depth": 3}, "no checkpoint of a known kind"),
     ],
 )

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from dife_lightning.errors import printable
+
 Level = Literal["ok", "warning", "error"]
 _MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
@@ -27,7 +29,8 @@ def report(findings: Iterable[Finding], console: Console) -> bool:
     for level, about, text in findings:
         if text not in known:  # several checks may meet the same error
             mark, style = _MARKS[level]
-            console.print(Text.assemble((f"{mark} ", style), (f"{about}: ", "bold"), text), soft_wrap=True)
+            line = Text.assemble((f"{mark} ", style), (f"{about}: ", "bold"), printable(text))
+            console.print(line, soft_wrap=True)
         known.add(text)
         failed |= level == "error"
     return failed

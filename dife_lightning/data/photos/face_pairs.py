@@ -17,7 +17,7 @@ from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import DomainFaces, FaceDomain, fingerprint, to_domain
 from dife_lightning.data.photos.face_lists import FaceLists, paper_count
 from dife_lightning.data.photos.pair_lists import FacePairList
-from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.errors import ConfigError, DataError, did_you_mean, printable
 from dife_lightning.faces.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions
 
@@ -171,4 +171,4 @@ class FacePairs(PairsDataModule):
 
 @rank_zero_only
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
