@@ -37,7 +37,7 @@ class ObjectCache(Generic[T]):
         return self.get(path, state, lambda: make(path))
 
     def get(self, key: Hashable, state: object, make: Callable[[], T]) -> T:
-        """Return the object of ``key``, made anew if ``state`` differs from the one that it was made in."""
+        """Return the object of ``key``, made again if ``state`` has changed."""
         if key not in self._objects or self._objects[key][0] != state:
             self._objects[key] = state, make()
         return self._objects[key][1]

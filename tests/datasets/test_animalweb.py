@@ -97,7 +97,7 @@ def test_lists_and_boxes_fit_pictures_with_another_suffix(root):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("img,x,y,w\na.jpg,1,2,3\n", "row 1: no column 'h'. .*Known: img, w, x, y"),
-    ("img,x,y,w,h,x\n", "row 1: column 'x' is there twice"),
+    ("img,x,y,w,h,x\n", "row 1: column 'x' is repeated"),
     ("img,x,y,w,h\nkoala_0.jpg,1,2,x,4\n", "row 2: 'x' found, expected number 3 of 4"),
     ("img,x,y,w,h\nkoala_0.jpg,1,2\n", "row 2: 2 numbers, expected 4"),
     ("", "is empty; expected a first line"),

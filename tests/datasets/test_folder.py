@@ -106,7 +106,7 @@ def test_groups_whose_names_are_numbers_may_be_given_as_numbers(root):
     ("image,x1,y1", "no column 'x0'"),
     ("image,nose_x", "no column 'nose_y'"),
     ("image,x,y", "no points; expected columns x0, y0, ..."),
-    ("image,x0,y0,x0", "column 'x0' is there twice"),
+    ("image,x0,y0,x0", "column 'x0' is repeated"),
 ])  # fmt: skip
 def test_a_missing_column_is_named(root, header, words):
     with pytest.raises(DataError, match=rf"points\.csv, row 1: {words}"):

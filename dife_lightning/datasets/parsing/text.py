@@ -179,5 +179,5 @@ def read_csv(path: Path, needed: Iterable[str]) -> CsvFile:
             raise DataError(f"{path}, row 1: no column '{name}'. {did_you_mean(name, columns)}")
     if len(set(columns)) != len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        raise DataError(f"{path}, row 1: column '{twice}' is there twice; expected once.")
+        raise DataError(f"{path}, row 1: column '{twice}' is repeated; expected once.")
     return CsvFile(columns, lines[1:])
