@@ -37,7 +37,8 @@ def test_every_shipped_name_of_the_trainer_and_the_world_is_mentioned_somewhere(
 @pages
 def test_shown_verbs_exist(page: Path):
     shown = {words[0] for words in commands(TEXTS[page], "dife") if words}
-    assert {verb for verb in shown if re.fullmatch(r"[a-z]+", verb)} <= set(VERBS)
+    own = set(re.findall(r'"(\w+)": \("dife_lightning\.cli\.', TEXTS[page]))  # a verb that the page shows how to add
+    assert {verb for verb in shown if re.fullmatch(r"[a-z]+", verb)} - own <= set(VERBS)
 
 
 @pages
