@@ -27,8 +27,9 @@ running
 sweeps
 cli
 experiments.common
-experiments.tables experiments.analyses experiments.bench experiments.demo
-experiments.figures experiments.build experiments.checks
+experiments.tables experiments.analyses experiments.bench
+experiments.demo experiments.figures experiments.checks
+experiments.build
 """
 LEVEL = {room: level for level, line in enumerate(FLOORS.split("\n")) for room in line.split()}
 #: ``dife_lightning`` is the public door, which the rooms above it may use. Nothing imports these:

@@ -49,7 +49,8 @@ def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
     for key in given.keys() - known:
         raise unknown_key(key, known, verb)
     run = not any(name.startswith("--print_config") for name, _ in options)  # else only its settings are of interest
-    whole = _check_checkpoint(verb, given) and not config_names and "model" not in given
+    from_run = not config_names and not any(name == "--model" for name, _ in options)
+    whole = _check_checkpoint(verb, given) and from_run
     _check_keys(verb, given)
     if run and not whole:
         _check_model(verb, given)

@@ -169,8 +169,8 @@ class HourglassEncoder(nn.Module):
         """Raise ConfigError if images of ``side`` px do not fit; ``what`` names the option in the message."""
         if side < self.side_multiple or side % self.side_multiple:
             raise ConfigError(
-                f"{what} is {side}; the encoder takes multiples of {self.side_multiple} px: change it, or lower "
-                "encoder.depth"
+                f"{what} is {side}; the encoder takes multiples of {self.side_multiple} px: set it to "
+                f"{max(-(-side // self.side_multiple), 1) * self.side_multiple}, or lower encoder.depth"
             )
 
     @property

@@ -65,10 +65,13 @@ def test_a_sound_configuration_passes_and_is_timed(diagnose, config):
         (("--model.init_args.layer", "9"), "layer 9 is above this 32-px generator"),
         (("--data.init_args.layer", "1"), "data.init_args.layer is 1, model.init_args.layer is 3; make them equal"),
         (("--model.init_args.generators.dog", "world/dgo"), "no asset or file 'world/dgo'. Did you mean 'world/dog'"),
-        (("--model.init_args.size", "36", "--data.init_args.size", "36"), "type --model.init_args.size 40"),
+        (
+            ("--model.init_args.size", "36", "--data.init_args.size", "36"),
+            "size is 36; the encoder takes multiples of 8 px: set it to 40",
+        ),
         (("--trainer.accelerator", "gpu"), "there is no GPU here; use --config trainer/cpu"),
         (("--trainer.precision", "16-mixed", "--trainer.accelerator", "cpu"), "type --trainer.precision auto"),
-        (("--model.init_args.lambda_m1", "-1"), "lambda_m1 is -1.0; a weight must be 0"),
+        (("--model.init_args.lambda_m1", "-1"), "lambda_m1 is -1.0; expected at least 0"),
     ],
 )
 def test_what_stands_in_the_way_is_an_error_with_what_to_type(diagnose, config, words, says):

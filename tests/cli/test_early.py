@@ -11,6 +11,7 @@ import pytest
 from dife_lightning.cli.early import check_early
 from dife_lightning.cli.options import option_names
 from dife_lightning.cli.signatures import class_names, parameters_of, trainer_parameters
+from dife_lightning.errors import UsageError
 from dife_lightning.registry import get_method, list_methods
 from dife_lightning.running.configs import resolve_configs
 
@@ -96,3 +97,13 @@ def test_the_option_names_are_those_of_the_parser(dife, monkeypatch, verb):
     assert dife(verb, "-c", "tiny.yaml", "--print_config")[0] == 0
     names = {name.lstrip("-").partition(".")[0] for name in built[0]._option_string_actions} - {"c", "h"}
     assert option_names(verb) - {"import", "print_shtab"} == names - {"print_shtab"}  # where shtab is installed
+
+
+def test_settings_on_top_of_those_of_a_checkpoints_run_are_no_missing_sections(tmp_path):
+    (tmp_path / "runs/there/checkpoints").mkdir(parents=True)
+    (tmp_path / "runs/there/checkpoints/warmup.ckpt").touch()
+    (tmp_path / "runs/there/resolved.yaml").touch()
+    options = ["--ckpt_path", str(tmp_path / "runs/there/checkpoints/warmup.ckpt"), "--model.init_args.lambda_m1=0"]
+    check_early("fit", options, [])
+    with pytest.raises(UsageError, match="nothing given for: data"):
+        check_early("fit", [*options, "--model", "DIFE"], [])

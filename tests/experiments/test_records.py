@@ -40,6 +40,8 @@ def test_a_record_is_read_and_a_missing_one_is_none(tmp_path):
     ],
 )
 def test_a_damaged_record_is_told_in_one_line(tmp_path, content, found):
-    with pytest.raises(DataError, match=f"one.json is no record of a run \\({found}.*version control again") as raised:
+    with pytest.raises(
+        DataError, match=f"one.json is not the record of a run \\({found}.*restore it from version control"
+    ) as raised:
         find_record(written(tmp_path, content), "one")
     assert len(str(raised.value).splitlines()) == 1

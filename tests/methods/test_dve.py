@@ -241,7 +241,7 @@ def test_the_defaults_are_the_baselines_network_and_dves_own_can_be_had() -> Non
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"size": 36}, "size is 36; the encoder takes multiples of 8 px"),
+        ({"size": 36}, "size is 36; the encoder takes multiples of 8 px: set it to 40"),
         ({"warper": {"crop": 3}}, "size - 2 * warper.crop is 26"),
         ({"warper": {"crop": 16}}, "size - 2 * warper.crop is 0"),
         ({"warper": {"bned": 0.1}}, "TPSOptions has no option 'bned'. Did you mean 'bend'"),

@@ -46,7 +46,7 @@ CHILD = "import os; from dife_lightning.sweeps.launch import end_with; end_with(
 
 def start(code: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
@@ -139,7 +139,7 @@ def test_a_trial_that_is_told_by_several_threads_of_the_sweep_hears_it_once():
 
 def test_a_trial_whose_sweep_is_dead_already_does_not_start():
     process = subprocess.Popen(
-        [sys.executable, "-S", "-c", f"{CHILD.replace('os.getppid()', '1234567')}; print('up')"],
+        [sys.executable, "-c", f"{CHILD.replace('os.getppid()', '1234567')}; print('up')"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
