@@ -41,7 +41,7 @@ class Method(L.LightningModule):
 
         Args:
             images: source and target, each a uint8 array (H, W, 3) as :func:`dife_lightning.read_image` returns it, or
-                a float tensor (3, H, W) in [-1, 1]; they may differ in size.
+                a float tensor (3, H, W) in [-1, 1], which is rounded to 256 levels; they may differ in size.
             points: (P, 2), x then y, pixels of the source image as given (pixel centres at integers).
             similarity: how embeddings are compared: ``dot`` (the paper's) or ``cosine``.
             subpixel: refine the answer below a cell of the embedding (see :func:`dife_lightning.transfer`).

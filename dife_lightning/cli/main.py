@@ -75,8 +75,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """Entry point of the ``dife`` script."""
-    sys.exit(main())
+    """Entry point of the ``dife`` script; it ends quietly when the reader of its pipe has gone (``dife methods | head``)."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        code = 141  # 128 + SIGPIPE, as shells have it
+    sys.exit(code)
 
 
 def _dispatch(args: list[str]) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor
 from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.transforms import resize
-from dife_lightning.geometry.coordinates import resize_maps, resize_points
+from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.matching import MatchingOptions, Similarity, transfer
 from dife_lightning.method import Method
 from dife_lightning.registry import method_name
@@ -151,18 +151,20 @@ def _size(images: Tensor) -> tuple[int, int]:
 def _prepared(image: NDArray[np.uint8] | Tensor, side: int) -> tuple[Tensor, tuple[int, int]]:
     """Return an image as (1, 3, side, side) in [-1, 1], and its own (width, height)."""
     shape, kind = tuple(image.shape), str(image.dtype).removeprefix("torch.")
-    if isinstance(image, np.ndarray) and kind == "uint8" and len(shape) == 3 and shape[2] == 3 and 0 not in shape:
-        pixels, _ = resize(image, np.zeros((0, 2), np.float32), side)
-        maps = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 127.5 - 1
-        return maps, (shape[1], shape[0])
     if isinstance(image, Tensor) and image.is_floating_point() and len(shape) == 3 and shape[0] == 3 and 0 not in shape:
         if not bool((image.abs() <= 1 + 1e-3).all()):
             raise ConfigError(f"transfer: an image with values up to {float(image.abs().max()):g}; expected [-1, 1]")
-        return resize_maps(image.detach()[None].float().cpu(), side), _size(image)
-    raise ConfigError(
-        f"transfer: an image of type {kind} and shape {shape}; expected a uint8 array (H, W, 3), as read_image returns "
-        "it, or a float tensor (3, H, W) in [-1, 1]"
-    )
+        pixels = (image.detach().float().cpu() * 127.5 + 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    elif isinstance(image, np.ndarray) and kind == "uint8" and len(shape) == 3 and shape[2] == 3 and 0 not in shape:
+        pixels = image
+    else:
+        raise ConfigError(
+            f"transfer: an image of type {kind} and shape {shape}; expected a uint8 array (H, W, 3), as read_image "
+            "returns it, or a float tensor (3, H, W) in [-1, 1]"
+        )
+    resized, _ = resize(pixels, np.zeros((0, 2), np.float32), side)
+    maps = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return maps, (pixels.shape[1], pixels.shape[0])
 
 
 def _batch(source: Tensor, target: Tensor, points: Tensor) -> PairBatch:

@@ -73,6 +73,15 @@ def test_user_errors_become_one_line_and_bugs_keep_their_traceback(monkeypatch, 
         fail_with(DataError("a"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise on Windows")
+def test_a_pipe_whose_reader_has_gone_ends_the_command_quietly():
+    command = [sys.executable, "-m", "dife_lightning", "methods"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 def test_an_error_of_a_loader_worker_is_reduced_to_its_message():
     text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n"
     error = DataError(text + "dife_lightning.errors.DataError: images/a.png is broken.")

@@ -67,7 +67,7 @@ def test_points_go_to_the_nearest_neighbour_in_the_pixels_of_each_image(
 
 
 def test_bytes_and_floats_are_the_same_image() -> None:
-    images, points = (noise(24, 24), noise(24, 24, seed=1)), [[3.0, 20.0], [10.5, 7.0]]
+    images, points = (noise(48, 72), noise(24, 96, seed=1)), [[3.0, 40.0], [60.5, 7.0]]
     floats = tuple(torch.from_numpy(image).permute(2, 0, 1) / 127.5 - 1 for image in images)
     assert len(floats) == 2
     torch.testing.assert_close(Colours().transfer(floats, torch.tensor(points)), Colours().transfer(images, points))
