@@ -75,7 +75,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """Entry point of the ``dife`` script; it ends quietly when the reader of its pipe has gone (``dife methods | head``)."""
+    """Entry point of the ``dife`` script; it ends quietly when nobody reads on (``dife methods | head``)."""
     try:
         code = main()
         sys.stdout.flush()
