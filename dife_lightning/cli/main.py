@@ -54,7 +54,7 @@ def usage() -> str:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; errors that a user can mend become one line on stderr.
+    """Run one command and return its exit code; errors that a user can fix become one line on stderr.
 
     Args:
         args: the words after ``dife``; those of the process by default.
