@@ -102,7 +102,7 @@ def test_a_damaged_file_is_told_by_its_line(tmp_path, records):
     path = tmp_path / "p.csv"
     write(path, records)
     lines = path.read_text().splitlines()
-    assert "p.csv, line 5: no row of predictions" in damage(path, records, lines[4], lines[4][:-20])
+    assert "p.csv, line 5: not a row of predictions" in damage(path, records, lines[4], lines[4][:-20])
     assert "line 3: no row of predictions" in damage(
         path, records, lines[2], lines[2].replace("nose", "nose").replace(".", "x")
     )
@@ -119,5 +119,5 @@ def test_a_visible_point_must_be_a_number_and_a_hidden_one_need_not(tmp_path, re
     (table,) = read_predictions(tmp_path / "hidden.csv").values()
     assert not table.visible.any()
     write_predictions(tmp_path / "seen.csv", rows[1:])
-    with pytest.raises(DataError, match="line 2: a visible point is not a number"):
+    with pytest.raises(DataError, match="line 2: a visible point is not finite"):
         read_predictions(tmp_path / "seen.csv")
