@@ -103,10 +103,10 @@ def test_a_damaged_file_is_told_by_its_line(tmp_path, records):
     write(path, records)
     lines = path.read_text().splitlines()
     assert "p.csv, line 5: not a row of predictions" in damage(path, records, lines[4], lines[4][:-20])
-    assert "line 3: no row of predictions" in damage(
+    assert "line 3: not a row of predictions" in damage(
         path, records, lines[2], lines[2].replace("nose", "nose").replace(".", "x")
     )
-    assert "line 2: no row" in damage(path, records, lines[1], lines[1][:-1] + "7")
+    assert "line 2: not a row" in damage(path, records, lines[1], lines[1][:-1] + "7")
     assert "8 of 9 landmarks of human-0>dog-9" in damage(path, records, lines[5] + "\n", "")
     path.write_bytes(b"\xff\xfe" + path.read_bytes())
     with pytest.raises(DataError, match="cannot be read as a table"):
