@@ -79,7 +79,6 @@ def _group(points: int | list[int]) -> Group:
 _tables = yaml.safe_load(Path(__file__).with_name("schemes.yaml").read_text(encoding="utf-8"))
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    name: Protocol(name, tuple(landmarks), pairs_by_name(landmarks))
-    for name, landmarks in _tables["protocols"].items()
+    name: Protocol(name, tuple(landmarks), pairs_by_name(landmarks)) for name, landmarks in _tables["protocols"].items()
 }
 SCHEMES: Mapping[str, Scheme] = {name: scheme_from(name, entry) for name, entry in _tables["schemes"].items()}

@@ -103,6 +103,6 @@ def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
             yield Finding("error", "data", f"{name}: {one_line(error)}{where}")
             return
         yield Finding("ok", "data", f"{name}, {split}: {usable.told()}")
-        left_out = skipped_faces(getattr(usable.faces, "facts", {}))
+        left_out = skipped_faces(usable.faces.facts)
         if left_out:
             yield Finding("warning", "data", f"{name}, {split}: {left_out}")
