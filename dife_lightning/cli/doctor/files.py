@@ -58,7 +58,7 @@ def look_at_weights(names: Mapping[str, Origin]) -> Iterator[Finding]:
     hashes: dict[str, str] = {}
     for name, origin in names.items():
         try:
-            path = cats.find_weights(name) if origin is CATS else find_weights(name)
+            path = find_weights(name, cats.in_folder) if origin is CATS else find_weights(name)
         except DifeError as error:
             yield Finding("error", "assets", f"{one_line(error)}{_where(error, origin)}")
             continue
