@@ -7,7 +7,6 @@ images share their geometry; if they were warped independently, ``correspondence
 The paper does not say which weights its code uses; here they are an argument:
 
 * ``softmax`` (default): weights ``softmax_j(cos / temperature)``, distance of the expected coordinate.
-* ``windowed``: the same, restricted to a window around the best match, so that a distant second mode has no effect.
 * ``dve``: expected distance ``sum_j p_j |u_j - u|^power`` (Descriptor Vector Exchange, ICCV 2019).
 * ``literal``: equation 5 as printed, with unnormalised cosines as weights. It does not predict a coordinate (the
   weights of a 48 x 48 map sum to hundreds); it is kept to show this.
@@ -22,14 +21,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.geometry.coordinates import pixel_grid
 from dife_lightning.losses.distillation import Reduction, reduce_pixels
 
-Weights = Literal["softmax", "windowed", "dve", "literal"]
-WEIGHTS: tuple[str, ...] = ("softmax", "windowed", "dve", "literal")
+Weights = Literal["softmax", "dve", "literal"]
+WEIGHTS: tuple[str, ...] = ("softmax", "dve", "literal")
 
 
 def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
@@ -48,34 +46,18 @@ def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
         return unit_source @ unit_target
 
 
-def _window(similarity: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Return (B, Q, h * w) bool: cells within ``side`` x ``side`` around each row's maximum."""
-    best = similarity.detach().argmax(dim=-1, keepdim=True)
-    cell = torch.arange(height * width, device=similarity.device)
-    near_x = (cell % width - best % width).abs() <= side // 2
-    near_y = (cell // width - best // width).abs() <= side // 2
-    return near_x & near_y
-
-
 def _errors(
-    source: Tensor, target: Tensor, truth: Tensor, weights: Weights, temperature: float, window: int, power: float
+    source: Tensor, target: Tensor, truth: Tensor, weights: Weights, temperature: float, power: float
 ) -> Tensor:
     """Per-query matching errors (B, Q) in target cells; ``source`` (B, Q, n), ``truth`` (B, Q, 2)."""
-    height, width = target.shape[-2:]
     if weights == "softmax":
         return _distance(expected_coordinates(source, target, temperature) - truth)
     similarity = cosine_similarity_map(source, target)
-    coordinates = pixel_grid(height, width, target.device).reshape(-1, 2)
+    coordinates = pixel_grid(*target.shape[-2:], target.device).reshape(-1, 2)
     if weights == "literal":
         return _distance(similarity @ coordinates - truth)
-    logits = similarity / temperature
-    if weights == "windowed":
-        logits = logits.masked_fill(~_window(similarity, height, width, window), float("-inf"))
-    probability = logits.softmax(dim=-1)
-    if weights == "dve":
-        distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))
-        return (probability * distance.pow(power)).sum(dim=-1)
-    return _distance(probability @ coordinates - truth)
+    distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))
+    return ((similarity / temperature).softmax(dim=-1) * distance.pow(power)).sum(dim=-1)
 
 
 def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -114,11 +96,9 @@ def semantic_matching_loss(
     *,
     weights: Weights = "softmax",
     temperature: float = 0.02,
-    window: int = 11,
     power: float = 0.5,
     reduction: Reduction = "mean",
     queries: Tensor | None = None,
-    chunk: int | None = None,
 ) -> Tensor:
     """L_M of one ordered pair of domains (equation 5; its sum over pairs is equation 6).
 
@@ -130,13 +110,9 @@ def semantic_matching_loss(
         valid: (B, h, w) bool, the source cells that count.
         weights: see the module docstring.
         temperature: of the softmax, in units of the cosine.
-        window: side of the window in cells (``windowed`` only).
         power: exponent of the distance (``dve`` only; DVE uses 0.5).
         reduction: ``mean`` over valid cells, or ``sum`` over the cells of an image (as printed).
         queries: (Q,) indices into the h * w source cells; None takes all.
-        chunk: source cells processed at a time. The similarity (B, chunk, h' * w') is then recomputed in the backward
-            pass and never stored for all cells at once. None processes all together. ``softmax`` does not need it: it
-            never stores the similarities.
 
     Returns:
         Scalar, float32, in target cells (to the ``power`` for ``dve``).
@@ -158,25 +134,5 @@ def semantic_matching_loss(
         vectors, truth = vectors[:, queries], truth[:, queries]
         mask = None if mask is None else mask[:, queries]
     with torch.autocast(source.device.type, enabled=False):
-        errors = _chunked(vectors.float(), target.float(), truth, weights, temperature, window, power, chunk)
+        errors = _errors(vectors.float(), target.float(), truth, weights, temperature, power)
         return reduce_pixels(errors, mask, reduction)
-
-
-def _chunked(
-    vectors: Tensor,
-    target: Tensor,
-    truth: Tensor,
-    weights: Weights,
-    temperature: float,
-    window: int,
-    power: float,
-    chunk: int | None,
-) -> Tensor:
-    options = (weights, temperature, window, power)
-    if chunk is None or chunk >= vectors.shape[1]:
-        return _errors(vectors, target, truth, *options)
-    parts = [
-        checkpoint(_errors, v, target, t, *options, use_reentrant=False)
-        for v, t in zip(vectors.split(chunk, 1), truth.split(chunk, 1), strict=True)
-    ]
-    return torch.cat(parts, dim=1)

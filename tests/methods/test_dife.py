@@ -17,9 +17,9 @@ from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
-from dife_lightning.latent.pseudo_pairs import embedding_drift, most_reliable
+from dife_lightning.latent.pseudo_pairs import embedding_drift
 from dife_lightning.methods._dife.distillation_step import surface_target
-from dife_lightning.methods._dife.matching_step import reliable_cells
+from dife_lightning.methods._dife.matching_step import agreed_cells
 from dife_lightning.methods._dife.options import MatchingLossOptions
 from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._training import rate_factor
@@ -412,29 +412,14 @@ def test_the_latent_batch_moves_as_one(arguments: dict[str, Any]) -> None:
     assert batch.z["a"].shape == (2, 4)
 
 
-def test_only_the_reliable_cells_of_a_pair_are_matched() -> None:
-    from dife_lightning.latent.pseudo_pairs import most_reliable, relative_residual
-
-    found, wanted = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    wanted[:, :, :2] = found[:, :, :2]
-    wanted[:, :, 3] = -found[:, :, 3]
-    residual = relative_residual(found, wanted)
-    assert residual[:, :2].abs().max() < 1e-6
-    torch.testing.assert_close(residual[:, 3], torch.ones(3, 4))
-    reliable = most_reliable(residual, 0.5)
-    assert reliable[:, :2].all()
-    assert not reliable[:, 2:].any()
-    assert most_reliable(torch.rand(3, 4, 4), 1.0).all()
-
-
-def test_unreliable_cells_change_no_matching_loss(arguments: dict[str, Any]) -> None:
+def test_cells_without_agreement_change_no_matching_loss(arguments: dict[str, Any]) -> None:
     from dife_lightning.methods._dife.matching_step import matching_errors
     from dife_lightning.methods._dife.options import MatchingLossOptions
 
     model, _ = ready(arguments)
     pairs = model.pairs.make(model, "human", "dog", 2, drawing=0)
-    pairs.residual = torch.zeros(2, 16, 16)
-    pairs.residual[:, :, 8:] = 1
+    pairs.drift = torch.zeros(2, 16, 16)
+    pairs.drift[:, :, 8:] = 3
     still = AugmentOptions(rotation=0, scale_min=1, scale_max=1, shift=0, color_probability=0)
     spoiled = pairs.rows(slice(None))
     spoiled.original = pairs.original.clone()
@@ -442,7 +427,7 @@ def test_unreliable_cells_change_no_matching_loss(arguments: dict[str, Any]) -> 
     def encode(images: Tensor) -> Tensor:  # looks at single pixels, so that a change stays where it is
         return torch.cat((images, images.square()), dim=1)
 
-    options = MatchingLossOptions(side=16, reliable=0.5, queries=None)
+    options = MatchingLossOptions(side=16, agree=2.0, queries=None)
     spoiled.original[:, :, :, 16:] += 3
     whole, half = (matching_errors(encode, [p], options, still, (0,))[0] for p in (pairs, spoiled))
     torch.testing.assert_close(whole, half)
@@ -485,15 +470,12 @@ def test_pairs_are_matched_only_where_the_encoder_agrees(arguments: dict[str, An
     pairs = model.pairs.make(model, "human", "dog", 2, drawing=0)
     assert pairs.drift.shape == (2, 16, 16)
     assert pairs.drift.max() > 0  # an untrained encoder does not agree everywhere
-    kept = reliable_cells([pairs], model.matching_loss)
+    kept = agreed_cells([pairs], model.matching_loss)
     assert kept is not None
     assert torch.equal(kept, pairs.drift <= 1)
-    both = reliable_cells([pairs], replace(model.matching_loss, reliable=0.5))
-    assert both is not None
-    assert torch.equal(both, kept & most_reliable(pairs.residual, 0.5))
     plain, _ = ready(arguments)
     assert plain.pairs.make(plain, "human", "dog", 2, drawing=0).drift.eq(0).all()
-    assert reliable_cells([pairs], plain.matching_loss) is None
+    assert agreed_cells([pairs], plain.matching_loss) is None
 
 
 def test_an_agreement_below_zero_is_refused() -> None:
