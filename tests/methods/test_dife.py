@@ -125,7 +125,7 @@ def test_exploration_runs_the_generator_only_up_to_the_tap(arguments: dict[str, 
         block.register_forward_hook(lambda *_a, name=name: calls.__setitem__(name, calls.get(name, 0) + 1))
     model.pairs.make(model, "human", "dog", 2, drawing=0)
     steps, images = arguments["exploration"]["steps"] + 1, 2
-    assert calls["b16"] == steps + 1 + images  # one more for what is left to the features that were wanted
+    assert calls["b16"] == steps + images
     assert calls["b32"] == images
 
 
@@ -167,8 +167,10 @@ def test_without_matching_no_pair_is_made(arguments: dict[str, Any], tmp_path: P
 
 
 def test_distillation_losses_equal_the_equations(arguments: dict[str, Any]) -> None:
-    model, batch = ready(arguments | {"distillation": {"mask": False, "statistics_samples": 8}})
+    model, batch = ready(arguments | {"distillation": {"statistics_samples": 8}})
     assert model.teacher is not None
+    for samples in batch.domains.values():
+        samples.valid.fill_(True)
     losses = model.distill(batch)
     k1 = k2 = 0.0
     for domain, samples in batch.domains.items():
@@ -322,7 +324,6 @@ def test_init_from_says_what_is_wrong(arguments: dict[str, Any], tmp_path: Path)
         ({"lambda_k2": 0.0}, "lambda_k2 is 0"),
         ({"lambda_k1": 0.0, "lambda_k2": 0.0, "lambda_m1": 0.0, "lambda_m2": 0.0}, "all lambdas are 0"),
         ({"warmup_steps": -1}, "warmup_steps is -1"),
-        ({"pairs": {"keep": 0.0}}, r"pairs\.keep is 0\.0; expected above 0 and at most 1"),
         ({"matching_loss": {"weights": "sofmax"}}, "softmax"),
         ({"matching_loss": {"temperatur": 1.0}}, "temperature"),
     ],
