@@ -31,8 +31,7 @@ class GalleryBlock:
 def gallery(blocks: Sequence[GalleryBlock], *, heading: str = "Pseudo-pairs", note: str = "") -> Figure:
     """Draw the blocks side by side; a row is one original (framed) and its partners.
 
-    Raises:
-        DataError: no block, or the numbers of partners and originals differ.
+    DataError if there is no block, or the numbers of partners and originals differ.
     """
     if not blocks:
         raise DataError("nothing to draw: a gallery needs at least one block of originals")
