@@ -122,15 +122,10 @@ def find_class(name: str) -> type[Any] | None:
 
 
 def import_own(name: str) -> ModuleType:
-    """Import a file or module of the user's own; its classes can then be named in configurations and checkpoints.
+    """Import a ``.py`` file or an installed module; its classes can then be named in configurations and checkpoints.
 
-    A constant METHOD or DATASET in it registers the class under the file's name, as in this package.
-
-    Args:
-        name: path of a ``.py`` file, or name of an installed module.
-
-    Raises:
-        UsageError: there is no such file or module, its name is that of another module, or it cannot be imported.
+    A constant METHOD or DATASET in it registers the class under the file's name, as in this package. UsageError if
+    there is no such file or module, its name is that of another module, or it cannot be imported.
     """
     path = Path(name).expanduser()
     if path.suffix == ".py" and not path.is_file():
