@@ -64,7 +64,7 @@ class Folder(FaceFiles):
 def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
     content = read_csv(path, ["image"])
     places = _point_columns(path, content.columns, scheme)
-    columns: dict[str, list[Any]] = defaultdict(list)
+    columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:
         with faults.at(f"{path}, row {number}"):
             for name, value in _face(content, cells, places).items():
