@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from dife_lightning.cli.options import VerbParser
 from dife_lightning.errors import ConfigError, DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -47,20 +48,9 @@ _OPTIONS: tuple[tuple[str, type[Any], str, str], ...] = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; `dife data --help` shows the options.")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="dife data",
-        usage="dife data preview NAME ROOT [--key value ...]",
-        epilog=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
+def _parser() -> argparse.ArgumentParser:
+    usage = "dife data preview NAME ROOT [--key value ...]"
+    parser = VerbParser(prog="dife data", usage=usage, epilog=_ABOUT, argument_default=argparse.SUPPRESS)
     for name, kind, value, text in _OPTIONS:
         parser.add_argument(
             *dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}")), type=kind, metavar=value, help=text

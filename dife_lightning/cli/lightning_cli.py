@@ -24,7 +24,7 @@ from dife_lightning.cli.options import EPILOG, add_options
 from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import find_class, imported_classes, list_methods, method_name
-from dife_lightning.running.bounds import check_bounds, check_loggers, clear_construction_error
+from dife_lightning.running.bounds import check_bounds, clear_construction_error
 from dife_lightning.running.configs import given_settings, option_value, with_class_names
 from dife_lightning.running.folders import run_of_checkpoint
 from dife_lightning.running.parser import ConfigParser, shared_words
@@ -38,7 +38,7 @@ from dife_lightning.running.reconcile import (
     read_trainer_checkpoint,
     saved_settings,
 )
-from dife_lightning.running.record import RecordRun, command_line
+from dife_lightning.running.record import RecordRun, command_line, mlflow_database
 from dife_lightning.running.results import ResultsFolder
 from dife_lightning.running.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
 from dife_lightning.running.trust import check_arguments
@@ -121,7 +121,6 @@ class DifeCLI(LightningCLI):
         if path is not None and cls is not None and method_name(cls) is not None:
             check_settings(cls, arguments, content, path)
         check_bounds(self.settings)
-        check_loggers(self.settings.trainer.logger)
 
     def _use_checkpoint(
         self, parser: LightningArgumentParser, path: Path, content: dict[str, Any], given: dict[str, Any]
@@ -195,6 +194,8 @@ class DifeCLI(LightningCLI):
             arguments = entry.get("init_args") if hasattr(entry, "get") else None
             if arguments is not None and "save_dir" in arguments and arguments["save_dir"] in (None, "."):
                 arguments["save_dir"] = str(self.results.path)
+                if "tracking_uri" in arguments and arguments["tracking_uri"] is None:  # MLflow 3 writes no files
+                    arguments["tracking_uri"] = mlflow_database(self.results.path)
         return logger
 
     # --- the trainer

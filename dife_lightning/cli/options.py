@@ -1,8 +1,27 @@
-"""Options that ``dife fit``, ``validate``, ``test`` and ``predict`` have beside Lightning's."""
+"""Options that ``dife fit``, ``validate``, ``test`` and ``predict`` add to Lightning's; a parser for other verbs."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import argparse
+from typing import Any, NamedTuple, NoReturn
+
+from dife_lightning.errors import UsageError
+
+
+class VerbParser(argparse.ArgumentParser):
+    """A parser of options that keeps line breaks in its help, guesses no option, and raises errors as ``UsageError``.
+
+    Args:
+        prog: the command, such as ``dife sweep``.
+        **kwargs: passed to :class:`argparse.ArgumentParser`.
+    """
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog=prog, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ``UsageError``."""
+        raise UsageError(f"{message}; `{self.prog} --help` shows the options.")
 
 
 class Option(NamedTuple):

@@ -10,18 +10,19 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from dife_lightning.cli.options import VerbParser
 from dife_lightning.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
     from dife_lightning.sweeps.definition import Sweep
     from dife_lightning.sweeps.study import SweepFolder
 
-_ABOUT = """Trains one run for each choice of the settings under `parameters` in FILE, and says which did best. FILE
-has the format of `wandb sweep`; it is a path or a shipped name, such as sweeps/lambdas. After any interruption, the
-same command goes on, each training from its last checkpoint. `wandb sweep` itself needs a server and cannot be started
-offline: use `dife sweep` there.
+_ABOUT = """Trains one run for each choice of the settings under `parameters` in FILE, and reports the best. FILE has
+the format of `wandb sweep`; it is a path or a shipped name, such as sweeps/lambdas. After any interruption, the same
+command resumes the sweep, each training from its last checkpoint. `wandb sweep` itself needs a server and cannot be
+started offline: use `dife sweep` there.
 """
 _MORE = """Writes sweep.csv, sweep.md and pictures into sweeps/NAME. Needs `pip install 'dife-lightning[sweeps]'`. See
 docs/sweeps.md.
@@ -33,14 +34,9 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; `dife sweep --help` shows the options.")
-
-
 def _parser() -> argparse.ArgumentParser:
-    usage, form = "dife sweep FILE [options] [-- words for each `dife fit`]", argparse.RawDescriptionHelpFormatter
-    parser = _Parser(usage=usage, description=_ABOUT, epilog=_MORE, formatter_class=form, allow_abbrev=False)
+    usage = "dife sweep FILE [options] [-- words for each `dife fit`]"
+    parser = VerbParser(prog="dife sweep", usage=usage, description=_ABOUT, epilog=_MORE)
     for name, kind, default, text in (
         ("file", str, None, "a path or a shipped name"),
         ("--trials", _count, math.inf, "number of trainings (default: all of a grid, run_cap of the file)"),
@@ -50,10 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         ("--sweeps_root", str, "sweeps", "folder that holds all sweeps (sweeps)"),
     ):
         parser.add_argument(name, type=kind, default=default, help=text, metavar=name.strip("-").upper())
-    parser.add_argument("--retry", action="store_true", help="make failed trials again")
-    parser.add_argument(
-        "--best", action="store_true", help="only print the `dife fit` command of the best trial so far"
-    )
+    parser.add_argument("--retry", action="store_true", help="repeat failed trials")
+    parser.add_argument("--best", action="store_true", help="only print the `dife fit` command of the best trial")
     return parser
 
 
@@ -70,7 +64,7 @@ def _name(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line at once; that nobody reads a pipe any more must not end a sweep."""
+    """Print a line at once; a closed pipe does not end a sweep."""
     with contextlib.suppress(BrokenPipeError):
         print(text, flush=True)
 
@@ -91,7 +85,7 @@ def run(verb: str, args: list[str]) -> int:
     folder = Path(options.sweeps_root) / (options.name or path.stem)
     if options.best:
         return show_best(sweep, SweepFolder(folder), more)
-    if sweep.stops_early:
+    if "early_terminate" in sweep.content:
         print("note: `dife sweep` ignores early_terminate; every trial runs to its end", file=sys.stderr)
     count = min(sweep.most, options.trials)
     if count == math.inf:
@@ -102,7 +96,7 @@ def run(verb: str, args: list[str]) -> int:
 
 
 def run_missing(sweep: Sweep, folder: SweepFolder, options: argparse.Namespace, count: int, more: list[str]) -> None:
-    """Run the trials that are missing of ``count``, unless the sweep was begun with something else."""
+    """Run the trials that are missing of ``count``, unless the sweep was started with other settings."""
     from dife_lightning.sweeps import launch
     from dife_lightning.sweeps.runner import Runner, todo
 
@@ -110,7 +104,7 @@ def run_missing(sweep: Sweep, folder: SweepFolder, options: argparse.Namespace, 
     folder.check_begun(facts)
     missing = todo(folder.trials(), count, options.retry)
     if missing:
-        check_settings(sweep, folder, facts, more)
+        begin(sweep, folder, facts)
         print(f"sweep: {folder.path}, {count} trials, {len(missing)} to run", file=sys.stderr)
         words = [*more, *folder.begun["fixed"]]  # last, since ``more`` may ask for precision auto
         runner = Runner(sweep, folder, options.seed, words, options.parallel, launch.launch_fit, say)
@@ -118,29 +112,27 @@ def run_missing(sweep: Sweep, folder: SweepFolder, options: argparse.Namespace, 
             runner.run(missing, count)
 
 
-def check_settings(sweep: Sweep, folder: SweepFolder, facts: dict[str, Any], more: Sequence[str]) -> None:
-    """Resolve the settings of the first trial, so that a misspelt key is found now, and begin or compare."""
+def begin(sweep: Sweep, folder: SweepFolder, facts: dict[str, Any]) -> None:
+    """Resolve the settings of the first trial, which finds misspelt keys, and store them or compare with those stored.
+
+    A precision of ``auto`` is chosen once: probed by each trial, it could differ with the load.
+    """
     from dife_lightning.cli.settings import resolved_settings
+    from dife_lightning.running.precision import probe_precision, time_convolution
     from dife_lightning.sweeps.study import suggest
 
     trials = folder.trials()
     values = trials[0].params if trials else suggest(sweep, 0, facts["seed"], [])
-    settings = resolved_settings(sweep.command(values, more))
+    settings = resolved_settings(sweep.command(values, facts["words"]))
     folder.check_begun({**facts, "settings": settings})
-    if not folder.begun:
-        folder.begin(sweep, {**facts, "settings": settings, "fixed": fixed_words(sweep, settings)})
-
-
-def fixed_words(sweep: Sweep, settings: dict[str, Any]) -> list[str]:
-    """Return the precision for all trials, if it is ``auto``: probed by each, it could differ with the load."""
-    from dife_lightning.running.precision import probe_precision, time_convolution
-
-    trainer = settings["trainer"]
-    if trainer.get("precision") != "auto" or {"config", "trainer.precision"} & set(sweep.parameters):
-        return []
-    choice = probe_precision(time_convolution if trainer.get("accelerator") == "cpu" else None)
-    print(f"precision of all trials: {choice.name} ({choice.reason})", file=sys.stderr)
-    return [f"--trainer.precision={choice.name}"]
+    if folder.begun:
+        return
+    trainer, fixed = settings["trainer"], []
+    if trainer.get("precision") == "auto" and not {"config", "trainer.precision"} & set(sweep.parameters):
+        choice = probe_precision(time_convolution if trainer.get("accelerator") == "cpu" else None)
+        print(f"precision of all trials: {choice.name} ({choice.reason})", file=sys.stderr)
+        fixed = [f"--trainer.precision={choice.name}"]
+    folder.begin(sweep, {**facts, "settings": settings, "fixed": fixed})
 
 
 def conclude(sweep: Sweep, folder: SweepFolder, more: Sequence[str]) -> int:
@@ -149,7 +141,7 @@ def conclude(sweep: Sweep, folder: SweepFolder, more: Sequence[str]) -> int:
 
     trials = folder.trials()
     failed = {trial.number: trial.user_attrs["message"] for trial in trials if "message" in trial.user_attrs}
-    hint = f"see {folder.path}/logs; --retry makes them again"
+    hint = f"see {folder.path}/logs; --retry repeats them"
     if len(failed) == len(trials):
         raise TrainingError(f"all {len(failed)} trials failed, the first with: {min(failed.items())[1]} ({hint})")
     written = write_report(sweep, folder.path, trials, more)
@@ -165,9 +157,11 @@ def show_best(sweep: Sweep, folder: SweepFolder, more: Sequence[str]) -> int:
     from dife_lightning.sweeps.study import ranked
 
     folder.check_begun(sweep.identity())
-    for best in ranked(sweep, folder.trials()):
-        print(winner_command(sweep, best, [*folder.begun["words"], *more]))
-        told = f"trial {best.number}: {sweep.metric} {best.value:.4g} at step {best.user_attrs['step']}"
-        print(f"{told}, trained in {folder.run(best.number)}", file=sys.stderr)
-        return 0
-    raise UsageError(f"no trial of {folder.path} has finished; run `dife sweep` without --best first.")
+    order = ranked(sweep, folder.trials())
+    if not order:
+        raise UsageError(f"no trial of {folder.path} has finished; run `dife sweep` without --best first.")
+    best = order[0]
+    print(winner_command(sweep, best, [*folder.begun["words"], *more]))
+    told = f"trial {best.number}: {sweep.metric} {best.value:.4g} at step {best.user_attrs['step']}"
+    print(f"{told}, trained in {folder.run(best.number).path}", file=sys.stderr)
+    return 0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count
 from dife_lightning.datasets.parsing.text import CsvFile, parse_numbers, read_csv
 from dife_lightning.errors import DataError, did_you_mean
 from dife_lightning.faces.schemes import SCHEMES
@@ -37,10 +38,6 @@ class Folder(FaceFiles):
         file: the CSV file.
         group: only faces of this group, or of these.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown group.
-        DataError: a file or a column is missing, or a row has another form.
     """
 
     name = "folder"
@@ -64,30 +61,17 @@ class Folder(FaceFiles):
         super().__init__(table, faults, {"file": str(file), "scheme": scheme, "group": wanted})
 
 
-class _Face(NamedTuple):
-    """One row, with the names of the columns of a FaceTable."""
-
-    keys: int
-    images: str
-    names: str
-    groups: str
-    points: list[tuple[float, float]]
-    visible: list[bool]
-    boxes: list[float]
-
-
 def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
     content = read_csv(path, ["image"])
     places = _point_columns(path, content.columns, scheme)
-    faces = []
+    columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:
-        try:
-            faces.append(_face(content, number, cells, places))
-        except Fault as fault:
-            faults.add(f"{path}, row {number}", str(fault))
-    columns: dict[str, Any] = {name: [getattr(face, name) for face in faces] for name in _Face._fields}
-    keys, images, points = (columns.pop(name) for name in ("keys", "images", "points"))
-    return face_table(path, keys, root, images, points, count=len(places), **columns)
+        with faults.at(f"{path}, row {number}"):
+            for name, value in _face(content, cells, places).items():
+                columns[name].append(value)
+            columns["keys"].append(number)
+    needed = {name: columns[name] for name in ("keys", "images", "points")}
+    return FaceTable(path, folder=root, count=len(places), **needed | columns)
 
 
 def _point_columns(path: Path, columns: Sequence[str], scheme: str) -> list[tuple[int, int]]:
@@ -119,8 +103,8 @@ def _in_scheme_order(path: Path, names: list[str], scheme: str) -> list[str]:
     return list(landmarks)
 
 
-def _face(content: CsvFile, number: int, cells: Sequence[str], places: Sequence[tuple[int, int]]) -> _Face:
-    """Read one row; Fault says what is wrong with it."""
+def _face(content: CsvFile, cells: Sequence[str], places: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Return the values of one row by column of a FaceTable; Fault says what is wrong with it."""
     if len(cells) != len(content.columns):
         raise Fault(f"{len(cells)} cells, expected {len(content.columns)} as in row 1")
     by_name = dict(zip(content.columns, cells, strict=True))
@@ -128,31 +112,31 @@ def _face(content: CsvFile, number: int, cells: Sequence[str], places: Sequence[
         raise Fault("no image, expected a path from the root folder")
     image = by_name["image"].replace("\\", "/")
     points = [_point(content.columns[x], cells[x], cells[y]) for x, y in places]
-    return _Face(
-        keys=number,
-        images=image,
-        names=by_name.get("name") or image,
-        groups=by_name.get("group", ""),
-        points=[point or (0.0, 0.0) for point in points],
-        visible=[point is not None for point in points],
-        boxes=_box([by_name.get(name, "") for name in _BOX]),
-    )
+    return {
+        "images": image,
+        "names": by_name.get("name") or image,
+        "groups": by_name.get("group", ""),
+        "points": [point or (0.0, 0.0) for point in points],
+        "visible": [point is not None for point in points],
+        "boxes": _box([by_name.get(name, "") for name in _BOX]),
+    }
 
 
 def _point(column: str, x: str, y: str) -> tuple[float, float] | None:
     """Return a point, or None where both cells are empty."""
     if not x and not y:
         return None
-    values, reason = parse_numbers([x, y], 2)
-    if reason is not None:
-        raise Fault(f"column {column} and its partner: {reason}; leave both empty if there is no such point")
-    return values[0], values[1]
+    try:
+        first, second = parse_numbers([x, y], 2)
+    except Fault as fault:
+        raise Fault(f"column {column} and its partner: {fault}; leave both empty if there is no such point") from None
+    return first, second
 
 
 def _box(cells: Sequence[str]) -> list[float]:
     if not any(cells):
         return [np.nan] * 4
-    values, reason = parse_numbers(cells, 4)
-    if reason is not None:
-        raise Fault(f"box: {reason}")
-    return values
+    try:
+        return parse_numbers(cells, 4)
+    except Fault as fault:
+        raise Fault(f"box: {fault}") from None

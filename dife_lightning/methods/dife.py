@@ -21,7 +21,7 @@ from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask
 from dife_lightning.latent.exploration import ExplorationOptions
 from dife_lightning.latent.pseudo_pairs import Kind, PseudoPairs
-from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
+from dife_lightning.losses.distillation import distillation_loss
 from dife_lightning.methods._dife.distillation_step import surface_target
 from dife_lightning.methods._dife.gradient_share import gradient_shares, warn_of_small_shares
 from dife_lightning.methods._dife.matching_step import matching_errors
@@ -41,7 +41,7 @@ from dife_lightning.methods._dife.setup import (
 )
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
 from dife_lightning.methods._training import HourglassModule, make_optimizer
-from dife_lightning.nn.converter import Converters
+from dife_lightning.nn.converter import Converter, Converters
 from dife_lightning.pretrained.embedders import Embedder, load_embedder
 from dife_lightning.pretrained.formats.hourglass import to_official
 from dife_lightning.pretrained.generators import Generator, load_generator
@@ -137,7 +137,8 @@ class DIFE(HourglassModule):
         self.converter_side = form.side
         self.encoder = as_options(EncoderOptions, encoder).build(dim)
         self.encoder.check_side(size)
-        self.converters = Converters(dim, domains, form.kind, form.hidden, form.groups, form.kernel)
+        shape = (form.kind, form.hidden, form.groups, form.kernel)
+        self.converters = Converters({d: Converter(dim, channels, *shape) for d, channels in domains.items()})
         for domain, channels in domains.items():
             register_statistics(self, domain, channels)
         self.pairs = PairMaker(
@@ -258,13 +259,13 @@ class DIFE(HourglassModule):
             if self.loss_weights["k1"]:
                 assert self.teacher is not None
                 surface = surface_target(self.teacher, samples, options)
-                losses["k1"].append(surface_distillation_loss(embedding, surface, samples.valid, options.reduction))
+                losses["k1"].append(distillation_loss(embedding, surface, samples.valid, options.reduction))
             if self.loss_weights["k2"]:
                 converted = self.convert(embedding.detach() if options.detach_features else embedding, domain)
                 side = converted.shape[-1]
                 features = resize_maps(self.normalize(samples.features, domain), side, "nearest")
                 valid = resize_mask(samples.valid, side)
-                losses["k2"].append(feature_distillation_loss(converted, features, valid, options.reduction))
+                losses["k2"].append(distillation_loss(converted, features, valid, options.reduction))
         return _summed(losses)
 
     @torch.no_grad()

@@ -50,31 +50,14 @@ class Generator:
     def __init__(self, network: StyleGAN2Generator) -> None:
         self.network = network.eval().requires_grad_(False)
         self.architecture = network.architecture
+        #: Lengths of z and w, number of w vectors (one per layer of the synthesis), side of the images in pixels.
+        self.z_dim, self.w_dim = self.architecture.z_dim, self.architecture.w_dim
+        self.num_ws, self.resolution = self.architecture.num_ws, self.architecture.resolution
         self._siblings: dict[torch.device, Generator] = {self.device: self}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         """Return itself: copies of its owner share the frozen generator."""
         return self
-
-    @property
-    def z_dim(self) -> int:
-        """Length of z."""
-        return self.architecture.z_dim
-
-    @property
-    def w_dim(self) -> int:
-        """Length of w."""
-        return self.architecture.w_dim
-
-    @property
-    def num_ws(self) -> int:
-        """Number of w vectors, one per layer of the synthesis."""
-        return self.architecture.num_ws
-
-    @property
-    def resolution(self) -> int:
-        """Side of the images in pixels."""
-        return self.architecture.resolution
 
     @property
     def device(self) -> torch.device:
@@ -93,9 +76,7 @@ class Generator:
     def to(self, device: str | torch.device, channels_last: bool = True) -> Generator:
         """Return this generator on ``device``: one copy per device is kept, and the original is not moved.
 
-        Args:
-            device: of the copy.
-            channels_last: memory format of the weights; half-precision convolutions are several times faster with it.
+        Half-precision convolutions are several times faster with weights in the memory format ``channels_last``.
         """
         device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         if device not in self._siblings:
@@ -109,11 +90,8 @@ class Generator:
     def map(self, z: Tensor, c: Tensor | None = None, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Map ``z`` (B, z_dim), and one-hot ``c`` (B, c_dim) of a conditional generator, to w (B, num_ws, w_dim).
 
-        Args:
-            z: normal latents.
-            c: class, only for conditional generators.
-            truncation: psi; 1 leaves w unchanged, 0 gives the mean.
-            cutoff: truncate only the first ``cutoff`` vectors.
+        ``truncation`` is psi: 1 leaves w unchanged, 0 gives the mean. With ``cutoff``, only the first vectors are
+        truncated.
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ConfigError(f"z of shape {tuple(z.shape)}: this generator takes (B, {self.z_dim})")

@@ -1,8 +1,7 @@
-"""Settings out of bounds, missing packages, and errors of constructors, in one line."""
+"""Settings out of bounds and errors of constructors, in one line."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,12 +12,6 @@ from dife_lightning.errors import ConfigError, DifeError, UsageError, reason_of
 _LARGEST_SEED = 2**32 - 1
 #: A count of steps or epochs beyond this is a slip of the keyboard; counters of 64 bits fail a little later.
 _MOST_STEPS = 10**12
-#: Logger -> the packages of which it needs one.
-_LOGGERS = {
-    "TensorBoardLogger": ("tensorboard", "tensorboardX"),
-    "MLFlowLogger": ("mlflow",),
-    "WandbLogger": ("wandb",),
-}
 _COUNTS = ("max_steps", "max_epochs", "min_steps", "min_epochs")
 
 
@@ -37,25 +30,6 @@ def check_bounds(settings: Any) -> None:
             raise UsageError(f"trainer.{name} is {value}; expected -1 (no limit) to {_MOST_STEPS:,}.")
 
 
-def check_loggers(logger: Any) -> None:
-    """Check that the packages of the loggers are installed.
-
-    Args:
-        logger: ``trainer.logger`` of the parsed settings.
-
-    Raises:
-        ConfigError: naming the first package that is missing.
-    """
-    for entry in logger if isinstance(logger, list) else [logger]:
-        name = str(entry.get("class_path") if hasattr(entry, "get") else None).rpartition(".")[2]
-        packages = _LOGGERS.get(name, ())
-        if packages and not any(importlib.util.find_spec(package) for package in packages):
-            raise ConfigError(
-                f"{name} needs the package '{packages[0]}', which is not installed. Install it with `pip install "
-                f"{packages[0]}`, or choose another logger (none: --config trainer/no_logger)."
-            )
-
-
 @contextmanager
 def clear_construction_error() -> Iterator[None]:
     """Turn what the constructor of a model, data module, logger, callback or trainer refuses into one line."""
@@ -64,4 +38,12 @@ def clear_construction_error() -> Iterator[None]:
     except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, AssertionError, ImportError) as error:
         if isinstance(error, DifeError) or isinstance(error.__cause__, DifeError):
             raise
-        raise ConfigError(f"these settings are refused: {reason_of(error)} (DIFE_DEBUG=1 shows where).") from error
+        text = f"these settings are refused: {_first_reason(error).rstrip('.')} (DIFE_DEBUG=1 shows where)."
+        raise ConfigError(text) from error
+
+
+def _first_reason(error: Exception) -> str:
+    """Return the kind and first line of an error; of jsonargparse's list of errors, one a type, the first one."""
+    _, listed, reasons = str(error).partition("Errors:\n")
+    lines = [line.strip(" -") for line in reasons.splitlines() if "Problem with given class_path" not in line]
+    return lines[0][:300] if listed else reason_of(error)

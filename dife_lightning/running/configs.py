@@ -42,30 +42,34 @@ def list_configs() -> list[str]:
     return sorted(name for name in names if not name.startswith(_NO_CONFIGS) and "/_" not in name)
 
 
-def find_config(name: str, folder: Path | None = None) -> Path:
+def find_config(name: str) -> Path:
     """Return the file of a path or of a shipped configuration's name.
-
-    Args:
-        name: what to find.
-        folder: where a relative path starts; the working folder by default.
 
     Raises:
         UsageError: there is neither, or the file or one that it extends is not valid.
     """
-    path = _find(name, folder)
+    path = find_file(name, "configuration", list_configs())
     read_config(path)
     return path
 
 
-def _find(name: str, folder: Path | None) -> Path:
-    candidates = [(folder or Path()) / Path(name).expanduser(), packaged_configs() / name]
-    candidates += [packaged_configs() / f"{name}{suffix}" for suffix in _SUFFIXES]
-    for path in candidates:
+def find_file(name: str, what: str, known: Iterable[str], folder: Path = Path()) -> Path:
+    """Return the file of a path, relative to ``folder``, or of a shipped name.
+
+    Args:
+        name: what to find.
+        what: what the file is, for the message.
+        known: the shipped names, for the message.
+        folder: where a relative path starts.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    shipped = packaged_configs()
+    for path in (folder / Path(name).expanduser(), shipped / name, *(shipped / f"{name}{end}" for end in _SUFFIXES)):
         if path.is_file():
             return path
-    raise UsageError(
-        f"no configuration '{name}', neither a file nor a shipped name. {did_you_mean(name, list_configs())}"
-    )
+    raise UsageError(f"no {what} '{name}', neither a file nor a shipped name. {did_you_mean(name, known)}")
 
 
 def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
     found: dict[str, Any] = {}
     for name in bases if isinstance(bases, list) else [bases]:
         try:
-            base = _find(str(name), path.parent)
+            base = find_file(str(name), "configuration", list_configs(), path.parent)
         except UsageError as error:
             raise UsageError(f"{path}: '{BASE}: {name}': {error}") from None
         found = merged(found, read_config(base, (*extended_by, path.resolve())))

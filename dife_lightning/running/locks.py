@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import IO
 
@@ -27,22 +28,24 @@ def process_rank() -> int:
 
 
 class RunLock:
-    """Locks the folder of a run until it is released or the process ends.
-
-    On a file system without locks nothing is locked.
+    """Locks a folder until it is released or the process ends; does nothing on a file system without locks.
 
     Args:
-        folder: of the run.
+        folder: of a run, or of a sweep.
+        command: that writes into it, for the message.
+        option: by which the user chooses another folder.
+        seconds: how long to wait for another process.
 
     Raises:
-        UsageError: another process trains in the folder.
+        UsageError: another process writes into the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCK
-        self._file = self._open(folder)
+    def __init__(self, folder: Path, command: str = "dife fit", option: str = "--run", seconds: float = 0.0) -> None:
+        self.path, self._until = folder / LOCK, time.monotonic() + seconds
+        self._busy = f"another `{command}` is writing into {folder}; wait for it, stop it, or choose another {option}."
+        self._file = self._open()
 
-    def _open(self, folder: Path) -> IO[str] | None:
+    def _open(self) -> IO[str] | None:
         if fcntl is None:
             return None
         while True:
@@ -51,9 +54,10 @@ class RunLock:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.close()
-                raise UsageError(
-                    f"another `dife fit` is writing into {folder}; wait for it, stop it, or choose another --run."
-                ) from None
+                if time.monotonic() >= self._until:
+                    raise UsageError(self._busy) from None
+                time.sleep(0.1)
+                continue
             except OSError:
                 file.close()
                 return None

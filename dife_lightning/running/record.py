@@ -66,9 +66,16 @@ def resolved_settings(parser: Any, config: Any) -> dict[str, Any]:
     folder = dumped["trainer"].pop("default_root_dir", None)
     for logger in _entries(dumped["trainer"].get("logger")):
         arguments = logger.get("init_args", {})
-        if arguments.get("save_dir") == folder:  # a run's folder is its own
+        if arguments.get("save_dir") == folder:  # another run has another folder
             arguments["save_dir"] = "."
+            if arguments.get("tracking_uri") == mlflow_database(folder):
+                arguments["tracking_uri"] = None
     return {key: dumped[key] for key in SECTIONS if dumped.get(key) is not None}
+
+
+def mlflow_database(folder: str | Path) -> str:
+    """Return the URI of the database that MLflow writes into a run's folder."""
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 def precision_of(run: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,7 +36,7 @@ class ResultsFolder:
 
     def __init__(self, verb: str, settings: Any, config_names: Iterable[str]) -> None:
         self.verb, self.settings, self.stem = verb, settings, stem_of(config_names)
-        self._made = False
+        self._made: list[Path] = []  # folders that this command makes, the innermost first
         self._lock: RunLock | None = None
         run = run_of_checkpoint(settings.ckpt_path)
         if run is not None and not settings.trust_run:
@@ -55,20 +56,25 @@ class ResultsFolder:
             return run
         if self.settings.overwrite and name and (root / name).is_dir():
             RunLock(root / name).release()  # refuses if another process trains in there
-        self._made = True
-        return new_run(root, name, self.stem, self.settings.overwrite)
+        return self._new_run(name, self.stem, self.settings.overwrite)
 
     def _evaluation_folder(self, run: Path | None) -> Path:
         if self.settings.out or run:
             name = f"{self.verb}-{self.stem}" if self.stem else self.verb
             folder = Path(self.settings.out) if self.settings.out else Path(str(run)) / "eval" / name
-            self._made = not folder.exists()
+            self._made = _missing(folder)
             folder.mkdir(parents=True, exist_ok=True)
             return folder
         if process_rank() > 0:
             return self._folder_of_first_process(None)
-        self._made = True
-        return new_run(self.settings.runs_root, None, f"{self.verb}-{self.stem or 'untrained'}")
+        return self._new_run(None, f"{self.verb}-{self.stem or 'untrained'}")
+
+    def _new_run(self, name: str | None, stem: str | None, overwrite: bool = False) -> Path:
+        root = Path(self.settings.runs_root)
+        parents = _missing(root)
+        folder = new_run(root, name, stem, overwrite)
+        self._made = [folder, *parents]
+        return folder
 
     def _folder_of_first_process(self, otherwise: Path | None) -> Path:
         """Return the folder that the first process made; it need not exist yet, since that process writes the files."""
@@ -81,9 +87,14 @@ class ResultsFolder:
         return otherwise
 
     def discard_if_unused(self) -> None:
-        """Remove the folder if this command made it and failed before it wrote more than its settings."""
+        """Remove the folder if this command made it and failed before it wrote more than its settings.
+
+        An error of the file system is ignored, so that the reason of the failure is the one that the user sees.
+        """
         if self._made and process_rank() == 0:
-            drop_if_unused(self.path)
+            with contextlib.suppress(OSError):
+                drop_if_unused(self.path)
+            self._drop_parents()
 
     def close(self) -> None:
         """Release the lock and remove the folder if it is empty."""
@@ -92,3 +103,15 @@ class ResultsFolder:
             self._lock.release()
         if process_rank() == 0:
             drop_if_empty(self.path)
+            self._drop_parents()
+
+    def _drop_parents(self) -> None:
+        """Remove the empty folders above that this command made, such as ``runs``."""
+        with contextlib.suppress(OSError):  # one that is not empty
+            for folder in [] if self.path.exists() else self._made[1:]:
+                folder.rmdir()
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Return ``folder`` and those of its parents that do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]

@@ -1,10 +1,10 @@
-"""The file of a sweep, in wandb's format, and the values of its parameters as Optuna's distributions."""
+"""Sweep files in wandb's format, with parameters as Optuna's distributions."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,34 +12,38 @@ from typing import Any, Literal, NamedTuple
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from dife_lightning.errors import UsageError, did_you_mean
-from dife_lightning.running.configs import packaged_configs, read_yaml
+from dife_lightning.running.configs import find_file, packaged_configs, read_yaml
 
 Goal = Literal["minimize", "maximize"]
 METHODS, GOALS = ("grid", "random", "bayes"), ("minimize", "maximize")
-#: A grid with more trials than this is refused as a mistake.
+#: A larger grid is refused as a mistake.
 LARGEST_GRID = 10_000
 ARGS = "${args}"
-_COMMAND = f'command: expected [dife, fit, --config, NAME, "{ARGS}"]'
 _NEEDED = ("command", "method", "metric", "parameters")
 #: The last five are for a wandb server.
 _KNOWN = (*_NEEDED, "program", "run_cap", "name", "description", "project", "entity", "early_terminate")
-#: Options that `dife sweep` gives to each `dife fit` itself.
+#: Words that can precede `dife` in a command.
+_LAUNCHERS = ("${env}", "/usr/bin/env", "${interpreter}", "python", "-m")
+#: Options that `dife sweep` sets for each `dife fit`.
 _OWN = ("run", "runs_root", "overwrite", "ckpt_path", "print_config")
-_KEYS = ("value", "values", "min", "max", "q", "probabilities", "distribution")
-_RANGES = ("int_uniform", "uniform", "q_uniform", "log_uniform_values", "q_log_uniform_values")
+_NUMERIC = ("int_uniform", "uniform", "q_uniform", "log_uniform_values", "q_log_uniform_values")
 #: wandb's distributions.
-DISTRIBUTIONS = ("constant", "categorical", *_RANGES)
+DISTRIBUTIONS = ("constant", "categorical", *_NUMERIC)
+_FORMS = (
+    "expected value, values: [...], or numbers min and max (YAML reads 1e-3 as text; write 1.0e-3), and dotted keys "
+    "in place of nested parameters"
+)
 
 
 class Parameter(NamedTuple):
-    """The values that a sweep tries for one key of `dife fit`; a constant is a list of one."""
+    """The values that a sweep tries for one key of `dife fit`; a constant is a list of one value."""
 
     distribution: Any  # one of Optuna's
-    q: float | None = None  # drawn numbers are rounded to multiples of it
+    q: float | None = None  # drawn numbers are rounded to multiples of q
     probabilities: Sequence[float] | None = None  # of the values of a list
 
     def rounded(self, value: Any) -> Any:
-        """Return a drawn value as a run gets it: a multiple of ``q``, six significant digits, inside the range."""
+        """Round a drawn number to a multiple of ``q`` and to six significant digits, within the range."""
         if isinstance(self.distribution, CategoricalDistribution):
             return value
         if self.q is not None:
@@ -51,16 +55,15 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The content of a file."""
+    """The content of a sweep file."""
 
     words: tuple[str, ...]  # of the command after `dife`, with ${args} in place of the parameters
     method: str
     metric: str  # column of metrics.csv
     goal: Goal
-    parameters: dict[str, Parameter]  # by their dotted keys
-    forms: Mapping[str, Any]  # the parameters as the file has them
-    most: float  # trials: run_cap or the size of a grid, whichever is less
-    stops_early: bool  # the file asks for early_terminate, which only a wandb agent obeys
+    parameters: dict[str, Parameter]  # by dotted key
+    content: Mapping[str, Any]  # as the file has it
+    most: float  # number of trials: the smaller of run_cap and the size of the grid
 
     @property
     def space(self) -> dict[str, Any]:
@@ -69,25 +72,26 @@ class Sweep:
 
     @property
     def varying(self) -> dict[str, str]:
-        """Key -> short name of each parameter with more than one value: its last part, if no other key shares it."""
+        """Key -> short name of each parameter with several values: its last part, unless another key shares it."""
         last = [name.rpartition(".")[2] for name in self.parameters]
         short = {name: end if last.count(end) == 1 else name for name, end in zip(self.parameters, last, strict=True)}
         return {name: short[name] for name, distribution in self.space.items() if not distribution.single()}
 
     def loss(self, value: float) -> float:
-        """Return an objective so that smaller is better."""
+        """Return a value of the metric with the sign changed if larger is better."""
         return value if self.goal == "minimize" else -value
 
     def command(self, values: Mapping[str, Any], more: Sequence[str] = ()) -> list[str]:
-        """Return the words of one trial after ``dife``; ``more`` come last and therefore win."""
+        """Return the words of a trial after ``dife``; ``more`` come last and therefore win."""
         at = self.words.index(ARGS)
         given = [f"--{name}={as_text(value)}" for name, value in values.items()]
         return [*self.words[:at], *given, *self.words[at + 1 :], *more]
 
     def identity(self) -> dict[str, Any]:
-        """Return what must stay the same while a sweep goes on."""
+        """Return what must not change when a sweep is resumed."""
         metric = {"name": self.metric, "goal": self.goal}
-        return {"command": list(self.words), "method": self.method, "metric": metric, "parameters": self.forms}
+        parameters = self.content["parameters"]
+        return {"command": list(self.words), "method": self.method, "metric": metric, "parameters": parameters}
 
 
 def as_text(value: Any) -> str:
@@ -96,7 +100,7 @@ def as_text(value: Any) -> str:
 
 
 def check(good: bool, text: str) -> None:
-    """Raise a ``UsageError`` with this text unless all is good."""
+    """Raise a ``UsageError`` with this text unless ``good``."""
     if not good:
         raise UsageError(text)
 
@@ -107,18 +111,15 @@ def list_sweeps() -> list[str]:
 
 
 def find_sweep(name: str) -> Path:
-    """Return the file at a path, or of a shipped sweep; raise ``UsageError`` if there is neither."""
-    for path in (Path(name).expanduser(), packaged_configs() / name, packaged_configs() / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    raise UsageError(f"no sweep '{name}', neither a file nor a shipped name. {did_you_mean(name, list_sweeps())}")
+    """Return the file of a path or of a shipped sweep's name; raise ``UsageError`` if there is neither."""
+    return find_file(name, "sweep", list_sweeps())
 
 
 def read_sweep(path: Path) -> Sweep:
-    """Read a file.
+    """Read a sweep file.
 
     Raises:
-        UsageError: it is not YAML, or has something that is not supported; one line with the file and the key.
+        UsageError: it is not YAML or contains something unsupported; one line with the file and the key.
     """
     content = read_yaml(path, "'method:' and 'parameters:'")
     try:
@@ -128,44 +129,42 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def parse_sweep(content: Mapping[str, Any]) -> Sweep:
-    """Read the content of a file; see :func:`read_sweep`."""
-    for key in content:
-        check(key in _KNOWN, f"unknown key '{key}'. {did_you_mean(str(key), _KNOWN)}")
-    for key in _NEEDED:
-        check(key in content, f"no '{key}'; a sweep needs {', '.join(_NEEDED)} (see docs/sweeps.md).")
+    """Read the content of a sweep file; see :func:`read_sweep`."""
+    missing = [key for key in _NEEDED if key not in content]
+    check(not missing, f"no '{''.join(missing[:1])}'; a sweep needs {', '.join(_NEEDED)} (see docs/sweeps.md).")
     method, metric, forms, cap = content["method"], content["metric"], content["parameters"], content.get("run_cap")
-    check(method in METHODS, f"method '{method}' is not supported. {did_you_mean(str(method), METHODS)}")
     named = isinstance(metric, Mapping) and isinstance(metric.get("name"), str)
     check(named, "metric: expected {name: val/pixel_error, goal: minimize}.")
-    for key in metric:
-        check(key in ("name", "goal"), f"metric: '{key}' is not supported. {did_you_mean(str(key), ('name', 'goal'))}")
     goal = metric.get("goal", "minimize")
-    check(goal in GOALS, f"metric: goal '{goal}'. {did_you_mean(str(goal), GOALS)}")
+    _check_known("unknown key", content, _KNOWN)
+    _check_known("unknown method", [method], METHODS)
+    _check_known("metric: unknown key", metric, ("name", "goal"))
+    _check_known("metric: unknown goal", [goal], GOALS)
     example = "model.init_args.lr: {values: [0.1, 1.0]}"
     check(isinstance(forms, Mapping) and bool(forms), f"parameters: none given; list keys of `dife fit`, as {example}.")
     parameters = {str(name): parse_parameter(str(name), form, method) for name, form in forms.items()}
-    size = math.prod(len(one.distribution.choices) for one in parameters.values()) if method == "grid" else 0
-    check(size <= LARGEST_GRID, f"the grid has {size:,} trials; list fewer values, or use method: random.")
-    good = cap is None or (type(cap) is int and cap >= 1)
-    check(good, f"run_cap: expected a whole number of 1 or more, found {cap!r}.")
+    size = math.prod(len(one.distribution.choices) for one in parameters.values()) if method == "grid" else math.inf
+    check(method != "grid" or size <= LARGEST_GRID, f"the grid has {size:,} trials; list fewer values, or use random.")
+    check(cap is None or (type(cap) is int and cap >= 1), f"run_cap: expected 1 or more, found {cap!r}.")
     words = _words(content["command"], content.get("program"))
-    most = min(bound for bound in (cap, size, math.inf) if bound)
-    return Sweep(tuple(words), method, metric["name"], goal, parameters, forms, most, "early_terminate" in content)
+    return Sweep(tuple(words), method, metric["name"], goal, parameters, content, min(cap or size, size))
+
+
+def _check_known(what: str, found: Iterable[Any], known: Sequence[str]) -> None:
+    for key in found:
+        check(key in known, f"{what} '{key}'. {did_you_mean(str(key), known)}")
 
 
 def _words(command: Any, program: Any) -> list[str]:
-    """Return the words after ``dife`` of a command in wandb's form: `dife fit` with ``${args}`` and no other macro."""
-    check(isinstance(command, list) and bool(command), f"{_COMMAND}.")
-    words = [str(word) for word in command]
-    while words and words[0] in ("${env}", "/usr/bin/env", "${interpreter}", "python", "-m"):
-        words.pop(0)
-    start = str(program) if words[:1] == ["${program}"] else "".join(words[:1])
-    good = start in ("dife", "dife_lightning") and words[1:2] == ["fit"]
-    check(good, f"{_COMMAND}, found {' '.join(map(str, command))}.")
-    for word in words[1:]:
-        check("${" not in word or word == ARGS, f"command: {word} is not supported; use {ARGS}.")
+    """Return the words after ``dife`` of a command in wandb's form."""
+    given = [str(word) for word in command] if isinstance(command, list) else [str(command)]
+    words = [str(program) if word == "${program}" else word for word in given if word not in _LAUNCHERS]
+    good = words[:2] in (["dife", "fit"], ["dife_lightning", "fit"]) and words.count(ARGS) == 1
+    good = good and not any("${" in word for word in words if word != ARGS)
+    form = f'[dife, fit, --config, NAME, "{ARGS}"], with {ARGS} once and no other macro'
+    check(good, f"command: expected {form}, found {' '.join(given)}.")
+    for word in words:
         check_word(word, "command")
-    check(words.count(ARGS) == 1, f"{_COMMAND}, found {ARGS} {words.count(ARGS)} times.")
     return words[1:]
 
 
@@ -180,31 +179,29 @@ def parse_parameter(name: str, form: Any, method: str = "random") -> Parameter:
     """Read one entry of ``parameters``; a grid takes the steps of a range.
 
     Raises:
-        UsageError: the entry is not supported; the message names the parameter and the key.
+        UsageError: the entry is not supported; the message names the parameter.
     """
     check_word(f"--{name}", "parameters")
     try:
         return _parse(form, method)
-    except UsageError as error:
+    except (UsageError, ValueError) as error:  # Optuna raises the latter
         raise UsageError(f"parameter '{name}': {str(error).rstrip('.')}.") from None
 
 
 def _parse(form: Any, method: str) -> Parameter:
-    check(isinstance(form, Mapping), f"expected value, values, or min and max, found {form!r}")
-    check("parameters" not in form, "nested parameters are not supported; write the keys with dots, as model.lr")
-    for key in form:
-        check(key in _KEYS, f"unknown key '{key}'. {did_you_mean(str(key), _KEYS)}")
-    kind = form["distribution"] if "distribution" in form else _implied(form)
-    near = f"Use {kind}_values, which takes values." if f"{kind}_values" in DISTRIBUTIONS else ""
-    hint = near or did_you_mean(str(kind), DISTRIBUTIONS)
-    check(kind in DISTRIBUTIONS, f"distribution '{kind}' is not supported. {hint}")
-    needed = {"min", "max"} if kind in _RANGES else {"value"} if kind == "constant" else {"values"}
-    allowed = "q" if kind.startswith("q_") else "probabilities" if kind == "categorical" else "distribution"
-    found = [key for key in _KEYS if key in form and key != "distribution"]
-    takes = " and ".join(key for key in _KEYS if key in needed)
-    good = needed <= set(found) <= {*needed, allowed}
-    check(good, f"distribution {kind} takes {takes}, found {' and '.join(found) or 'nothing'}")
-    return _range(form, kind, method) if kind in _RANGES else _list(form, method)
+    given = dict(form) if isinstance(form, Mapping) else {}
+    kind = given.pop("distribution", None) or _implied(given)
+    check(kind in DISTRIBUTIONS, f"distribution '{kind}' is not supported; known: {', '.join(DISTRIBUTIONS)}")
+    q = given.pop("q", 1) if kind.startswith("q_") else None
+    shares = given.pop("probabilities", None) if kind == "categorical" else None
+    match given:
+        case {"value": value, **rest} if kind == "constant" and not rest:
+            return _list([value], None, method)
+        case {"values": [_, *_] as values, **rest} if kind == "categorical" and not rest:
+            return _list(values, shares, method)
+        case {"min": int() | float() as low, "max": int() | float() as high, **rest} if kind in _NUMERIC and not rest:
+            return _range(low, high, kind, q, method)
+    raise UsageError(f"distribution {kind}: {_FORMS}, found {form!r}")
 
 
 def _implied(form: Mapping[str, Any]) -> str:
@@ -217,41 +214,33 @@ def _implied(form: Mapping[str, Any]) -> str:
     return "int_uniform" if kinds == {int} else "uniform"
 
 
-def _list(form: Mapping[str, Any], method: str) -> Parameter:
-    values, shares = form.get("values", [form.get("value")]), form.get("probabilities")
-    check(isinstance(values, list) and bool(values), f"values: expected a list of one or more, found {values!r}")
+def _list(values: list[Any], shares: Any, method: str) -> Parameter:
     # Optuna stores plain values only; a run gets lists and dictionaries as text anyway
     plain = tuple(v if v is None or isinstance(v, bool | int | float | str) else as_text(v) for v in values)
     check(len(set(plain)) == len(plain), f"values: one of them is there twice in {values}")
     if shares is not None:
         check(method == "random", f"probabilities are for method random, not {method}")
-        good = isinstance(shares, list) and all(_is_number(share) and share >= 0 for share in shares)
-        good = good and len(shares) == len(values) and math.isclose(sum(shares), 1.0, abs_tol=1e-6)
-        check(good, f"probabilities: expected {len(values)} numbers that sum to 1, found {shares!r}")
+        good = isinstance(shares, list) and len(shares) == len(values) and math.isclose(sum(shares), 1, abs_tol=1e-6)
+        check(
+            good and min(shares) >= 0, f"probabilities: expected {len(values)} numbers that sum to 1, found {shares!r}"
+        )
     return Parameter(CategoricalDistribution(plain), probabilities=shares)
 
 
-def _range(form: Mapping[str, Any], kind: str, method: str) -> Parameter:
-    for key in ("min", "max", "q"):
-        hint = " (YAML reads 1e-3 as text; write 1.0e-3)" if isinstance(form.get(key), str) else ""
-        check(_is_number(form.get(key, 1)), f"{key}: expected a number, found {form.get(key)!r}{hint}")
-    low, high, log, q = form["min"], form["max"], "log" in kind, form.get("q", 1 if "q_" in kind else None)
-    check(low < high, f"min {low} is not below max {high}")
-    check(not log or low > 0, f"min {low}: {kind} needs a min above 0")
-    check(q is None or 0 < q <= high - low, f"q {q}: expected above 0 and at most max - min")
+def _range(low: float, high: float, kind: str, q: float | None, method: str) -> Parameter:
     whole = all(isinstance(number, int) for number in (low, high, q or 1))
+    check(
+        low < high and (q is None or 0 < q <= high - low),
+        f"expected min < max and 0 < q <= max - min, found {low}, {high} and q {q}",
+    )
     check(whole or kind != "int_uniform", f"int_uniform: expected whole numbers, found {low} and {high}")
     kind_of = IntDistribution if whole and (q or kind == "int_uniform") else FloatDistribution
-    parameter = Parameter(kind_of(low, high, log=log), q)
+    parameter = Parameter(kind_of(low, high, log="log" in kind), q)
     if method != "grid":
         return parameter
     step = q or (1 if kind == "int_uniform" else 0)
-    check(step > 0 and not log, "a grid needs values: [...], or q beside min and max")
+    check(step > 0 and "log" not in kind, "a grid needs values: [...], or q beside min and max")
     count = math.floor((high - low) / step + 1e-9) + 1
     check(count <= LARGEST_GRID, f"{count} values are too many for a grid; list some with values: [...]")
     values = dict.fromkeys(parameter.rounded(low + i * step) for i in range(count))
     return Parameter(CategoricalDistribution(tuple(values)))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,8 +1,7 @@
-"""Processes of trials: starting them, ending them so that each writes its checkpoint, and what runs inside one.
+"""Processes of trials: started, stopped so that each writes its checkpoint, and stopped when the sweep dies.
 
-``python -m dife_lightning.sweeps.launch PARENT fit ...`` trains like any `dife fit`, and ends with a checkpoint if the
-process of the sweep dies. A killed sweep cannot tell its trials; on Linux the kernel does. Elsewhere they train on, and
-the next `dife sweep` waits for the lock of their runs.
+``python -m dife_lightning.sweeps.launch PARENT fit ...`` trains like `dife fit`, and stops with a checkpoint when the
+process PARENT dies. Only Linux reports that; elsewhere a trial trains on, and the next `dife sweep` waits for its run.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from types import FrameType
 
 from dife_lightning.errors import Interrupted
 
-#: Seconds in which interrupted trials may write their checkpoints, before a second SIGTERM, and then before SIGKILL.
+#: Seconds that interrupted trials have for their checkpoints, before a second SIGTERM, and then before SIGKILL.
 PATIENCE, GRACE = 60.0, 10.0
 #: Seconds between two polls of the trials.
 POLL = 0.2
@@ -32,13 +31,13 @@ Launch = Callable[[Sequence[str], Path, Mapping[str, str]], Child]
 
 
 def launch_fit(words: Sequence[str], log_file: Path, environment: Mapping[str, str]) -> Child:
-    """Start ``dife`` with these words, as a process in a session of its own.
+    """Start ``dife`` with these words, in a session of its own.
 
-    Ctrl-C in the terminal then reaches only the sweep, which passes one signal on to each trial. A second one would
-    stop a `dife fit` before its checkpoint is written.
+    Ctrl-C in the terminal then reaches only the sweep, which sends one signal to each trial. A second one would stop a
+    `dife fit` before its checkpoint is written.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    # -P: a module that lies in the working folder must not stand in for a library
+    # -P: a module in the working folder must not replace one of a library
     command, env = [sys.executable, "-P", "-m", __name__, str(os.getpid()), *words], {**os.environ, **environment}
     with log_file.open("a", encoding="utf-8") as out:
         return subprocess.Popen(
@@ -66,7 +65,7 @@ def stopped_by_signals() -> Iterator[None]:
     """Raise ``Interrupted`` inside the block on SIGTERM and Ctrl-C."""
 
     def receive(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(f"stopped by {signal.Signals(number).name}; the same command goes on", number)
+        raise Interrupted(f"stopped by {signal.Signals(number).name}; the same command resumes the sweep", number)
 
     before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""The results of a sweep: a table on the screen, ``sweep.csv``, ``sweep.md`` and Optuna's pictures."""
+"""The results of a sweep: a table on the screen, ``sweep.csv``, ``sweep.md`` and Optuna's plots."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from dife_lightning.sweeps.study import ranked
 from dife_lightning.utils.files import atomic_write
 
 _STATES = {TrialState.COMPLETE: "done", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
+_READING = "A parameter whose best value lies in the middle has a small correlation: look at the pictures."
 
 
 def winner_command(sweep: Sweep, best: FrozenTrial, more: Sequence[str] = ()) -> str:
@@ -41,10 +42,10 @@ def write_report(sweep: Sweep, folder: Path, trials: Sequence[FrozenTrial], more
     order = [*done, *(trial for trial in trials if trial.state != TrialState.COMPLETE)]
     better = "lower" if sweep.goal == "minimize" else "higher"
     head = ["trial", *sweep.varying.values(), sweep.metric, "step", "time"]
-    table, rows = Table(*head, caption=f"{sweep.metric}: {better} is better", padding=(0, 0)), []
-    for trial in order:
-        rows.append(_row(sweep, trial))
-        table.add_row(*rows[-1], style="bold" if trial is done[0] else "dim" if trial.value is None else None)
+    rows = [_row(sweep, trial) for trial in order]
+    table = Table(*head, caption=f"{sweep.metric}: {better} is better", padding=(0, 0))
+    for row, trial in zip(rows, order, strict=True):
+        table.add_row(*row, style="bold" if trial is done[0] else "dim" if trial.value is None else None)
     for column in table.columns:
         column.justify = "right"
     Console().print(table)
@@ -97,11 +98,11 @@ def _influence(sweep: Sweep, done: Sequence[FrozenTrial]) -> list[str]:
     for name, short in sweep.varying.items():
         rho = rank_correlation([trial.params[name] for trial in done], reached)
         rows.append([short, "" if rho is None else f"{rho:+.2f}"])
-    told = "Rank correlation (Spearman) of the parameter with the objective."
+    told = ["Rank correlation (Spearman) of the parameter with the objective."]
     if len(done) > 4:
-        told += f" With {len(done)} trials chance alone exceeds ±{chance_level(len(done)):.2f} once in twenty times."
-    told += " A parameter whose best value lies in the middle has a small one: look at the pictures."
-    return ["", *_markdown(["parameter", "rank correlation"], rows), told, ""]
+        chance = 1.96 / math.sqrt(len(done) - 1)  # of the normal distribution that it approaches
+        told.append(f"With {len(done)} trials chance alone exceeds ±{chance:.2f} once in twenty times.")
+    return ["", *_markdown(["parameter", "rank correlation"], rows), " ".join([*told, _READING]), ""]
 
 
 def rank_correlation(left: Sequence[Any], right: Sequence[float]) -> float | None:
@@ -111,17 +112,12 @@ def rank_correlation(left: Sequence[Any], right: Sequence[float]) -> float | Non
     return float(spearmanr(left, right).statistic) if ordered and varied else None
 
 
-def chance_level(count: int) -> float:
-    """Return the size of a rank correlation that chance alone exceeds in 5 % of sweeps of ``count`` trials."""
-    return min(1.0, 1.96 / math.sqrt(count - 1))
-
-
 def draw(sweep: Sweep, folder: Path, done: Sequence[FrozenTrial]) -> list[Path]:
-    """Draw Optuna's pictures of finished trials into ``folder`` and return their paths."""
+    """Draw Optuna's plots of finished trials into ``folder`` and return their paths."""
     names = {n: short for n, short in sweep.varying.items() if len({trial.params[n] for trial in done}) > 1}
     if not names:
         return []
-    study = optuna.create_study(direction=sweep.goal)  # of what varies alone, by short names
+    study = optuna.create_study(direction=sweep.goal)  # of the varying parameters only, by short names
     for trial in sorted(done, key=lambda trial: trial.number):
         params, space = ({names[n]: one[n] for n in names} for one in (trial.params, sweep.space))
         study.add_trial(create_trial(params=params, distributions=space, value=trial.value))

@@ -1,8 +1,7 @@
-"""Running the trials of a sweep: several at a time, each in a process, and on from where an earlier command stopped."""
+"""Runs the trials of a sweep: several at a time, each in a process, resumed where an earlier command stopped."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
 import shutil
@@ -14,19 +13,15 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from dife_lightning.errors import DataError, DifeError, Interrupted, UsageError, did_you_mean
-from dife_lightning.running.folders import LAST
+from dife_lightning.errors import DataError, Interrupted, UsageError, did_you_mean
 from dife_lightning.running.locks import RunLock
-from dife_lightning.sweeps.definition import Sweep, check
+from dife_lightning.sweeps.definition import Sweep
 from dife_lightning.sweeps.launch import GRACE, POLL, Child, Launch, environment_of, launch_fit, stop
-from dife_lightning.sweeps.study import SweepFolder, ranked, suggest
-
-#: The best value of a run and its step, or why there is none.
-Outcome = tuple[float, int] | DifeError
+from dife_lightning.sweeps.study import Outcome, SweepFolder, ranked, suggest
 
 
-class MissingMetric(DifeError):
-    """A run was trained to its end and never logged the metric."""
+class MissingMetric(DataError):
+    """A run finished and never logged the metric."""
 
 
 def todo(trials: Sequence[FrozenTrial], count: int, retry: bool = False) -> list[FrozenTrial | None]:
@@ -61,8 +56,8 @@ class Runner:
         """Run the trials ``missing`` of ``count``, as :func:`todo` lists them.
 
         Raises:
-            Interrupted: a signal came; running trials are ended, and go on with the next command.
-            UsageError: the first trial that ends shows that no trial logs the metric.
+            Interrupted: a signal came; running trials are stopped, and resumed by the next command.
+            UsageError: the first trial that finished has not logged the metric, so no trial will.
         """
         waiting = list(missing)
         try:
@@ -70,13 +65,18 @@ class Runner:
                 while waiting and len(self._running) < self.parallel:
                     self._start(waiting.pop(0), count)
                 time.sleep(self.poll_seconds)
-                self._poll(count)
+                for one in [one for one in self._running if one.child.poll() is not None]:
+                    self._running.remove(one)
+                    self._report(one, count)
         except (Interrupted, KeyboardInterrupt):
             if self._running:
                 self.log(f"waiting for {len(self._running)} running to write checkpoints; Ctrl-C again hurries them")
             raise
         finally:
-            self._suspend()
+            stop([one.child for one in self._running], self.poll_seconds)
+            for one in self._running:  # one that had just finished is recorded, the others are resumed later
+                self._record(one, interrupted=one.child.poll() != 0)
+            self._running = []
 
     def _start(self, found: FrozenTrial | None, count: int) -> None:
         """Start a new trial, or ``found``: from its last checkpoint if it was interrupted, anew if it failed."""
@@ -86,12 +86,13 @@ class Runner:
         elif found.state == TrialState.FAIL:
             found = self.folder.add(self.sweep, found.params, again=found.number)
         run, log_file = self.folder.run(found.number), self.folder.log_file(found.number)
-        self._wait_for_orphan(run, log_file)
-        words, how = ["--run", run.name, "--runs_root", str(run.parent)], "goes on"
-        if (run / "checkpoints" / LAST).is_file():
+        if run.path.is_dir():  # a killed sweep may have left a process that writes its checkpoint
+            RunLock(run.path, option="--name", seconds=GRACE).release()
+        words, how = ["--run", run.name, "--runs_root", str(run.root)], "resumed"
+        if run.last_checkpoint.is_file():
             words += ["--ckpt_path", "last"]
         else:
-            shutil.rmtree(run, ignore_errors=True)
+            shutil.rmtree(run.path, ignore_errors=True)
             how = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in found.params.items())
         words = self.sweep.command(found.params, [*self.more, *words])
         offset = log_file.stat().st_size if log_file.is_file() else 0
@@ -99,57 +100,28 @@ class Runner:
         self._running.append(_Running(found.number, child, time.monotonic(), offset))
         self.log(f"trial {found.number} of {count}: {how}")
 
-    def _wait_for_orphan(self, run: Path, log_file: Path) -> None:
-        """Wait for a process that a killed sweep left behind; it may be writing the checkpoint of this trial."""
-        until = time.monotonic() + GRACE
-        while run.is_dir():
-            with contextlib.suppress(UsageError):
-                return RunLock(run).release()
-            left = f"a process that an earlier `dife sweep` left behind still trains {run}"
-            check(time.monotonic() <= until, f"{left}; wait for it or end it (see {log_file}), then try again.")
-            time.sleep(self.poll_seconds)
-        return None
-
-    def _poll(self, count: int) -> None:
-        """Record the trials that have ended."""
-        for one in list(self._running):
-            code = one.child.poll()
-            if code is None:
-                continue
-            self._running.remove(one)
-            outcome = self._record(one, code)
-            order = ranked(self.sweep, self.folder.trials())
-            if isinstance(outcome, DifeError):
-                told = f"failed: {outcome}"
-            else:
-                best = "the best so far" if order[0].number == one.number else f"the best is trial {order[0].number}"
-                told = f"{self.sweep.metric} {outcome[0]:.4g} at step {outcome[1]}, {best}"
-            self.log(f"trial {one.number} of {count}: {told}")
-            none = isinstance(outcome, MissingMetric) and not order
-            check(not none, f"metric.name: {outcome} Correct it in the file, and choose another --name.")
-
-    def _record(self, one: _Running, code: int) -> Outcome:
-        """Write down how a trial ended, and return it."""
-        number, metrics = one.number, self.folder.run(one.number) / "metrics.csv"
-        outcome = _failure(self.folder.log_file(number), one.offset, code) if code else best_value(metrics, self.sweep)
-        self.folder.spend(number, time.monotonic() - one.started)
-        if isinstance(outcome, DifeError):
-            self.folder.note(number, message=str(outcome))
-            self.folder.study.tell(number, state=TrialState.FAIL)
+    def _report(self, one: _Running, count: int) -> None:
+        """Record a trial that has ended, and say what it reached."""
+        outcome = self._record(one)
+        order = ranked(self.sweep, self.folder.trials())
+        if isinstance(outcome, tuple):
+            best = "the best so far" if order[0].number == one.number else f"the best is trial {order[0].number}"
+            told = f"{self.sweep.metric} {outcome[0]:.4g} at step {outcome[1]}, {best}"
         else:
-            self.folder.note(number, step=outcome[1])
-            self.folder.study.tell(number, outcome[0])
-        return outcome
+            told = f"failed: {outcome}"
+        self.log(f"trial {one.number} of {count}: {told}")
+        if isinstance(outcome, MissingMetric) and not order:
+            raise UsageError(f"metric.name: {outcome} Correct it in the file, and choose another --name.")
 
-    def _suspend(self) -> None:
-        """End the running trials, and record those that had just finished; the others go on with the next command."""
-        stop([one.child for one in self._running], self.poll_seconds)
-        for one in self._running:
-            if one.child.poll() == 0:
-                self._record(one, 0)
-            else:
-                self.folder.spend(one.number, time.monotonic() - one.started)
-        self._running = []
+    def _record(self, one: _Running, interrupted: bool = False) -> Outcome | None:
+        """Store how a trial ended, and return it."""
+        code, outcome = one.child.poll(), None
+        if code and not interrupted:
+            outcome = _failure(self.folder.log_file(one.number), one.offset, code)
+        elif not interrupted:
+            outcome = best_value(self.folder.run(one.number).log, self.sweep)
+        self.folder.record(one.number, time.monotonic() - one.started, outcome)
+        return outcome
 
 
 def best_value(path: Path, sweep: Sweep) -> Outcome:
@@ -172,7 +144,7 @@ def best_value(path: Path, sweep: Sweep) -> Outcome:
     return min(finite, key=lambda one: sweep.loss(one[0]))
 
 
-def _failure(log_file: Path, offset: int, code: int) -> DifeError:
+def _failure(log_file: Path, offset: int, code: int) -> DataError:
     """Return why a trial failed: its signal, or the line in its output after ``offset``, where this attempt begins."""
     if code < 0:
         return DataError(f"ended by {signal.Signals(-code).name}")

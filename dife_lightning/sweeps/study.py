@@ -14,15 +14,19 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dife_lightning.errors import DataError, UsageError, reason_of
+from dife_lightning.errors import DataError, DifeError, UsageError, reason_of
 from dife_lightning.running.folders import drop_if_empty
 from dife_lightning.running.locks import RunLock
-from dife_lightning.sweeps.definition import Goal, Sweep, check
+from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.sweeps.definition import Sweep, check
 from dife_lightning.utils.randomness import seed_of
 
 #: Random trials of method bayes before TPE has enough to go by.
 STARTUP = 8
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+#: The best value of a run and its step, or why there is none.
+Outcome = tuple[float, int] | DifeError
 
 
 class SweepFolder:
@@ -34,25 +38,22 @@ class SweepFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._journal = path, path.absolute() / "journal.log"
-        self.study = optuna.create_study()  # an empty one, until there is a journal
+        self.path, journal = path, path.absolute() / "journal.log"
         old = f"{path} was written by dife-lightning 0.1; read its sweep.csv, and choose another --name."
-        check(self._journal.is_file() or not (path / "trials").is_dir(), old)
-        if self._journal.is_file():
+        check(journal.is_file() or not (path / "trials").is_dir(), old)
+        self._journal, self.study = str(journal), optuna.create_study()  # empty until there is a journal
+        if journal.is_file() and journal.stat().st_size:
             try:
-                self._open()
+                self.study = optuna.load_study(study_name="sweep", storage=self._storage())
             except (ValueError, LookupError, TypeError, AttributeError) as error:
-                raise DataError(f"{self._journal} is damaged ({reason_of(error)}); choose another --name.") from None
+                raise DataError(f"{journal} is damaged ({reason_of(error)}); choose another --name.") from None
 
-    def _open(self, goal: Goal | None = None) -> None:
-        backend = JournalFileBackend(str(self._journal), JournalFileOpenLock(str(self._journal)))
-        store = self._storage = JournalStorage(backend)
-        if goal or optuna.get_all_study_names(store):
-            self.study = optuna.create_study(storage=store, study_name="sweep", direction=goal, load_if_exists=True)
+    def _storage(self) -> JournalStorage:
+        return JournalStorage(JournalFileBackend(self._journal, JournalFileOpenLock(self._journal)))
 
-    def run(self, number: int) -> Path:
-        """Return the run folder of a trial."""
-        return self.path / "runs" / f"trial-{number:04d}"
+    def run(self, number: int) -> RunFolder:
+        """Return the run of a trial."""
+        return RunFolder(self.path / "runs", f"trial-{number:04d}")
 
     def log_file(self, number: int) -> Path:
         """Return the file with the output of a trial."""
@@ -60,47 +61,55 @@ class SweepFolder:
 
     @property
     def begun(self) -> dict[str, Any]:
-        """What the sweep was begun with; empty before its first trial."""
+        """The facts that the sweep was started with; empty before its first trial."""
         return self.study.user_attrs.get("begun", {})
 
     def begin(self, sweep: Sweep, facts: Mapping[str, Any]) -> None:
-        """Start the journal with ``facts``, what the sweep is begun with."""
-        self._open(sweep.goal)
+        """Start the journal and store ``facts`` in it."""
+        self.study = optuna.create_study(storage=self._storage(), study_name="sweep", direction=sweep.goal)
         self.study.set_user_attr("begun", facts)
 
     def check_begun(self, facts: Mapping[str, Any]) -> None:
-        """Raise ``UsageError`` if the sweep was begun with something else than ``facts``, nested plain values."""
+        """Raise ``UsageError`` if the sweep was started with other ``facts`` (nested plain values)."""
+        if not self.begun:
+            return
         now, then = dict(_flat(facts)), dict(_flat({key: self.begun.get(key) for key in facts}))
-        changed = [key for key in {**then, **now} if then.get(key) != now.get(key)] if self.begun else []
+        changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
         if changed:
-            was, new = (f"{one.get(changed[0], 'not there')}" for one in (then, now))
+            was, new = (f"{one.get(changed[0], 'not there')}"[:60] for one in (then, now))
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            told = (
-                f"{changed[0]} was {was:.60}, is {new:.60}{more}. Choose another --name, or undo the change to go on."
+            raise UsageError(
+                f"{self.path} was started with other settings: {changed[0]} was {was}, is {new}{more}. Choose another "
+                "--name, or undo the change to resume."
             )
-            raise UsageError(f"{self.path} was begun with another sweep: {told}")
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials by number, without failed ones that were made again."""
+        """Return all trials by number, without failed ones that were repeated."""
         trials = self.study.get_trials()
         again = {trial.user_attrs.get("again") for trial in trials}
         return [trial for trial in trials if trial.number not in again]
 
     def add(self, sweep: Sweep, values: dict[str, Any], again: int | None = None) -> FrozenTrial:
-        """Add a running trial, in one line of the journal; ``again`` is the number of a failed one that it replaces."""
+        """Add a running trial, in one line of the journal; ``again`` is the number of a failed one that it repeats."""
         trial = create_trial(state=TrialState.RUNNING, params=values, distributions=sweep.space)
         trial.user_attrs = {"again": again}
         self.study.add_trial(trial)
         return self.study.get_trials()[-1]
 
-    def note(self, number: int, **facts: Any) -> None:
-        """Write down something about a running trial."""
+    def record(self, number: int, seconds: float, outcome: Outcome | None) -> None:
+        """Add to the time spent on a running trial, and store how it ended; None if it is to be resumed."""
+        trial = self.study.get_trials()[number]
+        facts: dict[str, Any] = {"seconds": round(trial.user_attrs.get("seconds", 0) + seconds, 1)}
+        if isinstance(outcome, DifeError):
+            facts["message"] = str(outcome)
+        elif outcome is not None:
+            facts["step"] = outcome[1]
         for key, value in facts.items():
-            self._storage.set_trial_user_attr(self.study.get_trials()[number]._trial_id, key, value)
-
-    def spend(self, number: int, seconds: float) -> None:
-        """Add to the time that was spent on a running trial."""
-        self.note(number, seconds=round(self.study.get_trials()[number].user_attrs.get("seconds", 0) + seconds, 1))
+            self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
+        if isinstance(outcome, DifeError):
+            self.study.tell(number, state=TrialState.FAIL)
+        elif outcome is not None:
+            self.study.tell(number, outcome[0])
 
 
 @contextlib.contextmanager
@@ -111,10 +120,7 @@ def locked(path: Path) -> Iterator[SweepFolder]:
         UsageError: another sweep is writing into it.
     """
     path.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = RunLock(path)
-    except UsageError:
-        raise UsageError(f"another `dife sweep` writes into {path}; wait for it, or choose another --name.") from None
+    lock = RunLock(path, "dife sweep", "--name")
     try:
         _repair(path / "journal.log")
         yield SweepFolder(path)
@@ -124,7 +130,7 @@ def locked(path: Path) -> Iterator[SweepFolder]:
 
 
 def _repair(journal: Path) -> None:
-    """Remove the lock of a killed process, and what it or a full disk left of a last line."""
+    """Remove the lock of a killed process and an incomplete last line."""
     Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.is_file():
         os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
@@ -137,7 +143,7 @@ def suggest(sweep: Sweep, place: int, seed: int, trials: Sequence[FrozenTrial]) 
         sweep: what to try, and how.
         place: number of trials before this one.
         seed: of the sweep.
-        trials: those before, for method bayes.
+        trials: the earlier trials, for method bayes.
     """
     if sweep.method == "grid":
         every = itertools.product(*(distribution.choices for distribution in sweep.space.values()))
@@ -157,7 +163,7 @@ def suggest(sweep: Sweep, place: int, seed: int, trials: Sequence[FrozenTrial]) 
 
 
 def ranked(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the finished trials, the best first; of two alike the earlier one."""
+    """Return the finished trials, the best first; of two equal ones the earlier one."""
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return sorted(finished, key=lambda trial: (sweep.loss(trial.values[0]), trial.number))
 

@@ -226,6 +226,14 @@ def test_an_error_in_a_models_constructor_is_one_line_and_leaves_no_run(dife, wo
     code, _, error = dife("fit", "-c", "tiny.yaml", "--model.weight=-1")
     assert code == 1
     assert "error: weight is -1.0, expected 0 or more" in error
+    assert not (workdir / "runs").exists()
+
+
+def test_a_failed_start_leaves_the_folder_of_runs_that_was_there(dife, workdir):
+    (workdir / "runs").mkdir()
+    assert dife("fit", "-c", "tiny.yaml", "--model.weight=-1")[0] == 1
+    assert list((workdir / "runs").iterdir()) == []
+    assert dife("fit", "-c", "tiny.yaml", "--model.weight=-1", "--runs_root", "runs/a/b")[0] == 1
     assert list((workdir / "runs").iterdir()) == []
 
 
@@ -312,6 +320,7 @@ def test_lightnings_tips_are_not_printed(dife, caplog):
 LOGGERS = {"wandb_offline": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow", "no_logger": None}
 
 
+@pytest.mark.filterwarnings("ignore:.*noload.*loader strategy is deprecated")  # MLflow's use of SQLAlchemy
 @pytest.mark.parametrize("name", LOGGERS)
 def test_every_logger_configuration_writes_into_the_runs_folder(dife, workdir, monkeypatch, name):
     if LOGGERS[name] is not None:

@@ -108,12 +108,12 @@ def test_a_sweep_goes_on_only_with_what_it_was_begun_with(dife, workdir):
     ):
         code, _, error = dife("sweep", "mine.yaml", *words)
         assert code == 2
-        assert f"sweeps/mine was begun with another sweep: {says}" in error
+        assert f"sweeps/mine was started with other settings: {says}" in error
         assert error.count("\n") == 1
     (workdir / "tiny.yaml").write_text((workdir / "tiny.yaml").read_text().replace("max_steps: 6", "max_steps: 8"))
     code, _, error = dife("sweep", "mine.yaml", "--trials", "2")
     assert code == 2
-    assert "settings.trainer.max_steps was 6, is 8. Choose another --name, or undo the change to go on." in error
+    assert "settings.trainer.max_steps was 6, is 8. Choose another --name, or undo the change to resume." in error
     write_sweep(parameters={"model.lr": {"values": [0.01, 0.2]}})
     assert "parameters.model.lr.values was [0.01, 0.1, 1.0], is [0.01, 0.2]" in dife("sweep", "mine.yaml")[2]
     assert "parameters.model.lr.values was" in dife("sweep", "mine.yaml", "--best")[2]
@@ -125,11 +125,11 @@ def test_failures_are_named_and_only_a_sweep_of_failures_fails(dife, workdir):
     write_sweep(parameters={"model.weight": {"values": [-1.0, 1.0]}}, run_cap=1)
     code, _, error = dife("sweep", "mine.yaml")
     assert code == 1
-    assert "error: all 1 trials failed, the first with: exit code 1 (see sweeps/mine/logs; --retry makes them" in error
+    assert "error: all 1 trials failed, the first with: exit code 1 (see sweeps/mine/logs; --retry repeats" in error
     write_sweep(parameters={"model.weight": {"values": [-1.0, 1.0]}})
     code, _, error = dife("sweep", "mine.yaml")
     assert code == 0
-    assert error.splitlines()[-1] == "failed: 0 (see sweeps/mine/logs; --retry makes them again)"
+    assert error.splitlines()[-1] == "failed: 0 (see sweeps/mine/logs; --retry repeats them)"
     assert "- trial 0 failed" in (workdir / "sweeps/mine/sweep.md").read_text()
 
 
@@ -146,7 +146,7 @@ def test_two_sweeps_cannot_share_a_folder(dife, workdir):
     with locked(Path("sweeps/mine")):
         code, _, error = dife("sweep", "mine.yaml")
     assert code == 2
-    assert "another `dife sweep` writes into sweeps/mine; wait for it, or choose another --name." in error
+    assert "another `dife sweep` is writing into sweeps/mine; wait for it, stop it, or choose another --name." in error
     assert not (workdir / "sweeps/mine").exists()
 
 

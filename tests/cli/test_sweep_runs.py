@@ -33,7 +33,7 @@ def interrupted(words: Sequence[str], log_file: Path, environment: Mapping[str, 
     strike = ["--trainer.callbacks+=Strike", "--trainer.callbacks.step=3", "--trainer.callbacks.number=15"]
     ended = Finished(main([*words, *strike]))
     assert ended.code == 143
-    polls = iter((Interrupted("stopped by SIGINT; the same command goes on", signal.SIGINT),))
+    polls = iter((Interrupted("stopped by SIGINT; the same command resumes the sweep", signal.SIGINT),))
 
     def poll() -> int:
         for error in polls:
@@ -52,7 +52,7 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_and_ends_as_if_nothing
     monkeypatch.setattr(launch, "launch_fit", interrupted)
     code, _, error = dife("sweep", str(path))
     assert code == 130
-    assert error.splitlines()[-1] == "error: stopped by SIGINT; the same command goes on"
+    assert error.splitlines()[-1] == "error: stopped by SIGINT; the same command resumes the sweep"
     folder = workdir / "sweeps/mine"
     assert [trial.state.name for trial in trials(folder)] == ["COMPLETE", "RUNNING"]
     monkeypatch.setattr(launch, "launch_fit", in_this_process)
@@ -79,9 +79,41 @@ def test_an_interrupted_trial_of_a_class_of_the_users_own_goes_on_in_a_process(d
     monkeypatch.setattr(launch, "launch_fit", real)
     code, out, error = dife("sweep", "mine.yaml")
     assert code == 0, out + error
-    assert "trial 1 of 2: goes on" in out
+    assert "trial 1 of 2: resumed" in out
     steps = [int(row["step"]) for row in rows(workdir / "sweeps/mine/runs/trial-0001/metrics.csv") if row["train/loss"]]
     assert steps == list(range(6))
+
+
+OWN = """
+from tests.cli.dummies import TinyTask
+
+class OwnTask(TinyTask):
+    pass
+"""
+
+
+def test_trials_know_the_classes_of_an_imported_file_also_when_resumed(dife, workdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (workdir / "own_task_of_a_sweep.py").write_text(OWN)
+    text = (
+        (workdir / "tiny.yaml")
+        .read_text()
+        .replace("TinyTask", "OwnTask")
+        .replace("TinyData", "tests.cli.dummies.TinyData")
+    )
+    (workdir / "tiny.yaml").write_text(text)
+    write_sweep(parameters={"model.init_args.lr": {"values": [0.1, 0.01]}})
+    words = ("sweep", "mine.yaml", "--", "--import", "own_task_of_a_sweep.py")
+    real = launch.launch_fit
+    monkeypatch.setattr(launch, "launch_fit", interrupted)
+    assert dife(*words)[0] == 130
+    monkeypatch.setattr(launch, "launch_fit", real)
+    code, out, error = dife(*words)
+    assert code == 0, out + error
+    assert [row["state"] for row in rows(workdir / "sweeps/mine/sweep.csv")] == ["done", "done"]
+    model = settings(workdir / "sweeps/mine/runs/trial-0001")["model"]
+    assert model["class_path"] == "own_task_of_a_sweep.OwnTask"
+    assert "--import own_task_of_a_sweep.py" in dife("sweep", "mine.yaml", "--best")[1]
 
 
 @pytest.mark.usefixtures("quick")

@@ -90,7 +90,7 @@ def test_signals_become_an_interruption_with_their_exit_code_and_are_given_back(
             os.kill(os.getpid(), number)
             time.sleep(1)
 
-    with pytest.raises(Interrupted, match="the same command goes on") as error:
+    with pytest.raises(Interrupted, match="the same command resumes the sweep") as error:
         strike()
     assert error.value.exit_code == 128 + number
     assert signal.getsignal(number) is before

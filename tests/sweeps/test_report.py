@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial
 from PIL import Image
 from scipy import stats
 
-from dife_lightning.sweeps.report import chance_level, rank_correlation, winner_command, write_report
+from dife_lightning.sweeps.report import rank_correlation, winner_command, write_report
 from tests.sweeps.fakes import LAMBDA, sweep_of, trial_of
 
 TWO = sweep_of({"model.lambda_m1": LAMBDA, "model.weights": {"values": ["dve", "flat", "[1, 2]"]}})
@@ -135,8 +136,11 @@ def test_rank_correlation_of_nothing_is_nothing():
     assert rank_correlation([True, False, True], [1.0, 2.0, 3.0]) is None
 
 
-def test_the_level_of_chance_is_exceeded_once_in_twenty_times():
+def test_the_level_of_chance_is_exceeded_once_in_twenty_times(tmp_path):
     rng = np.random.default_rng(0)
     count = 24
+    sweep, reached = sweep_of({"a": LAMBDA}), rng.normal(size=count).tolist()
+    write_report(sweep, tmp_path, [trial_of(n, {"a": 0.03 * (n + 1)}, value) for n, value in enumerate(reached)])
+    (level,) = re.findall(r"With 24 trials chance alone exceeds ±([\d.]+) once", (tmp_path / "sweep.md").read_text())
     found = [abs(rank_correlation(*rng.normal(size=(2, count)).tolist()) or 0) for _ in range(2000)]
-    assert np.mean(np.array(found) > chance_level(count)) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(np.array(found) > float(level)) == pytest.approx(0.05, abs=0.015)

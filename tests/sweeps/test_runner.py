@@ -265,7 +265,8 @@ def test_a_run_that_a_left_process_still_writes_is_waited_for_and_then_refused(t
     save(run)
     lock = RunLock(run)
     with pytest.raises(
-        UsageError, match=r"a process that an earlier `dife sweep` left behind still trains .*trial-0000"
+        UsageError,
+        match=r"another `dife fit` is writing into .*trial-0000; wait for it, stop it, or choose another --name",
     ):
         work(sweep, tmp_path, 1, Fakes(bowl))
     lock.release()

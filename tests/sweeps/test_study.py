@@ -25,17 +25,17 @@ def test_trials_are_read_as_they_were_written(tmp_path):
     folder = begun(tmp_path)
     for values in ({"model.lr": 0.1 + 0.2, "sides": "[1, 2]"}, {"model.lr": 0.5, "sides": None}):
         folder.add(PAIR, values)
-    folder.spend(0, 12.0)
-    folder.spend(0, 0.51)
-    folder.note(1, message="a\nb")
-    folder.study.tell(0, 1 / 3)
-    folder.study.tell(1, state=TrialState.FAIL)
+    folder.record(0, 12.0, None)
+    folder.record(0, 0.51, (1 / 3, 9))
+    folder.record(1, 1.0, DataError("a\nb"))
     third = folder.add(PAIR, {"model.lr": 0.5, "sides": True}, again=1)
     assert third.number == 2
     first, again = SweepFolder(tmp_path).trials()  # the one that failed was made again
     assert first.params == {"model.lr": 0.1 + 0.2, "sides": "[1, 2]"}
     assert list(first.params) == list(PAIR.parameters)
-    assert (first.value, first.user_attrs["seconds"]) == (1 / 3, 12.5)
+    assert (first.value, first.user_attrs["seconds"], first.user_attrs["step"]) == (1 / 3, 12.5, 9)
+    failed = folder.study.get_trials()[1]
+    assert (failed.state, failed.user_attrs["message"]) == (TrialState.FAIL, "a\nb")
     assert (again.number, again.params, again.state) == (2, {"model.lr": 0.5, "sides": True}, TrialState.RUNNING)
     assert first.params["model.lr"] != 0.3
 
@@ -101,7 +101,7 @@ def test_what_changed_is_told_and_what_is_the_same_goes_on(tmp_path):
     folder = SweepFolder(tmp_path / "mine")
     folder.check_begun({**before, "settings": {"trainer": {"max_steps": 5}}})
     with pytest.raises(
-        UsageError, match=r"mine was begun with another sweep: parameters.model.lr.max was 1.0, is 2.0\. "
+        UsageError, match=r"mine was started with other settings: parameters.model.lr.max was 1.0, is 2.0\. "
     ):
         folder.check_begun(sweep_of({"model.lr": {**LAMBDA, "max": 2.0}}).identity())
     with pytest.raises(UsageError, match=r"settings.trainer.max_steps was 5, is 6\. Choose another --name, or undo"):

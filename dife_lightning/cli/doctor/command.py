@@ -15,6 +15,7 @@ from dife_lightning.cli.doctor.checks import examine
 from dife_lightning.cli.doctor.configured import Configured
 from dife_lightning.cli.doctor.findings import report
 from dife_lightning.cli.doctor.steps import measure
+from dife_lightning.cli.options import VerbParser
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import UsageError
@@ -42,12 +43,11 @@ def run(verb: str, args: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="dife doctor",
         usage="dife doctor CONFIG [CONFIG ...] [--no-steps] [--key value ...]",
         description="Check what `dife fit` with these configurations needs: generators, teacher, data, disk, device, "
-        "precision, time and memory. Each finding says what to type; the exit code is 1 if the run would fail.",
-        allow_abbrev=False,
+        "precision, time and memory.\nEach finding says what to type; the exit code is 1 if the run would fail.",
     )
     text = "do not train the few steps from which time and memory are estimated"
     parser.add_argument("--no-steps", "--no_steps", dest="steps", action="store_false", help=text)

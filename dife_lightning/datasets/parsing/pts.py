@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers, read_text
 from dife_lightning.errors import DataError
 
@@ -25,15 +25,9 @@ class PtsFace(NamedTuple):
 
 
 def list_faces(root: Path, below: str = "", group: Callable[[str], str] | None = None) -> list[PtsFace]:
-    """List the ``.pts`` files of one folder with the pictures of the same stem, sorted by name.
+    """List the ``.pts`` files of the folder ``root/below`` with the pictures of the same stem, sorted by name.
 
-    Args:
-        root: folder that the result is relative to.
-        below: folder in ``root``, with forward slashes; empty for ``root`` itself.
-        group: returns the group of a face from the stem of its files; by default the first folder of ``below``.
-
-    Raises:
-        DataError: there is no such folder.
+    ``group`` returns the group of a face from the stem of its files; by default it is the first folder of ``below``.
     """
     names = list_names(root / below)
     pictures, prefix = by_stem(names), f"{below}/" if below else ""
@@ -48,33 +42,22 @@ def list_faces(root: Path, below: str = "", group: Callable[[str], str] | None =
 
 
 def read_faces(root: Path, faces: Iterable[PtsFace], count: int, first_pixel: int, faults: Faults) -> FaceTable:
-    """Read the points of faces.
+    """Read the points of ``faces``, ``count`` in each file.
 
-    Args:
-        root: folder of the faces.
-        faces: from :func:`list_faces`.
-        count: number of points in each file.
-        first_pixel: coordinate of the centre of the first pixel in the files: 1 as in MATLAB, else 0.
-        faults: receives files of another form.
+    ``first_pixel`` is the coordinate of the centre of the first pixel in the files: 1 as in MATLAB, else 0.
     """
     sound, points = [], []
     for face in faces:
-        try:
+        with faults.at(f"{root}/{face.points}"):
             points.append(read_points(root / face.points, count))
             sound.append(face)
-        except Fault as fault:
-            faults.add(f"{root}/{face.points}", str(fault))
     files, images, groups = ([face[k] for face in sound] for k in range(3))
     shifted = np.array(points, dtype=np.float32) - np.float32(first_pixel)
-    return face_table(root, files, root, images, shifted, count=count, label="/", groups=groups)
+    return FaceTable(root, files, root, images, shifted, count=count, label="/", groups=groups)
 
 
 def read_points(path: Path, count: int) -> NDArray[np.float64]:
-    """Return the (count, 2) numbers of a ``.pts`` file, unchanged.
-
-    Raises:
-        Fault: it cannot be read, or has another form.
-    """
+    """Return the (count, 2) numbers of a ``.pts`` file, unchanged; Fault if it has another form."""
     try:
         head, opened, rest = read_text(path).partition("{")
     except DataError as error:
@@ -93,7 +76,7 @@ def read_points(path: Path, count: int) -> NDArray[np.float64]:
 
 
 def _point(number: int, line: str) -> list[float]:
-    values, reason = parse_numbers(line.split(), 2)
-    if reason is not None:
-        raise Fault(f"row {number}: {reason}")
-    return values
+    try:
+        return parse_numbers(line.split(), 2)
+    except Fault as fault:
+        raise Fault(f"row {number}: {fault}") from None

@@ -31,11 +31,7 @@ def is_nvlabs(content: Any) -> bool:
 
 
 def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
-    """Return parameters and buffers by their dotted names, as ``state_dict`` would, in fp32.
-
-    Raises:
-        CheckpointError: its modules are nested without end.
-    """
+    """Return parameters and buffers by their dotted names, as ``state_dict`` would, in fp32."""
     found: dict[str, Tensor] = {}
     for prefix, module in _modules(network, source):
         for part in ("_parameters", "_buffers"):
@@ -46,27 +42,20 @@ def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
 
 
 def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent]]:
-    waiting, count, seen = [("", root)], 0, set()
+    waiting, seen = [("", root)], set[int]()
     while waiting:
         prefix, module = waiting.pop()
-        yield prefix, module
-        count += 1
-        if id(module) in seen:
+        if id(module) in seen or prefix.count(".") > _DEPTH or len(seen) > _COUNT:
             raise CheckpointError(f"{source}: modules are nested without end; this is no network.")
         seen.add(id(module))
-        if prefix.count(".") > _DEPTH or count > _COUNT:
-            raise CheckpointError(f"{source}: modules are nested without end; this is no network.")
+        yield prefix, module
         for name, child in (module.state.get("_modules") or {}).items():
             if isinstance(child, Persistent):
                 waiting.append((f"{prefix}{name}.", child))
 
 
 def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architecture, dict[str, Tensor]]:
-    """Return the architecture of ``G_ema`` and its tensors.
-
-    Raises:
-        CheckpointError: it is no StyleGAN2 generator, or of an unsupported variant.
-    """
+    """Return the architecture of ``G_ema`` and its tensors; CheckpointError if it is an unsupported variant."""
     network = content["G_ema"]
     tensors = tensors_of(network, source)
     _check_kind(network, tensors, source)
@@ -84,14 +73,8 @@ def read_architecture(tensors: Mapping[str, Tensor], source: object, clamp: floa
 def architecture_of(shapes: Shapes, blocks: int, layers: int, clamp: float | None = None) -> Architecture:
     """Infer the architecture from the shapes of a generator's tensors with NVlabs' names.
 
-    Args:
-        shapes: of the tensors.
-        blocks: number of resolutions.
-        layers: number of layers of the mapping network.
-        clamp: bound of the outputs of convolutions, which cannot be inferred.
-
-    Raises:
-        CheckpointError: names the first tensor that is needed to infer a size and is missing.
+    ``blocks`` is the number of resolutions, ``layers`` that of the mapping network. ``clamp``, the bound of the outputs
+    of convolutions, cannot be inferred. CheckpointError names the first tensor that is needed and missing.
     """
     channels = tuple(shapes.size(*_places_of_channels(f"synthesis.b{4 << i}")) for i in range(blocks))
     affine = [name for name in shapes.tensors if name.startswith("synthesis.") and name.endswith(".affine.weight")]
@@ -128,13 +111,10 @@ def _check_kind(network: Persistent, tensors: Mapping[str, Tensor], source: obje
             raise CheckpointError(f"{source} is of architecture '{kind}'; only 'skip', NVlabs' default, is supported.")
         if activation not in (None, "lrelu", "linear"):
             raise CheckpointError(f"{source} has the activation '{activation}'; only 'lrelu' is supported.")
+    usual = setup_filter()
     for name, value in tensors.items():
-        usual = setup_filter()
-        if (
-            name.endswith("resample_filter")
-            and value.shape == usual.shape
-            and not torch.allclose(value, usual, atol=1e-6)
-        ):
+        is_filter = name.endswith("resample_filter") and value.shape == usual.shape
+        if is_filter and not torch.allclose(value, usual, atol=1e-6):
             raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one supported.")
 
 
