@@ -16,6 +16,7 @@ import importlib.util
 import pkgutil
 import re
 import sys
+from collections.abc import Mapping
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
@@ -38,6 +39,13 @@ FORMER_MODULES = {
     "dife_lightning.data.clicks": "dife_lightning.data.world.clicks",
     "dife_lightning.data.face_pairs": "dife_lightning.data.photos.face_pairs",
 }
+#: Options that version 0.1 had, with the value that is in force today (... where any value gives the same results).
+_FORMER_OPTIONS: dict[str, dict[str, object]] = {
+    "distillation": {"mask": True},
+    "matching_loss": {"window": ..., "chunk": ..., "reliable": 1.0},
+    "exploration": {"threshold": 0.0},
+    "pairs": {"keep": 1.0, "chunk": ...},
+}
 
 
 def list_methods() -> list[str]:
@@ -51,11 +59,7 @@ def list_datasets() -> list[str]:
 
 
 def get_method(name: str) -> type[Any]:
-    """Return the LightningModule class of a method.
-
-    Raises:
-        ConfigError: ``name`` is not a method.
-    """
+    """Return the LightningModule class of a method; ConfigError if there is none of that name."""
     return _get("methods", name)
 
 
@@ -65,11 +69,7 @@ def methods_by_class() -> dict[str, type[Any]]:
 
 
 def get_dataset(name: str) -> type[Any]:
-    """Return the class of a dataset.
-
-    Raises:
-        ConfigError: ``name`` is not a dataset.
-    """
+    """Return the class of a dataset; ConfigError if there is none of that name."""
     return _get("datasets", name)
 
 
@@ -87,27 +87,22 @@ def method_classes() -> dict[str, str]:
 
 
 def _class_names(folder: str) -> dict[str, str]:
-    constant, found = _CONSTANTS[folder], {}
-    for name, module in _scan(folder).items():
-        text = getattr(sys.modules.get(module), constant, None) or _constant_of(module, constant)
-        if text is not None:
-            found[name] = text
-    return found
+    found = {name: _constant_of(module, _CONSTANTS[folder]) for name, module in _scan(folder).items()}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _constant_of(module: str, constant: str) -> str | None:
-    """Read the constant of a module of this package that is not imported."""
-    folder, _, stem = module.rpartition(".")
-    for root in importlib.import_module(folder).__path__:
-        for path in (Path(root, f"{stem}.py"), Path(root, stem, "__init__.py")):
-            if path.is_file():
-                match = re.search(rf"""^{constant} = ["'](\w+)["']""", path.read_text(encoding="utf-8"), re.MULTILINE)
-                return match[1] if match else None
-    return None
+    """Return the constant of a module, read from its file if the module is not imported."""
+    if module in sys.modules:
+        return getattr(sys.modules[module], constant, None)
+    spec = importlib.util.find_spec(module)
+    text = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin else ""
+    match = re.search(rf"""^{constant} = ["'](\w+)["']""", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def imported_classes() -> list[type[Any]]:
-    """Return the methods, data modules and callbacks that are imported, those of Lightning left out."""
+    """Return the imported methods, data modules and callbacks, without those of Lightning."""
     if "lightning" not in sys.modules:
         return []
     from lightning import Callback, LightningDataModule, LightningModule
@@ -135,15 +130,10 @@ def find_class(name: str) -> type[Any] | None:
 
 
 def import_own(name: str) -> ModuleType:
-    """Import a file or module of the user's own; its classes can then be named in configurations and checkpoints.
+    """Import a ``.py`` file or an installed module; its classes can then be named in configurations and checkpoints.
 
-    A constant METHOD or DATASET in it registers the class under the file's name, as in this package.
-
-    Args:
-        name: path of a ``.py`` file, or name of an installed module.
-
-    Raises:
-        UsageError: there is no such file or module, its name is that of another module, or it cannot be imported.
+    A constant METHOD or DATASET in it registers the class under the file's name, as in this package. UsageError if
+    there is no such file or module, its name is that of another module, or it cannot be imported.
     """
     path = Path(name).expanduser()
     if path.suffix == ".py" and not path.is_file():
@@ -179,10 +169,9 @@ def _register(module: ModuleType) -> None:
 
 @functools.cache
 def import_plugins() -> None:
-    """Import the modules that installed packages name in the entry-point group ``dife_lightning.plugins``, once.
+    """Import the modules of the entry-point group ``dife_lightning.plugins``, once.
 
-    Raises:
-        ConfigError: one of them cannot be imported.
+    ConfigError if one of them cannot be imported.
     """
     for entry in entry_points(group=PLUGINS):
         try:
@@ -209,11 +198,11 @@ def _scan(folder: str) -> dict[str, str]:
     """Map user names to module names for the public files and packages of ``dife_lightning/<folder>``."""
     import_plugins()
     package = importlib.import_module(f"dife_lightning.{folder}")
-    roots = [Path(root) for root in package.__path__]
-    stems = [file.stem for root in roots for file in root.glob("*.py")]
-    inits = (init for root in roots for init in root.glob("*/__init__.py"))
-    stems += [init.parent.name for init in inits if f"\n{_CONSTANTS[folder]} = " in init.read_text(encoding="utf-8")]
-    shipped = {s.replace("_", "-"): f"dife_lightning.{folder}.{s}" for s in stems if not s.startswith("_")}
+    shipped = {}
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        stem = info.name.rpartition(".")[2]
+        if not stem.startswith("_") and (not info.ispkg or _constant_of(info.name, _CONSTANTS[folder])):
+            shipped[stem.replace("_", "-")] = info.name
     return {**_OWN[folder], **shipped}
 
 
@@ -249,3 +238,15 @@ class _FormerModules(MetaPathFinder, Loader):
 
 
 sys.meta_path.append(_FormerModules())
+
+
+def without_former_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a method without those options of version 0.1 that change nothing."""
+
+    def kept(group: str, options: Any) -> Any:
+        former = _FORMER_OPTIONS.get(group)
+        if former is None or not isinstance(options, Mapping):
+            return options
+        return {k: v for k, v in options.items() if k not in former or former[k] not in (..., v)}
+
+    return {group: kept(group, options) for group, options in settings.items()}

@@ -24,14 +24,12 @@ _SIDES = ("source", "target")
 def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, disk: bool = True) -> None:
     """Load all items of ``pairs`` into memory: from the cache if they are there, else make and store them.
 
-    Args:
-        pairs: the set; afterwards it returns the items from memory.
-        key: everything that the items depend on (versions, list hash, framing, size, seeds).
-        num_workers: processes that make the items.
-        disk: read and write the cache folder.
+    ``key`` is everything that the items depend on (versions, list hash, framing, size, seeds). With ``disk``, the cache
+    folder is read and written.
     """
     path = cache_file("pairs", repr((FORMAT, *key)).encode())
-    items = _read(read_arrays(path, (*_ARRAYS, *_crop_names())) if disk else None, pairs)
+    names = (*_ARRAYS, *(f"{side}_{name}" for side in _SIDES for name in _CROPS))
+    items = _read(read_arrays(path, names) if disk else None, pairs)
     if items is None:
         items = list(DataLoader(pairs, None, num_workers=num_workers, collate_fn=_itself, worker_init_fn=_one_thread))
         if disk:
@@ -47,10 +45,6 @@ def _one_thread(_worker: int) -> None:
 
 def _itself(item: Any) -> Any:
     return item
-
-
-def _crop_names() -> list[str]:
-    return [f"{side}_{name}" for side in _SIDES for name in _CROPS]
 
 
 def _columns(items: Sequence[PairArrays]) -> dict[str, NDArray[Any]]:

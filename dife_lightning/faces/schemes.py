@@ -73,8 +73,7 @@ def flip_permutation(count: int, pairs: Pairs) -> NDArray[np.int64]:
 def protocol_members(scheme: str | Scheme, protocol: str, eye_order: EyeOrder = "viewer") -> Members:
     """Return the scheme's points for each landmark of ``protocol``; the landmark is their mean.
 
-    Raises:
-        ConfigError: unknown scheme, protocol or eye order, or a scheme without that protocol.
+    ConfigError for an unknown scheme, protocol or eye order, or a scheme without that protocol.
     """
     known, wanted = _resolved(scheme), get_protocol(protocol)
     check_eye_order(eye_order)
@@ -179,19 +178,10 @@ def convert(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Convert points from one scheme to another, wherever both name the same part of the face.
 
-    Args:
-        points: (..., K, 2), x then y, pixels of any image.
-        visible: (..., K).
-        source: scheme of ``points``.
-        target: wanted scheme, with L points.
-        eye_order: see :func:`to_protocol`.
-
-    Returns:
-        Points (..., L, 2) float32 and visibility (..., L). Points that the source does not have are zero and not
-        visible; the mean of several source points is visible if all of them are.
-
-    Raises:
-        ConfigError: unknown scheme or eye order, another number of points, or two schemes without a common point.
+    ``points`` (..., K, 2) and ``visible`` (..., K) of the scheme ``source`` become (..., L, 2) float32 and (..., L) of
+    ``target``; see :func:`to_protocol` for ``eye_order``. Points that the source does not have are zero and not
+    visible; the mean of several source points is visible if all of them are. ConfigError for an unknown scheme or eye
+    order, another number of points, or two schemes without a common point.
     """
     known, wanted = _resolved(source), _resolved(target)
     check_eye_order(eye_order)

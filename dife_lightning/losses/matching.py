@@ -1,39 +1,36 @@
 """Semantic matching between the two images of a pseudo-pair: equations 4, 5 and 6 of the DIFE paper.
 
 A pixel u_i of the first image is compared with all pixels u_j of the second. The weighted mean of their coordinates is
-the predicted partner of u_i, and its distance to the true partner is the loss. The true partner is known because both
-images share their geometry; if they were warped independently, ``correspondence`` says where u_i went.
+the predicted match of u_i, and its distance to the true match is the loss. The true match is known because both images
+share their geometry; if they were warped independently, ``correspondence`` holds it.
 
-The paper does not say which weights its code uses; here they are an argument:
+The paper does not state the weights of its code. They are an argument here:
 
 * ``softmax`` (default): weights ``softmax_j(cos / temperature)``, distance of the expected coordinate.
-* ``windowed``: the same, restricted to a window around the best match, so that a distant second mode has no effect.
 * ``dve``: expected distance ``sum_j p_j |u_j - u|^power`` (Descriptor Vector Exchange, ICCV 2019).
-* ``literal``: equation 5 as printed, with unnormalised cosines as weights. It does not predict a coordinate (the
-  weights of a 48 x 48 map sum to hundreds); it is kept to show this.
+* ``literal``: equation 5 as printed, with cosines as weights. It does not predict a coordinate, because the weights do
+  not sum to 1 (on a 48 x 48 map they sum to hundreds).
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.geometry.coordinates import pixel_grid
 from dife_lightning.losses.distillation import Reduction, reduce_pixels
+from dife_lightning.utils.checks import require, require_choice
 
-Weights = Literal["softmax", "windowed", "dve", "literal"]
-WEIGHTS: tuple[str, ...] = ("softmax", "windowed", "dve", "literal")
+Weights = Literal["softmax", "dve", "literal"]
 
 
 def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
-    """Equation 4: cosine of every source vector with every target pixel, fp32.
+    """Equation 4: cosine similarity of each source vector with each target pixel, fp32.
 
     Args:
         source: (B, Q, n) vectors.
@@ -48,40 +45,24 @@ def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
         return unit_source @ unit_target
 
 
-def _window(similarity: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Return (B, Q, h * w) bool: cells within ``side`` x ``side`` around each row's maximum."""
-    best = similarity.detach().argmax(dim=-1, keepdim=True)
-    cell = torch.arange(height * width, device=similarity.device)
-    near_x = (cell % width - best % width).abs() <= side // 2
-    near_y = (cell // width - best // width).abs() <= side // 2
-    return near_x & near_y
-
-
 def _errors(
-    source: Tensor, target: Tensor, truth: Tensor, weights: Weights, temperature: float, window: int, power: float
+    source: Tensor, target: Tensor, truth: Tensor, weights: Weights, temperature: float, power: float
 ) -> Tensor:
-    """Per-query matching errors (B, Q) in target cells; ``source`` (B, Q, n), ``truth`` (B, Q, 2)."""
-    height, width = target.shape[-2:]
+    """Return errors (B, Q) in target cells for ``source`` (B, Q, n), ``target`` (B, n, h, w), ``truth`` (B, Q, 2)."""
     if weights == "softmax":
         return _distance(expected_coordinates(source, target, temperature) - truth)
     similarity = cosine_similarity_map(source, target)
-    coordinates = pixel_grid(height, width, target.device).reshape(-1, 2)
+    coordinates = pixel_grid(*target.shape[-2:], target.device).reshape(-1, 2)
     if weights == "literal":
         return _distance(similarity @ coordinates - truth)
-    logits = similarity / temperature
-    if weights == "windowed":
-        logits = logits.masked_fill(~_window(similarity, height, width, window), float("-inf"))
-    probability = logits.softmax(dim=-1)
-    if weights == "dve":
-        distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))
-        return (probability * distance.pow(power)).sum(dim=-1)
-    return _distance(probability @ coordinates - truth)
+    distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))
+    return ((similarity / temperature).softmax(dim=-1) * distance.pow(power)).sum(dim=-1)
 
 
 def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> Tensor:
     """Mean coordinate of the target cells, weighted by ``softmax(cos / temperature)``, fp32.
 
-    This is attention with coordinates as values, and torch's attention kernels never store all similarities at once.
+    This is attention with coordinates as values; torch's attention kernels never store all similarities.
 
     Args:
         source: (B, Q, n) vectors.
@@ -102,7 +83,7 @@ def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> 
 
 
 def _distance(offset: Tensor, eps: float = 1e-6) -> Tensor:
-    """Euclidean length over the last axis with a finite gradient at 0."""
+    """Euclidean norm over the last axis, with a finite gradient at 0."""
     return (offset.square().sum(dim=-1) + eps).sqrt()
 
 
@@ -114,29 +95,23 @@ def semantic_matching_loss(
     *,
     weights: Weights = "softmax",
     temperature: float = 0.02,
-    window: int = 11,
     power: float = 0.5,
     reduction: Reduction = "mean",
     queries: Tensor | None = None,
-    chunk: int | None = None,
 ) -> Tensor:
     """L_M of one ordered pair of domains (equation 5; its sum over pairs is equation 6).
 
     Args:
         source: (B, n, h, w) embedding of the first images.
         target: (B, n, h', w') embedding of the second images.
-        correspondence: (B, h, w, 2) true partner of each source cell, x then y, in cells of ``target``; None is the
-            identity (both images share their geometry and were not warped apart).
+        correspondence: (B, h, w, 2) true match of each source cell, x then y, in cells of ``target``; None is the
+            identity.
         valid: (B, h, w) bool, the source cells that count.
         weights: see the module docstring.
         temperature: of the softmax, in units of the cosine.
-        window: side of the window in cells (``windowed`` only).
         power: exponent of the distance (``dve`` only; DVE uses 0.5).
         reduction: ``mean`` over valid cells, or ``sum`` over the cells of an image (as printed).
         queries: (Q,) indices into the h * w source cells; None takes all.
-        chunk: source cells processed at a time. The similarity (B, chunk, h' * w') is then recomputed in the backward
-            pass and never stored for all cells at once. None processes all together. ``softmax`` does not need it: it
-            never stores the similarities.
 
     Returns:
         Scalar, float32, in target cells (to the ``power`` for ``dve``).
@@ -144,10 +119,8 @@ def semantic_matching_loss(
     Raises:
         ConfigError: unknown ``weights`` or a temperature that is not positive.
     """
-    if weights not in WEIGHTS:
-        raise ConfigError(f"unknown matching weights '{weights}'. {did_you_mean(weights, WEIGHTS)}")
-    if temperature <= 0:
-        raise ConfigError(f"matching temperature is {temperature}; it must be above 0 (0.02 is the default)")
+    require_choice("matching_loss.weights", weights, get_args(Weights))
+    require("matching_loss.", above=0, temperature=temperature)
     batch, _, height, width = source.shape
     if correspondence is None:
         correspondence = pixel_grid(height, width, source.device).expand(batch, -1, -1, -1)
@@ -158,25 +131,5 @@ def semantic_matching_loss(
         vectors, truth = vectors[:, queries], truth[:, queries]
         mask = None if mask is None else mask[:, queries]
     with torch.autocast(source.device.type, enabled=False):
-        errors = _chunked(vectors.float(), target.float(), truth, weights, temperature, window, power, chunk)
+        errors = _errors(vectors.float(), target.float(), truth, weights, temperature, power)
         return reduce_pixels(errors, mask, reduction)
-
-
-def _chunked(
-    vectors: Tensor,
-    target: Tensor,
-    truth: Tensor,
-    weights: Weights,
-    temperature: float,
-    window: int,
-    power: float,
-    chunk: int | None,
-) -> Tensor:
-    options = (weights, temperature, window, power)
-    if chunk is None or chunk >= vectors.shape[1]:
-        return _errors(vectors, target, truth, *options)
-    parts = [
-        checkpoint(_errors, v, target, t, *options, use_reentrant=False)
-        for v, t in zip(vectors.split(chunk, 1), truth.split(chunk, 1), strict=True)
-    ]
-    return torch.cat(parts, dim=1)

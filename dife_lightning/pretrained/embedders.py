@@ -65,12 +65,8 @@ class Embedder:
     def convert(self, embedding: Tensor, domain: int | str) -> Tensor:
         """Map an embedding (B, n, h, w) to the generator features (B, n_d, h, w) of a domain.
 
-        Args:
-            embedding: of :meth:`embed`.
-            domain: its number for an official DIFE; its name or number for one trained here.
-
-        Raises:
-            ConfigError: this embedder has no converters, or no such domain.
+        ``domain`` is its number for an official DIFE; its name or number for one trained here. ConfigError if this
+        embedder has no converters, or no such domain.
         """
         convert: Any = getattr(self.module, "convert", None)
         if convert is None:
@@ -118,14 +114,9 @@ def _build(path: Path) -> nn.Module:
 
 
 def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
-    """Return the kind (a key of ``PUBLIC_KINDS``) and the tensors of a public embedder's checkpoint.
+    """Return the kind (a key of ``PUBLIC_KINDS``) and the tensors of the ``content`` of a public embedder's checkpoint.
 
-    Args:
-        content: result of :func:`~dife_lightning.weights.pickles.reading.read_pickled`.
-        source: its file, for messages.
-
-    Raises:
-        CheckpointError: there is no embedder of a known layout.
+    CheckpointError if there is no embedder of a known layout.
     """
     state = hourglass.state_of(content)
     if hourglass.is_hourglass(state):

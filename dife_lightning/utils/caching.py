@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -60,11 +61,7 @@ def cached_array(
 ) -> NDArray[Any]:
     """Return one array from an ``.npy`` file of the on-disk cache (memory-mapped), or make and store it.
 
-    Args:
-        path: of the file; None for no cache.
-        shape: expected shape; a file with another one is replaced.
-        dtype: expected type.
-        make: makes the array.
+    A file of another shape or type is replaced. Without a ``path``, nothing is stored.
     """
     found = None if path is None else _mapped(path)
     if found is not None and found.shape == shape and found.dtype == dtype:
@@ -97,8 +94,5 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
-    try:
-        with atomic_write(path) as temporary:
-            save(temporary)
-    except OSError:
-        return
+    with suppress(OSError), atomic_write(path) as temporary:
+        save(temporary)

@@ -44,12 +44,8 @@ def as_percent(value: float, _: object = None) -> str:
 def interval(axes: Any, at: float, estimate: Sequence[float], color: str, *, upright: bool = True) -> None:
     """Draw a mean as a dot on the bar of its interval.
 
-    Args:
-        axes: to draw on.
-        at: place on the other axis.
-        estimate: mean, lower and upper end.
-        color: of both.
-        upright: the values run along y, else along x.
+    ``estimate`` is mean, lower and upper end; its values run along y if ``upright``, else along x. ``at`` is the place
+    on the other axis.
     """
     bar, dot = ([at, at], list(estimate[1:])), ([at], [estimate[0]])
     for (places, values), style in (
@@ -88,9 +84,8 @@ def dot(name: str, color: str, *, shape: str = "o", **style: Any) -> Line2D:
 def legend(figure: Figure, entries: Sequence[Line2D], *, columns: int = 0, loc: Corner = "lower left") -> None:
     """Explain the colours at the bottom of a figure, where the caller leaves room; in one row by default."""
     corner = {"bbox_to_anchor": (0.0, 0.0)} if loc == "lower left" else {}
-    look: dict[str, Any] = {"fontsize": 9, "handletextpad": 0.3, "columnspacing": 1.4}
-    if columns:
-        look = {"fontsize": 8, "handletextpad": 0.1, "columnspacing": 1.0}
+    size, pad, spacing = (8, 0.1, 1.0) if columns else (9, 0.3, 1.4)
+    look: dict[str, Any] = {"fontsize": size, "handletextpad": pad, "columnspacing": spacing}
     figure.legend(
         handles=list(entries), loc=loc, ncols=columns or len(entries), frameon=False, labelcolor=INK, **look, **corner
     )
