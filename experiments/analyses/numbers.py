@@ -62,9 +62,9 @@ def _with_all(
     one: AnalysisSet, method: str, names: Sequence[str], sums: Array, counts: Array, resamples: int, value: str
 ) -> list[Row]:
     """Return a row for each column of (N, K) sums and counts, and one for all columns together."""
-    both = (np.concatenate((array, array.sum(1, keepdims=True)), axis=1) for array in (sums, counts))
+    sums, counts = (np.concatenate((array, array.sum(1, keepdims=True)), axis=1) for array in (sums, counts))
     start, end = {"method": method, "pair": one.pair}, {"seeds": len(one.tables[method])}
-    found = column_rows(*both, resamples, name=value)
+    found = column_rows(sums, counts, resamples, name=value)
     return [{**start, "landmark": name, **row, **end} for name, row in zip((*names, ALL), found, strict=True)]
 
 

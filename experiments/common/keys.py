@@ -175,7 +175,7 @@ def testing_key(
 
 
 def changes(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Return the dotted names of what differs between two keys; classes are compared by name, wherever they live."""
+    """Return the dotted names of what differs between two keys; classes are compared by name, without their module."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(old.keys() | new.keys())
         return [text for name in names for text in changes(old.get(name), new.get(name), f"{prefix}.{name}")]

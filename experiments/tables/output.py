@@ -81,7 +81,7 @@ def grid(rows: Sequence[Row], protocol: str, framing: str) -> Grid:
 
 
 def number(row: Row) -> str:
-    """Return an error with the spread over seeds, where there are several."""
+    """Return an error, with the spread over seeds if there are several."""
     spread = f" ± {row['spread']:.2f}" if row["spread"] is not None else ""
     return f"{row['pixel_error']:.2f}{spread}"
 
