@@ -69,8 +69,7 @@ class KeypointTransfer(L.Callback):
             found = f"protocols {list(protocols)}, pictures {pictures}, {val_pictures}, resamples {resamples}"
             raise ConfigError(f"{found}: expected one protocol or more, pictures >= 0, resamples >= 100")
         self.out_dir, self.pictures, self.val_pictures = out_dir, pictures, val_pictures
-        self.resamples, self.seed, self.method = resamples, seed, method
-        self.table = table
+        self.resamples, self.seed, self.method, self.table = resamples, seed, method, table
         self._sets: list[TransferCollector] = []
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -93,17 +92,7 @@ class KeypointTransfer(L.Callback):
         """Transfer the batch and collect the points."""
         self._sets[dataloader_idx].add(batch, transferred(trainer, pl_module, batch, self.options))
 
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: PairBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Transfer the batch and collect the points."""
-        self._sets[dataloader_idx].add(batch, transferred(trainer, pl_module, batch, self.options))
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the scores; draw the first pairs."""
@@ -151,19 +140,15 @@ class KeypointTransfer(L.Callback):
         gathered: Sequence[Records],
         names: Sequence[dict[int, str]],
     ) -> None:
-        folder = evaluation_folder(trainer, self.out_dir)
-        method = self._method(pl_module)
-        sets = list(zip(self._sets, gathered, names, strict=True))
-        rows = [self._row(c, records, p, method) for c, records, _ in sets for p in self._protocols(c)]
-        table = (
-            row
-            for c, records, ids in sets
-            for row in prediction_rows(
-                records, ids, c.pairs.pair, c.pairs.list_name, c.pairs.framing, self._protocols(c)
-            )
-        )
-        write_predictions(folder / "predictions.csv", table)
-        write_json(folder / "metrics.json", {"rows": rows, **self._circumstances(trainer)})
+        folder, method = evaluation_folder(trainer, self.out_dir), self._method(pl_module)
+        rows: list[dict[str, Any]] = []
+        points: list[Any] = []
+        for one, records, ids in zip(self._sets, gathered, names, strict=True):
+            protocols = self._protocols(one)
+            rows += [self._row(one, records, protocol, method) for protocol in protocols]
+            points += prediction_rows(records, ids, one.pairs.pair, one.pairs.list_name, one.pairs.framing, protocols)
+        write_predictions(folder / PREDICTIONS, points)
+        write_json(folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer)})
         data = evaluation_data(trainer)
         if data is not None:
             data.save_lists(folder / "lists")
@@ -197,8 +182,9 @@ class KeypointTransfer(L.Callback):
     def _circumstances(self, trainer: L.Trainer) -> dict[str, Any]:
         """Return what a reader must know to compare the numbers with others."""
         data, stored = evaluation_data(trainer), any(c.pairs.eye_order == "stored" for c in self._sets)
+        tested = {"test": {collector.pairs.name: collector.pairs.list_hash for collector in self._sets}}
         return {
-            "lists": self._tested_lists() if data is None else data.list_hashes(),
+            "lists": tested if data is None else data.list_hashes(),
             "switches": {
                 **asdict(self.options),
                 "error_unit": f"pixels of a crop scaled to {ERROR_SIDE} px",
@@ -213,9 +199,6 @@ class KeypointTransfer(L.Callback):
             "checkpoint": trainer.ckpt_path,
             "world_size": trainer.world_size,
         }
-
-    def _tested_lists(self) -> dict[str, dict[str, str]]:
-        return {"test": {collector.pairs.name: collector.pairs.list_hash for collector in self._sets}}
 
     def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if not trainer.is_global_zero:

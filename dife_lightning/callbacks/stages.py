@@ -67,7 +67,7 @@ class StageTimer(Callback):
         """Write the times."""
         if self.steps and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             content = {s: {"steps": n, "seconds": round(self.seconds[s], 3)} for s, n in self.steps.items()}
-            write_json(Path(trainer.default_root_dir) / "stages.json", content)
+            write_json(RunFolder.at(trainer.default_root_dir).stages_file, content)
 
     def state_dict(self) -> dict[str, Any]:
         """Save the times in the checkpoint."""
@@ -94,7 +94,7 @@ class StageCheckpoint(Callback):
             self._save_once(trainer, pl_module)
 
     def _save_once(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        path = Path(trainer.default_root_dir) / "checkpoints" / "warmup.ckpt"
+        path = RunFolder.at(trainer.default_root_dir).warmup_checkpoint
         first = trainer.global_step == getattr(pl_module, "warmup_steps", None)
         if first and trainer.global_step and not trainer.strategy.broadcast(path.exists()):
             trainer.save_checkpoint(path, weights_only=False)

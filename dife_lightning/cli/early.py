@@ -14,7 +14,7 @@ from dife_lightning.cli.options import option_names
 from dife_lightning.cli.signatures import attribute_of, class_names, parameters_of, trainer_parameters
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import method_classes
-from dife_lightning.running.configs import given_settings, options_of
+from dife_lightning.running.configs import given_settings, option_value, options_of
 from dife_lightning.running.folders import check_name, last_checkpoint, refuse_existing, run_of_checkpoint
 from dife_lightning.running.locks import process_rank
 from dife_lightning.running.parser_errors import (
@@ -58,6 +58,18 @@ def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
         _check_run(given)
 
 
+def with_last(words: list[str]) -> list[str]:
+    """Replace ``--ckpt_path last`` by the file of the run that ``--run`` names.
+
+    Raises:
+        UsageError: there is no name, no such run, or no checkpoint in it.
+    """
+    if option_value(words, "--ckpt_path") != "last":
+        return words
+    path = last_checkpoint(option_value(words, "--runs_root") or "runs", option_value(words, "--run"))
+    return [*words, "--ckpt_path", str(path)]  # the later one counts
+
+
 def _check_option(option: str, known: set[str], verb: str) -> None:
     name = option.removeprefix("--").removesuffix("+")
     first, _, rest = name.partition(".")
@@ -73,9 +85,7 @@ def _check_checkpoint(verb: str, given: Mapping[str, Any]) -> bool:
     path = given.get("ckpt_path")
     if path is None or (verb == "fit" and path == "hpc"):
         return False
-    if verb == "fit" and path == "last":
-        path = last_checkpoint(str(given.get("runs_root", "runs")), given.get("run"))
-    elif path in ("best", "last", "hpc"):
+    if path in ("best", "last", "hpc"):
         raise UsageError(f"--ckpt_path {path}: say of which run, for example --ckpt_path runs/first.")
     if not Path(str(path)).expanduser().exists():
         raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")

@@ -101,14 +101,20 @@ def load_config(name: str) -> dict[str, Any]:
     return read_config(find_config(name))
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of ``below``, with those of ``above`` in their place; arguments of another class go."""
-    if above.get("class_path", below.get("class_path")) != below.get("class_path"):
+def merged(below: Mapping[str, Any], above: Mapping[str, Any], one_class: bool = True) -> dict[str, Any]:
+    """Return ``below`` with the settings of ``above``, level by level.
+
+    Args:
+        below: settings.
+        above: settings that win.
+        one_class: drop arguments of ``below`` where ``above`` names another class.
+    """
+    if one_class and above.get("class_path", below.get("class_path")) != below.get("class_path"):
         return dict(above)
     found = dict(below)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = merged(found[key], value) if both else value
+        found[key] = merged(found[key], value, one_class) if both else value
     return found
 
 
@@ -145,23 +151,6 @@ def option_value(args: list[str], option: str) -> str | None:
     return values[-1] if values else None
 
 
-def take_option(args: list[str], option: str) -> tuple[list[str], list[str]]:
-    """Return ``args`` without an option that takes a value, and its values."""
-    rest: list[str] = []
-    values: list[str] = []
-    words = iter(args)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name != option:
-            rest.append(word)
-            continue
-        value = value if equals else next(words, "")
-        if not value:
-            raise UsageError(f"{option} needs a value.")
-        values.append(value)
-    return rest, values
-
-
 def given_settings(args: list[str], of_last_class: bool = False) -> dict[str, Any]:
     """Return the settings that a command gives, defaults left out; of a file and an option the later one counts.
 
@@ -180,16 +169,8 @@ def given_settings(args: list[str], of_last_class: bool = False) -> dict[str, An
             above = {key: _as_class(key, item) for key, item in read_config(Path(value)).items()}
         else:
             above = _nested(name.split("."), value)
-        for key in _CLASSES if of_last_class else ():
-            if _class_of(above, key) not in (None, _class_of(found, key)):
-                found.pop(key, None)
-        _merge(found, above)
+        found = merged(found, above, of_last_class)
     return found
-
-
-def _class_of(settings: Mapping[str, Any], key: str) -> Any:
-    entry = settings.get(key)
-    return entry.get("class_path") if isinstance(entry, Mapping) else None
 
 
 def _nested(keys: list[str], text: str | None) -> dict[str, Any]:
@@ -210,15 +191,6 @@ def _as_class(key: str, value: Any) -> Any:
     if key not in _CLASSES or not isinstance(value, str):
         return value
     return read_yaml(Path(value)) if Path(value).is_file() else {"class_path": value}
-
-
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    """Put the settings of ``above`` into ``below``, level by level."""
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
-            _merge(below[key], value)
-        else:
-            below[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def with_class_names(settings: dict[str, Any]) -> dict[str, Any]:

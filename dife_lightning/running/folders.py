@@ -129,14 +129,8 @@ def _names(root: str | Path) -> list[str]:
     return [path.name for path in Path(root).iterdir() if path.is_dir()] if Path(root).is_dir() else []
 
 
-def drop_if_empty(folder: Path) -> None:
-    """Remove a run folder into which nothing was written."""
-    if folder.is_dir() and not [path for path in folder.iterdir() if path.name != LOCK]:
-        shutil.rmtree(folder)
-
-
-def drop_if_unused(folder: Path) -> None:
-    """Remove a folder that holds no more than the record of its settings: the command failed before it did anything."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
-    if folder.is_dir() and all(path.parent == folder and path.name in (RESOLVED, ENVIRONMENT) for path in files):
+def drop_if_unused(folder: Path, *ignored: str) -> None:
+    """Remove a folder that holds no files except its lock and files called ``ignored``."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if folder.is_dir() and all(path.parent == folder and path.name in (LOCK, *ignored) for path in files):
         shutil.rmtree(folder)

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dife_lightning.errors import CheckpointError, UsageError, reason_of
+from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.running.configs import option_value
-from dife_lightning.running.folders import LAST, PREVIOUS, RESOLVED, last_checkpoint, run_of_checkpoint
+from dife_lightning.running.folders import LAST, PREVIOUS, RESOLVED, run_of_checkpoint
 from dife_lightning.running.trust import FLAG, check_run
 from dife_lightning.weights.building import all_values, check_size
 from dife_lightning.weights.checkpoints import best_checkpoint, read_checkpoint
@@ -47,25 +47,14 @@ def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str
     return ["--config", str(run / RESOLVED), *precision, *args]
 
 
-def with_last(args: list[str]) -> list[str]:
-    """Replace ``--ckpt_path last`` by the file of the run that ``--run`` names."""
-    if option_value(args, "--ckpt_path") != "last":
-        return args
-    path = last_checkpoint(option_value(args, "--runs_root") or "runs", option_value(args, "--run"))
-    return [*args, "--ckpt_path", str(path)]  # the later one counts
-
-
 def checkpoint_file(verb: str, given: str | None) -> Path | None:
     """Return the file that ``--ckpt_path`` means, after replacing a run's folder by its best or last checkpoint.
 
     Raises:
-        UsageError: ``best`` or ``last`` of no run.
         CheckpointError: there is no such file.
     """
-    if given is None or (verb == "fit" and given == "hpc"):
+    if given is None or given == "hpc":
         return None
-    if given in ("best", "last", "hpc"):
-        raise UsageError(f"--ckpt_path {given}: say of which run, for example --ckpt_path runs/first.")
     folder = verb == "fit" and Path(given).is_dir()
     path = Path(given, "checkpoints", LAST) if folder else best_checkpoint(given)
     if not path.is_file():

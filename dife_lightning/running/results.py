@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import UsageError
-from dife_lightning.running.folders import drop_if_empty, drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.running.folders import ENVIRONMENT, RESOLVED, drop_if_unused, new_run, run_of_checkpoint, stem_of
 from dife_lightning.running.locks import RunLock, process_rank
 from dife_lightning.running.quiet import tell
 from dife_lightning.running.trust import check_links
@@ -86,30 +86,19 @@ class ResultsFolder:
             )
         return otherwise
 
-    def discard_if_unused(self) -> None:
-        """Remove the folder if this command made it and failed before it wrote more than its settings.
+    def __enter__(self) -> ResultsFolder:
+        return self
 
-        An error of the file system is ignored, so that the reason of the failure is the one that the user sees.
-        """
-        if self._made and process_rank() == 0:
-            with contextlib.suppress(OSError):
-                drop_if_unused(self.path)
-            self._drop_parents()
-
-    def close(self) -> None:
-        """Release the lock and remove the folder if it is empty."""
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Release the lock, and remove the folders that this command made and wrote nothing into but its settings."""
         os.environ.pop(FOLDER_VARIABLE, None)
+        with contextlib.suppress(OSError):  # an error here must not hide the one that ends the command
+            if process_rank() == 0:
+                drop_if_unused(self.path, *((RESOLVED, ENVIRONMENT) if kind and self._made else ()))
+                for parent in [] if self.path.exists() else self._made[1:]:
+                    parent.rmdir()  # such as runs/; fails if it is not empty
         if self._lock is not None:
             self._lock.release()
-        if process_rank() == 0:
-            drop_if_empty(self.path)
-            self._drop_parents()
-
-    def _drop_parents(self) -> None:
-        """Remove the empty folders above that this command made, such as ``runs``."""
-        with contextlib.suppress(OSError):  # one that is not empty
-            for folder in [] if self.path.exists() else self._made[1:]:
-                folder.rmdir()
 
 
 def _missing(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, Jou
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dife_lightning.errors import DataError, DifeError, UsageError, reason_of
-from dife_lightning.running.folders import drop_if_empty
+from dife_lightning.running.folders import drop_if_unused
 from dife_lightning.running.locks import RunLock
 from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.sweeps.definition import Sweep, check
@@ -126,7 +126,7 @@ def locked(path: Path) -> Iterator[SweepFolder]:
         yield SweepFolder(path)
     finally:
         lock.release()
-        drop_if_empty(path)
+        drop_if_unused(path)
 
 
 def _repair(journal: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dife_lightning.errors import UsageError
-from dife_lightning.running.folders import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
+from dife_lightning.running.folders import RESOLVED, drop_if_unused, new_run, run_of_checkpoint, stem_of
 
 
 def test_a_name_is_never_used_twice(tmp_path):
@@ -49,6 +49,6 @@ def test_only_empty_folders_are_dropped(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    drop_if_empty(tmp_path / "empty")
-    drop_if_empty(tmp_path / "full")
+    drop_if_unused(tmp_path / "empty")
+    drop_if_unused(tmp_path / "full")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
