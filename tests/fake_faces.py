@@ -20,7 +20,7 @@ class FakeFaces:
 
     def __init__(self, name: str, scheme: str, annotations: Sequence[FaceAnnotation]) -> None:
         self.name, self.scheme, self.annotations = name, scheme, tuple(annotations)
-        self.opened = 0
+        self.opened, self.facts = 0, {}
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -34,6 +34,9 @@ class FakeFaces:
             "visible": face.visible,
             "name": face.name,
         }
+
+    def upright(self, index: int) -> FaceAnnotation:
+        return self.annotations[index]
 
     def shuffled(self, seed: int = 0) -> FakeFaces:
         """Return the same faces in another order."""

@@ -17,7 +17,7 @@ from dife_lightning.data.photos.folder_check import FolderReport, advice, check_
 from dife_lightning.data.training import EndlessBatches, StreamStart
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import ImageBatch
-from dife_lightning.faces.images import center_square, list_images, read_image
+from dife_lightning.faces.images import center_square, read_image
 from dife_lightning.utils.files import cache_folder
 from dife_lightning.utils.randomness import seed_of
 from dife_lightning.world.dataset import render_arrays
@@ -67,33 +67,15 @@ class ImageStream(EndlessBatches[ImageBatch]):
         return image[:, ::-1] if self.flip and self._order[2][place] else image
 
 
-class FixedBatches(torch.utils.data.Dataset[ImageBatch]):
-    """The held-out images in order, in batches of ``batch_size`` (the last may be smaller)."""
-
-    def __init__(self, images: NDArray[np.uint8], batch_size: int) -> None:
-        self.images, self.batch_size = images, batch_size
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return -(-len(self.images) // self.batch_size)
-
-    def __getitem__(self, number: int) -> ImageBatch:
-        """Return batch ``number``, uint8."""
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        part = self.images[number * self.batch_size : (number + 1) * self.batch_size]
-        return ImageBatch(torch.from_numpy(part.copy()).permute(0, 3, 1, 2), number)
+def fixed_batches(images: NDArray[np.uint8], batch_size: int) -> list[ImageBatch]:
+    """Return images in order, uint8, in batches of ``batch_size`` (the last may be smaller)."""
+    writable = images if images.flags.writeable else images.copy()  # torch warns of read-only arrays
+    parts = torch.from_numpy(writable).permute(0, 3, 1, 2).split(batch_size)
+    return [ImageBatch(part, number) for number, part in enumerate(parts)]
 
 
-def read_folder(folder: str | Path, size: int) -> NDArray[np.uint8]:
-    """Read all images of a folder as central squares (N, size, size, 3), in the order of their paths."""
-    return np.stack([center_square(read_image(path), size) for path in list_images(folder)])
-
-
-def read_checked_folder(
-    folder: str | Path, size: int, skip_broken: bool = False
-) -> tuple[NDArray[np.uint8], FolderReport]:
-    """Read a folder as :func:`read_folder` does, and check it (see ``folder_check``).
+def read_folder(folder: str | Path, size: int, skip_broken: bool = False) -> tuple[NDArray[np.uint8], FolderReport]:
+    """Read all images of a folder as central squares (N, size, size, 3), in the order of their paths, and check them.
 
     Args:
         folder: of images.
@@ -199,20 +181,14 @@ class GeneratorImages(LightningDataModule):
         train = render_arrays(self.species, "train", self.count, self.size, folder, workers=workers)
         return train, render_arrays(self.species, "val", self.held_out, self.size, folder, workers=workers)
 
-    def _from_folder(self, checked: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _from_folder(self, told: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         assert self.folder is not None
-        images, report = self._read_folder(self.folder, checked)
+        images, report = read_folder(self.folder, self.size, self.skip_broken)
         if len(images) < 2:
             raise DataError(f"{self.folder} holds {len(images)} image; a generator needs two or more, better thousands")
-        for level, text in [] if report is None else advice(report, self.skip_broken):
+        for level, text in advice(report, self.skip_broken) if told else ():
             (rank_zero_info if level == "ok" else rank_zero_warn)(text)
         return split_held_out(images, self.held_out, self.seed)
-
-    def _read_folder(self, folder: str, checked: bool) -> tuple[NDArray[np.uint8], FolderReport | None]:
-        if not checked and not self.skip_broken:
-            return read_folder(folder, self.size), None
-        images, report = read_checked_folder(folder, self.size, self.skip_broken)
-        return images, report if checked else None
 
     @property
     def train_images(self) -> NDArray[np.uint8]:
@@ -235,11 +211,9 @@ class GeneratorImages(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[ImageBatch]:
         """Return the held-out images."""
-        return DataLoader(FixedBatches(self.held_out_images, self.batch_size), batch_size=None)
+        return DataLoader(fixed_batches(self.held_out_images, self.batch_size), batch_size=None)  # type: ignore[arg-type]
 
-    def test_dataloader(self) -> DataLoader[ImageBatch]:
-        """Return the held-out images."""
-        return self.val_dataloader()
+    test_dataloader = val_dataloader
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Map uint8 to [-1, 1] on the device, and count the batches of the training."""

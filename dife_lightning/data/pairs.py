@@ -14,12 +14,10 @@ from typing import Any, Literal, Protocol
 import lightning as L
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
-from dife_lightning.faces.batches import PairArrays, PairBatch
+from dife_lightning.faces.batches import PairArrays, PairBatch, image_tensor
 from dife_lightning.faces.items import FaceItem, crop_of
 from dife_lightning.faces.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
 from dife_lightning.faces.transforms import resize, resize_matrix
@@ -123,15 +121,19 @@ class KeypointPairs(Dataset[PairArrays]):
         crop = crop_of(item).inner(resize_matrix(width, height, self.size))
         return FaceItem(image=image, points=points, visible=visible, name=item["name"], crop=crop)
 
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, PairArrays]]:
+        """Return numbered pairs; the DataLoader calls it for a batch."""
+        return [(index, self[index]) for index in indices]
+
     def collate(self, items: Sequence[tuple[int, PairArrays]]) -> PairBatch:
         """Make a batch of (number, pair) tuples."""
         index, pairs = zip(*items, strict=True)
+        arrays = ("source_points", "target_points", "visible")
+        stacked = {name: torch.from_numpy(np.stack([getattr(pair, name) for pair in pairs])) for name in arrays}
         return PairBatch(
-            source_image=_images([pair.source_image for pair in pairs]),
-            target_image=_images([pair.target_image for pair in pairs]),
-            source_points=torch.from_numpy(np.stack([pair.source_points for pair in pairs])),
-            target_points=torch.from_numpy(np.stack([pair.target_points for pair in pairs])),
-            visible=torch.from_numpy(np.stack([pair.visible for pair in pairs])),
+            source_image=image_tensor([pair.source_image for pair in pairs]),
+            target_image=image_tensor([pair.target_image for pair in pairs]),
+            **stacked,
             index=torch.tensor(index, dtype=torch.int64),
             pair_id=[pair.pair_id for pair in pairs],
             pair=self.pair,
@@ -144,7 +146,7 @@ class KeypointPairs(Dataset[PairArrays]):
     def loader(self, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:
         """Return the loader of the set, in list order."""
         return DataLoader(
-            _Numbered(self),
+            self,
             batch_size=batch_size,
             num_workers=num_workers,
             collate_fn=self.collate,
@@ -181,30 +183,11 @@ def check_pairs(pairs: Sequence[str], known: Iterable[str], val_count: int, size
                 raise ConfigError(f"pair '{pair}': unknown domain '{name}'. {did_you_mean(name, names)}")
 
 
-class _Numbered(Dataset[tuple[int, PairArrays]]):
-    """The pairs with their numbers."""
-
-    def __init__(self, pairs: KeypointPairs) -> None:
-        self.pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[int, PairArrays]:
-        return index, self.pairs[index]
-
-
-def _images(images: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Return uint8 (S, S, 3) images as (B, 3, S, S) float32 in [-1, 1]."""
-    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    return (batch.float() / 127.5 - 1).contiguous()
-
-
 def pairs_of(loader: Any) -> KeypointPairs:
     """Return the set behind a loader; ConfigError for a loader of something else."""
     dataset = getattr(loader, "dataset", None)
-    if isinstance(dataset, _Numbered):
-        return dataset.pairs
+    if isinstance(dataset, KeypointPairs):
+        return dataset
     found = type(dataset).__name__
     raise ConfigError(f"a loader of {found} cannot be scored: use a data module of keypoint pairs, e.g. WorldPairs")
 
@@ -260,9 +243,7 @@ class PairsDataModule(L.LightningDataModule):
         """One loader per test set."""
         return self._loaders(self.test_sets)
 
-    def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """The test sets."""
-        return self._loaders(self.test_sets)
+    predict_dataloader = test_dataloader
 
     def _loaders(self, sets: Sequence[KeypointPairs]) -> list[DataLoader[Any]]:
         pin = torch.cuda.is_available()

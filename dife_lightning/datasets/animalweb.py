@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
 from dife_lightning.datasets.parsing.pts import PtsFace, list_faces, read_faces
-from dife_lightning.datasets.parsing.table import FaceTable, Faults
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers, read_csv, read_names
 from dife_lightning.errors import DataError
 from dife_lightning.faces.images import SUFFIXES
@@ -35,10 +34,6 @@ class AnimalWeb(FaceFiles):
         boxes: CSV file with the columns img, x, y, w, h (found as ``names`` is); by default ``bbox.csv`` in ``root``,
             if it exists. The data set itself has no boxes.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown species.
-        DataError: a file is missing or has another form.
     """
 
     name = "animalweb"
@@ -106,11 +101,11 @@ def _with_boxes(table: FaceTable, path: Path, faults: Faults) -> FaceTable:
     boxes: dict[str, list[float]] = {}
     for number, cells in rows:
         picked = [cells[place] for place in places if place < len(cells)]
-        values, reason = parse_numbers(picked[1:], 4)
-        if reason is None:
-            x, y, width, height = values
-            boxes[_stem(picked[0])] = [x, y, x + width, y + height]
+        try:
+            x, y, width, height = parse_numbers(picked[1:], 4)
+        except Fault as fault:
+            faults.add(f"{path}, row {number}", f"{fault}, after the name of the picture")
         else:
-            faults.add(f"{path}, row {number}", f"{reason}, after the name of the picture")
+            boxes[_stem(picked[0])] = [x, y, x + width, y + height]
     found = [boxes.get(_stem(name), [np.nan] * 4) for name in table.names]
-    return replace(table, boxes=np.array(found, np.float32).reshape(-1, 4))
+    return table.changed(boxes=np.array(found, np.float32).reshape(-1, 4))

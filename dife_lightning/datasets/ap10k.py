@@ -25,10 +25,6 @@ class AP10K(FaceFiles):
         needed: points that must be labelled, by name or number, one or a list: ``["left_eye", "right_eye", "nose"]``
             for faces that show both eyes.
         skip_broken: skip animals that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown split, fold, species or point.
-        DataError: a file is missing or has another form.
     """
 
     name = "ap10k"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
-from dife_lightning.datasets.parsing.table import FaceTable, Faults, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Faults
 from dife_lightning.datasets.parsing.text import note_once, parse_rows, read_lines, read_names
 from dife_lightning.errors import ConfigError, MissingDataError
 
@@ -35,10 +35,6 @@ class CelebA(FaceFiles):
         without_celeba_train: leave out the faces of ``mafl-test`` that CelebA's partition trains on. Their number is
             printed and is in ``facts``: papers speak of 400 that remain.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown split, or an option that does not go with it.
-        DataError: a file is missing or has another form.
     """
 
     name = "celeba"
@@ -87,7 +83,7 @@ def _landmarks(root: Path, images: Path, faults: Faults) -> FaceTable:
     if stated is not None and stated != len(texts):
         faults.add(f"{path}, row 1", f"{stated} faces are announced, expected as many rows and found {len(texts)}")
     rows = parse_rows(texts, 10, True, lambda i: f"{path}, row {numbers[i]}", faults)
-    return face_table(path, [numbers[i] for i in rows.kept], images, rows.names, rows.values, count=5)
+    return FaceTable(path, [numbers[i] for i in rows.kept], images, rows.names, rows.values, count=5)
 
 
 def _chosen(table: FaceTable, root: Path, split: Split, faults: Faults) -> FaceTable:

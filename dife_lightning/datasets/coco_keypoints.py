@@ -26,10 +26,6 @@ class CocoKeypoints(FaceFiles):
         category: only these, by name or id, one or a list; by default all.
         needed: points that must be labelled, by number, or by name if the file names them; one or a list.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown category or point.
-        DataError: a file is missing or has another form.
     """
 
     name = "coco-keypoints"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count
 from dife_lightning.datasets.parsing.text import CsvFile, parse_numbers, read_csv
 from dife_lightning.errors import DataError, did_you_mean
 from dife_lightning.faces.schemes import SCHEMES
@@ -37,10 +37,6 @@ class Folder(FaceFiles):
         file: the CSV file.
         group: only faces of this group, or of these.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown group.
-        DataError: a file or a column is missing, or a row has another form.
     """
 
     name = "folder"
@@ -81,13 +77,11 @@ def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
     places = _point_columns(path, content.columns, scheme)
     faces = []
     for number, cells in content.rows:
-        try:
+        with faults.at(f"{path}, row {number}"):
             faces.append(_face(content, number, cells, places))
-        except Fault as fault:
-            faults.add(f"{path}, row {number}", str(fault))
     columns: dict[str, Any] = {name: [getattr(face, name) for face in faces] for name in _Face._fields}
     keys, images, points = (columns.pop(name) for name in ("keys", "images", "points"))
-    return face_table(path, keys, root, images, points, count=len(places), **columns)
+    return FaceTable(path, keys, root, images, points, count=len(places), **columns)
 
 
 def _point_columns(path: Path, columns: Sequence[str], scheme: str) -> list[tuple[int, int]]:
@@ -143,16 +137,17 @@ def _point(column: str, x: str, y: str) -> tuple[float, float] | None:
     """Return a point, or None where both cells are empty."""
     if not x and not y:
         return None
-    values, reason = parse_numbers([x, y], 2)
-    if reason is not None:
-        raise Fault(f"column {column} and its partner: {reason}; leave both empty if there is no such point")
-    return values[0], values[1]
+    try:
+        first, second = parse_numbers([x, y], 2)
+    except Fault as fault:
+        raise Fault(f"column {column} and its partner: {fault}; leave both empty if there is no such point") from None
+    return first, second
 
 
 def _box(cells: Sequence[str]) -> list[float]:
     if not any(cells):
         return [np.nan] * 4
-    values, reason = parse_numbers(cells, 4)
-    if reason is not None:
-        raise Fault(f"box: {reason}")
-    return values
+    try:
+        return parse_numbers(cells, 4)
+    except Fault as fault:
+        raise Fault(f"box: {fault}") from None

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import read_lines
-from dife_lightning.errors import DataError
+from dife_lightning.errors import DataError, reason_of
 
 DATASET = "HorseFaces"
 
@@ -31,10 +31,6 @@ class HorseFaces(FaceFiles):
         names: another list in the authors' form, lines of ``picture labels``; a relative path is searched for in
             ``root`` first.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown split.
-        DataError: a file is missing or has another form.
     """
 
     name = "horse"
@@ -66,25 +62,17 @@ def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
     numbers, images, labels = [], [], []
     lines = read_lines(path)
     for number, text in zip(lines.numbers, lines.texts, strict=True):
-        try:
-            image, file = _split(text)
-            labels.append(_read_labels(root / _below(root, file)))
-        except Fault as fault:
-            faults.add(f"{path}, row {number}", str(fault))
-            continue
-        numbers.append(number)
-        images.append(_below(root, image))
+        with faults.at(f"{path}, row {number}"):
+            found = _LINE.fullmatch(text)
+            if found is None:
+                raise Fault(f"'{text}', expected a picture and a .npy file")
+            labels.append(_read_labels(root / _below(root, found[2])))
+            numbers.append(number)
+            images.append(_below(root, found[1]))
     values = np.array(labels, dtype=np.float64).reshape(len(numbers), 5, 3)
     visible = values[..., 2] > 0
     points = np.where(visible[..., None], values[..., :2], 0)
-    return face_table(path, numbers, root, images, points, count=5, visible=visible)
-
-
-def _split(text: str) -> tuple[str, str]:
-    found = _LINE.fullmatch(text)
-    if found is None:
-        raise Fault(f"'{text}', expected a picture and a .npy file")
-    return found[1], found[2]
+    return FaceTable(path, numbers, root, images, points, count=5, visible=visible)
 
 
 def _below(root: Path, listed: str) -> str:
@@ -101,7 +89,7 @@ def _read_labels(path: Path) -> NDArray[np.float64]:
     except FileNotFoundError:
         raise Fault(f"no file {path}; expected labels there") from None
     except Exception as error:  # damaged bytes raise errors of many kinds
-        raise Fault(f"{path} is no array of numbers ({(str(error) or type(error).__name__).splitlines()[0]})") from None
+        raise Fault(f"{path} is no array of numbers ({reason_of(error)})") from None
     if values.shape != (5, 3) or values.dtype.kind not in "iuf":
         raise Fault(f"{path} holds {values.dtype} of shape {values.shape}, expected numbers of shape (5, 3)")
     bad = np.flatnonzero(~np.isfinite(values[:, 2]))

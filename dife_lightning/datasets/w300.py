@@ -30,10 +30,6 @@ class W300(FaceFiles):
         root: folder with ``afw``, ``helen``, ``lfpw`` and ``ibug``.
         split: ``train``, ``test`` or its parts ``common`` and ``challenging``.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown split.
-        DataError: a folder is missing or a file has another form.
     """
 
     name = "w300"

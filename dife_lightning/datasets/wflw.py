@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
-from dife_lightning.datasets.parsing.table import FaceTable, Faults, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Faults
 from dife_lightning.datasets.parsing.text import Rows, parse_rows, read_lines
 
 DATASET = "WFLW"
@@ -36,10 +36,6 @@ class WFLW(FaceFiles):
         attribute: only faces that have this attribute: ``largepose``, ``expression``, ``illumination``, ``makeup``,
             ``occlusion`` or ``blur``.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        ConfigError: unknown split or attribute.
-        DataError: a file is missing or has another form.
     """
 
     name = "wflw"
@@ -66,7 +62,7 @@ def _read(root: Path, path: Path, faults: Faults) -> FaceTable:
     lines = read_lines(path)
     rows = parse_rows(lines.texts, _NUMBERS, False, lambda i: f"{path}, row {lines.numbers[i]}", faults)
     points, boxes, attributes = np.split(rows.values, (2 * _POINTS, 2 * _POINTS + 4), axis=1)
-    return face_table(
+    return FaceTable(
         path,
         [lines.numbers[i] for i in rows.kept],
         root / "WFLW_images",

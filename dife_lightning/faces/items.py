@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,10 +90,16 @@ class FaceDataset(Protocol):
     scheme: str
     #: Name of the dataset, as in ``load_dataset(name, root)``.
     name: str
+    #: For the record of a result: options and counts, as plain values.
+    facts: dict[str, Any]
 
     @property
     def annotations(self) -> Sequence[FaceAnnotation]:
         """All faces, in the data set's order."""
+        ...
+
+    def upright(self, index: int) -> FaceAnnotation:
+        """Return annotation ``index`` in pixels of the picture as it is read (EXIF orientation applied)."""
         ...
 
     def __len__(self) -> int: ...

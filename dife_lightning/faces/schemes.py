@@ -2,8 +2,8 @@
 
 A scheme is the numbering of points in one data set. A protocol is a landmark set that we report: ``9-point`` (eye
 corners, nose, mouth) and ``3-point`` (eyes, nose). Protocols name sides as the **viewer** sees them, and each scheme
-maps its points to them, so a scheme that names the animal's own left eye is remapped here and nowhere else. The schemes
-are tables in ``scheme_tables.py``, where a new data set adds one.
+maps its points to them, so a scheme that names the animal's own left eye is remapped here and nowhere else. A new data
+set adds its scheme to ``schemes.yaml``.
 
 Published numbers may have been made without this remapping (point k of one data set against point k of the other).
 ``eye_order="stored"`` reproduces that, for comparison; results record it.
@@ -11,7 +11,7 @@ Published numbers may have been made without this remapping (point k of one data
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -118,12 +118,23 @@ def to_protocol(
     known = _resolved(scheme)
     members = protocol_members(known, protocol, eye_order)
     _check_count(points, known)
-    if all(len(group) == 1 for group in members):  # same result as below, much faster
-        alone = [group[0] for group in members]
+    return _means(points, visible, members)
+
+
+def _means(
+    points: NDArray[np.float32], visible: NDArray[np.bool_], groups: Sequence[Group]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the mean of each group's points, and whether all of them are visible; an empty group gives 0 and False."""
+    if all(len(group) == 1 for group in groups):  # same result as below, much faster
+        alone = [group[0] for group in groups]
         return points[..., alone, :].astype(np.float32), visible[..., alone]
-    mapped = [points[..., list(group), :].mean(axis=-2) for group in members]
-    seen = [visible[..., list(group)].all(axis=-1) for group in members]
-    return np.stack(mapped, axis=-2).astype(np.float32), np.stack(seen, axis=-1)
+    means = np.zeros((*points.shape[:-2], len(groups), 2), dtype=np.float32)
+    seen = np.zeros((*points.shape[:-2], len(groups)), dtype=bool)
+    for k, group in enumerate(groups):
+        if group:
+            means[..., k, :] = points[..., list(group), :].mean(axis=-2)
+            seen[..., k] = visible[..., list(group)].all(axis=-1)
+    return means, seen
 
 
 def to_layout(
@@ -188,13 +199,7 @@ def convert(
     groups = _counterparts(known, wanted, eye_order)
     if not any(groups):
         raise ConfigError(f"'{wanted.name}' and '{known.name}' have no known point in common")
-    moved = np.zeros((*points.shape[:-2], len(groups), 2), dtype=np.float32)
-    seen = np.zeros((*points.shape[:-2], len(groups)), dtype=bool)
-    for k, group in enumerate(groups):
-        if group:
-            moved[..., k, :] = points[..., list(group), :].mean(axis=-2)
-            seen[..., k] = visible[..., list(group)].all(axis=-1)
-    return moved, seen
+    return _means(points, visible, groups)
 
 
 def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[Group]:
@@ -209,15 +214,14 @@ def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[G
     return [next((have[name] for name in those if name in have), ()) for those in names]
 
 
-def eye_sides(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> list[Literal["left", "right", ""]]:
-    """Return for each point of a scheme the eye that it belongs to, as the viewer sees it; empty for other points."""
+def eye_sides(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> list[str]:
+    """Return for each point the eye it belongs to, as the viewer sees it: ``left``, ``right``, or empty for others."""
     known = _resolved(scheme)
-    sides: list[Literal["left", "right", ""]] = [""] * len(known.landmarks)
+    sides = [""] * len(known.landmarks)
     for name, group in meanings(known, eye_order).items():
-        for side in ("left", "right"):
-            if name == f"{side}_eye" or name.startswith(f"{side}_eye_"):
-                for k in group:
-                    sides[k] = "left" if side == "left" else "right"
+        if f"{name}_".startswith(("left_eye_", "right_eye_")):
+            for k in group:
+                sides[k] = name.partition("_")[0]
     return sides
 
 

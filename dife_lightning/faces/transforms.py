@@ -78,9 +78,14 @@ class FaceTransform:
             found = f"size {size}, crop_scale {crop_scale}, flip {flip}, jitter {jitter}"
             raise ConfigError(f"{found}: expected size >= 1, 0 < crop_scale <= 1, 0 <= flip <= 1, jitter >= 0")
         self.size, self.seed, self.flip_pairs = size, seed, flip_pairs
-        self._frame = _compose(_frame_steps(size, crop_scale))
-        self._flip = _compose(_flip_steps(flip))
-        self._color = _compose(_color_steps(jitter), moves_points=False)
+        library, amount = _library(), min(jitter, 1.0)
+        frame = library.Resize(size, size)
+        if crop_scale != (1.0, 1.0):
+            frame = library.RandomResizedCrop(size=(size, size), scale=crop_scale, ratio=(0.9, 1.1))
+        color = library.ColorJitter(amount, amount, amount, min(0.1 * jitter, 0.5), p=1.0) if jitter else None
+        self._frame = _compose(frame)
+        self._flip = _compose(library.HorizontalFlip(p=flip) if flip else None)
+        self._color = _compose(color, moves_points=False)
 
     def __call__(
         self, image: Image, points: Points, visible: Visible, *, epoch: int = 0, index: int = 0
@@ -135,30 +140,12 @@ def _library() -> Any:
     return albumentations
 
 
-def _compose(steps: list[BasicTransform], *, moves_points: bool = True) -> Compose | None:
-    """Join ``steps``; None if there are none, for which the library would warn."""
-    if not steps:
+def _compose(step: BasicTransform | None, *, moves_points: bool = True) -> Compose | None:
+    """Return a pipeline of one step, or None; an empty pipeline would warn."""
+    if step is None:
         return None
     library = _library()
     # Points outside the picture must neither raise nor be dropped, which would renumber the others.
     keep = library.KeypointParams("xy", remove_invisible=False, check_each_transform=False)
-    composed: Compose = library.Compose(steps, keypoint_params=keep if moves_points else None)
+    composed: Compose = library.Compose([step], keypoint_params=keep if moves_points else None)
     return composed
-
-
-def _frame_steps(size: int, crop_scale: tuple[float, float]) -> list[BasicTransform]:
-    library = _library()
-    if crop_scale == (1.0, 1.0):
-        return [library.Resize(size, size)]
-    return [library.RandomResizedCrop(size=(size, size), scale=crop_scale, ratio=(0.9, 1.1))]
-
-
-def _flip_steps(probability: float) -> list[BasicTransform]:
-    return [_library().HorizontalFlip(p=probability)] if probability else []
-
-
-def _color_steps(jitter: float) -> list[BasicTransform]:
-    if not jitter:
-        return []
-    amount = min(jitter, 1.0)
-    return [_library().ColorJitter(amount, amount, amount, min(0.1 * jitter, 0.5), p=1.0)]

@@ -41,7 +41,7 @@ from dife_lightning.methods._dife.setup import (
 )
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
 from dife_lightning.methods._training import HourglassModule, make_optimizer
-from dife_lightning.nn.converter import Converters
+from dife_lightning.nn.converter import Converter, Converters
 from dife_lightning.pretrained.embedders import Embedder, load_embedder
 from dife_lightning.pretrained.formats.hourglass import to_official
 from dife_lightning.pretrained.generators import Generator, load_generator
@@ -137,7 +137,8 @@ class DIFE(HourglassModule):
         self.converter_side = form.side
         self.encoder = as_options(EncoderOptions, encoder).build(dim)
         self.encoder.check_side(size)
-        self.converters = Converters(dim, domains, form.kind, form.hidden, form.groups, form.kernel)
+        shape = (form.kind, form.hidden, form.groups, form.kernel)
+        self.converters = Converters({d: Converter(dim, channels, *shape) for d, channels in domains.items()})
         for domain, channels in domains.items():
             register_statistics(self, domain, channels)
         self.pairs = PairMaker(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.metrics.bootstrap import Interval, resample_weights
+from dife_lightning.metrics.bootstrap import Interval, percentiles, resample_weights
 
 Array = NDArray[np.float64]
 
@@ -18,9 +18,7 @@ def spearman(x: Array, y: Array) -> float:
     return float(_correlation(_ranks(x, once), _ranks(y, once), once)[0])
 
 
-def spearman_interval(
-    x: Array, y: Array, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> tuple[float, Interval]:
+def spearman_interval(x: Array, y: Array, *, resamples: int = 2000, seed: int = 0) -> tuple[float, Interval]:
     """Return the rank correlation of (N,) and (N,) and its bootstrap percentile interval over pairs.
 
     Each draw is ranked by itself. Draws in which one of the two is constant are ignored; NaN if all are.
@@ -29,10 +27,7 @@ def spearman_interval(
     weights = resample_weights(len(x), resamples=resamples, seed=seed)
     found = _correlation(_ranks(x, weights), _ranks(y, weights), weights)
     found = found[np.isfinite(found)]
-    if not found.size:
-        return value, (float("nan"), float("nan"))
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return value, (float(low), float(high))
+    return value, percentiles(found) if found.size else (float("nan"), float("nan"))
 
 
 def _check(x: Array, y: Array) -> None:
@@ -91,5 +86,4 @@ def normalized_distance(a: Array, b: Array) -> Array:
     varies = spread > 1e-12
     if not varies.any():
         return np.zeros(len(a))
-    distance: Array = np.sqrt((((a - b)[:, varies] / spread[varies]) ** 2).mean(axis=1))
-    return distance
+    return np.asarray(np.sqrt((((a - b)[:, varies] / spread[varies]) ** 2).mean(axis=1)))

@@ -1,4 +1,8 @@
-"""Bootstrap intervals of a mean error over pairs, and of the difference between two methods on the same pairs."""
+"""Bootstrap intervals of a mean error over pairs, and of the difference between two methods on the same pairs.
+
+All functions draw ``resamples`` sets of N **pairs** with replacement, by ``seed``, and return lower and upper end of
+the percentile interval that holds 95 % of the sets.
+"""
 
 from __future__ import annotations
 
@@ -11,50 +15,33 @@ from numpy.typing import NDArray
 from dife_lightning.errors import DataError
 
 Interval = tuple[float, float]
+#: Lower and upper quantile of an interval.
+_ENDS = ((1 - 0.95) / 2, (1 + 0.95) / 2)
 
 
 def bootstrap_ci(
-    errors: NDArray[np.floating],
-    visible: NDArray[np.bool_],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    errors: NDArray[np.floating], visible: NDArray[np.bool_], *, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Bootstrap percentile interval of the mean error; **pairs** are resampled.
+    """Return the interval of the mean of ``errors`` (N, K) over the points that are ``visible`` (N, K).
 
-    Args:
-        errors: (N, K), any value where not visible.
-        visible: (N, K).
-        resamples: number of sets of N pairs that are drawn.
-        level: mass inside the interval.
-        seed: of the draw.
-
-    Returns:
-        Lower and upper end. The value of a resample is a ratio of sums, like the mean itself.
+    The value of a resample is a ratio of sums, like the mean itself.
     """
-    return ratio_interval(*_per_pair(errors, visible), resamples=resamples, level=level, seed=seed)
+    return ratio_interval(*_per_pair(errors, visible), resamples=resamples, seed=seed)
 
 
 def ratio_interval(
-    sums: NDArray[np.floating],
-    counts: NDArray[np.number],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    sums: NDArray[np.floating], counts: NDArray[np.number], *, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Bootstrap percentile interval of sum / count; **pairs** are resampled.
+    """Return the interval of sum / count.
 
     Args:
         sums: (N,) summed error, or summed difference of two errors, of each pair.
         counts: (N,) number of points of each pair.
-        resamples: number of sets of N pairs that are drawn.
-        level: mass inside the interval.
+        resamples: number of sets.
         seed: of the draw.
     """
     weights = resample_weights(len(sums), resamples=resamples, seed=seed)
-    return _interval(_ratio(weights @ sums, weights @ counts.astype(np.float64)), level)
+    return percentiles(_ratio(weights @ sums, weights @ counts.astype(np.float64)))
 
 
 def paired_difference(
@@ -63,15 +50,13 @@ def paired_difference(
     visible: NDArray[np.bool_],
     *,
     resamples: int = 2000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, Interval]:
     """Return mean error of a minus that of b on the same (N, K) points, and its interval over the same pairs."""
     if errors_a.shape != errors_b.shape:
         raise DataError(f"errors of shapes {errors_a.shape} and {errors_b.shape}: a paired test needs the same points")
     (a, counts), (b, _) = _per_pair(errors_a, visible), _per_pair(errors_b, visible)
-    interval = ratio_interval(a - b, counts, resamples=resamples, level=level, seed=seed)
-    return float((a - b).sum() / counts.sum()), interval
+    return float((a - b).sum() / counts.sum()), ratio_interval(a - b, counts, resamples=resamples, seed=seed)
 
 
 def _per_pair(errors: NDArray[Any], visible: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -84,26 +69,21 @@ def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np
     return sums[counts > 0] / counts[counts > 0]
 
 
-def _interval(values: NDArray[np.float64], level: float) -> Interval:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+def percentiles(values: NDArray[np.float64]) -> Interval:
+    """Return the ends of the interval of the values of all resamples."""
+    low, high = np.quantile(values, _ENDS)
     return float(low), float(high)
 
 
 def ratio_intervals(
-    sums: NDArray[np.floating],
-    counts: NDArray[np.number],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    sums: NDArray[np.floating], counts: NDArray[np.number], *, resamples: int = 2000, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Bootstrap percentile intervals of M ratios on the same pairs, all from the same draws.
+    """Return the intervals of M ratios on the same pairs, all from the same draws.
 
     Args:
         sums: (N, M) contribution of each pair to each ratio's numerator.
         counts: (N, M) the same for the denominators.
-        resamples: number of sets of N pairs that are drawn.
-        level: mass inside each interval.
+        resamples: number of sets.
         seed: of the draw.
 
     Returns:
@@ -114,7 +94,7 @@ def ratio_intervals(
     top, bottom = weights @ sums, weights @ counts.astype(np.float64)
     found = np.full((sums.shape[1], 2), np.nan)
     for m in np.flatnonzero(counts.any(axis=0)):
-        found[m] = _interval(_ratio(top[:, m], bottom[:, m]), level)
+        found[m] = percentiles(_ratio(top[:, m], bottom[:, m]))
     return found
 
 

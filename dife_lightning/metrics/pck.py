@@ -63,14 +63,13 @@ def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
 
 def pck_hits(errors: Array, counted: NDArray[np.bool_], at: Array) -> Array:
     """Return (N, T) the number of a pair's counted points within each threshold of ``at`` (T,)."""
-    hits: Array = ((errors[..., None] <= at) & counted[..., None]).sum(axis=1).astype(np.float64)
-    return hits
+    return np.asarray(((errors[..., None] <= at) & counted[..., None]).sum(axis=1).astype(np.float64))
 
 
-def pck_area(errors: Array, low: float = LOWEST, high: float = HIGHEST) -> Array:
-    """Return the exact contribution of each point, 0 to 1, to the area under the PCK curve between two thresholds.
+def pck_area(errors: Array) -> Array:
+    """Return the exact contribution of each point, 0 to 1, to the area under the PCK curve from LOWEST to HIGHEST.
 
     The curve of one point is a step at its error; the share of the range above the step is the point's contribution.
     The mean over points is the mean PCK over the range.
     """
-    return np.clip((high - errors) / (high - low), 0.0, 1.0)
+    return np.clip((HIGHEST - errors) / (HIGHEST - LOWEST), 0.0, 1.0)

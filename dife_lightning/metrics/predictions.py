@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -97,12 +97,8 @@ _NUMBERS = ("truth_x", "truth_y", "predicted_x", "predicted_y", "error")
 _VISIBLE = {"0": False, "1": True}
 
 
-@dataclass
-class _Growing:
-    landmarks: dict[str, int] = field(default_factory=dict)
-    pairs: dict[str, dict[str, tuple[_Point, bool]]] = field(default_factory=dict)
-
-
+#: pair_id -> landmark -> point, and whether it is visible
+_Rows = dict[str, dict[str, tuple[_Point, bool]]]
 Key = tuple[str, str, str, str]
 
 
@@ -125,16 +121,15 @@ def read_predictions(path: str | Path) -> dict[Key, PointTable]:
         raise DataError(
             f"{path} cannot be read as a table ({' '.join(str(error).split())}): run the test again"
         ) from None
-    return {key: _finish(table, path) for key, table in tables.items()}
+    return {key: _finish(rows, path) for key, rows in tables.items()}
 
 
-def _read_rows(reader: csv.DictReader[str], path: Path) -> dict[Key, _Growing]:
+def _read_rows(reader: csv.DictReader[str], path: Path) -> dict[Key, _Rows]:
     missing = sorted(set(COLUMNS) - set(reader.fieldnames or ()))
     if missing:
         raise DataError(f"{path} has no column {', '.join(missing)}: expected a predictions.csv of `dife test`")
-    tables: dict[Key, _Growing] = {}
+    tables: dict[Key, _Rows] = {}
     for row in reader:
-        table = tables.setdefault((row["pair"], row["list"], row["framing"], row["protocol"]), _Growing())
         try:
             tx, ty, px, py, error = (float(row[name]) for name in _NUMBERS)
             seen = _VISIBLE[row["visible"]]
@@ -144,21 +139,22 @@ def _read_rows(reader: csv.DictReader[str], path: Path) -> dict[Key, _Growing]:
             ) from None
         if seen and not all(map(math.isfinite, (tx, ty, px, py, error))):
             raise DataError(f"{path}, line {reader.line_num}: a visible point is not finite; the method failed there")
-        table.landmarks.setdefault(row["landmark"], len(table.landmarks))
-        table.pairs.setdefault(row["pair_id"], {})[row["landmark"]] = ((tx, ty, px, py, error), seen)
+        table = tables.setdefault((row["pair"], row["list"], row["framing"], row["protocol"]), {})
+        table.setdefault(row["pair_id"], {})[row["landmark"]] = ((tx, ty, px, py, error), seen)
     return tables
 
 
-def _finish(table: _Growing, path: Path) -> PointTable:
-    for pair_id, points in table.pairs.items():
-        if len(points) != len(table.landmarks):
-            found = f"{len(points)} of {len(table.landmarks)} landmarks of {pair_id}"
+def _finish(rows: _Rows, path: Path) -> PointTable:
+    landmarks = tuple(dict.fromkeys(name for points in rows.values() for name in points))
+    for pair_id, points in rows.items():
+        if len(points) != len(landmarks):
+            found = f"{len(points)} of {len(landmarks)} landmarks of {pair_id}"
             raise DataError(f"{path} has {found}: the file is damaged, test again")
-    cells = [[points[name] for name in table.landmarks] for points in table.pairs.values()]
+    cells = [[points[name] for name in landmarks] for points in rows.values()]
     values = np.array([[point for point, _ in row] for row in cells], dtype=np.float64)
     visible = np.array([[seen for _, seen in row] for row in cells], dtype=bool)
     errors, truth, predicted = values[..., 4], values[..., :2], values[..., 2:4]
-    return PointTable(tuple(table.pairs), tuple(table.landmarks), errors, visible, truth, predicted)
+    return PointTable(tuple(rows), landmarks, errors, visible, truth, predicted)
 
 
 def align(a: PredictionTable, b: PredictionTable) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""Networks as plain ``nn.Module``; they know neither Lightning nor data."""
+"""Networks as plain ``nn.Module``, without Lightning or data."""
 
 import lazy_loader
 

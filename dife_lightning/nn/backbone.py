@@ -1,8 +1,8 @@
-"""A vision network of ``transformers`` as a dense feature map: images in, one vector per cell out.
+"""Dense feature maps from the vision networks of ``transformers``.
 
-Transformers (DINOv2, DINOv3, ViT, ...) give tokens, of which the leading ones (class, registers) belong to no place;
-convolutional networks (ResNet, ConvNeXt, ...) and those with windows (Swin) give maps. Which kind a network is, and how
-many pixels a cell covers, is seen by letting it run once.
+Vision transformers (DINOv2, DINOv3, ViT, ...) return tokens; the leading ones (class, registers) are no patches and are
+dropped. Convolutional networks (ResNet, ConvNeXt, ...) and Swin return maps. Kind and stride are found by running the
+network once.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class BackboneOptions:
     """Which features of a backbone are used, and how.
 
     Attributes:
-        layer: which of the outputs: 0 is what the blocks or stages start from, k the output of the k-th, negative ones
-            count from the last. Tokens go through the network's final norm, as DINOv2's own intermediate layers do.
-        side: the images' shorter side is resized to this many pixels; None uses the network's own size.
-        upsample: resize the map to the image, so that a search answers with a pixel of it and not with a cell.
-        unit_length: vectors of length 1, so that a search by dot product compares directions.
+        layer: output to use: 0 is the input of the first block (or stage), k the output of block k, negative numbers
+            count from the end. Tokens pass the network's final norm, as in DINOv2's ``get_intermediate_layers``.
+        side: the shorter side of images is resized to this many pixels; None uses the network's own size.
+        upsample: resize the map to the image bilinearly, so that a search returns pixels and not cells.
+        unit_length: return unit vectors, so that a dot product is the cosine.
     """
 
     layer: int = -1
@@ -46,14 +46,14 @@ class BackboneOptions:
 
 @dataclass(frozen=True)
 class PixelOptions:
-    """How a network expects its input.
+    """The preprocessing of a network: ``(pixels * scale - mean) / std`` with pixels in [0, 1].
 
     Attributes:
-        mean: of each channel, subtracted after ``scale``.
-        std: of each channel, divided by.
-        scale: factor of pixels in [0, 1].
-        reverse: the channels are in the order BGR.
-        side: of the images, in pixels; None if the network does not say.
+        mean: per channel.
+        std: per channel.
+        scale: factor applied before the mean is subtracted.
+        reverse: the network takes BGR.
+        side: image side in pixels; None if the network does not state one.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -64,20 +64,20 @@ class PixelOptions:
 
 
 class Backbone(nn.Module):
-    """A network of ``transformers`` with ``embed``.
+    """An embedder made of a ``transformers`` network.
 
     Args:
         model: as ``AutoModel`` returns it.
         options: which features are used.
-        pixels: how it expects its input.
+        pixels: the network's preprocessing.
 
     Attributes:
         dim: channels of the map.
-        stride: pixels of the resized image that a cell covers.
-        side: of the resized image (its shorter one).
+        stride: pixels of the resized image per cell.
+        side: shorter side of the resized image, in pixels.
 
     Raises:
-        ConfigError: it gives no map, has no such layer, or does not take images of this side.
+        ConfigError: the network returns no map, has no such layer, or does not accept images of this side.
     """
 
     def __init__(
@@ -101,7 +101,8 @@ class Backbone(nn.Module):
         if "interpolate_pos_encoding" in inputs:
             self.inputs["interpolate_pos_encoding"] = True
         if next(iter(inputs), "") != "pixel_values":
-            raise ConfigError(f"{self._name} takes '{next(iter(inputs), 'nothing')}' and no images: no spatial map")
+            found = next(iter(inputs), "nothing")
+            raise ConfigError(f"{self._name} takes '{found}', not images: no spatial map; try DINOv2, ViT or ResNet")
         self.dim, self.stride = self._probe()
 
     def embed(self, images: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def _probe(self) -> tuple[int, int]:
-        """Return channels and stride, found by running the network on a black square."""
+        """Run the network on a black square and return its channels and stride."""
         device = next(self.model.parameters()).device
         with torch.autocast(device.type, enabled=False):
             maps = self._map(torch.zeros(1, 3, self.side, self.side, device=device))
@@ -153,12 +154,12 @@ class Backbone(nn.Module):
         if state.ndim == 4:
             return state
         if self.options.layer in (-1, len(states) - 1):
-            return self._spread(output.last_hidden_state, pixels)  # with the final norm
+            return self._unflatten(output.last_hidden_state, pixels)  # with the final norm
         norm = getattr(self.model, "layernorm", None) or getattr(self.model, "norm", None)
-        return self._spread(state if norm is None else norm(state), pixels)
+        return self._unflatten(state if norm is None else norm(state), pixels)
 
-    def _spread(self, tokens: Tensor, pixels: Tensor) -> Tensor:
-        """Lay tokens (B, T, C), the last ones of which are the patches row by row, out as (B, C, h, w)."""
+    def _unflatten(self, tokens: Tensor, pixels: Tensor) -> Tensor:
+        """Reshape the last h * w tokens of (B, T, C), which are the patches row by row, to (B, C, h, w)."""
         height, width = pixels.shape[-2] // self.patch, pixels.shape[-1] // self.patch
         count = height * width
         if tokens.ndim != 3 or self.patch == 1 or tokens.shape[1] < count:
@@ -168,7 +169,7 @@ class Backbone(nn.Module):
 
 
 def _patch_size(model: nn.Module) -> int:
-    """Return the side of a patch in pixels; 1 for a network that does not say."""
+    """Return the side of a patch in pixels; 1 for a network without patches."""
     found = getattr(model.config, "patch_size", 1) or 1
     sides = [found] if isinstance(found, int) else list(found)
     if len(set(sides)) != 1:

@@ -1,7 +1,7 @@
-"""Converters Ψ^d: from the embedding, common to all species, to the generator's feature space of one domain.
+"""Converters Ψ^d: from the common embedding to the generator's feature space of one domain.
 
-The paper says "three consecutive 7x7 convolutions"; the official code has 7x7-GN-ReLU, 7x7-GN-ReLU, 1x1. Both are
-here; the code's is the default because the public checkpoint has it.
+The paper says "three consecutive 7x7 convolutions"; the official code and checkpoint have 7x7-GN-ReLU, 7x7-GN-ReLU,
+1x1, which is the default.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.2.
 """
@@ -9,27 +9,28 @@ Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.nn.group_norm import GroupNorm
+from dife_lightning.utils.checks import require_choice
 
 ConverterKind = Literal["official", "paper"]
 
 
 class Converter(nn.Module):
-    """Ψ of one domain: (B, dim, h, w) to (B, features, h, w).
+    """Ψ of one domain.
 
     Args:
         dim: channels n of the embedding.
         features: channels n_d of the generator's tapped layer.
-        kind: ``official`` ends in a 1x1, ``paper`` in a third 7x7 convolution.
-        hidden: channels between the layers (official: 64).
-        groups: groups of the group normalisation (official: 16).
-        kernel: side of the large kernels (official: 7).
+        kind: ``official`` ends in a 1x1 convolution, ``paper`` in a third 7x7.
+        hidden: channels between the layers.
+        groups: groups of the group normalisation.
+        kernel: side of the large kernels.
     """
 
     def __init__(
@@ -42,8 +43,7 @@ class Converter(nn.Module):
         kernel: int = 7,
     ) -> None:
         super().__init__()
-        if kind not in ("official", "paper"):
-            raise ConfigError(f"unknown converter '{kind}'. {did_you_mean(kind, ('official', 'paper'))}")
+        require_choice("converter", kind, get_args(ConverterKind))
         if hidden % groups:
             raise ConfigError(f"converter: hidden={hidden} is not a multiple of groups={groups}; change either")
         last = kernel if kind == "paper" else 1
@@ -61,34 +61,13 @@ class Converter(nn.Module):
 
 
 class Converters(nn.ModuleDict):
-    """One :class:`Converter` per domain, called with the domain's name.
+    """One :class:`Converter` per domain, by name."""
 
-    Args:
-        dim: channels n of the embedding.
-        features: channels n_d of the tapped layer, per domain, in the order of the domains.
-        kind: see :class:`Converter`.
-        hidden: see :class:`Converter`.
-        groups: see :class:`Converter`.
-        kernel: see :class:`Converter`.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        features: Mapping[str, int],
-        kind: ConverterKind = "official",
-        hidden: int = 64,
-        groups: int = 16,
-        kernel: int = 7,
-    ) -> None:
-        super().__init__({d: Converter(dim, n, kind, hidden, groups, kernel) for d, n in features.items()})
+    def __init__(self, converters: Mapping[str, Converter]) -> None:
+        super().__init__(converters)
 
     def forward(self, embedding: Tensor, domain: str) -> Tensor:
-        """Map (B, dim, h, w) to the feature space (B, n_d, h, w) of ``domain``.
-
-        Raises:
-            ConfigError: a domain that has no converter.
-        """
+        """Map (B, dim, h, w) to (B, n_d, h, w), the features of ``domain``; ConfigError if it has no converter."""
         if domain not in self:
             raise ConfigError(f"no converter for domain '{domain}'. {did_you_mean(domain, self.keys())}")
         return self[domain](embedding)

@@ -1,7 +1,9 @@
-"""Differentiable augmentation of a discriminator's input (Zhao et al., 2020), with a fixed or adaptive probability.
+"""Differentiable augmentation of a discriminator's input, with a fixed or adaptive probability.
 
-The adaptive rule is that of ADA (Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020):
-the probability rises while the discriminator is more sure of real images than a target, and falls otherwise.
+References:
+    - [0]: Differentiable Augmentation for Data-Efficient GAN Training, NeurIPS 2020.
+    - [1]: Training Generative Adversarial Networks with Limited Data, NeurIPS 2020 (ADA): the probability rises while
+      the discriminator is more certain of real images than a target, and falls otherwise.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ def _uniform(images: Tensor, rng: torch.Generator | None) -> Tensor:
 
 
 def color(images: Tensor, applied: Tensor, rng: torch.Generator | None = None) -> Tensor:
-    """Brightness +-0.5, saturation x [0, 2), contrast x [0.5, 1.5), per sample where ``applied`` (B, 1, 1, 1)."""
+    """Where ``applied`` (B, 1, 1, 1): brightness + [-0.5, 0.5), saturation x [0, 2), contrast x [0.5, 1.5)."""
     brightness = torch.where(applied, _uniform(images, rng) - 0.5, 0.0)
     saturation = torch.where(applied, _uniform(images, rng) * 2, 1.0)
     contrast = torch.where(applied, _uniform(images, rng) + 0.5, 1.0)
@@ -32,12 +34,12 @@ def color(images: Tensor, applied: Tensor, rng: torch.Generator | None = None) -
 
 
 def translation(images: Tensor, applied: Tensor, rng: torch.Generator | None = None, ratio: float = 0.125) -> Tensor:
-    """Shift by whole pixels up to ``ratio`` of the side, filling with zeros, where ``applied`` (B, 1, 1, 1)."""
+    """Where ``applied`` (B, 1, 1, 1): shift by whole pixels, up to ``ratio`` of the side, and fill with zeros."""
     height, width = images.shape[2:]
     rows = _shifted(height, images, applied, rng, ratio)
     columns = _shifted(width, images, applied, rng, ratio)
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
-    # Index 0 and size + 1 are the zero border, so that everything from outside reads zero.
+    # Pixels from outside are read from the zero border, at index 0 and size + 1.
     rows, columns = (rows + 1).clamp(0, height + 1), (columns + 1).clamp(0, width + 1)
     batch = torch.arange(images.shape[0], device=images.device)[:, None, None]
     pixels = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
@@ -53,7 +55,7 @@ def _shifted(size: int, images: Tensor, applied: Tensor, rng: torch.Generator | 
 
 
 def cutout(images: Tensor, applied: Tensor, rng: torch.Generator | None = None, ratio: float = 0.5) -> Tensor:
-    """Set a square of ``ratio`` of the side, anywhere even across the border, to zero where ``applied``."""
+    """Where ``applied``: set a square of ``ratio`` of the side to zero; it may reach over the border."""
     height, width = images.shape[2:]
     inside_rows = _cut(height, images, rng, ratio)
     inside_columns = _cut(width, images, rng, ratio)
@@ -62,7 +64,7 @@ def cutout(images: Tensor, applied: Tensor, rng: torch.Generator | None = None, 
 
 
 def _cut(size: int, images: Tensor, rng: torch.Generator | None, ratio: float) -> Tensor:
-    """Return (B, size) bool: which rows or columns the hole covers."""
+    """Return (B, size) bool: the rows or columns that are cut out."""
     length = int(size * ratio + 0.5)
     center = (_uniform(images, rng).flatten() * (size + 1 - length % 2)).long()
     index = torch.arange(size, device=images.device)[None]
@@ -75,14 +77,13 @@ AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {"color": color, "translation"
 
 
 class DiffAugment(nn.Module):
-    """Augment images before the discriminator, each kind with the same probability, per sample.
+    """Augment images before the discriminator. Each kind is applied to a sample with the same probability.
 
     Args:
-        policy: any of ``color``, ``translation``, ``cutout``, in the order of application; empty does nothing.
-        probability: at the start.
-        target: mean sign of the discriminator's logits of real images to hold (ADA: 0.6); None keeps
-            ``probability`` fixed.
-        speed_images: images over which an adaptive probability can go from 0 to 1.
+        policy: any of ``color``, ``translation``, ``cutout``, in the order of application; empty turns it off.
+        probability: initial probability.
+        target: wanted mean sign of the discriminator's logits of real images (ADA: 0.6); None keeps ``probability``.
+        speed_images: number of images over which an adaptive probability can go from 0 to 1.
     """
 
     probability: Tensor
@@ -104,7 +105,7 @@ class DiffAugment(nn.Module):
         self.register_buffer("probability", torch.tensor(float(probability)))
 
     def forward(self, images: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Augment ``images`` (B, 3, H, W) in [-1, 1]; differentiable, also twice."""
+        """Augment ``images`` (B, 3, H, W) in [-1, 1]; twice differentiable."""
         if not self.policy or (self.target is None and float(self.probability) == 0):
             return images
         for name in self.policy:
@@ -114,7 +115,7 @@ class DiffAugment(nn.Module):
 
     @torch.no_grad()
     def adapt(self, real_logits: Tensor) -> None:
-        """Move the probability by the sign of (mean sign of ``real_logits`` - target); nothing if it is fixed."""
+        """Move an adaptive probability towards the target, given the logits (B, 1) of real images."""
         if self.target is None:
             return
         step = real_logits.shape[0] / self.speed_images

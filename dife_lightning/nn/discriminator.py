@@ -18,7 +18,7 @@ Stem = Literal["rgb", "space-to-depth"]
 
 
 class Convolution(nn.Module):
-    """Convolution with run-time scaled weights, optionally to half the side, bias and leaky ReLU."""
+    """Convolution with equalised learning rate, optional downsampling by 2; bias and leaky ReLU unless ``linear``."""
 
     resample_filter: Tensor
 
@@ -32,7 +32,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """Map (B, I, H, W) to (B, O, H, W), or half the side; ``gain`` scales the result."""
-        # Leaky ReLU is homogeneous: its gain of sqrt(2) goes into the small tensors in place of the map.
+        # Leaky ReLU is homogeneous, so its gain is applied to the small tensors before it.
         gain = gain if self.bias is None else gain * GAIN
         weight = self.weight * (self.weight_gain * gain)
         bias = None if self.bias is None else self.bias * gain
@@ -45,7 +45,7 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions and a linear shortcut, to half the side."""
+    """Residual block with downsampling by 2: two convolutions and a linear shortcut."""
 
     resample_filter: Tensor
 
@@ -62,14 +62,14 @@ class Block(nn.Module):
         """Map features (B, I, H, W), or the image in the first block, to (B, O, H/2, W/2)."""
         if hasattr(self, "fromrgb"):
             x = self.fromrgb(x)
-        # sqrt(0.5) keeps the variance of the sum of the two branches.
+        # The factor sqrt(0.5) keeps the variance.
         return self.skip(x, gain=math.sqrt(0.5)) + self.conv1(self.conv0(x), gain=math.sqrt(0.5))
 
 
 def minibatch_std(x: Tensor, group_size: int = 4) -> Tensor:
-    """Append one channel to ``x`` (B, C, H, W): the mean standard deviation within groups of samples, fp32.
+    """Append a channel to ``x`` (B, C, H, W): the mean standard deviation within groups of samples.
 
-    Samples i, i + B/g, i + 2B/g, ... form a group of g; the largest g <= ``group_size`` dividing B is taken.
+    A group of size g holds the samples i, i + B/g, i + 2B/g, ...; g is the largest divisor of B up to ``group_size``.
     """
     batch, _, height, width = x.shape
     group = next(g for g in range(min(group_size, batch), 0, -1) if batch % g == 0)
@@ -102,9 +102,9 @@ class Discriminator(nn.Module):
 
     Args:
         channels: feature channels at 4, 8, 16, ... pixels, as in the generator.
-        c_dim: number of classes; the logit is then a projection on the embedded class.
-        stem: ``"space-to-depth"`` turns 2x2 pixels into channels and leaves out the block of full resolution
-            (``channels[-1]`` is then unused): about twice as fast, not the published network.
+        c_dim: number of classes; if positive, the logit is a projection on the embedded class.
+        stem: ``rgb`` is the published network. ``space-to-depth`` turns 2x2 pixels into channels and has no block
+            at full resolution (``channels[-1]`` is unused), which is about twice as fast.
         group_size: of the minibatch standard deviation.
     """
 

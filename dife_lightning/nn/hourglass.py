@@ -1,11 +1,11 @@
-"""The hourglass encoder Φ of DIFE, which is DVE's hourglass with group instead of batch normalisation.
+"""Hourglass encoder Φ of DIFE: DVE's hourglass with group instead of batch normalisation.
 
 References:
     - [0]: Dense Interspecies Face Embedding, NeurIPS 2022, section 4.1 and its official networks.
     - [1]: Descriptor Vector Exchange, ICCV 2019.
     - [2]: Stacked Hourglass Networks, ECCV 2016.
 
-Parameter names and the order of the layers are those of the official checkpoints, so that they load as they are.
+Names and order of the parameters are those of the official checkpoints, so they load unchanged.
 """
 
 from __future__ import annotations
@@ -21,21 +21,18 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.nn.group_norm import GroupNorm
 
 Norm = Callable[[int], nn.Module]
-#: The deepest hourglass; it takes images of 2048 px and more.
+#: Largest depth of an hourglass, which takes images of 2048 px.
 DEEPEST = 10
+#: Output channels of a residual block per bottleneck channel.
+EXPANSION = 2
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation bottleneck: norm-relu-1x1, norm-relu-3x3, norm-relu-1x1, plus the input.
-
-    Maps (B, in_channels, h, w) to (B, 2 * planes, h, w); the shortcut is a bare 1x1 convolution where widths differ.
-    """
-
-    expansion = 2
+    """Pre-activation bottleneck: norm-relu-1x1, norm-relu-3x3, norm-relu-1x1, plus the (projected) input."""
 
     def __init__(self, in_channels: int, planes: int, norm: Norm) -> None:
         super().__init__()
-        out_channels = planes * self.expansion
+        out_channels = planes * EXPANSION
         self.bn1 = norm(in_channels)
         self.conv1 = nn.Conv2d(in_channels, planes, 1)
         self.bn2 = norm(planes)
@@ -53,32 +50,29 @@ class ResidualBlock(nn.Module):
 
 
 def _blocks(in_channels: int, planes: int, count: int, norm: Norm) -> nn.Sequential:
-    width = planes * ResidualBlock.expansion
+    width = planes * EXPANSION
     return nn.Sequential(*(ResidualBlock(in_channels if i == 0 else width, planes, norm) for i in range(count)))
 
 
 class Hourglass(nn.Module):
-    """One recursive hourglass: halve ``depth`` times, come back, add the skip of each level.
-
-    Maps (B, 2 * planes, h, w) to the same shape; h and w must be multiples of ``2 ** depth``.
-    """
+    """Downsample by 2 ``depth`` times, upsample again, and add the skip connection of each level."""
 
     def __init__(self, depth: int, planes: int, blocks: int, norm: Norm) -> None:
         super().__init__()
         self.depth = depth
-        width = planes * ResidualBlock.expansion
+        width = planes * EXPANSION
         for level in range(depth, 0, -1):
             slots = (1, 2, 3, 4) if level == 1 else (1, 2, 3)
             for slot in slots:
                 self.add_module(f"layer{level}_{slot}", _blocks(width, planes, blocks, norm))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, h, w) to (B, C, h, w)."""
+        """Map (B, 2 * planes, h, w) to the same shape; h and w are multiples of ``2 ** depth``."""
         return self._level(self.depth, x)
 
     def _level(self, level: int, x: Tensor) -> Tensor:
         skip = self.get_submodule(f"layer{level}_1")(x)
-        # The official network pools the skip's output, not its input as the hourglass paper draws it.
+        # As the official network: the output of the skip is pooled, not its input as in the hourglass paper.
         low = self.get_submodule(f"layer{level}_2")(F.max_pool2d(skip, 2))
         low = self._level(level - 1, low) if level > 1 else self.get_submodule("layer1_4")(low)
         low = self.get_submodule(f"layer{level}_3")(low)
@@ -86,25 +80,24 @@ class Hourglass(nn.Module):
 
 
 class HourglassEncoder(nn.Module):
-    """Encoder Φ: image (B, 3, H, W) in [-1, 1] to the embedding (B, dim, H, W), not normalised.
+    """Encoder Φ: image to embedding, not normalised.
 
-    The defaults are the paper's network: 12,597,136 parameters at ``dim=16``. Slim variants lower ``planes``,
-    ``blocks`` and ``depth``.
+    The defaults are the paper's network, with 12,597,136 parameters at ``dim=16``.
 
     Args:
         dim: channels n of the embedding.
-        planes: bottleneck widths of the stem's three stages (official: 64, 128, 128). Stage outputs are twice as wide.
-        blocks: residual blocks per slot.
-        depth: halvings inside the hourglass, 1 to 10; image sides must be multiples of ``2 ** (depth + 1)``.
-        stacks: number of hourglasses; every stack but the last is refined, only the last output is returned.
+        planes: bottleneck widths of the stem's three stages; their outputs are twice as wide.
+        blocks: residual blocks at each place of the hourglass.
+        depth: number of downsamplings in the hourglass, 1 to 10; image sides are multiples of ``2 ** (depth + 1)``.
+        stacks: number of hourglasses in a row; only the output of the last one is returned.
         norm: ``group`` (DIFE) or ``batch`` (DVE).
-        groups: groups of the group normalisation; every width must be a multiple.
-        keep_size: bilinear x2 (align_corners=True) before the last convolution, so that the output has the image's
-            size; otherwise it has half of it (DVE).
-        scaled_norm_output: unit vectors times a learnt scale (starts at 20), an option of DVE.
+        groups: groups of the group normalisation; all ``planes`` must be multiples of it.
+        keep_size: the output has the image's size (bilinear x2 with align_corners=True before the last convolution);
+            otherwise half of it (DVE).
+        scaled_norm_output: unit vectors times a learnt scale that starts at 20 (an option of DVE).
 
     Raises:
-        ConfigError: a width that ``groups`` does not divide.
+        ConfigError: ``planes`` that are not multiples of ``groups``, or a depth out of range.
     """
 
     def __init__(
@@ -123,7 +116,7 @@ class HourglassEncoder(nn.Module):
         stem, middle, width = planes
         if norm == "group" and any(p % groups for p in planes):
             raise ConfigError(f"encoder planes {tuple(planes)} are not all multiples of groups={groups}; change either")
-        if not 1 <= depth <= DEEPEST:  # also keeps 2 ** depth, of settings that nobody vouches for, within memory
+        if not 1 <= depth <= DEEPEST:  # also bounds memory when the settings come from an untrusted file
             raise ConfigError(f"encoder depth is {depth}, expected 1 to {DEEPEST}")
         make: Norm = (lambda c: GroupNorm(groups, c)) if norm == "group" else nn.BatchNorm2d
         self.dim, self.side_multiple, self.keep_size = dim, 2 ** (depth + 1), keep_size
@@ -166,7 +159,7 @@ class HourglassEncoder(nn.Module):
         return out if self.normscale is None else F.normalize(out.float(), dim=1) * self.normscale
 
     def check_side(self, side: int, what: str = "size") -> None:
-        """Raise ConfigError if images of ``side`` px do not fit; ``what`` names the option in the message."""
+        """Raise ConfigError if the encoder does not take images of ``side`` px; ``what`` is the option's name."""
         if side < self.side_multiple or side % self.side_multiple:
             raise ConfigError(
                 f"{what} is {side}; the encoder takes multiples of {self.side_multiple} px: set it to "
@@ -175,9 +168,5 @@ class HourglassEncoder(nn.Module):
 
     @property
     def last_weight(self) -> nn.Parameter:
-        """The weight of the last convolution, through which every gradient enters the encoder."""
+        """The weight of the last convolution, through which all gradients enter the encoder."""
         return self.get_parameter(f"output_layers.{len(self.output_layers) - 1}.{5 if self.keep_size else 4}.weight")
-
-    def count_parameters(self) -> int:
-        """Return the number of trainable values."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)

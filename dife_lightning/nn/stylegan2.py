@@ -1,6 +1,6 @@
-"""StyleGAN2's generator (Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020).
+"""StyleGAN2's generator, with the parameter names of NVlabs' stylegan2-ada-pytorch, so its networks load unchanged.
 
-Parameter names are those of NVlabs' stylegan2-ada-pytorch, so that its networks load key by key.
+Reference: Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020.
 """
 
 from __future__ import annotations
@@ -16,22 +16,11 @@ from dife_lightning.nn.stylegan2_architecture import Architecture, NoiseMode, la
 from dife_lightning.nn.stylegan2_mapping import FullyConnected, Mapping, truncate
 from dife_lightning.nn.stylegan2_ops import GAIN, SLOPE, conv2d_up, demodulation, energy, setup_filter, upsample2d
 
-__all__ = [
-    "Architecture",
-    "Mapping",
-    "NoiseMode",
-    "StyleGAN2Generator",
-    "Synthesis",
-    "SynthesisBlock",
-    "SynthesisLayer",
-    "ToRGB",
-    "layer_resolution",
-    "truncate",
-]
+__all__ = ["Architecture", "NoiseMode", "StyleGAN2Generator", "layer_resolution", "truncate"]
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU; optionally to twice the side."""
+    """Modulated 3x3 convolution, noise, bias and leaky ReLU, optionally with upsampling by 2."""
 
     resample_filter: Tensor
     noise_const: Tensor
@@ -49,7 +38,7 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("resample_filter", setup_filter())
         # Demodulation cancels a constant factor; this one keeps half-precision activations small.
         self.style_gain = 1 / math.sqrt(inputs * 9)
-        self._kept: tuple[Any, Tensor, Tensor] | None = None
+        self._frozen: tuple[Any, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor, w: Tensor, noise: NoiseMode = "const", rng: torch.Generator | None = None) -> Tensor:
         """Map ``x`` (B, I, h, w) with ``w`` (B, w_dim) to (B, O, resolution, resolution)."""
@@ -58,7 +47,7 @@ class SynthesisLayer(nn.Module):
         factors = demodulation(self.weight, styles, variance=variance) * GAIN
         x = x * styles.to(x.dtype)[:, :, None, None]
         x = conv2d_up(x, weight, self.resample_filter) if self.up else F.conv2d(x, weight, padding=1)
-        # The activation's gain is moved before it (leaky ReLU is homogeneous), which saves a pass over the map.
+        # Leaky ReLU is homogeneous, so its gain is applied to the small tensors before it.
         bias = (self.bias * GAIN).to(x.dtype)[:, None, None]
         x = torch.addcmul(bias, x, factors.to(x.dtype)[:, :, None, None])
         if noise != "none":
@@ -67,17 +56,16 @@ class SynthesisLayer(nn.Module):
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
     def _weight(self) -> tuple[Tensor, Tensor | None]:
-        """Return the weight in the precision of the convolution and its energy; of frozen weights both are kept."""
+        """Return the weight in the convolution's precision, and its energy; both are cached for frozen weights."""
         weight, device = self.weight, self.weight.device
-        if weight.requires_grad or weight.is_inference():  # the latter do not tell when they change
+        if weight.requires_grad or weight.is_inference():  # inference tensors have no version counter
             return weight, None
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else weight.dtype
-        stride = weight.stride()
-        key = (dtype, device, stride, weight.data_ptr(), weight._version)
-        if self._kept is None or self._kept[0] != key:
+        key = (dtype, device, weight.stride(), weight.data_ptr(), weight._version)
+        if self._frozen is None or self._frozen[0] != key:
             with torch.inference_mode(False), torch.no_grad():
-                self._kept = (key, weight.detach().to(dtype), energy(weight.detach()))
-        return self._kept[1], self._kept[2]
+                self._frozen = (key, weight.detach().to(dtype), energy(weight.detach()))
+        return self._frozen[1], self._frozen[2]
 
     def _noise(self, x: Tensor, mode: NoiseMode, rng: torch.Generator | None) -> Tensor:
         if mode == "const":
@@ -99,7 +87,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map ``x`` (B, I, h, w) with ``w`` (B, w_dim) to RGB (B, 3, h, w), fp32."""
         batch, channels, height, width = x.shape
-        # A 1x1 convolution is a matrix product per pixel: here the weights are scaled, which are far smaller than x.
+        # A 1x1 convolution is a matrix product per pixel; the weights are scaled because they are much smaller than x.
         weight = self.weight[:, :, 0, 0] * (self.affine(w) * self.style_gain)[:, None]
         pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         rgb = torch.bmm(pixels, weight.to(x.dtype).transpose(1, 2)).float() + self.bias
@@ -108,7 +96,7 @@ class ToRGB(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """The two convolutions (one at 4 px) and the RGB output of one resolution."""
+    """Two convolutions (one at 4 px) and the RGB output of one resolution."""
 
     resample_filter: Tensor
 
@@ -124,18 +112,18 @@ class SynthesisBlock(nn.Module):
         self.num_convs = 1 if inputs == 0 else 2
 
     def features(self, x: Tensor | None, ws: Tensor, noise: NoiseMode, rng: torch.Generator | None) -> Tensor:
-        """Return the block's feature map; ``ws`` (B, num_convs or more, w_dim)."""
+        """Return the block's feature map (B, outputs, resolution, resolution) for ``ws`` (B, num_convs+, w_dim)."""
         x = self.const[None].expand(ws.shape[0], -1, -1, -1) if x is None else self.conv0(x, ws[:, 0], noise, rng)
         return self.conv1(x, ws[:, self.num_convs - 1], noise, rng)
 
     def image(self, image: Tensor | None, x: Tensor, w: Tensor) -> Tensor:
-        """Add this resolution's RGB of ``x`` to the upsampled running ``image``."""
+        """Add the RGB output for ``x`` to the upsampled ``image`` of the previous resolutions."""
         rgb = self.torgb(x, w)
         return rgb if image is None else upsample2d(image, self.resample_filter) + rgb
 
 
 class Synthesis(nn.Module):
-    """w to image: a learnt 4x4 constant, blocks of twice the side each, RGB outputs summed (skip architecture)."""
+    """w to image: a learnt 4x4 constant, one block per resolution, and the sum of their RGB outputs."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -159,13 +147,13 @@ class Synthesis(nn.Module):
 
         Args:
             ws: (B, num_ws, w_dim).
-            upto_layer: stop at this layer: nothing above it and no RGB is computed, the image is None.
-            tap_layer: return this layer's features beside the image.
-            noise: the stored constant noise, fresh noise, or none.
+            upto_layer: compute only the features of this layer; the image is None.
+            tap_layer: compute the image and the features of this layer.
+            noise: the stored noise (``const``), fresh noise (``random``) or none.
             rng: source of fresh noise.
 
         Returns:
-            Image (B, 3, R, R), about [-1, 1], fp32; and features (B, C, r, r) of the tapped layer.
+            Image (B, 3, R, R), about [-1, 1], fp32; and features (B, C, r, r) of the tapped layer, or None.
         """
         tap = upto_layer if upto_layer is not None else tap_layer
         side = self.architecture.layer_shape(tap)[1] if tap is not None else 0
@@ -185,7 +173,7 @@ class Synthesis(nn.Module):
 
 
 class StyleGAN2Generator(nn.Module):
-    """Mapping and synthesis together."""
+    """Mapping and synthesis network."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -194,7 +182,7 @@ class StyleGAN2Generator(nn.Module):
         self.synthesis = Synthesis(architecture)
 
     def map(self, z: Tensor, c: Tensor | None = None, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """Map ``z`` (B, z_dim) to ws (B, num_ws, w_dim), truncated towards the mean w."""
+        """Map ``z`` (B, z_dim) to ws (B, num_ws, w_dim); see :func:`truncate`."""
         ws = self.mapping(z, c)[:, None].expand(-1, self.architecture.num_ws, -1)
         return truncate(ws, self.mapping.w_avg, truncation, cutoff)
 

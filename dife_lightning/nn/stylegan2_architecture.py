@@ -1,4 +1,4 @@
-"""The sizes of a StyleGAN2 generator: resolutions, channels, and the paper's layer numbers."""
+"""Sizes of a StyleGAN2 generator: resolutions, channels, and the paper's layer numbers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ NoiseMode = Literal["const", "random", "none"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes of a generator.
+    """Sizes of a generator.
 
     Attributes:
         channels: feature channels of the blocks at 4, 8, 16, ... pixels; their number sets the resolution.
         z_dim: length of the latent z.
         w_dim: length of the intermediate latent w.
-        c_dim: number of classes, 0 for an unconditional network.
+        c_dim: number of classes; 0 for an unconditional network.
         mapping_layers: fully connected layers from z to w.
-        conv_clamp: bound of the convolutions' outputs, which NVlabs set for training in fp16; None for none.
+        conv_clamp: largest absolute output of a convolution (NVlabs: for training in fp16); None for no limit.
     """
 
     channels: tuple[int, ...]
@@ -68,7 +68,7 @@ class Architecture:
 
 
 def layer_resolution(layer: int) -> int:
-    """Return the side of the block whose second convolution is ``layer``: 1 -> 8, 3 -> 16, 5 -> 32, 7 -> 64, ..."""
+    """Return the side of the map of ``layer``, the second convolution of a block: 1 -> 8, 3 -> 16, 5 -> 32, 7 -> 64."""
     if layer < 1 or layer % 2 == 0:
-        raise ConfigError(f"layer {layer}: taps are second convolutions, odd numbers from 1 (5 is 32 px, 7 is 64 px)")
+        raise ConfigError(f"layer {layer}: expected an odd number from 1 on, a block's second convolution (5 is 32 px)")
     return 2 ** ((layer + 5) // 2)

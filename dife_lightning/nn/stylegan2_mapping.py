@@ -1,7 +1,4 @@
-"""StyleGAN2's mapping network: the latent z to the intermediate latent w, and truncation of w.
-
-Parameter names are those of NVlabs' stylegan2-ada-pytorch.
-"""
+"""StyleGAN2's mapping network from z to w, and truncation; parameter names of NVlabs' stylegan2-ada-pytorch."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ from torch import Tensor, nn
 from dife_lightning.errors import ConfigError
 from dife_lightning.nn.stylegan2_ops import activate, normalize_second_moment
 
-#: Relative learning rate of the mapping network; its weights are stored divided by it.
+#: Relative learning rate of the mapping network; its stored weights are divided by it.
 LR_MULTIPLIER = 0.01
 
 
 class FullyConnected(nn.Module):
-    """Linear layer with run-time scaled weights (equalised learning rate); always fp32."""
+    """Linear layer with equalised learning rate (weights are scaled at run time), always in fp32."""
 
     def __init__(
         self, inputs: int, outputs: int, *, bias: float = 0.0, lr_multiplier: float = 1.0, lrelu: bool = False
@@ -39,7 +36,7 @@ class FullyConnected(nn.Module):
 
 
 class Mapping(nn.Module):
-    """z (and a class) to w: normalisation, then fully connected layers with a hundredth of the learning rate."""
+    """z (and a class) to w: normalisation, then fully connected layers with a lower learning rate."""
 
     w_avg: Tensor
 
@@ -74,10 +71,7 @@ class Mapping(nn.Module):
 
 
 def truncate(ws: Tensor, mean_w: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
-    """Pull ``ws`` (B, num_ws, w_dim) towards ``mean_w`` (w_dim): 1 leaves them, 0 gives the mean.
-
-    Only the first ``cutoff`` of the num_ws vectors are pulled if it is given.
-    """
+    """Interpolate the first ``cutoff`` ws from ``mean_w`` (w_dim) at psi 0 to ``ws`` (B, num_ws, w_dim) at psi 1."""
     if psi == 1:
         return ws
     pulled = mean_w.lerp(ws, psi)

@@ -1,8 +1,7 @@
-"""Tensor operations of StyleGAN2 (Karras et al., 2020): resampling by FIR filters and the modulated convolution.
+"""Tensor operations of StyleGAN2 (Karras et al., 2020): resampling with FIR filters and modulated convolution.
 
-All functions are differentiable twice and work under autocast. Kernels are built from standard PyTorch operators:
-on a CPU the two-step forms (transposed convolution, then a depthwise blur; blur, then a strided convolution) were
-measured faster in bfloat16 than one convolution with the blur folded into its weight.
+All functions are twice differentiable, work under autocast and use standard PyTorch operators only. In bfloat16 on a
+CPU, a convolution and a separate blur were measured to be faster than one convolution with a blurred kernel.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def setup_filter(taps: Sequence[float] = (1, 3, 3, 1)) -> Tensor:
 
 
 def activate(x: Tensor, gain: float = GAIN) -> Tensor:
-    """Leaky ReLU (slope 0.2) times ``gain``; the gain keeps the variance of a unit-normal input at about 1."""
+    """Leaky ReLU (slope 0.2) times ``gain``, which keeps the variance of a unit-normal input at about 1."""
     return F.leaky_relu(x, SLOPE) * gain
 
 
@@ -53,7 +52,7 @@ class _UpFirDn(torch.autograd.Function):
         weight = kernel.flip(0, 1).to(x.dtype)[None, None].expand(x.shape[1], 1, -1, -1)
         left, right, top, bottom = padding
         inner = (0, 0)
-        if up == 1 and left == right >= 0 and top == bottom >= 0:  # the convolution pads for free
+        if up == 1 and left == right >= 0 and top == bottom >= 0:  # let the convolution pad
             inner, padding = (top, left), (0, 0, 0, 0)
         with torch.autocast(x.device.type, enabled=False):
             x = _insert_zeros(x, up, padding)
@@ -72,7 +71,7 @@ class _UpFirDn(torch.autograd.Function):
 
 
 def _insert_zeros(x: Tensor, up: int, padding: tuple[int, int, int, int]) -> Tensor:
-    """Spread the pixels of ``x`` by ``up`` and pad; the memory format is kept."""
+    """Insert ``up - 1`` zeros between the pixels of ``x`` and pad; the memory format is kept."""
     if up == 1:
         return F.pad(x, padding) if any(padding) else x
     left, right, top, bottom = (max(side, 0) for side in padding)
@@ -98,12 +97,12 @@ def upfirdn2d(
 
     Args:
         x: (B, C, H, W).
-        kernel: (kh, kw) filter, a constant: no gradient flows into it.
-        up: zeros are inserted so that a pixel becomes ``up`` x ``up``.
+        kernel: (kh, kw) constant filter (it gets no gradient).
+        up: factor of the upsampling.
         down: stride of the output.
         padding: (left, right, top, bottom) in upsampled pixels; negative values crop.
         gain: factor of the result; ``up ** 2`` keeps the brightness.
-        flip_filter: correlate in place of convolving.
+        flip_filter: correlate instead of convolving.
 
     Returns:
         (B, C, (H * up + top + bottom - kh) // down + 1, likewise for the width), of the dtype of ``x``.
@@ -126,17 +125,14 @@ def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def conv2d_up(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
-    """Transposed convolution to twice the side, then the low-pass ``kernel``.
-
-    ``weight`` (O, I, k, k), k odd, goes unflipped into the transposed convolution (the layout of the public networks).
-    """
+    """Double the side: transposed convolution with ``weight`` (O, I, k, k), k odd and not flipped, then ``kernel``."""
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     pad = kernel.shape[0] // 2 - weight.shape[-1] // 2
     return upfirdn2d(x, kernel, padding=(pad, pad, pad, pad), gain=4)
 
 
 def conv2d_down(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
-    """Low-pass ``kernel``, then the convolution with ``weight`` (O, I, k, k), k odd, at stride 2."""
+    """Halve the side: low-pass ``kernel``, then convolution with ``weight`` (O, I, k, k), k odd, at stride 2."""
     if weight.shape[-1] == 1:
         return F.conv2d(downsample2d(x, kernel), weight)
     pad = kernel.shape[0] // 2 - 1 + weight.shape[-1] // 2
@@ -145,19 +141,19 @@ def conv2d_down(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
 
 
 def energy(weight: Tensor) -> Tensor:
-    """Return (O, I), fp32: what each input channel adds to the variance of each output channel of ``weight``."""
+    """Return (O, I) fp32: the sum of squares of each kernel of ``weight`` (O, I, k, k)."""
     with torch.autocast(weight.device.type, enabled=False):
         return weight.float().square().sum(dim=(2, 3))
 
 
 def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8, variance: Tensor | None = None) -> Tensor:
-    """Return (B, O): the factors that give each output channel of the modulated convolution unit variance.
+    """Return the factors (B, O) that give each output channel of a modulated convolution unit variance.
 
     Args:
-        weight: (O, I, k, k), shared by the batch.
+        weight: (O, I, k, k).
         styles: (B, I), the scale of each input channel.
         eps: added to the variance.
-        variance: :func:`energy` of the weight, where it is at hand.
+        variance: :func:`energy` of the weight; computed if None.
     """
     variance = energy(weight) if variance is None else variance
     with torch.autocast(weight.device.type, enabled=False):
@@ -167,9 +163,9 @@ def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8, variance: Te
 def modulated_conv2d(
     x: Tensor, weight: Tensor, styles: Tensor, *, kernel: Tensor | None = None, demodulate: bool = True
 ) -> Tensor:
-    """Convolve ``x`` by weights whose input channels are scaled per sample.
+    """Convolution with the input channels scaled per sample.
 
-    Scaling the input in place of the weights is the same map, and lets the whole batch share one ordinary convolution.
+    The input is scaled instead of the weights, so one ordinary convolution serves the whole batch.
 
     Args:
         x: (B, I, H, W).

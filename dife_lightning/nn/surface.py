@@ -1,9 +1,8 @@
-"""The world's surface teacher: a small network in the role of DensePose CSE.
+"""The surface teacher of the embedded world: a small network in the role of DensePose CSE.
 
-CSE maps every pixel of a body to an embedding of its surface, common to all species. It is coarse inside a face,
-because a face is a small part of a body and only a few points are annotated. This network is coarse for the same
-reasons: its input is shrunk to a few pixels, its surface code has only low frequencies, and it learns from sparse noisy
-clicks.
+CSE is coarse inside a face, because a face is a small part of a body and few points are annotated. This network is
+coarse for similar reasons: its input is shrunk to a few pixels, its surface code has only low frequencies, and it is
+trained with sparse, noisy clicks.
 
 Reference: Continuous Surface Embeddings, NeurIPS 2020.
 """
@@ -18,15 +17,13 @@ from dife_lightning.utils.randomness import normal, uniform
 
 
 def surface_code(uv: Tensor, dim: int = 16, scale: float = 0.3, seed: int = 7) -> Tensor:
-    """Random Fourier features of the canonical surface coordinate, unit length.
-
-    They replace CSE's vertex embeddings: nearby surface points have similar codes, in all species.
+    """Return random Fourier features of surface coordinates, in the role of CSE's vertex embeddings.
 
     Args:
         uv: (..., 2) canonical coordinates in [-1, 1].
         dim: even number of channels.
-        scale: standard deviation of the frequencies in turns per unit; low means coarse.
-        seed: fixes the frequencies.
+        scale: standard deviation of the frequencies, in cycles per unit of ``uv``; low means coarse.
+        seed: of the frequencies.
 
     Returns:
         (..., dim), unit length.
@@ -39,11 +36,11 @@ def surface_code(uv: Tensor, dim: int = 16, scale: float = 0.3, seed: int = 7) -
 
 
 class SurfaceNet(nn.Module):
-    """Image (B, 3, H, W) in [-1, 1] to surface codes (B, dim, H, W), unit length.
+    """Image to surface codes.
 
     Args:
         dim: channels of the code.
-        side: the input is resized to ``side`` x ``side`` first.
+        side: the image is first resized to ``side`` x ``side``.
         width: channels of the hidden layers.
         blocks: residual blocks.
     """
@@ -63,7 +60,7 @@ class SurfaceNet(nn.Module):
         self.head = nn.Conv2d(width, dim, 1)
 
     def coarse(self, images: Tensor) -> Tensor:
-        """Map (B, 3, H, W) in [-1, 1] to codes (B, dim, side, side) of any length, float32."""
+        """Map images (B, 3, H, W) in [-1, 1] to codes (B, dim, side, side), float32, not normalised."""
         small = F.interpolate(images.float(), (self.side, self.side), mode="bilinear", antialias=True)
         ramp = torch.linspace(-1, 1, self.side, device=images.device)
         place = torch.stack(torch.meshgrid(ramp, ramp, indexing="xy")).expand(len(images), -1, -1, -1)
@@ -74,6 +71,6 @@ class SurfaceNet(nn.Module):
         return self.head(x).float()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W), float32."""
+        """Map images (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W), float32."""
         code = F.interpolate(self.coarse(images), images.shape[-2:], mode="bilinear", align_corners=False)
         return F.normalize(code, dim=1)

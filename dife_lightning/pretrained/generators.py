@@ -50,31 +50,14 @@ class Generator:
     def __init__(self, network: StyleGAN2Generator) -> None:
         self.network = network.eval().requires_grad_(False)
         self.architecture = network.architecture
+        #: Lengths of z and w, number of w vectors (one per layer of the synthesis), side of the images in pixels.
+        self.z_dim, self.w_dim = self.architecture.z_dim, self.architecture.w_dim
+        self.num_ws, self.resolution = self.architecture.num_ws, self.architecture.resolution
         self._siblings: dict[torch.device, Generator] = {self.device: self}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         """Return itself: copies of its owner share the frozen generator."""
         return self
-
-    @property
-    def z_dim(self) -> int:
-        """Length of z."""
-        return self.architecture.z_dim
-
-    @property
-    def w_dim(self) -> int:
-        """Length of w."""
-        return self.architecture.w_dim
-
-    @property
-    def num_ws(self) -> int:
-        """Number of w vectors, one per layer of the synthesis."""
-        return self.architecture.num_ws
-
-    @property
-    def resolution(self) -> int:
-        """Side of the images in pixels."""
-        return self.architecture.resolution
 
     @property
     def device(self) -> torch.device:

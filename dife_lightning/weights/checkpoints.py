@@ -92,18 +92,19 @@ def best_checkpoint(path: str | Path) -> Path:
     return path
 
 
-def find_weights(name_or_path: str | Path) -> Path:
-    """Return the file of a shipped asset, an ``own/...`` name, a path, or a run's folder (its best checkpoint).
+def find_weights(name_or_path: str | Path, in_folder: Callable[[Path], Path] = best_checkpoint) -> Path:
+    """Return the file of a shipped asset, an ``own/...`` name, a path, or a folder.
 
-    A shipped name takes precedence over a folder of that name.
+    A shipped name takes precedence over a folder of that name. ``in_folder`` returns the file of a folder, by default
+    the best checkpoint of a run.
 
     Raises:
         AssetError: neither a known name nor a file or folder.
-        CheckpointError: a folder without checkpoints.
+        CheckpointError: a folder without weights.
     """
     name = str(name_or_path)
     path = find_own_file(name) if name.startswith(PREFIX) else Path(name).expanduser()
-    return best_checkpoint(path) if name not in list_assets() and path.is_dir() else find_asset(name_or_path)
+    return in_folder(path) if name not in list_assets() and path.is_dir() else find_asset(name_or_path)
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -135,9 +136,8 @@ def load_state(
     """
     own = module.state_dict()
     check_state(state, own, source, type(module).__name__, called)
-    module.load_state_dict(
-        dict(state), assign=any(value.is_meta for value in own.values() if isinstance(value, Tensor))
-    )
+    on_meta = any(value.is_meta for value in own.values() if isinstance(value, Tensor))
+    module.load_state_dict(dict(state), assign=on_meta)
 
 
 def network_from(
@@ -146,16 +146,9 @@ def network_from(
     source: str | Path,
     called: Callable[[str], str] = str,
 ) -> NetworkT:
-    """Build a network and load ``tensors`` into it as float32; memory is allocated only for tensors of the file.
+    """Build a network on the device ``meta`` and load ``tensors`` into it as float32, as :func:`load_state` does.
 
-    Args:
-        build: makes the network; called with the default device ``meta``.
-        tensors: name -> tensor.
-        source: the file, for error messages.
-        called: our name of a tensor -> its name in the file.
-
-    Raises:
-        CheckpointError: see :func:`load_state`.
+    So memory is allocated only for tensors of the file.
     """
     with torch.device("meta"):
         network = build()
@@ -172,12 +165,8 @@ def check_state(
 ) -> None:
     """Raise CheckpointError for the first tensor of ``state`` that is missing, unexpected or of another shape.
 
-    Args:
-        state: name -> tensor.
-        expected: name -> tensor of the right shape, on any device.
-        source: the file, for error messages.
-        network: whose tensors are expected, for error messages.
-        called: our name of a tensor -> its name in the file.
+    ``expected`` has the name and the shape of each tensor of ``network``, on any device; see :func:`load_state` for the
+    other arguments.
     """
     for key, value in expected.items():
         if key not in state:

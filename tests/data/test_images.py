@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from dife_lightning.data import images
-from dife_lightning.data.images import FixedBatches, GeneratorImages, ImageStream, split_held_out, to_float
+from dife_lightning.data.images import GeneratorImages, ImageStream, fixed_batches, split_held_out, to_float
 from dife_lightning.data.photos import folder_check
 from dife_lightning.data.training import StreamStart
 from dife_lightning.errors import ConfigError, DataError
@@ -79,7 +79,7 @@ def test_bytes_become_minus_one_to_one() -> None:
 
 
 def test_fixed_batches_cover_all_images_once() -> None:
-    batches = FixedBatches(numbered(10), 4)
+    batches = fixed_batches(numbered(10), 4)
     assert [len(batches[k]) for k in range(len(batches))] == [4, 4, 2]
     assert [n for batch in batches for n in numbers(batch)] == list(range(10))
 

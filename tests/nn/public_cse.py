@@ -31,7 +31,7 @@ def filled(shapes: Shapes) -> dict[str, Tensor]:
 
 
 def tiny_shapes(deeplab: bool = False) -> Shapes:
-    """A CSE network in the layout of the public ones, narrower and shallower, with two meshes."""
+    """Tensors of a narrower and shallower network in the public layout, with segmentation and two meshes."""
     return {
         **dict(_backbone()),
         **dict(_decoder()),

@@ -13,22 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.nn.cats import (
-    CATsArchitecture,
-    CATsNetwork,
-    HyperpixelFeatures,
-    ResNet,
-    TransformerAggregator,
-    correlate,
-    image_net_normalized,
-    move_points,
-    mutual,
-    read_architecture,
-    soft_argmax,
-    to_flow,
-    unit_length,
-)
-from dife_lightning.nn.cats.aggregator import Block
+from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork, image_net_normalized, move_points, read_architecture
+from dife_lightning.nn.cats.aggregator import Block, TransformerAggregator
+from dife_lightning.nn.cats.backbone import HyperpixelFeatures, ResNet
+from dife_lightning.nn.cats.correlation import correlate, mutual, soft_argmax, to_flow, unit_length
 from tests.nn.filled import fill, load_filled
 from tests.tiny import TINY_CATS
 

@@ -3,14 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dife_lightning.nn.cse import CSEMaps, CSENetwork, read_architecture, squared_distances, unit_embedding
+from dife_lightning.nn.cse import CSENetwork
+from dife_lightning.nn.cse.architecture import read_architecture
 from dife_lightning.nn.cse.roi_heads import V1ConvXHead
-from dife_lightning.nn.cse.vertices import VertexDirectEmbedder
 from tests.nn.filled import load_filled, read_golden
 from tests.nn.public_cse import GOLDEN, empty, read_shapes
 
@@ -62,12 +60,10 @@ def test_plain_head_and_predictor_are_reproduced(shared: Shared) -> None:
     features = head(io["roi_feature_i8"].float() / 16)
     close(features[:, ::8], io["head_out_ch8"], 1e-5)
     close(predictor.embed_lowres(features), io["embed_lowres"], 1e-5)
-    close(predictor.coarse_segm_lowres(features), io["coarse_segm_lowres"], 1e-5)
-    embedding, segmentation = predictor(features)
+    embedding = predictor(features)
     assert embedding.shape == (1, 16, 112, 112)
     close(embedding[:, :, ::2, ::2], io["embedding_px2"], 1e-5)
     close(embedding[:, 0], io["embedding_ch0"], 1e-5)
-    close(segmentation, io["coarse_segm"], 1e-5)
 
 
 @torch.no_grad()
@@ -80,42 +76,5 @@ def test_deeplab_head_is_reproduced(shared: Shared) -> None:
     close(pooled[:, ::8], io["aspp_ch8"], 1e-4)
     features = V1ConvXHead.forward(head, pooled)
     close(features[:, ::8], io["head_out_ch8"], 1e-4)
-    embedding, segmentation = predictor(head(io["roi_feature_i8"].float() / 16))
+    embedding = predictor(head(io["roi_feature_i8"].float() / 16))
     close(embedding[:, :, ::2, ::2], io["embedding_px2"], 1e-4)
-    close(segmentation[:, :, ::2, ::2], io["coarse_segm_px2"], 1e-4)
-
-
-@torch.no_grad()
-def test_vertex_embeddings_are_reproduced(shared: Shared) -> None:
-    io = read(shared, "io_embedder.npz")
-    network = hollow(shared, R50)
-    for mesh in ("dog_7466", "bear_4936"):
-        filled_part(network, f"roi_heads.embedder.embedder_{mesh}")
-        vertices = network.vertices(mesh)
-        close(vertices[:400], io[f"{mesh}.first400"], 1e-5)
-        assert float(vertices.double().abs().sum()) == pytest.approx(float(io[f"{mesh}.abs_sum"]), rel=1e-6)
-
-
-@torch.no_grad()
-def test_direct_embedder_distances_and_unit_length_are_reproduced(shared: Shared) -> None:
-    io = read(shared, "io_embedder.npz")
-    direct = VertexDirectEmbedder(50, 16)
-    direct.embeddings.copy_(io["direct50_embeddings_param"])
-    close(direct(), io["direct50.out"], 1e-5)
-    close(squared_distances(io["a"], io["b"]), io["sqdist_ab"], 1e-5)
-    close(unit_embedding(io["a"]), io["normalize_a"], 1e-5)
-
-
-@pytest.mark.parametrize("size", [(40, 33), (150, 97)])
-def test_closest_vertices_are_reproduced(shared: Shared, size: tuple[int, int]) -> None:
-    io = read(shared, "io_embedder.npz")
-    head = read(shared, "io_head_v1convx_R50.npz")
-    network = hollow(shared, R50)
-    filled_part(network, "roi_heads.embedder.embedder_bear_4936")
-    maps = CSEMaps(F.interpolate(head["embed_lowres"], scale_factor=2.0, mode="bilinear"), head["coarse_segm"])
-    closest, foreground = network.closest_vertices(maps, "bear_4936", *size)
-    name = f"{size[0]}x{size[1]}"
-    assert torch.equal(foreground[0], io[f"mask_{name}"])
-    decided = ~foreground[0] | (io[f"margin_{name}"] >= 1e-4)
-    assert decided.float().mean() > 0.9
-    assert torch.equal(closest[0][decided], io[f"closest_bear_{name}"].long()[decided])

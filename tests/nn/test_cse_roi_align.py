@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dife_lightning.nn.cse import roi_align_legacy
+from dife_lightning.nn.cse.roi_align import roi_align_legacy
 from tests.nn.slow_roi_align import slow_roi_align
 
 BOXES = {

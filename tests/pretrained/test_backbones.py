@@ -226,7 +226,7 @@ def test_names_that_say_nothing_sensible_are_refused(name, message):
         ("resnet", "side=36", "side 36: ResNetModel gives 2 x 2 cells for 36 x 36 px; expected .* multiple of 32"),
         ("resnet", "side=225", "side 225: ResNetModel gives 8 x 8 cells for 225 x 225 px"),
         ("convnext", "side=36", "side 36: ConvNextModel gives 1 x 1 cells"),
-        ("bert", "", "BertModel takes 'input_ids' and no images: no spatial map"),
+        ("bert", "", "BertModel takes 'input_ids', not images: no spatial map"),
         ("vit-mae", "", r"ViTMAEModel gives no spatial map: found \(1, 2, 16\) for 4 patches"),
     ],
 )

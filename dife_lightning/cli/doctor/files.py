@@ -58,7 +58,7 @@ def look_at_weights(names: Mapping[str, Origin]) -> Iterator[Finding]:
     hashes: dict[str, str] = {}
     for name, origin in names.items():
         try:
-            path = cats.find_weights(name) if origin is CATS else find_weights(name)
+            path = find_weights(name, cats.in_folder) if origin is CATS else find_weights(name)
         except DifeError as error:
             yield Finding("error", "assets", f"{one_line(error)}{_where(error, origin)}")
             continue
@@ -103,6 +103,6 @@ def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
             yield Finding("error", "data", f"{name}: {one_line(error)}{where}")
             return
         yield Finding("ok", "data", f"{name}, {split}: {usable.told()}")
-        left_out = skipped_faces(getattr(usable.faces, "facts", {}))
+        left_out = skipped_faces(usable.faces.facts)
         if left_out:
             yield Finding("warning", "data", f"{name}, {split}: {left_out}")

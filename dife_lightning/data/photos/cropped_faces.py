@@ -10,20 +10,16 @@ from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import shown_size
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, crop_of
 from dife_lightning.faces.schemes import get_protocol, to_protocol
-from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
+from dife_lightning.geometry.crops import CropError, CropOptions, crop_image, face_square
 
 #: The landmark set of all points of a scheme, for schemes without a protocol.
 ALL_POINTS = "all"
 
 
 class CroppedFaces:
-    """Square crops of a reader's faces, all of one size, with the scheme's points in their pixels.
+    """Square crops of a reader's faces, ``size`` pixels wide, with the scheme's points in their pixels.
 
-    Args:
-        faces: the reader.
-        size: side of the crops in pixels.
-        options: of the crop.
-        landmarks: the landmark set that the crop is placed by: a protocol, or ``all`` points of the scheme.
+    ``landmarks`` is the landmark set that a crop is placed by: a protocol, or ``all`` points of the scheme.
 
     Raises:
         ConfigError: unknown scheme or protocol, or a scheme that does not serve it.
@@ -48,7 +44,7 @@ class CroppedFaces:
         Raises:
             DataError: the face cannot be cropped, or its picture cannot be read.
         """
-        item, box = self.faces[index], annotation_of(self.faces, index).box
+        item, box = self.faces[index], self.faces.upright(index).box
         points, visible, image = item["points"], item["visible"], item["image"]
         used = crop_landmarks(points, visible, self.scheme, self.landmarks)
         try:
@@ -65,13 +61,6 @@ class CroppedFaces:
             name=item["name"],
             crop=crop_of(item).inner(square.matrix(self.size)),
         )
-
-
-def annotation_of(faces: FaceDataset, index: int) -> FaceAnnotation:
-    """Return an annotation in pixels of the picture as it is read (EXIF applied, if the reader supports it)."""
-    upright = getattr(faces, "upright", None)
-    annotation: FaceAnnotation = faces.annotations[index] if upright is None else upright(index)
-    return annotation
 
 
 def crop_landmarks(
@@ -97,12 +86,11 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
         DataError: the picture's header cannot be read.
     """
     annotation = faces.annotations[index]
-    points, visible = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
+    _, visible = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
     if landmarks != ALL_POINTS and not visible.all():  # before the picture's header is read
         return f"{get_protocol(landmarks).landmarks[int(np.argmin(visible))]} not labelled"
-    stored, annotation = annotation.points, annotation_of(faces, index)
-    if not np.array_equal(stored, annotation.points):
-        points, visible = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
+    annotation = faces.upright(index)
+    points, _ = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
     try:
         size = shown_size(annotation.image)
     except DataError as error:
@@ -113,11 +101,7 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
         square = face_square(points, visible, size, options, landmarks=landmarks, box=annotation.box)
     except CropError as error:
         return error.reason
-    return "" if _shows(square, points[visible]) else "a point outside the crop"
-
-
-def _shows(square: Square, points: NDArray[np.float32]) -> bool:
-    return bool(inside(square.to_crop(points, 1), 1).all())
+    return "" if inside(square.to_crop(points[visible], 1), 1).all() else "a point outside the crop"
 
 
 def _place(annotation: FaceAnnotation) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from dife_lightning.data.pairs import Split
-from dife_lightning.data.photos.cropped_faces import annotation_of
 from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
 from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError
@@ -57,14 +56,8 @@ def to_domain(name: str, given: FaceDomain | Mapping[str, Any]) -> FaceDomain:
 class DomainFaces:
     """Readers and usable faces of all domains, made on first use.
 
-    Args:
-        domains: by name.
-        protocol: landmarks that a usable face must show, and that crops are placed by.
-        crop: for domains without crop options.
-        seed: of the drawing order.
-        eye_order: of the evaluation, to check early that the schemes fit.
-        cache: keep sizes of pictures and whether they can be decoded in the cache folder.
-        skip_broken: readers skip faces that cannot be used, unless a domain's options say otherwise.
+    The arguments are those of :class:`~dife_lightning.data.photos.face_pairs.FacePairs`. ``crop`` is for domains
+    without crop options; a domain's own ``skip_broken`` option takes precedence.
     """
 
     def __init__(
@@ -114,25 +107,21 @@ class DomainFaces:
 
     def describe(self) -> dict[str, Any]:
         """Return data sets, options and crops of all domains, and the counts of those that were read."""
-        return {name: self._describe(name) for name in self.domains}
-
-    def _describe(self, name: str) -> dict[str, Any]:
-        domain = self.domains[name]
         return {
-            "dataset": domain.dataset,
-            "options": domain.options,
-            "val_options": domain.val_options,
-            "crop": self.crop(name).published(self.protocol),
-            "faces": {split: self._counts(name, split) for read, split in self._readers if read == name},
+            name: {
+                "dataset": domain.dataset,
+                "options": domain.options,
+                "val_options": domain.val_options,
+                "crop": self.crop(name).published(self.protocol),
+                "faces": {split: self._counts(name, split) for read, split in self._readers if read == name},
+            }
+            for name, domain in self.domains.items()
         }
 
     def _counts(self, name: str, split: Split) -> dict[str, Any]:
         faces, usable = self._readers[name, split], self._usable.get((name, split))
-        counts: dict[str, Any] = {
-            "faces": len(faces),
-            "annotations_hash": fingerprint(faces, range(len(faces)), pictures=False),
-        }
-        counts["reader"] = getattr(faces, "facts", {})
+        annotations = fingerprint(faces, range(len(faces)), pictures=False)
+        counts = {"faces": len(faces), "annotations_hash": annotations, "reader": faces.facts}
         return counts if usable is None else counts | {"usable": len(usable.order), "refused": dict(usable.refused)}
 
     def _key(self, name: str, split: Split) -> tuple[str, Split]:
@@ -143,7 +132,7 @@ def fingerprint(faces: FaceDataset, indices: Iterable[int], *, pictures: bool) -
     """Return a SHA-256 of names, points and boxes; with ``pictures`` also of the files' sizes and times."""
     digest = hashlib.sha256(faces.scheme.encode())
     for index in indices:
-        annotation = annotation_of(faces, index) if pictures else faces.annotations[index]
+        annotation = faces.upright(index) if pictures else faces.annotations[index]
         digest.update(f"\n{annotation.name}\n".encode())
         digest.update(np.ascontiguousarray(annotation.points, "<f4").tobytes())
         digest.update(np.ascontiguousarray(annotation.visible, np.uint8).tobytes())

@@ -21,12 +21,8 @@ def paper_count(pair: str) -> int | None:
 class FaceLists:
     """The validation and test lists of some kinds of pair, made on first use.
 
-    Args:
-        faces: the domains.
-        pairs: kinds of pair.
-        given: split -> kind of pair -> file to read instead of drawing a list.
-        count: pairs in a drawn test list; None for the paper's numbers.
-        val_count: pairs in a drawn validation list.
+    ``given``: split -> kind of pair -> file to read instead of drawing a list. The other arguments are those of
+    :class:`~dife_lightning.data.photos.face_pairs.FacePairs`.
     """
 
     def __init__(

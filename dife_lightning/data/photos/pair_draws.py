@@ -88,14 +88,8 @@ def usable_faces(
 ) -> UsableFaces:
     """Find the faces that show all points of ``protocol`` and can be cropped, in drawing order.
 
-    One face of every picture comes first, then the second faces of pictures with several, and so on.
-
-    Args:
-        faces: the reader.
-        protocol: a landmark set.
-        options: of the crop.
-        seed: of the order.
-        cache: keep the sizes of pictures in the cache folder.
+    One face of every picture comes first, then the second faces of pictures with several, and so on. With ``cache``,
+    the sizes of pictures are kept in the cache folder.
 
     Raises:
         ConfigError: the scheme has no points for the protocol.
@@ -144,8 +138,8 @@ def draw_pair_list(
         pair: kind of pair.
         split: of the list.
         source: faces of the first domain.
-        target: faces of the second, or the same object for pairs within a domain.
-        count: number of pairs; if there are fewer faces, all are used.
+        target: faces of the second; the same object for pairs within a domain.
+        count: most pairs.
         drawn: how the list is drawn, for the record.
         without: pictures that the list must not use.
 

@@ -111,11 +111,7 @@ def _is_pair(entry: object) -> bool:
 
 
 def find_pairs(pairs: FacePairList, source: FaceDataset, target: FaceDataset) -> list[tuple[int, int]]:
-    """Return the indices of a list's faces in both readers.
-
-    Raises:
-        DataError: the list is for other data sets, or a name is missing in them.
-    """
+    """Return the indices of a list's faces in both readers; DataError if the readers are others or lack a name."""
     readers = (source, target)
     found = tuple(reader.name for reader in readers)
     if pairs.datasets and pairs.datasets != found:

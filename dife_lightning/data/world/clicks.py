@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import ClickBatch
+from dife_lightning.faces.batches import ClickBatch, image_tensor
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp
 from dife_lightning.utils.randomness import torch_generator, uniform
@@ -51,7 +51,7 @@ class ClickStream(EndlessBatches[ClickBatch]):
         rows = torch.randint(len(self.images), (count,), generator=torch_generator(self.seed, "clicks", number))
         numbers = uniform((count, AFFINE_NUMBERS + COLOR_NUMBERS), self.seed, "click-warp", number)
         affine = draw_affine(numbers, self.augment, size, size)
-        images = self.images[rows].permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = image_tensor(self.images[rows].numpy())
         warped = warp(images, sampling_grid(affine, size, size, size, size), self.augment.padding)
         points = apply_affine(affine, self.points[rows])
         inside = ((points > -0.5) & (points < size - 0.5)).all(-1)

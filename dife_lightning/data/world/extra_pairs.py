@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dife_lightning.data.world.pairs import FramingName, ListName, framing_seeds
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import PairBatch
+from dife_lightning.faces.batches import PairBatch, image_tensor
 from dife_lightning.faces.schemes import get_scheme
 from dife_lightning.metrics.keypoint_transfer import pixel_errors
 from dife_lightning.metrics.predictions import PointTable
@@ -110,8 +110,8 @@ def _name(pair: Pair) -> str:
 
 
 def _stacked(faces: Sequence[_Face]) -> tuple[Tensor, Tensor, Tensor]:
-    images, points, visible = (torch.from_numpy(np.stack(part)) for part in zip(*faces, strict=True))
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1, points, visible
+    images, points, visible = (np.stack(part) for part in zip(*faces, strict=True))
+    return image_tensor(images), torch.from_numpy(points), torch.from_numpy(visible)
 
 
 @torch.no_grad()

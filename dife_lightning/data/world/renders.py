@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import RenderBatch
+from dife_lightning.faces.batches import RenderBatch, image_tensor
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp, warp_known
 from dife_lightning.utils.files import cache_folder
@@ -67,7 +67,7 @@ class RenderStream(EndlessBatches[RenderBatch]):
         faces, framing, color = numbers.split((1, AFFINE_NUMBERS, COLOR_NUMBERS), dim=1)
         rows = (faces[:, 0] * len(self.renders[name])).long().numpy()
         renders = self.renders[name]
-        images = torch.from_numpy(renders.images[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = image_tensor(renders.images[rows])
         uv, known = (torch.from_numpy(array) for array in decode_uv(renders.uv[rows]))
         side = images.shape[-1]
         affine = draw_affine(framing, self.augment, side, side)

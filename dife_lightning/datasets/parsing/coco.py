@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.table import FaceTable, Faults, check_count, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count
 from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.schemes import SCHEMES
@@ -52,8 +53,7 @@ def read_coco(path: Path) -> CocoFile:
         raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
     content = content if isinstance(content, dict) else {}
     for key in ("images", "annotations"):
-        entries = content.get(key)
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        if not _are(content.get(key), dict):
             raise DataError(f"{path} has no list '{key}'; expected a COCO keypoint file.")
     images = {entry["id"]: entry for entry in content["images"] if _is_id(entry.get("id"))}
     if len(images) != len(content["images"]):
@@ -64,7 +64,7 @@ def read_coco(path: Path) -> CocoFile:
         images,
         content["annotations"],
         {entry["id"]: str(entry.get("name", entry["id"])) for entry in categories},
-        next((entry["keypoints"] for entry in categories if _texts(entry.get("keypoints"))), []),
+        next((e["keypoints"] for e in categories if e.get("keypoints") and _are(e["keypoints"], str)), []),
     )
 
 
@@ -103,11 +103,9 @@ def choose_faces(
     for number, entry in enumerate(coco.annotations):
         if wanted and _category(entry) not in wanted:
             continue
-        reason = _fault_of(entry, coco, count)
-        if reason is None:
+        with faults.at(f"{coco.path}, annotation {entry.get('id', number)}"):
+            _check_entry(entry, coco, count)
             sound.append(entry)
-        else:
-            faults.add(f"{coco.path}, annotation {entry.get('id', number)}", reason)
     table = _table(coco, folder, sound, count)
     return table.where(np.all(table.visible[:, _point_numbers(coco, dataset, needed, count)], axis=-1))
 
@@ -142,7 +140,7 @@ def _table(coco: CocoFile, folder: Path, entries: Sequence[Entry], count: int) -
     images = [str(picture["file_name"]).replace("\\", "/") for picture in pictures]
     values = np.array([entry["keypoints"] for entry in entries], np.float64).reshape(len(entries), count, 3)
     visible = values[..., 2] > 0
-    return face_table(
+    return FaceTable(
         coco.path,
         keys,
         folder,
@@ -175,35 +173,30 @@ def _size(picture: Entry, side: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _fault_of(entry: Entry, coco: CocoFile, count: int) -> str | None:
-    """Return what is wrong with an annotation; None if nothing is."""
+def _check_entry(entry: Entry, coco: CocoFile, count: int) -> None:
+    """Raise Fault for an annotation of another form."""
     for key in ("id", "image_id", "keypoints"):
         if key not in entry:
-            return f"no '{key}', expected id, image_id and keypoints"
+            raise Fault(f"no '{key}', expected id, image_id and keypoints")
     for key in ("id", "image_id"):
         if not _is_id(entry[key]):
-            return f"{key} is a {type(entry[key]).__name__}, expected a number"
-    picture = coco.images.get(entry["image_id"])
-    if picture is None or not picture.get("file_name"):
-        return f"image_id {entry['image_id']} is no picture of the file; expected an entry of 'images' with file_name"
+            raise Fault(f"{key} is a {type(entry[key]).__name__}, expected a number")
+    image = entry["image_id"]
+    if not coco.images.get(image, {}).get("file_name"):
+        raise Fault(f"image_id {image} is no picture of the file; expected an entry of 'images' with file_name")
     keypoints, box = entry["keypoints"], entry.get("bbox")
-    if not _numbers(keypoints) or len(keypoints) != 3 * count:
+    if not _are(keypoints, int | float) or len(keypoints) != 3 * count:
         found = len(keypoints) if isinstance(keypoints, list) else type(keypoints).__name__
-        return f"keypoints: {found} values, expected {3 * count} numbers (x, y, v of {count} points)"
+        raise Fault(f"keypoints: {found} values, expected {3 * count} numbers (x, y, v of {count} points)")
     for point, flag in enumerate(keypoints[2::3]):
         if not math.isfinite(flag):
-            return f"visibility of point {point} is {flag}, expected 0, 1 or 2"
-    if box and (not _numbers(box) or len(box) != 4 or not np.isfinite(box).all()):
-        return f"bbox is {box}, expected x, y, width, height"
-    return None
+            raise Fault(f"visibility of point {point} is {flag}, expected 0, 1 or 2")
+    if box and (not _are(box, int | float) or len(box) != 4 or not np.isfinite(box).all()):
+        raise Fault(f"bbox is {box}, expected x, y, width, height")
 
 
-def _numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, int | float) for value in values)
-
-
-def _texts(values: Any) -> bool:
-    return isinstance(values, list) and len(values) > 0 and all(isinstance(value, str) for value in values)
+def _are(values: Any, kind: type | UnionType) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def _is_id(value: Any) -> bool:

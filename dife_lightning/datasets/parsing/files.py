@@ -34,9 +34,10 @@ class FaceFiles:
         facts: how the faces were selected, for the record of a result.
 
     Raises:
-        DataError: no usable face; or, unless faults are skipped, a point that is not finite, a face listed twice, or a
-            missing picture. With ``faults.skip`` every picture is also decoded, which the cache remembers
-            (``faces.image_info``).
+        ConfigError: a reader's option has an unknown value.
+        DataError: a file is missing or has another form; no usable face; or, unless faults are skipped, a point that is
+            not finite, a face listed twice, or a missing picture. With ``faults.skip`` every picture is also decoded,
+            which the cache remembers (``faces.image_info``).
     """
 
     #: Name for ``load_dataset``.

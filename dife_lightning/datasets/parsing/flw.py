@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_scheme
@@ -25,9 +25,6 @@ class FlwFaces(FaceFiles):
     Args:
         root: folder with ``images`` and ``labels``.
         skip_broken: skip faces that cannot be used; see ``left_out``.
-
-    Raises:
-        DataError: a folder is missing or a file has another form.
     """
 
     def __init__(self, root: str | Path, skip_broken: bool = False) -> None:
@@ -40,16 +37,13 @@ def _read_all(root: Path, count: int, faults: Faults) -> FaceTable:
     pictures = by_stem(list_names(root / "images"))
     files, points, boxes, images = [], [], [], []
     for stem, file in by_stem(list_names(root / "labels"), (".json",)).items():
-        try:
+        with faults.at(str(root / "labels" / file)):
             content = _read(root / "labels" / file, count)
-        except Fault as fault:
-            faults.add(str(root / "labels" / file), str(fault))
-            continue
-        files.append(file)
-        points.append(content["labels"])
-        boxes.append(content.get("bounding_boxes", np.full(4, np.nan)))
-        images.append(pictures.get(stem, f"{stem}.png"))
-    return face_table(root / "labels", files, root / "images", images, points, count=count, label="/", boxes=boxes)
+            files.append(file)
+            points.append(content["labels"])
+            boxes.append(content.get("bounding_boxes", np.full(4, np.nan)))
+            images.append(pictures.get(stem, f"{stem}.png"))
+    return FaceTable(root / "labels", files, root / "images", images, points, count=count, label="/", boxes=boxes)
 
 
 def _read(path: Path, count: int) -> dict[str, NDArray[np.float64]]:

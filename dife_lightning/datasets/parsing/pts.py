@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, face_table
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers, read_text
 from dife_lightning.errors import DataError
 
@@ -59,14 +59,12 @@ def read_faces(root: Path, faces: Iterable[PtsFace], count: int, first_pixel: in
     """
     sound, points = [], []
     for face in faces:
-        try:
+        with faults.at(f"{root}/{face.points}"):
             points.append(read_points(root / face.points, count))
             sound.append(face)
-        except Fault as fault:
-            faults.add(f"{root}/{face.points}", str(fault))
     files, images, groups = ([face[k] for face in sound] for k in range(3))
     shifted = np.array(points, dtype=np.float32) - np.float32(first_pixel)
-    return face_table(root, files, root, images, shifted, count=count, label="/", groups=groups)
+    return FaceTable(root, files, root, images, shifted, count=count, label="/", groups=groups)
 
 
 def read_points(path: Path, count: int) -> NDArray[np.float64]:
@@ -93,7 +91,7 @@ def read_points(path: Path, count: int) -> NDArray[np.float64]:
 
 
 def _point(number: int, line: str) -> list[float]:
-    values, reason = parse_numbers(line.split(), 2)
-    if reason is not None:
-        raise Fault(f"row {number}: {reason}")
-    return values
+    try:
+        return parse_numbers(line.split(), 2)
+    except Fault as fault:
+        raise Fault(f"row {number}: {fault}") from None

@@ -5,8 +5,9 @@ Columns make it fast to parse, filter and send 200,000 faces to worker processes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -30,7 +31,7 @@ class LeftOut(NamedTuple):
 
 
 class Fault(Exception):
-    """What is wrong with one face. Readers catch it and pass it to :class:`Faults`."""
+    """What is wrong with one face, see :meth:`Faults.at`."""
 
 
 class Faults:
@@ -45,49 +46,67 @@ class Faults:
         self.left_out: list[LeftOut] = []
 
     def add(self, source: str, reason: str) -> None:
-        """Report a face.
+        """Report a face; DataError unless faults are skipped.
 
         Args:
             source: file and row.
             reason: what was found and what was expected, without a full stop.
-
-        Raises:
-            DataError: faults are not skipped.
         """
         if not self.skip:
             raise DataError(f"{source}: {reason}. Fix it, {OR_SKIP}")
         self.left_out.append(LeftOut(source, reason))
 
+    @contextmanager
+    def at(self, source: str) -> Iterator[None]:
+        """Report a :class:`Fault` that the block raises as one of ``source``."""
+        try:
+            yield
+        except Fault as fault:
+            self.add(source, str(fault))
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+
 class FaceTable(Sequence[FaceAnnotation]):
-    """N faces of K points each, column by column; :func:`face_table` makes one.
+    """N faces of K points each, column by column. Arguments may be lists, attributes are arrays.
 
-    Attributes:
+    Args:
         file: the file that the faces were read from, or the folder of many such files.
-        label: text between the file and the key in messages, for example ``", row "``.
         keys: (N) row, number or file of each face.
         folder: of the pictures.
         images: (N) pictures, relative to ``folder``, with forward slashes.
-        names: (N) of the faces.
         points: (N, K, 2) float32, x then y, pixels with centres at integers.
-        visible: (N, K) bool.
+        count: number K of points.
+        label: text between the file and the key in messages.
+        names: (N) of the faces; by default the pictures.
+        visible: (N, K) bool; by default all.
         boxes: (N, 4) float32 x0, y0, x1, y1, NaN for a face without a box; None if no face has one.
         groups: (N) species, categories or subsets; or None.
         sizes: (N, 2) width and height of the pictures as the annotation file states them, 0 if it does not; or None.
     """
 
-    file: Path
-    label: str
-    keys: Sequence[int | str]
-    folder: Path
-    images: Sequence[str]
-    names: Sequence[str]
-    points: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    boxes: NDArray[np.float32] | None = None
-    groups: Sequence[str] | None = None
-    sizes: NDArray[np.int64] | None = None
+    def __init__(
+        self,
+        file: Path,
+        keys: Sequence[int | str],
+        folder: Path,
+        images: Sequence[str],
+        points: ArrayLike,
+        *,
+        count: int,
+        label: str = ", row ",
+        names: Sequence[str] | None = None,
+        visible: ArrayLike | None = None,
+        boxes: ArrayLike | None = None,
+        groups: Sequence[str] | None = None,
+        sizes: ArrayLike | None = None,
+    ) -> None:
+        shape = (len(images), count)
+        self.file, self.label, self.folder, self.keys, self.images = file, label, folder, keys, images
+        self.names = images if names is None else names
+        self.points = np.asarray(points, np.float32).reshape(*shape, 2)
+        self.visible = np.ones(shape, bool) if visible is None else np.asarray(visible, bool).reshape(shape)
+        self.boxes = None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4)
+        self.groups = groups
+        self.sizes = None if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -116,55 +135,24 @@ class FaceTable(Sequence[FaceAnnotation]):
 
     def take(self, rows: Iterable[int]) -> FaceTable:
         """Return the table of the faces ``rows``, in that order."""
-        chosen = list(rows)
-        columns: dict[str, Any] = {}
-        for name in ("keys", "images", "names", "groups"):
-            column = getattr(self, name)
-            columns[name] = None if column is None else [column[row] for row in chosen]
-        for name in ("points", "visible", "boxes", "sizes"):
-            column = getattr(self, name)
-            columns[name] = None if column is None else column[chosen]
-        return replace(self, **columns)
+        chosen, table = list(rows), copy.copy(self)
+        for name, column in vars(self).items():
+            if isinstance(column, np.ndarray):
+                setattr(table, name, column[chosen])
+            elif isinstance(column, list | tuple):
+                setattr(table, name, [column[row] for row in chosen])
+        return table
+
+    def changed(self, **columns: Any) -> FaceTable:
+        """Return the table with other columns."""
+        table = copy.copy(self)
+        vars(table).update(columns)
+        return table
 
     def where(self, keep: Sequence[bool] | NDArray[np.bool_]) -> FaceTable:
         """Return the table of the faces for which ``keep`` (N) is true."""
         rows = np.flatnonzero(keep).tolist()
         return self if len(rows) == len(self) else self.take(rows)
-
-
-def face_table(
-    file: Path,
-    keys: Sequence[int | str],
-    folder: Path,
-    images: Sequence[str],
-    points: ArrayLike,
-    *,
-    count: int,
-    label: str = ", row ",
-    names: Sequence[str] | None = None,
-    visible: ArrayLike | None = None,
-    boxes: ArrayLike | None = None,
-    groups: Sequence[str] | None = None,
-    sizes: ArrayLike | None = None,
-) -> FaceTable:
-    """Return a table of faces of ``count`` points each, from columns that may be lists.
-
-    Arguments are as the attributes of :class:`FaceTable`. By default names are the pictures and all points are visible.
-    """
-    shape = (len(images), count)
-    return FaceTable(
-        file=file,
-        label=label,
-        keys=keys,
-        folder=folder,
-        images=images,
-        names=images if names is None else names,
-        points=np.asarray(points, np.float32).reshape(*shape, 2),
-        visible=np.ones(shape, bool) if visible is None else np.asarray(visible, bool).reshape(shape),
-        boxes=None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4),
-        groups=groups,
-        sizes=None if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2),
-    )
 
 
 def check_count(where: object, scheme: str, found: int) -> None:
@@ -214,4 +202,4 @@ def _without_missing(table: FaceTable, faults: Faults) -> FaceTable:
         if image is None:
             faults.add(table.source(row), f"no picture {table.folder / table.images[row]}; expected it there")
     table = table.where([image is not None for image in images])
-    return replace(table, images=[image for image in images if image is not None])
+    return table.changed(images=[image for image in images if image is not None])

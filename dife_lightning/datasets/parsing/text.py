@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.table import Faults
+from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.errors import DataError, did_you_mean
 
 
@@ -69,17 +69,21 @@ def parse_rows(
         return Rows(alone, values, list(range(len(texts))))
     names, rows, kept = [], [], []
     for i, text in enumerate(texts):
-        fields = text.rsplit(None, count) if name_first else text.split(None, count)
-        name, cells = (fields[0], fields[1:]) if name_first else (fields[-1], fields[:-1])
-        sound = len(fields) == count + 1 and not _has_number(name, name_first)
-        reason = _fault_in(cells, count) if sound else _wrong_count(text, count, name_first)
-        if reason is not None:
-            faults.add(source(i), reason)
-            continue
-        names.append(name)
-        rows.append([float(cell) for cell in cells])
-        kept.append(i)
+        with faults.at(source(i)):
+            name, numbers = _parse_row(text, count, name_first)
+            names.append(name)
+            rows.append(numbers)
+            kept.append(i)
     return Rows(names, np.array(rows, dtype=np.float64).reshape(-1, count), kept)
+
+
+def _parse_row(text: str, count: int, name_first: bool) -> tuple[str, list[float]]:
+    fields = text.rsplit(None, count) if name_first else text.split(None, count)
+    name, cells = (fields[0], fields[1:]) if name_first else (fields[-1], fields[:-1])
+    if len(fields) != count + 1 or _has_number(name, name_first):
+        form = f"a name and {count} numbers" if name_first else f"{count} numbers and a name"
+        raise Fault(f"{len(text.split())} fields, expected {form}")
+    return name, parse_numbers(cells, count)
 
 
 def _parse_all(texts: Sequence[str], count: int, name_first: bool) -> NDArray[np.float64] | None:
@@ -107,29 +111,19 @@ def _has_number(name: str, name_first: bool) -> bool:
     return True
 
 
-def _wrong_count(text: str, count: int, name_first: bool) -> str:
-    form = f"a name and {count} numbers" if name_first else f"{count} numbers and a name"
-    return f"{len(text.split())} fields, expected {form}"
-
-
-def _fault_in(cells: Sequence[str], count: int) -> str | None:
-    """Return what is wrong with the text of ``count`` finite numbers; None if nothing is."""
+def parse_numbers(cells: Sequence[str], count: int) -> list[float]:
+    """Return ``count`` finite numbers; Fault if the text is something else."""
     if len(cells) != count:
-        return f"{len(cells)} numbers, expected {count}"
+        raise Fault(f"{len(cells)} numbers, expected {count}")
+    numbers = []
     for place, cell in enumerate(cells, 1):
         try:
-            number = float(cell)
+            numbers.append(float(cell))
         except ValueError:
-            return f"'{cell}' found, expected number {place} of {count}"
-        if not math.isfinite(number):
-            return f"number {place} of {count} is {cell}, expected a finite number"
-    return None
-
-
-def parse_numbers(cells: Sequence[str], count: int) -> tuple[list[float], str | None]:
-    """Return ``count`` finite numbers and None, or an empty list and what is wrong."""
-    reason = _fault_in(cells, count)
-    return ([float(cell) for cell in cells], None) if reason is None else ([], reason)
+            raise Fault(f"'{cell}' found, expected number {place} of {count}") from None
+        if not math.isfinite(numbers[-1]):
+            raise Fault(f"number {place} of {count} is {cell}, expected a finite number")
+    return numbers
 
 
 def read_names(path: Path, faults: Faults) -> dict[str, int]:

@@ -1,7 +1,6 @@
-"""The transformer of CATs that refines correlations of several levels with the help of the features' appearance.
+"""Transformer aggregator of CATs: refines the correlations of several levels, guided by appearance features.
 
-Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021. Parameter names are those of the
-official checkpoints, so that they load as they are.
+Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dife_lightning.errors import ConfigError
 
 
 class Attention(nn.Module):
-    """Self-attention of several heads over the last but one axis: (..., N, dim) to the same shape."""
+    """Multi-head self-attention over the last but one axis."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -30,7 +29,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with GELU between them, for each token by itself."""
+    """Two linear layers with GELU between them, applied to each token."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -43,9 +42,9 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention over the cells of each level, then over the levels at each cell; an MLP follows either.
+    """Attention over the cells of each level, then over the levels at each cell, each followed by an MLP.
 
-    With a single level only the first attention and ``mlp`` are used; the rest is there for the names alone.
+    With a single level the second attention and its MLP are unused; they exist because checkpoints hold them.
     """
 
     def __init__(self, levels: int, dim: int, heads: int, hidden: int) -> None:
@@ -74,20 +73,20 @@ class Block(nn.Module):
 
 
 class TransformerAggregator(nn.Module):
-    """Refine correlations by two passes through the same blocks, once for each image's cells.
+    """Refine correlations in two passes through the same blocks, one with the cells of each image as tokens.
 
-    A token is one cell of one image: its correlations with all cells of the other, and its appearance.
+    A token consists of the correlations of a cell with all cells of the other image, and the cell's appearance.
 
     Args:
-        levels: correlations, one for each hyperpixel.
-        side: side of the grid; it has side * side cells.
+        levels: number of correlation maps, one per hyperpixel.
+        side: side of the grid of cells.
         appearance: channels of a cell's appearance.
-        depth: blocks.
-        heads: of each attention.
-        mlp_ratio: hidden channels of the MLPs, in units of the token's.
+        depth: number of blocks.
+        heads: attention heads.
+        mlp_ratio: hidden channels of the MLPs relative to those of a token.
 
     Raises:
-        ConfigError: a token's ``side * side + appearance`` channels that the heads, or two, do not divide.
+        ConfigError: ``side * side + appearance`` is not even or not a multiple of ``heads``.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class TransformerAggregator(nn.Module):
         self.pos_embed_y = nn.Parameter(torch.zeros(1, levels, side, 1, dim // 2))
         self.blocks = nn.ModuleList(Block(levels, dim, heads, round(dim * mlp_ratio)) for _ in range(depth))
         self.proj = nn.Linear(dim, side * side)
-        # The public network has this norm and never applies it, as its outputs show.
+        # The public network has this norm but never applies it.
         self.norm = nn.LayerNorm(dim, eps=1e-6).requires_grad_(False)
         for parameter in (self.pos_embed_x, self.pos_embed_y):
             nn.init.trunc_normal_(parameter, std=0.02)
@@ -117,7 +116,7 @@ class TransformerAggregator(nn.Module):
         """Refine correlations.
 
         Args:
-            correlation: (B, levels, S, T), source cells in rows, target cells in columns.
+            correlation: (B, levels, S, T) of S source cells with T target cells.
             source: (B, levels, S, appearance).
             target: (B, levels, T, appearance).
 
@@ -129,14 +128,14 @@ class TransformerAggregator(nn.Module):
         return (self._refine(first, source).float() + correlation).mean(dim=1)
 
     def _refine(self, correlation: Tensor, appearance: Tensor) -> Tensor:
-        """One pass: (B, levels, N, M) and (B, levels, N, appearance) to the change of the correlations."""
+        """Return the change of ``correlation`` (B, levels, N, M); ``appearance`` is (B, levels, N, appearance)."""
         x = torch.cat((correlation, appearance.to(correlation.dtype)), dim=-1) + self._positions()
         for block in self.blocks:
             x = block(x)
         return self.proj(x)
 
     def _positions(self) -> Tensor:
-        """Return the position embedding (1, levels, cells, dim)."""
+        """Return the position embeddings (1, levels, cells, dim)."""
         side = self.pos_embed_x.shape[3]
         x = self.pos_embed_x.expand(-1, -1, side, -1, -1)
         y = self.pos_embed_y.expand(-1, -1, -1, side, -1)

@@ -1,4 +1,4 @@
-"""The sizes of a CATs network, and how they are read from the names and shapes of a checkpoint's tensors."""
+"""Sizes of a CATs network, given or read from the names and shapes of a checkpoint's tensors."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from torch import Tensor
 from dife_lightning.errors import CheckpointError
 from dife_lightning.utils.checks import require
 
-#: Pixels of the image per cell of the grid, of the public networks.
+#: Pixels of the image per cell of the grid in the public networks.
 STRIDE = 16
 _BACKBONE = "feature_extraction.backbone."
-_MOST = 256  # of anything that is counted; real networks have up to 33
-_PER_BOTTLENECK, _PER_BLOCK = 15, 20  # tensors: an honest file has at least so many
+_MOST = 256  # bottlenecks, blocks or levels; real networks have up to 33
+_PER_BOTTLENECK, _PER_BLOCK = 15, 20  # smallest number of tensors of each
 
 
 @dataclass(frozen=True)
 class CATsArchitecture:
-    """The sizes of a CATs network; the defaults are the paper's, trained on SPair-71k.
+    """Sizes of a CATs network; the defaults are the paper's for SPair-71k.
 
     Attributes:
         stem: channels of the ResNet's stem.
-        blocks: bottlenecks of each of its stages, one to four; (3, 4, 23, 3) is ResNet-101.
-        planes: inner width of each stage's bottlenecks.
-        classes: outputs of the backbone's classifier, which public checkpoints have but nothing uses; 0 for none.
-        hyperpixels: feature maps that are used: 0 is the stem's, k the k-th bottleneck's.
+        blocks: bottlenecks of each stage (one to four); (3, 4, 23, 3) is ResNet-101.
+        planes: inner width of the bottlenecks of each stage.
+        classes: outputs of the backbone's unused classifier, which public checkpoints have; 0 for none.
+        hyperpixels: feature maps that are used: 0 for the stem, k for the k-th bottleneck.
         side: side of the grid of cells that are matched.
-        appearance: channels of a cell's appearance in each level.
-        depth: blocks of the aggregator.
-        heads: of its attentions.
-        mlp_ratio: hidden channels of its MLPs, in units of a token's ``side * side + appearance``.
-        size: side to which images are resized.
+        appearance: channels of a cell's appearance at each level.
+        depth: number of blocks of the aggregator.
+        heads: attention heads.
+        mlp_ratio: hidden channels of the MLPs relative to a token's ``side * side + appearance``.
+        size: side of the input images in pixels.
         temperature: of the softmax over source cells.
     """
 
@@ -60,7 +60,7 @@ class CATsArchitecture:
 
 
 def is_cats(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether these tensors are a CATs network of the public layout."""
+    """Whether ``tensors`` are a CATs network in the public layout."""
     return "decoder.pos_embed_x" in tensors and f"{_BACKBONE}conv1.weight" in tensors
 
 
@@ -70,19 +70,17 @@ def read_architecture(
     heads: int | None = None,
     source: str | Path = "the checkpoint",
 ) -> CATsArchitecture:
-    """Read the sizes from the tensors of a checkpoint; their values are not read.
-
-    Each size is read from one tensor; loading checks that all others agree.
+    """Read the sizes from the shapes of a checkpoint's tensors; loading checks that all shapes agree.
 
     Args:
-        tensors: name -> tensor, on any device, ``meta`` among them.
-        hyperpixels: no tensor shows them; None for the paper's.
-        heads: no tensor shows them; None for the paper's.
-        source: the file, for the text of an error.
+        tensors: name -> tensor, on any device, ``meta`` included.
+        hyperpixels: cannot be read from shapes; None for the paper's.
+        heads: cannot be read from shapes; None for the paper's.
+        source: the file, for error messages.
 
     Raises:
-        CheckpointError: a tensor that a size follows from is missing or has another number of axes, or the number of
-            levels is not that of the hyperpixels.
+        CheckpointError: a tensor that determines a size is missing or has another number of axes, or there are not as
+            many levels as hyperpixels.
     """
 
     def size(name: str, axis: int, axes: int) -> int:
@@ -122,12 +120,12 @@ def read_architecture(
 
 
 def _bottlenecks(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Bottlenecks of each stage that has any."""
+    """Return the number of bottlenecks of each stage that exists."""
     counts = [1 + _largest(rf"{re.escape(_BACKBONE)}layer{i}\.(\d+)\..*", tensors, none=-1) for i in (1, 2, 3, 4)]
     return tuple(count for count in counts if count)
 
 
 def _largest(pattern: str, names: Mapping[str, Tensor], none: int = 0) -> int:
-    """Return the largest number that the pattern's group takes, at most ``_MOST``; ``none`` if there is none."""
+    """Return the largest number that the group of ``pattern`` matches, at most ``_MOST``; ``none`` without a match."""
     found = [int(match[1]) for name in names if (match := re.fullmatch(pattern, name)) and len(match[1]) < 4]
     return min(max(found, default=none), _MOST)

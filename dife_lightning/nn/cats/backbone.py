@@ -1,4 +1,4 @@
-"""The backbone of CATs: a ResNet in torchvision's layout, and the hyperpixel features that are taken from it.
+"""Backbone of CATs: a ResNet in torchvision's layout, and hyperpixel features taken from it.
 
 References:
     - [0]: Deep Residual Learning for Image Recognition, CVPR 2016.
@@ -14,16 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.nn.backbone import IMAGENET_MEAN, IMAGENET_STD
 
-#: Output channels of a bottleneck, in units of its inner width.
+#: Output channels of a bottleneck relative to its inner width.
 EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution plus the input or its projection, **without** the ReLU after the sum.
-
-    Maps (B, in_channels, h, w) to (B, 4 * planes, h / stride, w / stride). The stride sits in the 3x3 convolution.
-    """
+    """1x1, 3x3 (with stride) and 1x1 convolution, plus the input or its projection, **without** the final ReLU."""
 
     def __init__(self, in_channels: int, planes: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -38,23 +36,23 @@ class Bottleneck(nn.Module):
         self.downsample = nn.Sequential(*projection) if project else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in_channels, h, w), after a ReLU, to the sum (B, 4 * planes, h / stride, w / stride) before one."""
+        """Map (B, in_channels, h, w) to (B, 4 * planes, h / stride, w / stride)."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = F.relu(self.bn2(self.conv2(y)))
         return self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x))
 
 
 class ResNet(nn.Module):
-    """Image (B, 3, H, W) to the maps behind its stem and each of its bottlenecks.
+    """ResNet that returns the maps of its stem and of all bottlenecks.
 
     Args:
-        stem: channels of the stem (ResNet-101: 64).
-        blocks: bottlenecks of each stage, one to four stages; (3, 4, 23, 3) is ResNet-101.
-        planes: inner widths of the stages (ResNet-101: 64, 128, 256, 512).
-        classes: outputs of a classifier that nothing here uses, but public checkpoints hold; 0 for none.
+        stem: channels of the stem.
+        blocks: bottlenecks of each stage.
+        planes: inner widths of the stages.
+        classes: outputs of the unused classifier; 0 for none.
 
     Raises:
-        ConfigError: no stage, more than four, one without a bottleneck, or a width for each missing.
+        ConfigError: not one to four stages, a stage without bottleneck, or not one width per stage.
     """
 
     def __init__(self, stem: int, blocks: Sequence[int], planes: Sequence[int], classes: int = 0) -> None:
@@ -73,19 +71,19 @@ class ResNet(nn.Module):
             self.add_module(f"layer{number}", nn.Sequential(first, *others))
             widths += [channels] * count
         self.fc = nn.Linear(channels, classes) if classes else None
-        #: Channels of each map that :meth:`maps` gives.
+        #: Channels of each map of :meth:`maps`.
         self.widths = tuple(widths)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def bottlenecks(self) -> list[Bottleneck]:
-        """Return all bottlenecks in order; number k of the hyperpixels is the (k - 1)th of them."""
+        """Return all bottlenecks; hyperpixel k is the output of item k - 1."""
         stages = (self.get_submodule(f"layer{number}") for number in range(1, self.stages + 1))
         return [block for stage in stages for block in stage.children() if isinstance(block, Bottleneck)]
 
     def maps(self, images: Tensor) -> Iterator[Tensor]:
-        """Yield the stem's map (B, stem, H / 4, W / 4), then the sum of each bottleneck before its last ReLU."""
+        """Yield the map of the stem (B, stem, H / 4, W / 4), then the output of each bottleneck before its ReLU."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1)
         yield x
         for block in self.bottlenecks():
@@ -95,15 +93,15 @@ class ResNet(nn.Module):
 
 
 class HyperpixelFeatures(nn.Module):
-    """Maps of several depths, all brought to one grid.
+    """Maps of several depths, resized to one grid.
 
     Args:
-        backbone: where they come from. What lies behind the last one taken is never computed nor trained.
-        hyperpixels: numbers of the maps: 0 for the stem, k for the k-th bottleneck; rising.
+        backbone: layers after the last hyperpixel are neither computed nor trained.
+        hyperpixels: maps to use, ascending: 0 for the stem, k for the k-th bottleneck.
         side: side of the grid.
 
     Raises:
-        ConfigError: no number, one that the backbone does not have, or not in rising order.
+        ConfigError: no hyperpixels, not ascending, or not in the backbone.
     """
 
     def __init__(self, backbone: ResNet, hyperpixels: Sequence[int], side: int) -> None:
@@ -119,7 +117,7 @@ class HyperpixelFeatures(nn.Module):
                 unused.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Map normalised images (B, 3, H, W) to one (B, widths[i], side, side) for each hyperpixel."""
+        """Map normalised images (B, 3, H, W) to one map (B, widths[i], side, side) per hyperpixel."""
         found: list[Tensor] = []
         for number, maps in enumerate(self.backbone.maps(images)):
             if number in self.hyperpixels:
@@ -131,7 +129,6 @@ class HyperpixelFeatures(nn.Module):
 
 
 def image_net_normalized(images: Tensor) -> Tensor:
-    """Turn images (B, 3, H, W) in [-1, 1] into what backbones that were trained on ImageNet expect."""
-    mean = images.new_tensor([0.485, 0.456, 0.406])[:, None, None]
-    deviation = images.new_tensor([0.229, 0.224, 0.225])[:, None, None]
+    """Normalise images (B, 3, H, W) in [-1, 1] by the mean and standard deviation of ImageNet."""
+    mean, deviation = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return ((images + 1) / 2 - mean) / deviation

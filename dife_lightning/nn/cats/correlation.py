@@ -1,7 +1,7 @@
-"""From features to correlations, and from correlations to flow: the parts of CATs without weights.
+"""Correlations of features, and flow from correlations: the parts of CATs without weights.
 
-A correlation is (B, S, T): S cells of the source image, T of the target image, both row by row (y * side + x). All of
-this is computed in float32, whatever the autocast state.
+A correlation is (B, S, T): S cells of the source and T cells of the target image, both row by row (y * side + x).
+Everything is computed in float32, also under autocast.
 
 Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021.
 """
@@ -14,26 +14,26 @@ from torch import Tensor
 
 from dife_lightning.geometry.coordinates import pixel_grid
 
-#: What stands for a largest value of exactly 0 when it is divided by.
+#: Replaces a maximum of exactly 0 as a divisor.
 _TINY = 1e-30
 
 
 def unit_length(features: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """Divide features (B, C, ...) by their length over C; ``epsilon`` is added to the square of the length."""
+    """Divide features (B, C, ...) by their norm over C; ``epsilon`` is added to the squared norm."""
     return features / (features.square().sum(dim=1, keepdim=True) + epsilon).sqrt()
 
 
 def correlate(source: Tensor, target: Tensor) -> Tensor:
-    """Return the cosines (B, S, T) of all cells of source features (B, C, h, w) with all of the target's."""
+    """Return the cosine similarities (B, S, T) of all cells of two feature maps (B, C, h, w)."""
     with torch.autocast(source.device.type, enabled=False):
         first, second = (unit_length(maps.float().flatten(2)) for maps in (source, target))
         return first.transpose(1, 2) @ second
 
 
 def mutual(correlation: Tensor) -> Tensor:
-    """Weight each value of (..., S, T) by how near it is to the largest of its row and to that of its column.
+    """Weight each value of (..., S, T) by its ratio to the maxima of its row and of its column.
 
-    Values that are best in both directions stay as they are. Negative values are not cut off.
+    Mutual maxima keep their value. Negative values are not clipped.
     """
     with torch.autocast(correlation.device.type, enabled=False):
         correlation = correlation.float()
@@ -50,8 +50,8 @@ def soft_argmax(correlation: Tensor, x_positions: Tensor, y_positions: Tensor, t
 
     Args:
         correlation: (B, h * w, h * w), source cells in rows, target cells in columns.
-        x_positions: (w,) position of each column of source cells, from -1 to 1.
-        y_positions: (h,) position of each row of source cells.
+        x_positions: (w,) x of the columns of source cells, from -1 to 1.
+        y_positions: (h,) y of the rows of source cells.
         temperature: of the softmax over the source cells.
     """
     width, height = len(x_positions), len(y_positions)
@@ -63,10 +63,7 @@ def soft_argmax(correlation: Tensor, x_positions: Tensor, y_positions: Tensor, t
 
 
 def to_flow(positions: Tensor) -> Tensor:
-    """Turn source positions (B, 2, h, w) in [-1, 1] into displacements in cells, target to source.
-
-    -1 and 1 are the centres of the first and the last cell.
-    """
+    """Convert the source positions (B, 2, h, w) of target cells to flow in cells; -1 and 1 are outermost centres."""
     height, width = positions.shape[-2:]
     last = positions.new_tensor([width - 1, height - 1])[:, None, None]
     return (positions + 1) * last / 2 - pixel_grid(height, width, positions.device).permute(2, 0, 1)

@@ -1,7 +1,6 @@
-"""CATs: two images to the flow from one to the other, by refining the correlations of their features.
+"""The CATs network: two images to the flow between them.
 
-Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021. Names and order of the
-parameters are those of the official checkpoints, so that they load as they are.
+Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021.
 """
 
 from __future__ import annotations
@@ -19,15 +18,13 @@ from dife_lightning.nn.cats.correlation import correlate, mutual, soft_argmax, t
 
 
 class CATsNetwork(nn.Module):
-    """Flow from a target to a source image.
-
-    Everything but the features works on a grid of ``side * side`` cells.
+    """Flow from a target to a source image, on a grid of ``side * side`` cells.
 
     Args:
-        architecture: the sizes; the paper's by default (ResNet-101: 49 million parameters).
+        architecture: all sizes; by default the paper's (ResNet-101, 49 million parameters).
 
     Raises:
-        ConfigError: sizes that do not fit each other.
+        ConfigError: sizes that do not fit together.
     """
 
     def __init__(self, architecture: CATsArchitecture = CATsArchitecture()) -> None:  # noqa: B008 - frozen
@@ -41,7 +38,7 @@ class CATsNetwork(nn.Module):
         self.decoder = TransformerAggregator(len(a.hyperpixels), a.side, a.appearance, a.depth, a.heads, a.mlp_ratio)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Return the features (B, C_l, side, side) of each level of images (B, 3, S, S), normalised as ImageNet's."""
+        """Return the features (B, C_l, side, side) of each level of ImageNet-normalised images (B, 3, S, S)."""
         return self.feature_extraction(images)
 
     def refined(self, target: Sequence[Tensor], source: Sequence[Tensor]) -> Tensor:
@@ -55,28 +52,25 @@ class CATsNetwork(nn.Module):
         return torch.stack([project(maps.flatten(2).transpose(1, 2)) for project, maps in pairs], dim=1)
 
     def flow(self, target: Sequence[Tensor], source: Sequence[Tensor]) -> Tensor:
-        """Return the flow (B, 2, side, side), x then y, float32, of two images' features.
-
-        It is in cells: a target cell at (x, y) has its match at (x, y) + flow in the source.
-        """
+        """Return the flow (B, 2, side, side), x then y, float32: target cell p matches p + flow in the source."""
         correlation = self.refined(target, source)
         positions = soft_argmax(correlation, self.x_normal, self.y_normal, self.architecture.temperature)
         return to_flow(positions)
 
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
-        """Map two images (B, 3, S, S), **the target first**, normalised as ImageNet's, to :meth:`flow`."""
+        """Map images (B, 3, S, S), normalised as for ImageNet and **the target first**, to :meth:`flow`."""
         both = self.features(torch.cat((target, source)))
         return self.flow([maps[: len(target)] for maps in both], [maps[len(target) :] for maps in both])
 
 
 def move_points(points: Tensor, flow: Tensor, size: int, rounding: bool = False) -> Tensor:
-    """Carry points along a flow that is read bilinearly where they are.
+    """Move points by a flow, read bilinearly.
 
     Args:
-        points: (B, K, 2), pixels of the size x size image in which the flow starts; outside it the border's flow holds.
+        points: (B, K, 2), pixels of the image in which the flow starts; outside it the border's flow is used.
         flow: (B, 2, side, side), in cells.
-        size: side of the images.
-        rounding: first cut the points to whole pixels inside the image, as the public evaluation does.
+        size: side of the images in pixels.
+        rounding: truncate the points to whole pixels inside the image first, as the public evaluation does.
 
     Returns:
         (B, K, 2) float32, pixels of the image in which the flow ends.

@@ -1,8 +1,7 @@
-"""The sizes of a CSE network, read from the names and shapes of a checkpoint's tensors."""
+"""Sizes of a CSE network, read from the names and shapes of a checkpoint's tensors."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +11,21 @@ from torch import Tensor
 from dife_lightning.nn.cse.roi_heads import GROUPS, HeadKind
 from dife_lightning.weights.shapes import Shapes, TensorAxis
 
-#: Tensors of public checkpoints that embedding a given box does not need: proposals, boxes and classes of the
-#: detector. Older files also hold ``pixel_mean`` and ``pixel_std``, which are read, but are no part of the network.
+#: Tensors of public checkpoints that are not part of the network: the detector, the coarse segmentation, the vertex
+#: embeddings of the meshes, and (in older files) the pixel statistics, which are read separately.
 IGNORED_PREFIXES = (
-    "proposal_generator.", "roi_heads.box_head.", "roi_heads.box_predictor.", "pixel_mean", "pixel_std",
+    "proposal_generator.", "roi_heads.box_head.", "roi_heads.box_predictor.", "roi_heads.embedder.",
+    "roi_heads.densepose_predictor.coarse_segm_lowres.", "pixel_mean", "pixel_std",
 )  # fmt: skip
 
 _RESNET = "backbone.bottom_up."
 _HEAD = "roi_heads.densepose_head."
 _EMBED = "roi_heads.densepose_predictor.embed_lowres"
-_SEGMENT = "roi_heads.densepose_predictor.coarse_segm_lowres"
-_MESH = re.compile(r"roi_heads\.embedder\.embedder_(\w+)\.(features|embeddings)")
-
-#: Depth of a ResNet by the blocks of its four stages.
-_DEPTHS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101}
 
 
 @dataclass(frozen=True)
 class CSEArchitecture:
-    """The sizes of a CSE network.
+    """Sizes of a CSE network.
 
     Attributes:
         stem: channels of the ResNet's stem.
@@ -39,14 +34,12 @@ class CSEArchitecture:
         widths: output channels of the stages.
         pyramid: channels of the feature pyramid.
         decoder: channels inside the decoder.
-        pooled: channels of the decoder's map, from which boxes are pooled.
+        pooled: channels of the decoder's output map, from which boxes are pooled.
         head: ``v1convx`` or ``deeplab``.
-        aspp: channels of the DeepLab head's pyramid pooling, 0 for the other head.
+        aspp: channels of the DeepLab head's pyramid pooling; 0 for ``v1convx``.
         head_width: channels of the head.
-        head_convs: convolutions of the head, pyramid pooling apart.
+        head_convs: convolutions of the head, without pyramid pooling.
         dim: channels of the embedding.
-        classes: classes of the coarse segmentation, the background among them.
-        meshes: name -> (vertices, features); 0 features for vertices that are embedded one by one.
     """
 
     stem: int
@@ -61,31 +54,22 @@ class CSEArchitecture:
     head_width: int
     head_convs: int
     dim: int
-    classes: int
-    meshes: Mapping[str, tuple[int, int]]
-
-    @property
-    def depth(self) -> int | None:
-        """50 or 101; None for a ResNet that is neither."""
-        return _DEPTHS.get(self.blocks)
 
 
 def is_cse(tensors: Collection[str]) -> bool:
-    """Return whether these are the tensors of DensePose CSE (not of DensePose with charts or of a bare detector)."""
+    """Whether ``tensors`` belong to DensePose CSE, and not to chart-based DensePose or a plain detector."""
     return f"{_EMBED}.weight" in tensors and any(key.startswith(_RESNET) for key in tensors)
 
 
 def read_architecture(tensors: Mapping[str, Tensor], source: str | Path = "the checkpoint") -> CSEArchitecture:
-    """Read the sizes from the tensors of a checkpoint; their values are not read.
-
-    Sizes are what most tensors say; whether all of them agree is seen when they are loaded.
+    """Infer the sizes from the shapes of a checkpoint's tensors; where shapes disagree, the majority decides.
 
     Args:
-        tensors: name -> tensor, on any device, ``meta`` among them.
-        source: the file, for the text of an error.
+        tensors: name -> tensor, on any device, ``meta`` included.
+        source: the file, for error messages.
 
     Raises:
-        CheckpointError: no tensor that tells a size is there with the right number of axes.
+        CheckpointError: a size cannot be inferred because its tensors are missing or have a wrong number of axes.
     """
     shapes = Shapes(tensors, source, "CSENetwork")
     stages = [f"{_RESNET}res{number}." for number in (2, 3, 4, 5)]
@@ -108,13 +92,11 @@ def read_architecture(tensors: Mapping[str, Tensor], source: str | Path = "the c
         ),
         head_convs=convs,
         dim=shapes.size((f"{_EMBED}.weight", 1, 4), (f"{_EMBED}.bias", 0, 1)),
-        classes=shapes.size((f"{_SEGMENT}.weight", 1, 4), (f"{_SEGMENT}.bias", 0, 1)),
-        meshes={mesh: _mesh(shapes, mesh) for mesh in _mesh_names(tensors)},
     )
 
 
 def _filters(layer: str) -> tuple[TensorAxis, ...]:
-    """Where the number of filters of a convolution stands, or of its norm."""
+    """Axes whose size is the number of filters of a convolution ``layer``: its own and those of its norm."""
     norms = ((f"{layer}.norm.{kind}", 0, 1) for kind in ("weight", "bias", "running_mean", "running_var"))
     return (f"{layer}.weight", 0, 4), (f"{layer}.bias", 0, 1), *norms
 
@@ -124,18 +106,3 @@ def _places_of_aspp() -> tuple[TensorAxis, ...]:
         (f"{_HEAD}ASPP.convs.{i}.{2 if i == 4 else 1}.{kind}", 0, 1) for i in range(5) for kind in ("weight", "bias")
     )
     return (f"{_HEAD}ASPP.project.0.weight", 0, 4), *branches
-
-
-def _mesh_names(tensors: Collection[str]) -> list[str]:
-    """Names of the meshes in the order of the file, without repetition."""
-    found = (_MESH.fullmatch(key) for key in tensors)
-    return list(dict.fromkeys(match[1] for match in found if match))
-
-
-def _mesh(shapes: Shapes, name: str) -> tuple[int, int]:
-    """Return (vertices, features) of the mesh ``name``, which ends with its number of vertices."""
-    embeddings, features = (f"roi_heads.embedder.embedder_{name}.{kind}" for kind in ("embeddings", "features"))
-    rows = shapes.size((embeddings, 0, 2))
-    if features not in shapes.tensors and name.endswith(f"_{rows}"):
-        return rows, 0
-    return shapes.size((features, 0, 2)), shapes.size((embeddings, 0, 2), (features, 1, 2))

@@ -1,4 +1,4 @@
-"""The backbone of CSE: a ResNet in its original layout, and the feature pyramid on top.
+"""Backbone of CSE: a ResNet (original layout) and a feature pyramid.
 
 References:
     - [0]: Deep Residual Learning for Image Recognition, CVPR 2016.
@@ -14,16 +14,12 @@ from torch import Tensor, nn
 
 from dife_lightning.nn.cse.layers import ConvLayer, FrozenBatchNorm
 
-#: Pixels per cell of the coarsest map that is used; image sides are padded to a multiple.
+#: Stride of the coarsest map; image sides are padded to a multiple of it.
 COARSEST_STRIDE = 32
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution, plus the input or its projection.
-
-    Maps (B, in_channels, h, w) to (B, width, h / stride, w / stride). The stride sits in the **first** 1x1
-    convolution, as in the weights that this network was trained from, and not in the 3x3 one.
-    """
+    """1x1, 3x3 and 1x1 convolution, plus the input or its projection; the **first** convolution has the stride."""
 
     def __init__(self, in_channels: int, planes: int, width: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -40,7 +36,7 @@ class Bottleneck(nn.Module):
 
 
 class Stem(nn.Module):
-    """(B, 3, H, W) to (B, channels, H / 4, W / 4): 7x7 convolution of stride 2, then max-pooling of stride 2."""
+    """7x7 convolution of stride 2, then max-pooling of stride 2."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,7 +48,7 @@ class Stem(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Image (B, 3, H, W) to its maps res2 to res5, of strides 4, 8, 16 and 32.
+    """Image to feature maps res2, ..., res5 of strides 4, 8, 16 and 32.
 
     Args:
         stem: channels of the stem (official: 64).
@@ -81,12 +77,12 @@ class ResNet(nn.Module):
 
 
 class FPN(nn.Module):
-    """Image to the pyramid p2 to p5: every level has the context of the coarser ones, and ``channels`` channels.
+    """Image to the feature pyramid p2, ..., p5 of strides 4, 8, 16 and 32.
 
-    The coarser level p6 of the detector is p5 at every other cell; the dense branch does not look at it.
+    The detector's level p6 (every other cell of p5) is left out, because the dense branch does not use it.
 
     Args:
-        bottom_up: the ResNet below.
+        bottom_up: the ResNet.
         channels: channels of every level (official: 256).
     """
 

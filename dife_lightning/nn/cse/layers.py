@@ -1,4 +1,4 @@
-"""CSE's convolution layer, and the frozen batch normalisation of its backbone."""
+"""Convolution layer of CSE, and the frozen batch normalisation of its backbone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Norm = Callable[[int], nn.Module]
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch normalisation whose statistics and affine map are constants: ``weight * (x - mean) / std + bias``.
+    """Batch normalisation with constant statistics and affine map, the same in train and eval mode.
 
-    All four are buffers, because detectron2 never trains them; there is no difference between train and eval mode.
+    All four are buffers, because detectron2 never trains them.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -30,26 +30,14 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (B, C, h, w) in fp32; returns the shape and dtype of ``x``."""
+        """Compute ``weight * (x - mean) / std + bias`` in fp32 for ``x`` (B, C, h, w); the dtype is kept."""
         with torch.autocast(x.device.type, enabled=False):
             y = F.batch_norm(x.float(), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return y.to(x.dtype)
 
 
 class ConvLayer(nn.Conv2d):
-    """Convolution, then a norm named ``norm``, then ReLU; the last two are optional.
-
-    Maps (B, in_channels, h, w) to (B, out_channels, ceil(h / stride), ceil(w / stride)). There is a bias where there
-    is no norm.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel: odd side of the kernel; the padding keeps the size.
-        stride: pixels between two outputs.
-        norm: makes the norm of ``out_channels`` channels.
-        relu: end with a ReLU.
-    """
+    """Convolution with "same" padding (odd ``kernel``), optional norm, optional ReLU; a bias only without norm."""
 
     def __init__(
         self,
@@ -66,7 +54,7 @@ class ConvLayer(nn.Conv2d):
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in_channels, h, w) to (B, out_channels, h / stride, w / stride)."""
+        """Map (B, in_channels, h, w) to (B, out_channels, ceil(h / stride), ceil(w / stride))."""
         y = super().forward(x)
         y = y if self.norm is None else self.norm(y)
         return F.relu(y) if self.relu else y

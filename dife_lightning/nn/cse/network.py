@@ -1,4 +1,4 @@
-"""DensePose CSE: image to dense surface embedding, and the vertex embeddings of its meshes."""
+"""DensePose CSE: image to dense surface embedding."""
 
 from __future__ import annotations
 
@@ -9,38 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dife_lightning.errors import CheckpointError, ConfigError, did_you_mean
+from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.nn.cse.architecture import IGNORED_PREFIXES, CSEArchitecture, read_architecture
 from dife_lightning.nn.cse.backbone import COARSEST_STRIDE, FPN, ResNet
-from dife_lightning.nn.cse.roi_heads import CSEMaps, Decoder, DeepLabHead, DenseHeads, Predictor, V1ConvXHead
-from dife_lightning.nn.cse.vertices import (
-    VertexDirectEmbedder,
-    VertexFeatureEmbedder,
-    closest_vertices,
-    unit_embedding,
-)
+from dife_lightning.nn.cse.roi_heads import Decoder, DeepLabHead, DenseHeads, Predictor, V1ConvXHead
 from dife_lightning.weights.checkpoints import load_state
 
-#: Blue, green and red of the mean picture, 0 to 255, and what the differences are divided by.
+#: Pixel mean and standard deviation in the order BGR, for pixels from 0 to 255.
 PIXEL_STATISTICS = {"pixel_mean": (103.530, 116.280, 123.675), "pixel_std": (1.0, 1.0, 1.0)}
 
 
 class CSENetwork(nn.Module):
-    """DensePose CSE without its detector: the whole image is the one box.
+    """DensePose CSE without its detector: the box is the whole image.
 
-    Use :meth:`from_tensors` to get one with the weights of a public checkpoint.
+    :meth:`from_tensors` builds one with the weights of a public checkpoint.
 
     Args:
         architecture: all sizes.
-        side: the image's short side is resized to this many pixels before it enters the network; None leaves the
-            image as it is. The network was trained at 640 to 800; face crops of 96 pixels would leave its coarsest
-            map 3 x 3 cells, so that they are enlarged to 512 by default.
-        normalize: whether :meth:`embed` returns unit vectors. The network's own are of any length, but were compared
-            with unit vectors after normalisation when it was trained.
+        side: the shorter side of the image is resized to this many pixels; None keeps the image's size. The network
+            was trained at 640 to 800. At 96 px its coarsest map would have 3 x 3 cells.
+        normalize: :meth:`embed` returns unit vectors, as those compared during the network's training.
 
     Attributes:
         dim: channels of the embedding (16 in all public checkpoints).
-        architecture: all sizes.
 
     Raises:
         ConfigError: ``side`` below 32, the stride of the coarsest map.
@@ -71,18 +62,18 @@ class CSENetwork(nn.Module):
         """Build the network that the names and shapes of ``tensors`` describe, and copy them into it.
 
         Args:
-            tensors: name -> tensor as in detectron2's ``model`` entry; all on one device, which becomes the
-                network's. Those of the detector (:data:`IGNORED_PREFIXES`) may be there or not.
+            tensors: name -> tensor as in detectron2's ``model`` entry, all on one device, which becomes the
+                network's. Tensors with :data:`IGNORED_PREFIXES` may be missing.
             side: see the class.
             normalize: see the class.
-            source: the file, for the text of an error.
+            source: the file, for error messages.
 
         Raises:
-            CheckpointError: naming the first tensor that is missing, unknown or of another shape.
+            CheckpointError: a tensor is missing, unknown or of another shape; the message names the first one.
         """
         own = {key: value for key, value in tensors.items() if not key.startswith(IGNORED_PREFIXES)}
         architecture = read_architecture(own, source)
-        with torch.device("meta"):  # no memory for what a file merely says
+        with torch.device("meta"):  # sizes come from an untrusted file, so allocate nothing yet
             network = cls(architecture, side, normalize)
         copies = {k: v.to(torch.float32 if v.is_floating_point() else v.dtype, copy=True) for k, v in own.items()}
         load_state(network, copies, source)
@@ -97,27 +88,24 @@ class CSENetwork(nn.Module):
             device = next(self.parameters()).device
             self.register_buffer(name, found.float().reshape(3, 1, 1).to(device, copy=True), persistent=False)
 
-    def forward(self, images: Tensor) -> CSEMaps:
-        """Return the raw maps of whole images, whatever their size: 112 x 112 in all public checkpoints.
-
-        The maps cover the image from edge to edge, so that cell (u, v) of a map of side s shows the image at
-        ((u + 0.5) W / s, (v + 0.5) H / s), up to the half cell of :func:`roi_align_legacy`.
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the network's own map, which covers the image from edge to edge.
 
         Args:
             images: (B, 3, H, W) RGB in [-1, 1], any sides.
 
         Returns:
-            Embedding (B, dim, 112, 112), not normalised, and segmentation (B, classes, 112, 112), float32.
+            (B, dim, 112, 112) float32, not normalised.
         """
         pixels = self.preprocess(images)
         height, width = pixels.shape[-2:]
-        # Right and bottom are filled up with the mean colour, as for detectron2's batches; the box leaves that out.
+        # As in detectron2, right and bottom are padded with the mean colour; the box excludes the padding.
         padded = F.pad(pixels, (0, -width % COARSEST_STRIDE, 0, -height % COARSEST_STRIDE))
         boxes = pixels.new_tensor([0, 0, width, height]).expand(len(pixels), -1)
         return self.roi_heads(self.backbone(padded), boxes)
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Map RGB in [-1, 1] (B, 3, H, W) to the backbone's input: BGR, 0 to 255 minus the mean, resized, float32."""
+        """Convert images (B, 3, H, W), RGB in [-1, 1], to the backbone's input: resized, BGR, normalised, float32."""
         images = images.float()
         height, width = images.shape[-2:]
         if self.side is not None:
@@ -128,11 +116,7 @@ class CSENetwork(nn.Module):
         return ((images.flip(1) + 1) * 127.5 - self.pixel_mean) / self.pixel_std
 
     def embed(self, images: Tensor) -> Tensor:
-        """Embed whole images, such as face crops, at every pixel.
-
-        The network's 112 x 112 map is resized to the image (bilinear, about pixel edges), then normalised. Pixels of
-        the background are embedded like any other: inside a face crop there are few of them, and
-        :meth:`segmentation` tells which.
+        """Embed every pixel of the images, background included: the 112 x 112 map, resized bilinearly.
 
         Args:
             images: (B, 3, H, W) RGB in [-1, 1], any sides.
@@ -140,41 +124,10 @@ class CSENetwork(nn.Module):
         Returns:
             (B, dim, H, W) float32; unit length over channels unless ``normalize`` is False.
         """
-        embedding = _resize(self(images).embedding, images)
-        return unit_embedding(embedding, dim=1) if self.normalize else embedding
-
-    def segmentation(self, images: Tensor) -> Tensor:
-        """Return the coarse segmentation of ``images`` as logits (B, classes, H, W), float32; class 0 is background."""
-        return _resize(self(images).segmentation, images)
-
-    @property
-    def meshes(self) -> dict[str, int]:
-        """Mesh name -> number of vertices, in the order of the file."""
-        return {name: vertices for name, (vertices, _) in self.architecture.meshes.items()}
-
-    def vertices(self, mesh: str) -> Tensor:
-        """Return the embeddings (N, dim) of the vertices of ``mesh``, unit length, float32.
-
-        Raises:
-            ConfigError: the checkpoint has no such mesh.
-        """
-        if mesh not in self.architecture.meshes:
-            raise ConfigError(f"no mesh '{mesh}' in this CSE network. {did_you_mean(mesh, self.architecture.meshes)}")
-        return self.roi_heads.embedder[f"embedder_{mesh}"]()
-
-    def closest_vertices(self, maps: CSEMaps, mesh: str, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Find the vertex of ``mesh`` at each pixel of a ``width`` x ``height`` image; see :func:`closest_vertices`.
-
-        Args:
-            maps: what the network returns for the images.
-            mesh: a name of :attr:`meshes`.
-            height: of the images, in pixels.
-            width: of the images, in pixels.
-
-        Returns:
-            Vertex numbers (B, height, width), int64, 0 outside the foreground; and the foreground, bool.
-        """
-        return closest_vertices(maps.embedding, maps.segmentation, self.vertices(mesh), (height, width))
+        maps = self(images)
+        with torch.autocast(images.device.type, enabled=False):
+            embedding = F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
+        return F.normalize(embedding, dim=1, eps=1e-6) if self.normalize else embedding
 
 
 def _backbone(sizes: CSEArchitecture) -> FPN:
@@ -187,16 +140,5 @@ def _heads(sizes: CSEArchitecture) -> DenseHeads:
         head = DeepLabHead(sizes.pooled, sizes.head_width, sizes.head_convs, sizes.aspp)
     else:
         head = V1ConvXHead(sizes.pooled, sizes.head_width, sizes.head_convs)
-    embedders: dict[str, nn.Module] = {
-        f"embedder_{mesh}": VertexFeatureEmbedder(vertices, features, sizes.dim)
-        if features
-        else VertexDirectEmbedder(vertices, sizes.dim)
-        for mesh, (vertices, features) in sizes.meshes.items()
-    }
     decoder = Decoder(sizes.pyramid, sizes.decoder, sizes.pooled)
-    return DenseHeads(decoder, head, Predictor(sizes.head_width, sizes.dim, sizes.classes), nn.ModuleDict(embedders))
-
-
-def _resize(maps: Tensor, images: Tensor) -> Tensor:
-    with torch.autocast(maps.device.type, enabled=False):
-        return F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
+    return DenseHeads(decoder, head, Predictor(sizes.head_width, sizes.dim))

@@ -1,11 +1,7 @@
-"""ROIAlign as CSE was trained with it: the older variant, which is half a cell off, written as two matrix products.
+"""ROIAlign as CSE was trained with: the older variant, which is off by half a cell.
 
-Averaging bilinear samples of a box is linear in the map and separable in x and y, so that a box is pooled by one
-matrix for its rows and one for its columns. This needs no kernel of its own, runs on any device, and its backward
-pass is deterministic.
-
-Reference: Mask R-CNN, ICCV 2017, section 3; ``aligned=False`` in torchvision and ``ROIAlign`` (not ``ROIAlignV2``) in
-detectron2's configuration.
+Reference: Mask R-CNN, ICCV 2017, section 3; ``aligned=False`` in torchvision, ``ROIAlign`` (not ``ROIAlignV2``) in
+detectron2.
 """
 
 from __future__ import annotations
@@ -15,11 +11,14 @@ from torch import Tensor
 
 
 def roi_align_legacy(features: Tensor, boxes: Tensor, size: int, scale: float, samples: int = 2) -> Tensor:
-    """Pool one box of each map to ``size`` x ``size`` cells, without the half-cell correction.
+    """Pool one box per map to ``size`` x ``size`` cells, without the half-cell correction.
 
-    A box edge at pixel x lies at ``x * scale`` **in cells whose centres are at integers**; aligned variants subtract
-    0.5. Each bin is the mean of ``samples`` x ``samples`` bilinear samples on a regular grid. A box is at least one
-    cell wide and high. A sample within one cell outside the map takes the border's value, one beyond that is 0.
+    A box edge at pixel x is at ``x * scale`` **in cells whose centres are at integers** (aligned variants subtract
+    0.5). Each bin is the mean of ``samples`` x ``samples`` bilinear samples. Boxes are at least one cell wide and high.
+    Samples up to one cell outside the map take the border's value, others are 0.
+
+    Bilinear sampling is linear and separable, so a box is pooled by one matrix for rows and one for columns. This runs
+    on any device, with a deterministic backward pass.
 
     Args:
         features: (B, C, h, w), any float dtype.
@@ -40,7 +39,7 @@ def roi_align_legacy(features: Tensor, boxes: Tensor, size: int, scale: float, s
 
 
 def _pooling_matrix(start: Tensor, end: Tensor, length: int, size: int, samples: int) -> Tensor:
-    """Weights (B, size, length) that pool ``length`` cells between ``start`` and ``end`` (B,), in cells, to bins."""
+    """Return the weights (B, size, length) that pool ``length`` cells between ``start`` and ``end`` (B,) into bins."""
     steps = (torch.arange(size * samples, device=start.device) + 0.5) / (size * samples)
     position = start[:, None] + (end - start).clamp(min=1.0)[:, None] * steps
     inside = (position >= -1) & (position <= length)

@@ -1,15 +1,15 @@
-"""The path from the feature pyramid to embeddings: decoder, pooling, one of two heads, predictor.
+"""From the feature pyramid to the embedding: decoder, box pooling, one of two heads, predictor.
 
 References:
-    - [0]: Panoptic Feature Pyramid Networks, CVPR 2019 (the decoder).
-    - [1]: DensePose, CVPR 2018 (the plain head).
-    - [2]: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017 (the DeepLab head).
+    - [0]: Panoptic Feature Pyramid Networks, CVPR 2019 (decoder).
+    - [1]: DensePose, CVPR 2018 (V1ConvX head).
+    - [2]: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017 (DeepLab head).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,23 +25,11 @@ GROUPS = 32
 HeadKind = Literal["v1convx", "deeplab"]
 
 
-class CSEMaps(NamedTuple):
-    """The network's output for each box, at four times the side of the pooled map (112 x 112), float32.
-
-    Attributes:
-        embedding: (B, dim, 112, 112), of any length.
-        segmentation: (B, classes, 112, 112) logits; class 0 is the background.
-    """
-
-    embedding: Tensor
-    segmentation: Tensor
-
-
 class Decoder(nn.Module):
-    """Pyramid p2 to p5 to one map of stride 4, (B, out_channels, H / 4, W / 4).
+    """Pyramid to one map of stride 4.
 
-    Every level is brought to the size of p2 by convolutions with ReLU and bilinear x2 in turns; the levels are added
-    and a 1x1 convolution ends.
+    Each level is upsampled to the size of p2 by alternating 3x3 convolutions with ReLU and bilinear x2. The levels are
+    then added, and a 1x1 convolution follows.
 
     Args:
         in_channels: channels of the pyramid.
@@ -67,7 +55,7 @@ class Decoder(nn.Module):
 
 
 class V1ConvXHead(nn.Module):
-    """(B, in_channels, s, s) to (B, width, s, s) by ``convs`` 3x3 convolutions with ReLU (official: 8 of 512)."""
+    """``convs`` 3x3 convolutions of ``width`` channels with ReLU (official: 8 of 512)."""
 
     def __init__(self, in_channels: int, width: int, convs: int, norm: Norm | None = None) -> None:
         super().__init__()
@@ -85,10 +73,9 @@ class V1ConvXHead(nn.Module):
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: the map at four scales and its mean, concatenated and projected.
+    """Atrous spatial pyramid pooling: four dilations and the mean of the map, concatenated and projected.
 
-    Maps (B, in_channels, s, s) to (B, channels, s, s). With dilation 56 only the centre of a kernel lies inside a map
-    of 28 cells; the weights were trained so.
+    The dilations are those of the public weights. At 56 only the centre of a kernel lies inside the 28 x 28 map.
     """
 
     dilations = (6, 12, 56)
@@ -117,7 +104,7 @@ class ASPP(nn.Module):
 
 
 class DeepLabHead(V1ConvXHead):
-    """ASPP, then ``convs`` 3x3 convolutions with group normalisation and ReLU; shapes as :class:`V1ConvXHead`."""
+    """ASPP, then ``convs`` 3x3 convolutions with group normalisation and ReLU."""
 
     def __init__(self, in_channels: int, width: int, convs: int, aspp: int) -> None:
         super().__init__(aspp, width, convs, norm=lambda channels: GroupNorm(GROUPS, channels))
@@ -129,54 +116,36 @@ class DeepLabHead(V1ConvXHead):
 
 
 class Predictor(nn.Module):
-    """(B, in_channels, s, s) to an embedding and a coarse segmentation of 4 s x 4 s.
+    """Features to an embedding of 4x the size, **not** normalised: transposed convolution, then bilinear x2."""
 
-    The first doubling is learnt (transposed convolution), the second bilinear. The embedding is **not** normalised.
-    """
-
-    def __init__(self, in_channels: int, dim: int, classes: int) -> None:
+    def __init__(self, in_channels: int, dim: int) -> None:
         super().__init__()
         self.embed_lowres = nn.ConvTranspose2d(in_channels, dim, 4, stride=2, padding=1)
-        self.coarse_segm_lowres = nn.ConvTranspose2d(in_channels, classes, 4, stride=2, padding=1)
 
-    def forward(self, x: Tensor) -> CSEMaps:
-        """Map (B, in_channels, s, s) to maps (B, dim, 4 s, 4 s) and (B, classes, 4 s, 4 s), float32."""
-        return CSEMaps(_double(self.embed_lowres(x)), _double(self.coarse_segm_lowres(x)))
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x.float(), scale_factor=2.0, mode="bilinear", align_corners=False)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, s, s) to (B, dim, 4 s, 4 s), float32."""
+        low = self.embed_lowres(x).float()
+        return F.interpolate(low, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class DenseHeads(nn.Module):
-    """Decoder, pooling of a box, head and predictor; ``embedder`` holds the vertices, which pixels do not need.
+    """Decoder, box pooling, head and predictor.
 
     Args:
-        decoder: the pyramid to one map.
-        head: the pooled map to features.
-        predictor: features to maps.
-        embedder: vertex embeddings by name, ``embedder_<mesh>``.
+        decoder: pyramid to one map of stride 4.
+        head: pooled map to features.
+        predictor: features to the embedding.
         pooled: side of the pooled map.
-        stride: pixels per cell of the decoder's map.
     """
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        head: nn.Module,
-        predictor: Predictor,
-        embedder: nn.ModuleDict,
-        pooled: int = 28,
-        stride: int = 4,
-    ) -> None:
+    def __init__(self, decoder: Decoder, head: nn.Module, predictor: Predictor, pooled: int = 28) -> None:
         super().__init__()
-        self.pooled, self.stride = pooled, stride
+        self.pooled = pooled
         self.decoder = decoder
         self.densepose_head = head
         self.densepose_predictor = predictor
-        self.embedder = embedder
 
-    def forward(self, levels: Sequence[Tensor], boxes: Tensor) -> CSEMaps:
-        """Map p2, ..., p5 and one box (B, 4) of each image, in its pixels, to the maps of the boxes."""
-        pooled = roi_align_legacy(self.decoder(levels), boxes, self.pooled, 1 / self.stride)
+    def forward(self, levels: Sequence[Tensor], boxes: Tensor) -> Tensor:
+        """Embed one box (B, 4) per image, in its pixels, from p2, ..., p5: (B, dim, 4 * pooled, 4 * pooled) float32."""
+        pooled = roi_align_legacy(self.decoder(levels), boxes, self.pooled, 1 / 4)
         return self.densepose_predictor(self.densepose_head(pooled))

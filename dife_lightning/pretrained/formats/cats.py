@@ -18,12 +18,8 @@ from dife_lightning.errors import CheckpointError
 from dife_lightning.nn.cats import CATsNetwork, is_cats, read_architecture
 from dife_lightning.pretrained.formats.hourglass import state_of
 from dife_lightning.utils.caching import ObjectCache
-from dife_lightning.weights.assets import find_asset
-from dife_lightning.weights.checkpoints import network_from
+from dife_lightning.weights.checkpoints import find_weights, network_from
 from dife_lightning.weights.pickles.reading import explained, read_pickled
-from dife_lightning.weights.user_paths import PREFIX, find_own_file
-
-__all__ = ["SETTINGS", "WEIGHTS", "build", "find_weights", "is_cats", "load_cats"]
 
 #: Names of the two files in a folder of the authors.
 WEIGHTS, SETTINGS = "model_best.pth", "args.pkl"
@@ -42,21 +38,12 @@ def load_cats(name_or_path: str | Path) -> CATsNetwork:
         AssetError: neither a known name, nor a file or folder.
         CheckpointError: the file is damaged or no CATs network; names the first tensor that does not fit.
     """
-    path = find_weights(name_or_path)
+    path = find_weights(name_or_path, in_folder)
     return _loaded.load(path, lambda _: _load(path), path.with_name(SETTINGS))
 
 
-def find_weights(name_or_path: str | Path) -> Path:
-    """Return the file with the weights of a name, a folder or a path.
-
-    Raises:
-        AssetError: neither a known name, nor a file or folder.
-        CheckpointError: the folder has no weights.
-    """
-    named = str(name_or_path).startswith(PREFIX)
-    path = find_own_file(str(name_or_path)) if named else Path(name_or_path).expanduser()
-    if not path.is_dir():
-        return find_asset(path)
+def in_folder(path: Path) -> Path:
+    """Return the weights in a folder of the authors; CheckpointError if there are none."""
     if not (path / WEIGHTS).is_file():
         raise CheckpointError(
             f"{path} has no {WEIGHTS}; give the folder of a public CATs, or the file with its weights"

@@ -46,16 +46,13 @@ def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
 
 
 def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent]]:
-    waiting, count, seen = [("", root)], 0, set()
+    waiting, seen = [("", root)], set[int]()
     while waiting:
         prefix, module = waiting.pop()
-        yield prefix, module
-        count += 1
-        if id(module) in seen:
+        if id(module) in seen or prefix.count(".") > _DEPTH or len(seen) > _COUNT:
             raise CheckpointError(f"{source}: modules are nested without end; this is no network.")
         seen.add(id(module))
-        if prefix.count(".") > _DEPTH or count > _COUNT:
-            raise CheckpointError(f"{source}: modules are nested without end; this is no network.")
+        yield prefix, module
         for name, child in (module.state.get("_modules") or {}).items():
             if isinstance(child, Persistent):
                 waiting.append((f"{prefix}{name}.", child))
@@ -128,13 +125,10 @@ def _check_kind(network: Persistent, tensors: Mapping[str, Tensor], source: obje
             raise CheckpointError(f"{source} is of architecture '{kind}'; only 'skip', NVlabs' default, is supported.")
         if activation not in (None, "lrelu", "linear"):
             raise CheckpointError(f"{source} has the activation '{activation}'; only 'lrelu' is supported.")
+    usual = setup_filter()
     for name, value in tensors.items():
-        usual = setup_filter()
-        if (
-            name.endswith("resample_filter")
-            and value.shape == usual.shape
-            and not torch.allclose(value, usual, atol=1e-6)
-        ):
+        is_filter = name.endswith("resample_filter") and value.shape == usual.shape
+        if is_filter and not torch.allclose(value, usual, atol=1e-6):
             raise CheckpointError(f"{source}: '{name}' is not the filter [1, 3, 3, 1], the only one supported.")
 
 

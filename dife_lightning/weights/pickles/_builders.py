@@ -83,7 +83,9 @@ class Dtype:
 
     __slots__ = ("order", "spec")
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: Any, *_: Any) -> None:
+        if not isinstance(spec, str):
+            raise Refused("has an invalid numpy dtype.")
         self.spec, self.order = spec, "<"
 
     def __setstate__(self, state: Any) -> None:
@@ -99,33 +101,24 @@ class Dtype:
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
-def _dtype(spec: Any, *_: Any) -> Dtype:
-    if not isinstance(spec, str):
-        raise Refused("has an invalid numpy dtype.")
-    return Dtype(spec)
-
-
 class PickledArray:
     """A numpy array; the pickle gives its state (shape, dtype, content) afterwards."""
 
-    __slots__ = ("_array", "_tensor")
+    __slots__ = ("_tensor",)
 
     def __init__(self) -> None:
-        self._array: NDArray[Any] | None = None
         self._tensor: Tensor | None = None
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], Dtype):
             raise Refused("has a damaged numpy array.")
         _, shape, dtype, fortran, content = state
-        self._array = _array(_bytes(content), dtype, shape, "F" if fortran else "C")
+        self._tensor = _tensor_of(_array(_bytes(content), dtype, shape, "F" if fortran else "C"))
 
     def value(self) -> Tensor:
         """Return the array as a tensor."""
-        if self._array is None:
-            raise Refused("has a numpy array without content.")
         if self._tensor is None:
-            self._tensor = _tensor_of(self._array)
+            raise Refused("has a numpy array without content.")
         return self._tensor
 
 
@@ -141,27 +134,16 @@ def _tensor_of(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.astype(wider.get(array.dtype.name, array.dtype.newbyteorder("=")), order="C"))
 
 
-class PickledScalar:
-    """A numpy scalar."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, dtype: Any, content: Any) -> None:
-        if not isinstance(dtype, Dtype):
-            raise Refused("has a damaged numpy number.")
-        self._value = _array(_bytes(content), dtype, (1,), "C")[0].item()
-
-    def value(self) -> Any:
-        """Return the number."""
-        return self._value
+def _scalar(dtype: Any, content: Any) -> Any:
+    if not isinstance(dtype, Dtype):
+        raise Refused("has a damaged numpy number.")
+    return _array(_bytes(content), dtype, (1,), "C")[0].item()
 
 
-def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> PickledArray:
+def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any = "C") -> Tensor:
     if not isinstance(dtype, Dtype) or order not in ("C", "F"):
         raise Refused("has a damaged numpy array.")
-    array = PickledArray()
-    array._array = _array(_bytes(content), dtype, shape, order)
-    return array
+    return _tensor_of(_array(_bytes(content), dtype, shape, order))
 
 
 def _bytes(content: Any) -> bytes:
@@ -258,13 +240,13 @@ BUILDERS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_parameter"): Builder(_parameter),
     ("torch._utils", "_rebuild_parameter_with_state"): Builder(_parameter),
     ("torch", "Size"): Builder(_sizes),
-    ("numpy", "dtype"): Builder(_dtype),
+    ("numpy", "dtype"): Builder(Dtype),
     ("numpy", "ndarray"): "numpy.ndarray",
     ("_codecs", "encode"): Builder(_encoded),
     **{(module, "bytes"): Builder(_no_bytes) for module in ("builtins", "__builtin__")},
     **{(module, set_): Builder(_set) for module in ("builtins", "__builtin__") for set_ in ("set", "frozenset")},
     **{(module, "_reconstruct"): Builder(lambda *_: PickledArray()) for module in _NUMPY},
-    **{(module, "scalar"): Builder(PickledScalar) for module in _NUMPY},
+    **{(module, "scalar"): Builder(_scalar) for module in _NUMPY},
     **{(module, "_frombuffer"): Builder(_frombuffer) for module in _NUMERIC},
     # stored beside the tensors: rosinality's arguments, DVE's configuration and logger, counts of a schedule
     ("parse_config", "ConfigParser"): Attributes,

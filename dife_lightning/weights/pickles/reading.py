@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, reason_of
-from dife_lightning.weights.pickles._builders import STORAGES, Persistent, PickledArray, PickledScalar, Refused
+from dife_lightning.weights.pickles._builders import STORAGES, Persistent, PickledArray, Refused
 from dife_lightning.weights.pickles._unpickler import Unpickler
 
 LoadStorage = Callable[[Any], Tensor]
@@ -190,7 +190,7 @@ def _load_storage(content: Any) -> Tensor:
 
 
 def _plain(root: Any, size: int) -> Any:
-    """Replace pickled arrays and scalars by tensors and numbers, in place, visiting each container once.
+    """Replace pickled arrays by tensors, in place, visiting each container once.
 
     A file whose tensors together, shared storages counted repeatedly, are far larger than it is refused.
     """
@@ -202,7 +202,7 @@ def _plain(root: Any, size: int) -> Any:
 
     def plain(value: Any) -> Any:
         nonlocal left
-        if isinstance(value, PickledArray | PickledScalar):
+        if isinstance(value, PickledArray):
             value = value.value()
         if isinstance(value, Tensor):
             left -= value.numel() * value.element_size()

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from dife_lightning.errors import AssetError, CheckpointError
-from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
-from dife_lightning.pretrained.formats.cats import build, find_weights, is_cats, load_cats
+from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork, is_cats
+from dife_lightning.pretrained.formats.cats import build, in_folder, load_cats
+from dife_lightning.weights.checkpoints import find_weights
 from tests.nn.filled import load_filled
 from tests.pretrained.formats.writers import write_cats
 from tests.tiny import TINY_CATS
@@ -78,7 +79,7 @@ def test_a_name_of_the_users_own_may_be_a_folder(tmp_path: Path, monkeypatch: py
     write_cats(tmp_path / "weights/spair", public())
     (tmp_path / "paths.yaml").write_text("cats-spair: weights/spair\n")
     monkeypatch.setenv("DIFE_PATHS", str(tmp_path / "paths.yaml"))
-    assert find_weights("own/cats-spair") == (tmp_path / "weights/spair/model_best.pth").resolve()
+    assert find_weights("own/cats-spair", in_folder) == (tmp_path / "weights/spair/model_best.pth").resolve()
     assert_same_flow(load_cats("own/cats-spair"), public())
     with pytest.raises(AssetError, match="own/cats-pascal"):
         load_cats("own/cats-pascal")
