@@ -19,6 +19,7 @@ from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
+from dife_lightning.utils.run_folder import TESTS
 from dife_lightning.viz.transfer import TransferExample
 
 
@@ -127,4 +128,4 @@ def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:
     if out_dir:
         return Path(out_dir).expanduser()
     root = Path(trainer.default_root_dir)
-    return root / "eval" if trainer.state.fn == TrainerFn.FITTING else root
+    return root / TESTS if trainer.state.fn == TrainerFn.FITTING else root

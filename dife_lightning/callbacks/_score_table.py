@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dife_lightning.errors import printable
+from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
 
 #: Columns of names, which come from a configuration or a run: printed without escapes and markup.
 NAMES = ("pair", "list", "framing", "protocol")
@@ -41,4 +42,4 @@ def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Conso
             f"{low:.2f}-{high:.2f}", f"{row['swap_rate']:.0%}", f"{row['pck_image_10']:.0%}", str(row["pairs"]),
         )  # fmt: skip
     console.print(table)
-    console.print(Text(printable(f"{folder}/metrics.json, predictions.csv")), soft_wrap=True)
+    console.print(Text(printable(f"{folder}/{TEST_METRICS}, {PREDICTIONS}")), soft_wrap=True)

@@ -12,6 +12,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from dife_lightning.utils.run_folder import CHECKPOINTS
+
 #: What is monitored where a method does not say otherwise.
 DEFAULT_MONITOR = "val/pixel_error"
 
@@ -70,4 +72,4 @@ class BestAndLast(ModelCheckpoint):
 def checkpoints_for(module: Any, run: Path) -> BestAndLast:
     """Return the checkpoint callback that suits a method's class attributes ``monitor`` and ``monitor_mode``."""
     monitor = getattr(module, "monitor", DEFAULT_MONITOR)
-    return BestAndLast(run / "checkpoints", monitor, getattr(module, "monitor_mode", "min"))
+    return BestAndLast(run / CHECKPOINTS, monitor, getattr(module, "monitor_mode", "min"))

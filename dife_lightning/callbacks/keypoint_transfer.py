@@ -28,6 +28,7 @@ from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, Records, flatte
 from dife_lightning.metrics.predictions import prediction_rows, write_predictions
 from dife_lightning.registry import method_name
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
 
 
 class KeypointTransfer(L.Callback):

@@ -30,7 +30,7 @@ def image_grid(images: Tensor, columns: int) -> NDArray[np.uint8]:
 class SampleSheet(Callback):
     """Write ``samples/<images seen>.png``: images of fixed latents, without truncation above and with it below.
 
-    The method needs ``sample(count, truncation)``, which returns images (count, 3, R, R), and the tensor ``images_seen``.
+    The method needs ``sample(count, truncation)``, which returns images (count, 3, R, R), and ``images_seen``.
 
     Args:
         every_images: training images between two sheets.

@@ -7,7 +7,6 @@ and the others do nothing.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -15,6 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from dife_lightning.callbacks.keep_last import validation_is_due
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import RunFolder
 
 
 def stage_of(module: LightningModule) -> str | None:
@@ -67,7 +67,7 @@ class StageTimer(Callback):
         """Write the times."""
         if self.steps and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             content = {s: {"steps": n, "seconds": round(self.seconds[s], 3)} for s, n in self.steps.items()}
-            write_json(RunFolder.at(trainer.default_root_dir).stages_file, content)
+            write_json(RunFolder.at(trainer.default_root_dir).stage_times, content)
 
     def state_dict(self) -> dict[str, Any]:
         """Save the times in the checkpoint."""

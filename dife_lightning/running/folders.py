@@ -1,10 +1,4 @@
-"""Run folders: ``runs/<name>/`` with checkpoints, metrics, the resolved configuration and the environment.
-
-runs/first/
-  resolved.yaml  environment.json  metrics.csv
-  checkpoints/best.ckpt  checkpoints/last.ckpt  checkpoints/previous.ckpt
-  eval/test-human_dog/  (what `dife test` wrote)
-"""
+"""Run folders: making, naming, finding and removing them."""
 
 from __future__ import annotations
 
@@ -14,10 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dife_lightning.errors import UsageError, did_you_mean
+from dife_lightning.utils.run_folder import RESOLVED, TESTS, RunFolder
 
-RESOLVED = "resolved.yaml"
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-ENVIRONMENT = "environment.json"
 LOCK = ".lock"
 #: Bytes of a run's name; file systems allow 255, and files beside the folder add to it.
 _LONGEST_NAME = 200
@@ -31,7 +23,7 @@ def run_of_checkpoint(checkpoint: str | Path | None) -> Path | None:
         return None
     path = Path(checkpoint)
     for folder in (path, *path.parents[:2]):
-        if (folder / RESOLVED).is_file() and "eval" not in folder.parts[-2:-1]:
+        if (folder / RESOLVED).is_file() and TESTS not in folder.parts[-2:-1]:
             return folder
     return None
 
@@ -117,9 +109,10 @@ def last_checkpoint(root: str | Path, name: str | None) -> Path:
     if name is None:
         raise UsageError("--ckpt_path last: say of which run, for example --run first --ckpt_path last.")
     check_name(name)
-    path = Path(root) / name / "checkpoints" / LAST
-    if not path.parent.parent.is_dir():
-        raise UsageError(f"--ckpt_path last: no run {path.parent.parent}. {did_you_mean(name, _names(root))}")
+    run = RunFolder(Path(root), name)
+    path = run.last_checkpoint
+    if not run.path.is_dir():
+        raise UsageError(f"--ckpt_path last: no run {run.path}. {did_you_mean(name, _names(root))}")
     if not path.is_file():
         raise UsageError(f"--ckpt_path last: no {path} yet; start the run anew with --overwrite instead.")
     return path

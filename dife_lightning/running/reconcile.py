@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.running.configs import option_value
-from dife_lightning.running.folders import LAST, PREVIOUS, RESOLVED, run_of_checkpoint
+from dife_lightning.running.folders import run_of_checkpoint
 from dife_lightning.running.trust import FLAG, check_run
+from dife_lightning.utils.run_folder import LAST, PREVIOUS, RESOLVED, RunFolder
 from dife_lightning.weights.building import all_values, check_size
 from dife_lightning.weights.checkpoints import best_checkpoint, read_checkpoint
 
@@ -56,7 +57,7 @@ def checkpoint_file(verb: str, given: str | None) -> Path | None:
     if given is None or given == "hpc":
         return None
     folder = verb == "fit" and Path(given).is_dir()
-    path = Path(given, "checkpoints", LAST) if folder else best_checkpoint(given)
+    path = RunFolder.at(given).last_checkpoint if folder else best_checkpoint(given)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")
     return path

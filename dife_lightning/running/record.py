@@ -13,9 +13,9 @@ from lightning.pytorch.loggers import CSVLogger
 
 from dife_lightning._version import __version__
 from dife_lightning.running.configs import read_yaml
-from dife_lightning.running.folders import ENVIRONMENT, RESOLVED
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import atomic_write, write_json
+from dife_lightning.utils.run_folder import ENVIRONMENT, RESOLVED
 
 #: The parts of a configuration that describe an experiment; the rest are options of one command.
 SECTIONS = ("seed_everything", "trainer", "model", "data")

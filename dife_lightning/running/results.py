@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import UsageError
-from dife_lightning.running.folders import ENVIRONMENT, RESOLVED, drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.running.folders import drop_if_unused, new_run, run_of_checkpoint, stem_of
 from dife_lightning.running.locks import RunLock, process_rank
 from dife_lightning.running.quiet import tell
 from dife_lightning.running.trust import check_links
+from dife_lightning.utils.run_folder import ENVIRONMENT, RESOLVED, RunFolder
 
 #: Tells the other processes of a distributed run which folder the first one made.
 FOLDER_VARIABLE = "DIFE_RUN_FOLDER"
@@ -61,7 +62,7 @@ class ResultsFolder:
     def _evaluation_folder(self, run: Path | None) -> Path:
         if self.settings.out or run:
             name = f"{self.verb}-{self.stem}" if self.stem else self.verb
-            folder = Path(self.settings.out) if self.settings.out else Path(str(run)) / "eval" / name
+            folder = Path(self.settings.out) if self.settings.out else RunFolder.at(str(run)).tests / name
             self._made = _missing(folder)
             folder.mkdir(parents=True, exist_ok=True)
             return folder

@@ -18,9 +18,9 @@ from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISIO
 from torch import Tensor
 
 from dife_lightning.errors import TrainingError, reason_of
-from dife_lightning.running.folders import LAST, PREVIOUS
 from dife_lightning.running.precision import probe_precision
 from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.run_folder import LAST, PREVIOUS
 
 
 class DifeTrainer(Trainer):

@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import Logger
 
 from dife_lightning.errors import UsageError
 from dife_lightning.running.configs import read_yaml
-from dife_lightning.running.folders import RESOLVED
+from dife_lightning.utils.run_folder import RESOLVED
 from dife_lightning.weights.building import all_values, check_size
 
 #: The option that skips this check.

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from dife_lightning.errors import UsageError
-from dife_lightning.running.folders import RESOLVED, drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.running.folders import drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.utils.run_folder import RESOLVED
 
 
 def test_a_name_is_never_used_twice(tmp_path):
