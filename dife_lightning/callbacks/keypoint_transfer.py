@@ -34,8 +34,8 @@ from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
 class KeypointTransfer(L.Callback):
     """Log pixel errors on validation; write ``metrics.json``, ``predictions.csv`` and pictures on test.
 
-    ``val/pixel_error`` is the mean over the kinds of pair of the error on the first protocol (9-point), jittered
-    framing where there is one; ``val/<pair>/<framing>/<protocol>/...`` holds the rest.
+    ``val/pixel_error`` is the mean error over the kinds of pair, on the first protocol (9-point) and with jittered
+    framing where there is one; ``val/<pair>/<framing>/<protocol>/...`` holds the other scores.
 
     Args:
         similarity: ``dot`` (the paper's) or ``cosine``.
@@ -43,7 +43,7 @@ class KeypointTransfer(L.Callback):
         protocols: landmark sets to report; the first one decides.
         out_dir: where a test writes; the command's folder if None.
         pictures: pairs of each test set to draw; 0 for no pictures.
-        val_pictures: pairs of each validation set to draw, each time over the last ones.
+        val_pictures: pairs of each validation set to draw; each validation replaces the pictures.
         resamples: bootstrap draws behind each confidence interval.
         seed: of the bootstrap.
         table: print the scores of a test.
@@ -128,7 +128,7 @@ class KeypointTransfer(L.Callback):
         return flat
 
     def _headline(self, gathered: Sequence[Records]) -> Tensor:
-        """Mean over the jittered sets (over all, if none is) of the first protocol's error."""
+        """Return the mean error of the first protocol over the jittered sets, or over all sets if none is jittered."""
         sets = list(zip(self._sets, gathered, strict=True))
         chosen = [pair for pair in sets if pair[0].pairs.framing == "jittered"] or sets
         errors = [score_records(r, self._protocols(c)[0], c.pairs.name).pixel_error for c, r in chosen]
@@ -181,7 +181,7 @@ class KeypointTransfer(L.Callback):
         }
 
     def _circumstances(self, trainer: L.Trainer) -> dict[str, Any]:
-        """Return what a reader must know to compare the numbers with others."""
+        """Return lists, switches and data, which are needed to compare the numbers with others."""
         data, stored = evaluation_data(trainer), any(c.pairs.eye_order == "stored" for c in self._sets)
         tested = {"test": {collector.pairs.name: collector.pairs.list_hash for collector in self._sets}}
         return {

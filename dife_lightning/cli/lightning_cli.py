@@ -1,4 +1,4 @@
-"""Lightning's command line with its traps filled in: one parser, settings of checkpoints, a folder for each run."""
+"""Lightning's command line with one parser, settings from checkpoints, and a folder for each run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli.main import VERBS
-from dife_lightning.cli.options import EPILOG, add_options
-from dife_lightning.cli.skipping import skip_broken_in
+from dife_lightning.cli.options import EPILOG, add_options, skip_broken_in
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import find_class, imported_classes, list_methods, method_name
 from dife_lightning.running.bounds import check_bounds, clear_construction_error
@@ -48,7 +47,7 @@ from dife_lightning.weights.building import check_settings
 
 
 class DifeCLI(LightningCLI):
-    """LightningCLI in subclass mode, for one verb, whose runs live in folders of their own.
+    """LightningCLI for one verb, in subclass mode, with a folder for each run.
 
     Args:
         verb: fit, validate, test or predict.
@@ -147,12 +146,12 @@ class DifeCLI(LightningCLI):
     # --- before anything is built
 
     def instantiate_classes(self) -> None:
-        """Build data, model and trainer; what a constructor refuses becomes one line."""
+        """Build data, model and trainer; errors of constructors become one line."""
         with clear_construction_error():
             super().instantiate_classes()
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what makes no sense, choose the precision, and make the run's folder."""
+        """Check the settings, choose the precision, and create the run's folder."""
         settings, trainer = self.settings, self.settings.trainer
         cls = find_class(settings.model.class_path)
         trained = self.verb == "fit" or settings.ckpt_path or settings.allow_untrained
@@ -186,7 +185,7 @@ class DifeCLI(LightningCLI):
     # --- the trainer
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add what every run has: guards, checkpoints, progress, the record, a CSV log."""
+        """Add the parts of every run: guards, checkpoints, progress bar, record and CSV log."""
         config = self.config_init["trainer"]
         plugins = _as_list(config.get("plugins"))
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
@@ -204,7 +203,7 @@ class DifeCLI(LightningCLI):
         return super().instantiate_trainer(callbacks=own + missing, plugins=plugins, logger=logger, **kwargs)
 
     def _standard_callbacks(self, config: Any) -> list[Callback]:
-        """Return the callbacks of every run; those of which the user has one of the same kind are left out later."""
+        """Return the callbacks of every run; the caller drops those of a class that the user has configured."""
         callbacks: list[Callback] = []
         if not _has(_as_list(config.get("callbacks")), ProgressBar) and config["enable_progress_bar"] is not False:
             callbacks.append(StepProgressBar())

@@ -1,4 +1,4 @@
-"""Configuration files: found by path or shipped name, and completed by what they extend.
+"""Configuration files: found by path or shipped name, and merged with the configurations that they extend.
 
 A file that starts with ``base: NAME`` (or a list of names) extends other configurations: it states only what differs.
 ``NAME`` is a shipped configuration, or a file beside this one.
@@ -73,14 +73,14 @@ def find_file(name: str, what: str, known: Iterable[str], folder: Path = Path())
 
 
 def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return the content of a configuration file, with what it extends.
+    """Return the content of a configuration file, merged with the configurations that it extends.
 
     Args:
         path: of the file.
-        extended_by: the files that led here.
+        extended_by: the files that extend this one.
 
     Raises:
-        UsageError: it is not valid YAML, extends what is not there, or extends itself.
+        UsageError: it is not valid YAML, extends a missing configuration, or extends itself.
     """
     content = read_yaml(path)
     bases = content.pop(BASE, [])
@@ -97,7 +97,7 @@ def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
 
 
 def load_config(name: str) -> dict[str, Any]:
-    """Return the content of a configuration, given by path or shipped name, with what it extends."""
+    """Read a configuration by path or shipped name; see :func:`read_config`."""
     return read_config(find_config(name))
 
 
@@ -152,12 +152,12 @@ def option_value(args: list[str], option: str) -> str | None:
 
 
 def given_settings(args: list[str], of_last_class: bool = False) -> dict[str, Any]:
-    """Return the settings that a command gives, defaults left out; of a file and an option the later one counts.
+    """Return the settings that a command gives, without defaults; later files and options win.
 
     Args:
         args: words after the verb, configurations as paths.
-        of_last_class: leave out arguments that were given for another class than the last one. The parser keeps those
-            that the last class takes, too.
+        of_last_class: drop arguments that were given for an earlier class. (The parser keeps those that the last
+            class takes as well.)
 
     Returns:
         As in a configuration file. A class is always a mapping with ``class_path``.
@@ -194,7 +194,7 @@ def _as_class(key: str, value: Any) -> Any:
 
 
 def with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in which methods that are named as ``dife methods`` prints them have their class names."""
+    """Replace method names, as ``dife methods`` prints them, by class names in settings."""
     names = method_classes()
     found = dict(settings)
     for key in _CLASSES:
@@ -205,7 +205,7 @@ def with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def words_with_class_names(args: list[str]) -> list[str]:
-    """Do to the words of a command what :func:`with_class_names` does to a file."""
+    """Replace method names by class names in the words of a command; see :func:`with_class_names`."""
     names = method_classes()
     return _map_option(args, ("--model", "--model.class_path"), lambda name: names.get(name, name))
 
@@ -229,10 +229,10 @@ def read_yaml(path: Path, keys: str = "'model:' and 'trainer:'") -> dict[str, An
 
     Args:
         path: of the file.
-        keys: what is expected in it, for the message.
+        keys: expected keys, for the message.
 
     Raises:
-        UsageError: it is no mapping, or no YAML; one line with the place.
+        UsageError: it is not valid YAML, or not a mapping; one line with the position.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

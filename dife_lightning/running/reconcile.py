@@ -1,4 +1,4 @@
-"""Settings that come from a run or a checkpoint; what the user gives wins.
+"""Settings from a run or a checkpoint; settings that the user gives win.
 
 Lightning merges a checkpoint's hyper-parameters over explicit options without a word
 (https://github.com/Lightning-AI/pytorch-lightning/pull/21455). Here they become the defaults of the model's options, so
@@ -28,7 +28,7 @@ _READ, _RESUMED = ("state_dict", "pytorch-lightning_version"), ("global_step", "
 
 
 def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str]:
-    """Let ``--ckpt_path runs/x`` alone bring the settings of that run, after a check that they can be used unseen.
+    """Use the settings of the run for ``--ckpt_path runs/x`` without ``--config``, after checking that they are safe.
 
     Args:
         verb: of the command.
@@ -36,7 +36,7 @@ def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str
         names: configurations that the user gave.
 
     Raises:
-        UsageError: the settings name a class, a path or a value that is not taken from a run unseen.
+        UsageError: the settings name a class, a path or a value that is not accepted from a run.
     """
     run = run_of_checkpoint(option_value(args, "--ckpt_path"))
     if names or run is None or option_value(args, "--model") is not None:
@@ -49,7 +49,7 @@ def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str
 
 
 def checkpoint_file(verb: str, given: str | None) -> Path | None:
-    """Return the file that ``--ckpt_path`` means, after replacing a run's folder by its best or last checkpoint.
+    """Return the checkpoint that ``--ckpt_path`` names; of a run's folder the best one, for fit the last one.
 
     Raises:
         CheckpointError: there is no such file.
@@ -68,7 +68,7 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
 
     Args:
         path: of the file.
-        resumes: whether a training is to go on from it, which takes more than weights.
+        resumes: whether a training resumes from it, which needs more than weights.
 
     Raises:
         CheckpointError: it is damaged, or lacks what Lightning reads from it. The checkpoint before a damaged
@@ -100,7 +100,7 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Find altered bytes, which torch reads without a word; a checkpoint of torch is a ZIP archive with check sums."""
+    """Check the checksums of a ZIP archive, which is what torch writes; torch itself does not."""
     if not zipfile.is_zipfile(path):  # torch's old format has no sums
         return
     with zipfile.ZipFile(path) as archive:
@@ -122,7 +122,7 @@ def batches_done(checkpoint: Mapping[str, Any]) -> int:
 
 
 class SavedSettings(NamedTuple):
-    """``known``: a checkpoint's settings that the model takes; ``notes``: one line for each that it does not."""
+    """``known``: settings of a checkpoint that the model takes; ``notes``: one line for each other setting."""
 
     known: dict[str, Any]
     notes: list[str]
@@ -146,7 +146,7 @@ def saved_settings(saved: Mapping[str, Any], cls: type[Any]) -> SavedSettings:
 
 
 def _accepted(given: Mapping[str, Any], defaults: Mapping[str, Any], place: str) -> SavedSettings:
-    """Leave out what a former version had, also in groups of options (dataclasses)."""
+    """Drop settings that only an earlier version had, also in groups of options (dataclasses)."""
     known: dict[str, Any] = {}
     notes: list[str] = []
     for key, value in given.items():
@@ -181,7 +181,7 @@ def differences(saved: Mapping[str, Any], used: Mapping[str, Any], place: str = 
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Compare values that may have become lists on their way through YAML."""
+    """Compare values; tuples equal lists, which YAML turns them into."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):

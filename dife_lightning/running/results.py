@@ -1,4 +1,4 @@
-"""The folder that a command writes into: a new run, a run that goes on, or the evaluation of a run."""
+"""The folder that a command writes into: a new run, a resumed run, or the evaluation of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ResultsFolder:
 
     Attributes:
         path: the folder.
-        resumed: whether it is the run that the checkpoint comes from, which goes on.
+        resumed: whether the command resumes the run of the checkpoint.
 
     Raises:
         UsageError: the run exists, its name is not allowed, or another process trains in it.
@@ -37,7 +37,7 @@ class ResultsFolder:
 
     def __init__(self, verb: str, settings: Any, config_names: Iterable[str]) -> None:
         self.verb, self.settings, self.stem = verb, settings, stem_of(config_names)
-        self._made: list[Path] = []  # folders that this command makes, the innermost first
+        self._made: list[Path] = []  # folders that this command creates, the innermost first
         self._lock: RunLock | None = None
         run = run_of_checkpoint(settings.ckpt_path)
         if run is not None and not settings.trust_run:
@@ -78,7 +78,7 @@ class ResultsFolder:
         return folder
 
     def _folder_of_first_process(self, otherwise: Path | None) -> Path:
-        """Return the folder that the first process made; it need not exist yet, since that process writes the files."""
+        """Return the folder that the first process creates; it need not exist yet."""
         if FOLDER_VARIABLE in os.environ:
             return Path(os.environ[FOLDER_VARIABLE])
         if otherwise is None:
@@ -91,7 +91,7 @@ class ResultsFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        """Release the lock, and remove the folders that this command made and wrote nothing into but its settings."""
+        """Release the lock; remove folders that this command created and left empty (or, on an error, unused)."""
         os.environ.pop(FOLDER_VARIABLE, None)
         with contextlib.suppress(OSError):  # an error here must not hide the one that ends the command
             if process_rank() == 0:

@@ -9,7 +9,7 @@ from dife_lightning.utils.run_folder import RESOLVED
 
 def test_a_name_is_never_used_twice(tmp_path):
     new_run(tmp_path, "a", None)
-    with pytest.raises(UsageError, match="a exists; go on with it by --ckpt_path last"):
+    with pytest.raises(UsageError, match="a exists; resume it with --ckpt_path last"):
         new_run(tmp_path, "a", None)
 
 
