@@ -1,7 +1,6 @@
-"""Errors whose text is written for users.
+"""Errors for users: one line that says what was found, what was expected and what to type next.
 
-Each message is one line and says what was found, what was expected and what to type next.
-The command line prints it after ``error:`` and exits with a code other than 0.
+The command line prints the message after ``error:`` and exits with a code other than 0.
 """
 
 from __future__ import annotations
@@ -9,21 +8,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-#: Characters of the longest error about a checkpoint.
+#: Longest error about a checkpoint, in characters.
 _LONGEST = 1000
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with ``?`` for line breaks, terminal escapes and other characters that cannot be printed."""
+    """Replace line breaks, terminal escapes and other unprintable characters in ``text`` by ``?``."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class DifeError(Exception):
-    """Base of all errors that a user can cause and fix."""
+    """Base class of all errors that a user can cause and fix."""
 
 
 class MissingError(DifeError):
-    """Something of the user's is not there, such as a data set; `dife doctor` adds where to get it."""
+    """Something that the user must provide is missing, such as a data set; `dife doctor` says where to get it."""
 
 
 class AssetError(DifeError):
@@ -33,7 +32,7 @@ class AssetError(DifeError):
 class CheckpointError(DifeError):
     """A checkpoint is missing, truncated, of another kind, or does not fit the module.
 
-    Its text may quote names from a file that nobody trusts: it is one short line of printable characters.
+    The message may quote an untrusted file, so it is cut and made printable.
     """
 
     def __init__(self, text: str) -> None:
@@ -42,11 +41,11 @@ class CheckpointError(DifeError):
 
 
 class ConfigError(DifeError):
-    """A setting, or a combination of settings, that makes no sense."""
+    """A setting or a combination of settings is invalid."""
 
 
 class UsageError(ConfigError):
-    """The command itself, or a key of a configuration file, is not understood (exit code 2)."""
+    """A command or a key of a configuration file is invalid (exit code 2)."""
 
 
 class DataError(DifeError):
@@ -54,22 +53,22 @@ class DataError(DifeError):
 
 
 class MissingAssetError(AssetError, MissingError):
-    """An asset that the user has to get is not there."""
+    """An asset that the user must provide is missing."""
 
 
 class MissingDataError(DataError, MissingError):
-    """A folder of data is not there."""
+    """A data folder is missing."""
 
 
 class TrainingError(DifeError):
-    """A training run that cannot go on, for example after a NaN loss."""
+    """A training cannot continue, for example after a NaN loss."""
 
 
 class Interrupted(DifeError):
-    """A run that a signal ended between two steps, after its checkpoint was written.
+    """A signal stopped a run between two steps, after its checkpoint was written.
 
     Attributes:
-        exit_code: 128 plus the signal's number, by convention.
+        exit_code: 128 + signal number.
     """
 
     def __init__(self, message: str, number: int) -> None:
@@ -78,13 +77,13 @@ class Interrupted(DifeError):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the kind and the first line of an error of a library, for use within an error of ours."""
+    """Return the class and first line of a library's error, for use in a message of ours."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}"[:140] if lines else type(error).__name__
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """Return ``"Known: a, b, c."`` preceded by the closest name to ``found``, if one is close."""
+    """Return ``"Did you mean 'b'? Known: a, b, c."``; the question only if a name is close to ``found``."""
     names = sorted(known)
     close = difflib.get_close_matches(found, names, n=1, cutoff=0.5)
     hint = f"Did you mean '{close[0]}'? " if close else ""

@@ -13,25 +13,25 @@ from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.weights.checkpoints import load_state, read_checkpoint
 
-#: Keys that the command line and Lightning put among the hyper-parameters.
+#: Keys that the command line and Lightning add to the hyper-parameters.
 _BOOKKEEPING = {"_class_path", "_instantiator", "method"}
 
 
 def load(path: str | Path) -> Method:
-    """Rebuild a trained method from a checkpoint, on the CPU and in eval mode.
+    """Load a trained method from a checkpoint, on the CPU and in eval mode.
 
-    The class comes from the registry of methods, or from a module that you have imported: nothing else that the file
-    names is imported, and only tensors and plain values are read from it. No generator or teacher is needed.
+    No generator or teacher is needed. No code is executed: only registered methods and classes that you have imported
+    are built, and only tensors and plain values are read from the file.
 
     Args:
-        path: a ``.ckpt`` that ``dife fit`` or a Trainer wrote, or a run's folder (its best checkpoint is taken).
+        path: a ``.ckpt`` of ``dife fit`` or a Trainer, or a run folder (its best checkpoint is loaded).
 
     Returns:
-        The LightningModule: ``transfer(images, points)`` and, if the method has an embedding, ``embed(images)``.
+        The LightningModule, with ``transfer(images, points)`` and, if it has an embedding, ``embed(images)``.
 
     Raises:
-        CheckpointError: missing, truncated, not of this project, of a method that is not registered, or with
-            settings that are not those of its weights.
+        CheckpointError: the file is missing, truncated or not of this project, its method is not registered, or its
+            settings do not fit its weights.
     """
     path = best_checkpoint(path)
     checkpoint = read_checkpoint(path)
@@ -48,7 +48,7 @@ def load(path: str | Path) -> Method:
 
 
 def _own_method(checkpoint: dict[str, Any]) -> type[Any] | None:
-    """Return the class that wrote the checkpoint if it is a method of the user's own that is imported."""
+    """Return the class that wrote the checkpoint if it is an imported class from outside this package."""
     written = (checkpoint["hyper_parameters"].get("_class_path"), checkpoint.get("method"))
     paths = [path for path in written if isinstance(path, str) and "." in path]
     own = [find_class(path) for path in paths if not path.startswith("dife_lightning.")]
@@ -56,7 +56,7 @@ def _own_method(checkpoint: dict[str, Any]) -> type[Any] | None:
 
 
 def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
-    """Find the registered name of the method that wrote the checkpoint."""
+    """Return the registered name of the method that wrote the checkpoint."""
     hyper_parameters = checkpoint["hyper_parameters"]
     class_path = hyper_parameters.get("_class_path", "")
     name = checkpoint.get("method") or hyper_parameters.get("method")
@@ -65,7 +65,7 @@ def _method_of(path: Path, checkpoint: dict[str, Any]) -> str:
             f"{path} does not say which method wrote it, so it is not a checkpoint of dife-lightning."
         )
     if name is None and class_path.startswith("dife_lightning."):
-        cls = methods_by_class().get(class_path.rpartition(".")[2])  # by name: a class may have moved
+        cls = methods_by_class().get(class_path.rpartition(".")[2])  # by name, because modules may have moved
         name = None if cls is None else method_name(cls)
     known = list_methods()
     if name in known:

@@ -1,8 +1,8 @@
 """Landmark transfer by nearest-neighbour search in a dense embedding.
 
-The default is the protocol behind the published pixel errors (DIFE, after DVE's ``find_descriptor``): the source
-point is rounded to a cell (halves to even), its descriptor is compared with **every** target cell by the raw dot
-product, the first maximum wins, and the answer is ``cell * stride`` without a half-pixel offset.
+The default is the protocol of the published pixel errors (DIFE, after DVE's ``find_descriptor``): the source point is
+rounded to a cell (half to even), its descriptor is compared with **all** target cells by dot product, the first maximum
+wins, and the result is ``cell * stride``, without a half-pixel offset.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Size = int | tuple[int, int]
 
 #: Largest number of similarities stored at once: 2^25 float32 are 128 MiB.
 MAX_SIMILARITIES = 2**25
-#: The same on a CPU, where they should stay in its cache: 1 MiB.
+#: The same on a CPU, to stay in its cache: 1 MiB.
 MAX_CACHED = 2**18
 
 
 @dataclass(frozen=True)
 class MatchingOptions:
-    """How an evaluation matches; an argument of the transfer, not a hyper-parameter that a checkpoint could change."""
+    """How an evaluation matches: options of the evaluation, not hyper-parameters of a checkpoint."""
 
     similarity: Similarity = "dot"
     subpixel: bool = False
@@ -50,21 +50,20 @@ def transfer(
     """Transfer points of the source image to the target image.
 
     Args:
-        source_embedding: (B, n, h, w), any float dtype; compared in float32 also under autocast.
+        source_embedding: (B, n, h, w), any float dtype; compared in float32, also under autocast.
         target_embedding: (B, n, h', w').
         points: (B, K, 2), x then y, pixels of the source image; points outside it use the nearest cell.
-        source_size: side, or (width, height), of the source image in pixels; the map's own size if None.
+        source_size: side, or (width, height), of the source image in pixels; None for the size of the map.
         target_size: the same for the target image.
-        similarity: ``dot`` (the paper's, no normalisation) or ``cosine``.
-        subpixel: Ours, not the paper's: read the source bilinearly instead of at the rounded cell, and move the
-            winning target cell by at most half a cell to the top of the parabolas through it and its neighbours
-            (free of temperature, so equally valid for both similarities and any scale of the embedding).
+        similarity: ``dot`` (as in the paper) or ``cosine``.
+        subpixel: (not in the paper) read the source bilinearly, and refine the target position by at most half a cell,
+            to the maxima of parabolas through the best cell and its neighbours.
 
     Returns:
         (B, K, 2) float32, pixels of the target image.
 
     Raises:
-        ConfigError: shapes that do not fit each other, or an unknown similarity.
+        ConfigError: shapes that do not fit together, or an unknown similarity.
     """
     _check(source_embedding, target_embedding, points, similarity)
     height, width = target_embedding.shape[-2:]
@@ -88,14 +87,14 @@ def _check(source: Tensor, target: Tensor, points: Tensor, similarity: str) -> N
 
 
 def _stride(embedding: Tensor, size: Size | None) -> Tensor:
-    """Return the (2,) image pixels per cell, x then y."""
+    """Return the image pixels per cell (2,), x then y."""
     height, width = embedding.shape[-2:]
     pair = (width, height) if size is None else (size, size) if isinstance(size, int) else size
     return torch.tensor([pair[0] / width, pair[1] / height], dtype=torch.float32, device=embedding.device)
 
 
 def _read(embedding: Tensor, cells: Tensor, *, bilinear: bool) -> Tensor:
-    """Return the descriptors (B, n, K) at ``cells`` (B, K, 2): of the nearest cell, or interpolated between four."""
+    """Return the descriptors (B, n, K) at ``cells`` (B, K, 2): of the nearest cell, or interpolated bilinearly."""
     last = cells.new_tensor([embedding.shape[-1] - 1, embedding.shape[-2] - 1])
     if not bilinear:
         return _gather(embedding, cells.round().clamp(min=cells.new_zeros(2), max=last).long())
@@ -129,9 +128,9 @@ def _search(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: 
 
 
 def _nearest_on_cpu(queries: Tensor, targets: Tensor) -> Tensor:
-    """Return the indices (B, K) of the first maxima, for a few points at a time so that these stay in the cache.
+    """Return the indices (B, K) of the first maxima, computed in parts that fit the cache.
 
-    NumPy's argmax is vectorised and torch's is not; both return the first maximum and prefer NaN to any number.
+    NumPy's argmax is vectorised, torch's is not. Both return the first maximum, or the first NaN.
     """
     found = torch.empty(queries.shape[0], queries.shape[2], dtype=torch.int64)
     points = max(1, MAX_CACHED // targets.shape[-1])
@@ -150,12 +149,12 @@ def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpix
 
 
 def _cells(index: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return cell indices as (x, y)."""
+    """Convert cell indices (...) to (..., 2), x then y."""
     return torch.stack((index % shape[1], index // shape[1]), dim=-1)
 
 
 def _parabola_shift(scores: Tensor, best: Tensor) -> Tensor:
-    """Return the (B, K, 2) offset, at most half a cell, to the top of the parabola through each maximum."""
+    """Return the offset (B, K, 2), at most half a cell, to the maximum of the parabola through each best cell."""
     padded = F.pad(scores, (1, 1, 1, 1), mode="replicate").flatten(-2)
     width = scores.shape[-1] + 2
     centre = (best[..., 1] + 1) * width + best[..., 0] + 1

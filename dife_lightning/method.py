@@ -1,4 +1,4 @@
-"""The base class of all methods: what a trained method offers whatever it is."""
+"""The base class of all methods."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dife_lightning.registry import method_name
 
 
 class Method(L.LightningModule):
-    """A method by the name of :func:`dife_lightning.list_methods`; :func:`dife_lightning.load` returns one."""
+    """A method that can be trained and tested; :func:`dife_lightning.load` returns one."""
 
     #: Whether `dife test` needs a trained checkpoint of this method.
     needs_checkpoint: ClassVar[bool] = True
-    #: The logged value, lower is better, by which the best checkpoint is chosen.
+    #: The logged value (lower is better) that selects the best checkpoint.
     monitor: ClassVar[str] = "val/pixel_error"
-    #: Raised when the same settings give another result than before, so that tables train or test it again.
+    #: Increase when the same settings give another result, so that tables train and test again.
     version: ClassVar[int] = 1
 
     def transfer(
@@ -36,36 +36,32 @@ class Method(L.LightningModule):
     ) -> Tensor:
         """Transfer points from one image to another.
 
-        Both images are resized to the square that the method works on, and the points with them; crop faces to
-        squares first, since other shapes are squeezed.
+        Both images are resized to the square input of the method. Crop faces to squares first, because other shapes
+        are distorted.
 
         Args:
             images: source and target, each a uint8 array (H, W, 3) as :func:`dife_lightning.read_image` returns it, or
-                a float tensor (3, H, W) in [-1, 1], which is rounded to 256 levels; they may differ in size.
-            points: (P, 2), x then y, pixels of the source image as given (pixel centres at integers).
-            similarity: how embeddings are compared: ``dot`` (the paper's) or ``cosine``.
-            subpixel: refine the answer below a cell of the embedding (see :func:`dife_lightning.transfer`).
+                a float tensor (3, H, W) in [-1, 1], which is rounded to 256 levels. Sizes may differ.
+            points: (P, 2), x then y, in pixels of the source image.
+            similarity: ``dot`` (as in the paper) or ``cosine``.
+            subpixel: refine the result below a cell of the embedding (see :func:`dife_lightning.transfer`).
 
         Returns:
-            (P, 2) float32 on the CPU, x then y, pixels of the target image as given.
+            (P, 2) float32 on the CPU, x then y, in pixels of the target image.
 
         Raises:
-            ConfigError: this method transfers no points, needs more than two images, or an argument has another form.
+            ConfigError: the method cannot transfer points between two images, or an argument has a wrong form.
         """
         raise ConfigError(f"{type(self).__name__} transfers no points; `dife methods` lists the methods that do")
 
     def keep_plain_settings(self, **changes: Any) -> None:
-        """Turn what ``save_hyperparameters`` saved into plain values, which is all that a checkpoint may hold.
-
-        Args:
-            changes: settings that are saved with another value than the given one.
-        """
+        """Convert the saved hyper-parameters to plain values, as checkpoints require; ``changes`` replace some."""
         given = {key: value for key, value in self.hparams.items() if not key.startswith("_")}
         self.hparams.clear()
         self.save_hyperparameters(plain(given | changes))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record which method wrote the checkpoint."""
+        """Record the method in the checkpoint."""
         stamp(checkpoint, self)
 
 
@@ -79,6 +75,6 @@ def plain(value: Any) -> Any:
 
 
 def stamp(checkpoint: dict[str, Any], module: L.LightningModule) -> None:
-    """Record in ``checkpoint`` which method wrote it; call it in ``on_save_checkpoint``."""
+    """Record the method ``module`` in ``checkpoint``, from ``on_save_checkpoint``."""
     cls = type(module)
     checkpoint["method"] = method_name(cls) or f"{cls.__module__}.{cls.__name__}"

@@ -51,11 +51,7 @@ def list_datasets() -> list[str]:
 
 
 def get_method(name: str) -> type[Any]:
-    """Return the LightningModule class of a method.
-
-    Raises:
-        ConfigError: ``name`` is not a method.
-    """
+    """Return the LightningModule class of a method; ConfigError if there is none of that name."""
     return _get("methods", name)
 
 
@@ -65,11 +61,7 @@ def methods_by_class() -> dict[str, type[Any]]:
 
 
 def get_dataset(name: str) -> type[Any]:
-    """Return the class of a dataset.
-
-    Raises:
-        ConfigError: ``name`` is not a dataset.
-    """
+    """Return the class of a dataset; ConfigError if there is none of that name."""
     return _get("datasets", name)
 
 
@@ -87,27 +79,22 @@ def method_classes() -> dict[str, str]:
 
 
 def _class_names(folder: str) -> dict[str, str]:
-    constant, found = _CONSTANTS[folder], {}
-    for name, module in _scan(folder).items():
-        text = getattr(sys.modules.get(module), constant, None) or _constant_of(module, constant)
-        if text is not None:
-            found[name] = text
-    return found
+    found = {name: _constant_of(module, _CONSTANTS[folder]) for name, module in _scan(folder).items()}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _constant_of(module: str, constant: str) -> str | None:
-    """Read the constant of a module of this package that is not imported."""
-    folder, _, stem = module.rpartition(".")
-    for root in importlib.import_module(folder).__path__:
-        for path in (Path(root, f"{stem}.py"), Path(root, stem, "__init__.py")):
-            if path.is_file():
-                match = re.search(rf"""^{constant} = ["'](\w+)["']""", path.read_text(encoding="utf-8"), re.MULTILINE)
-                return match[1] if match else None
-    return None
+    """Return the constant of a module, read from its file if the module is not imported."""
+    if module in sys.modules:
+        return getattr(sys.modules[module], constant, None)
+    spec = importlib.util.find_spec(module)
+    text = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin else ""
+    match = re.search(rf"""^{constant} = ["'](\w+)["']""", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def imported_classes() -> list[type[Any]]:
-    """Return the methods, data modules and callbacks that are imported, those of Lightning left out."""
+    """Return the imported methods, data modules and callbacks, without those of Lightning."""
     if "lightning" not in sys.modules:
         return []
     from lightning import Callback, LightningDataModule, LightningModule
@@ -179,10 +166,9 @@ def _register(module: ModuleType) -> None:
 
 @functools.cache
 def import_plugins() -> None:
-    """Import the modules that installed packages name in the entry-point group ``dife_lightning.plugins``, once.
+    """Import the modules of the entry-point group ``dife_lightning.plugins``, once.
 
-    Raises:
-        ConfigError: one of them cannot be imported.
+    ConfigError if one of them cannot be imported.
     """
     for entry in entry_points(group=PLUGINS):
         try:
@@ -209,11 +195,11 @@ def _scan(folder: str) -> dict[str, str]:
     """Map user names to module names for the public files and packages of ``dife_lightning/<folder>``."""
     import_plugins()
     package = importlib.import_module(f"dife_lightning.{folder}")
-    roots = [Path(root) for root in package.__path__]
-    stems = [file.stem for root in roots for file in root.glob("*.py")]
-    inits = (init for root in roots for init in root.glob("*/__init__.py"))
-    stems += [init.parent.name for init in inits if f"\n{_CONSTANTS[folder]} = " in init.read_text(encoding="utf-8")]
-    shipped = {s.replace("_", "-"): f"dife_lightning.{folder}.{s}" for s in stems if not s.startswith("_")}
+    shipped = {}
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        stem = info.name.rpartition(".")[2]
+        if not stem.startswith("_") and (not info.ispkg or _constant_of(info.name, _CONSTANTS[folder])):
+            shipped[stem.replace("_", "-")] = info.name
     return {**_OWN[folder], **shipped}
 
 

@@ -24,11 +24,8 @@ _SIDES = ("source", "target")
 def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, disk: bool = True) -> None:
     """Load all items of ``pairs`` into memory: from the cache if they are there, else make and store them.
 
-    Args:
-        pairs: the set; afterwards it returns the items from memory.
-        key: everything that the items depend on (versions, list hash, framing, size, seeds).
-        num_workers: processes that make the items.
-        disk: read and write the cache folder.
+    ``key`` is everything that the items depend on (versions, list hash, framing, size, seeds). With ``disk``, the cache
+    folder is read and written.
     """
     path = cache_file("pairs", repr((FORMAT, *key)).encode())
     items = _read(read_arrays(path, (*_ARRAYS, *_crop_names())) if disk else None, pairs)

@@ -29,16 +29,9 @@ def to_float(images: Tensor) -> Tensor:
 
 
 class ImageStream(EndlessBatches[ImageBatch]):
-    """Endless shuffled batches; batch k of a rank is a pure function of (seed, k, rank).
+    """Endless shuffled batches of ``images`` (N, S, S, 3) uint8; batch k is a pure function of (seed, k, rank).
 
-    Each pass over the images has its own random order.
-
-    Args:
-        images: (N, S, S, 3) uint8.
-        batch_size: images per batch.
-        seed: of order and mirroring.
-        flip: mirror each image with probability 1/2.
-        start: first batch, rank and number of processes.
+    Each pass over the images has its own random order. With ``flip``, each image is mirrored with probability 1/2.
     """
 
     def __init__(
@@ -77,13 +70,8 @@ def fixed_batches(images: NDArray[np.uint8], batch_size: int) -> list[ImageBatch
 def read_folder(folder: str | Path, size: int, skip_broken: bool = False) -> tuple[NDArray[np.uint8], FolderReport]:
     """Read all images of a folder as central squares (N, size, size, 3), in the order of their paths, and check them.
 
-    Args:
-        folder: of images.
-        size: side of the squares.
-        skip_broken: skip damaged files; the report lists them.
-
-    Raises:
-        DataError: no such folder, no image in it, or, unless they are skipped, a damaged one.
+    With ``skip_broken``, damaged files are skipped and the report lists them. DataError if there is no such folder or
+    no image in it, or, unless they are skipped, a damaged one.
     """
     squares: list[NDArray[np.uint8]] = []
 

@@ -27,12 +27,8 @@ from dife_lightning.utils.randomness import normal, uniform
 class LatentStream(EndlessBatches[LatentBatch]):
     """Endless batches of latents, each a pure function of (seed, position).
 
-    Args:
-        z_dims: latent size per domain.
-        batch_size: latents per domain and step.
-        seed: of everything drawn.
-        same_z: one z for all domains of a position (as in the official code) instead of one each.
-        start: first batch, rank and number of processes.
+    ``z_dims``: latent size of each domain; the other arguments are those of :class:`StyleGAN2Stream`, ``batch_size``
+    per domain.
     """
 
     def __init__(
@@ -68,13 +64,8 @@ def synthesize(
 ) -> StreamBatch:
     """Synthesise images and features of all domains from a latent batch, without an autograd graph.
 
-    Args:
-        batch: latents, on the device of the generators.
-        generators: one per domain.
-        layer: tapped layer, in the paper's numbering.
-        size: side of the encoder's images.
-        truncation: psi, towards the mean w.
-        augment: ranges of the warp and of the colour jitter.
+    The generators, one per domain, are on the device of the batch; for the other arguments see
+    :class:`StyleGAN2Stream`.
     """
     domains = {}
     with torch.no_grad():

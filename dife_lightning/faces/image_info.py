@@ -73,11 +73,7 @@ def image_info_cache(disk: bool = True) -> Iterator[None]:
 
 
 def frame_of(path: str | Path) -> tuple[int, int, int]:
-    """Return width and height of a picture as it is stored, and its EXIF orientation (see ``images.read_frame``).
-
-    Raises:
-        DataError: the file is missing, empty or not an image.
-    """
+    """Return what :func:`~dife_lightning.faces.images.read_frame` does."""
     return _info(path, decode=False)[2:5]
 
 
@@ -88,33 +84,25 @@ def shown_size(path: str | Path) -> tuple[int, int]:
 
 
 def check_whole(path: str | Path) -> None:
-    """Decode a picture, unless the cache says that it can be decoded.
-
-    Raises:
-        DataError: the file is missing, empty, truncated or not an image.
-    """
+    """Decode a picture, unless the cache says that it can be decoded; DataError if it is damaged."""
     _info(path, decode=True)
 
 
 def _info(path: str | Path, decode: bool) -> _Info:
     parent, name = os.path.split(path)
-    state = _state(path) if _cache is not None else None
-    if _cache is None or state is None:
-        return _read(path, (0, 0), decode)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return _read(path, (0, 0), decode)  # which says what is wrong
+    state = status.st_size, status.st_mtime_ns
+    if _cache is None:
+        return _read(path, state, decode)
     known = _cache.folder(parent)
     found = known.get(name)
     if found is None or found[:2] != state or (decode and not found.whole):
         found = known[name] = _read(path, state, decode)
         _cache.changed.add(parent)
     return found
-
-
-def _state(path: str | Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def _read(path: str | Path, state: tuple[int, int], decode: bool) -> _Info:

@@ -73,8 +73,7 @@ def flip_permutation(count: int, pairs: Pairs) -> NDArray[np.int64]:
 def protocol_members(scheme: str | Scheme, protocol: str, eye_order: EyeOrder = "viewer") -> Members:
     """Return the scheme's points for each landmark of ``protocol``; the landmark is their mean.
 
-    Raises:
-        ConfigError: unknown scheme, protocol or eye order, or a scheme without that protocol.
+    ConfigError for an unknown scheme, protocol or eye order, or a scheme without that protocol.
     """
     known, wanted = _resolved(scheme), get_protocol(protocol)
     check_eye_order(eye_order)

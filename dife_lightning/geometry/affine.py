@@ -1,8 +1,4 @@
-"""Augmentation on the training device: one affine map for an image and its feature maps, colour jitter for images.
-
-Both are pure functions of uniform random numbers that the caller draws, so a sample is a pure function of (seed, index)
-on every device, worker and rank.
-"""
+"""Augmentation on the training device: affine maps and colour jitter, as functions of given uniform random numbers."""
 
 from __future__ import annotations
 
@@ -20,19 +16,19 @@ AFFINE_NUMBERS, COLOR_NUMBERS = 4, 5
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """Ranges of the augmentation; the paper does not state them.
+    """Ranges of the augmentation (the paper does not state them).
 
     Attributes:
-        rotation: degrees to either side.
-        scale_min: smallest factor.
-        scale_max: largest factor.
-        shift: fraction of the side, to either side, in x and in y.
-        brightness: largest relative change; likewise ``contrast`` and ``saturation``.
+        rotation: largest rotation in degrees.
+        scale_min: smallest scale.
+        scale_max: largest scale.
+        shift: largest shift in x and y, as a fraction of the side.
+        brightness: largest relative change; also for ``contrast`` and ``saturation``.
         contrast: see ``brightness``.
         saturation: see ``brightness``.
-        hue: largest rotation of the hue, in turns.
-        color_probability: share of images that get any colour jitter.
-        padding: content from outside the image: ``reflection``, ``border`` or ``zeros``.
+        hue: largest rotation of the hue, 1 being a full turn.
+        color_probability: share of images with colour jitter.
+        padding: pixels from outside the image: ``reflection``, ``border`` or ``zeros``.
     """
 
     rotation: float = 29.0
@@ -56,9 +52,9 @@ class AugmentOptions:
 
 
 def draw_affine(uniform: Tensor, options: AugmentOptions, width: int, height: int) -> Tensor:
-    """Convert (B, 4) numbers in [0, 1) to (B, 2, 3) maps from original to warped pixels."""
+    """Convert numbers (B, 4) in [0, 1) to affine maps (B, 2, 3) from original to warped pixels."""
     signed = 2 * uniform[:, :AFFINE_NUMBERS] - 1
-    # log-uniform, so that enlarging and shrinking by the same factor are equally likely
+    # log-uniform: enlarging and shrinking by the same factor are equally likely
     low, high = torch.log(uniform.new_tensor([options.scale_min, options.scale_max]))
     scale = torch.exp(low + (high - low) * uniform[:, 1])
     return affine_matrix(signed[:, 0] * options.rotation, scale, signed[:, 2:4] * options.shift, width, height)
@@ -69,14 +65,14 @@ def color_jitter(images: Tensor, uniform: Tensor, options: AugmentOptions) -> Te
 
     Args:
         images: (B, 3, H, W) in [-1, 1].
-        uniform: (B, 5) numbers in [0, 1); the last one decides whether an image is jittered at all.
+        uniform: (B, 5) numbers in [0, 1); the last one decides whether an image is jittered.
         options: the ranges.
 
     Returns:
         (B, 3, H, W) in [-1, 1], same dtype.
     """
     with torch.autocast(images.device.type, enabled=False):
-        x = (images.float() + 1) / 2  # in [-1, 1] a change of contrast would turn dark into light
+        x = (images.float() + 1) / 2  # jitter is defined for pixels in [0, 1]
         signed = (2 * uniform - 1)[:, :, None, None, None]
         brightness, contrast, saturation = (
             1 + signed[:, i] * amount
@@ -92,7 +88,7 @@ def color_jitter(images: Tensor, uniform: Tensor, options: AugmentOptions) -> Te
 
 
 def _rotate_hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Rotate RGB (B, 3, H, W) about the grey axis by ``turns`` (B,): a linear approximation of a change of hue."""
+    """Rotate RGB (B, 3, H, W) about the grey axis by ``turns`` (B,), a linear approximation of a hue shift."""
     angle = turns * (2 * torch.pi)
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None] / 3**0.5
     third = torch.full((3, 3), 1 / 3, device=x.device)

@@ -1,13 +1,13 @@
-"""The coordinate convention, and all functions that convert to or from it.
+"""The coordinate convention, and all functions that convert coordinates.
 
 A point is ``(x, y)``: x to the right, y down, in pixels of a stated image, with **pixel centres at integers**.
 An image of width W covers ``[-0.5, W - 0.5]``, so
 
 * resizing by a factor s maps ``x -> (x + 0.5) * s - 0.5``,
 * a horizontal flip maps ``x -> W - 1 - x``,
-* :func:`torch.nn.functional.grid_sample` (always ``align_corners=False`` here) wants ``(2 x + 1) / W - 1``.
+* :func:`torch.nn.functional.grid_sample` (always ``align_corners=False`` here) takes ``(2 x + 1) / W - 1``.
 
-An affine map is a (..., 2, 3) matrix that takes a point of the *source* image to the *target* image.
+An affine map is a (..., 2, 3) matrix that maps points of the *source* image to the *target* image.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def resize_points(points: Tensor, old: tuple[int, int], new: tuple[int, int]) ->
 
 
 def turn_points(points: Tensor, width: int, height: int, orientation: int) -> Tensor:
-    """Map ``points`` (..., 2) from a stored image of ``width`` x ``height`` to the image as viewers show it.
+    """Map points of a stored image to the image rotated as its EXIF header says.
 
     Args:
-        points: pixels of the image as it is stored.
+        points: (..., 2), pixels of the stored image.
         width: of the stored image.
         height: of the stored image.
-        orientation: of the EXIF header, 1 (as stored) to 8; from 5 on, width and height are exchanged.
+        orientation: EXIF orientation, 1 (as stored) to 8; from 5 on, width and height are swapped.
     """
     x, y = points.unbind(-1)
     mirrored_x, mirrored_y = width - 1 - x, height - 1 - y
@@ -75,12 +75,12 @@ def pixel_grid(height: int, width: int, device: torch.device | None = None) -> T
 
 
 def affine_matrix(rotation: Tensor, scale: Tensor, shift: Tensor, width: int, height: int) -> Tensor:
-    """Rotation and scale about the image centre, then a shift.
+    """Return the map of a rotation and scaling about the image centre, followed by a shift.
 
     Args:
-        rotation: (B,) degrees, positive turns the picture clockwise (y points down).
-        scale: (B,) factor, above 1 enlarges.
-        shift: (B, 2) as a fraction of the side, x then y.
+        rotation: (B,) degrees, clockwise.
+        scale: (B,) factor; above 1 enlarges.
+        shift: (B, 2) fractions of the sides, x then y.
         width: image width in pixels.
         height: image height in pixels.
 
@@ -107,9 +107,17 @@ def invert_affine(matrix: Tensor) -> Tensor:
 
 
 def sampling_grid(matrix: Tensor, height: int, width: int, image_width: int, image_height: int) -> Tensor:
-    """Return the ``grid_sample`` grid (B, height, width, 2) that warps a map by ``matrix``.
+    """Return the ``grid_sample`` grid that warps maps of ``height`` x ``width`` by ``matrix``.
 
-    The map may have another size than the image that ``matrix`` is given for.
+    Args:
+        matrix: (B, 2, 3), source to target pixels of an image of ``image_height`` x ``image_width``.
+        height: of the maps.
+        width: of the maps.
+        image_width: in pixels.
+        image_height: in pixels.
+
+    Returns:
+        (B, height, width, 2).
     """
     pixels = pixel_grid(height, width, matrix.device).reshape(1, -1, 2)
     target = resize_points(pixels, (width, height), (image_width, image_height))
@@ -118,31 +126,31 @@ def sampling_grid(matrix: Tensor, height: int, width: int, image_width: int, ima
 
 
 def warp(maps: Tensor, grid: Tensor, padding: str = "reflection") -> Tensor:
-    """Sample ``maps`` (B, C, H, W) bilinearly at ``grid`` (B, h, w, 2); fp32 also under autocast."""
+    """Sample ``maps`` (B, C, H, W) bilinearly at ``grid`` (B, h, w, 2), in fp32; the dtype is kept."""
     with torch.autocast(maps.device.type, enabled=False):
         warped = F.grid_sample(maps.float(), grid.float(), mode="bilinear", padding_mode=padding, align_corners=False)
     return warped.to(maps.dtype)
 
 
 def inside_mask(grid: Tensor) -> Tensor:
-    """Return (B, h, w) bool: the samples of ``grid`` that are inside the source image."""
+    """Return (B, h, w) bool: which samples of ``grid`` are inside the source image."""
     return (grid.abs() <= 1).all(dim=-1)
 
 
 def warp_known(maps: Tensor, known: Tensor, matrix: Tensor, fold: float) -> tuple[Tensor, Tensor]:
-    """Warp maps with unknown pixels, interpolating only between known values, and not across a fold of the surface.
+    """Warp maps that have unknown pixels and discontinuities (folds of the surface).
 
-    A warped pixel is known if the pixel nearest to its origin is. Its value is the bilinear mean of those of the four
-    pixels around its origin that are known and, in every channel, at most ``fold`` from the nearest one.
+    A warped pixel is known if the pixel nearest to its origin is known. Its value is interpolated bilinearly from the
+    known pixels around its origin whose values differ by at most ``fold`` from the nearest one in all channels.
 
     Args:
         maps: (B, H, W, C).
         known: (B, H, W) bool.
-        matrix: (B, 2, 3) map from old to new pixels.
-        fold: largest difference of values that are interpolated.
+        matrix: (B, 2, 3), old to new pixels.
+        fold: largest difference between values that are interpolated.
 
     Returns:
-        (B, H, W, C) float32, 0 where unknown, and (B, H, W) bool.
+        (B, H, W, C) float32, 0 where unknown, and (B, H, W) bool, True where known.
     """
     height, width = known.shape[1:]
     pixels = pixel_grid(height, width, maps.device).reshape(1, -1, 2).expand(len(maps), -1, -1)
@@ -156,14 +164,13 @@ def warp_known(maps: Tensor, known: Tensor, matrix: Tensor, fold: float) -> tupl
         there &= ((value - nearest).abs() <= fold).all(-1)
         weight = ((1 - (origin - cell).abs()).prod(-1) * there)[..., None]
         total, weights = total + weight * value, weights + weight
-    warped = torch.where(
-        inside[..., None], total / weights.clamp(min=0.1), 0
-    )  # the nearest has a weight of 1/4 or more
+    # The nearest pixel has a weight of at least 1/4.
+    warped = torch.where(inside[..., None], total / weights.clamp(min=0.1), 0)
     return warped.unflatten(1, (height, width)), inside.unflatten(1, (height, width))
 
 
 def _known_cells(maps: Tensor, known: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Read ``maps`` (B, H, W, C) at whole ``cells`` (B, N, 2); also (B, N) bool: inside the map and ``known`` there."""
+    """Return the values (B, N, C) of ``maps`` at integer ``cells`` (B, N, 2), and whether they are inside and known."""
     height, width = known.shape[1:]
     last = cells.new_tensor([width - 1, height - 1])
     x, y = cells.clamp(min=cells.new_zeros(2), max=last).long().unbind(-1)
@@ -185,17 +192,17 @@ def sample_points(maps: Tensor, points: Tensor, width: int, height: int) -> Tens
 
 
 def warp_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> tuple[Tensor, Tensor]:
-    """Return where the cells of a first warped image are in a second one, both warped from a common image.
+    """Return where the cells of one warped image are in another, both warped from the same image.
 
     Args:
-        first: (P, 2, 3) affine of the first image, in its pixels.
-        second: (P, 2, 3) affine of the second.
-        side: side of the maps that are matched.
-        size: side of the images.
+        first: (P, 2, 3) affine map of the first image, in pixels.
+        second: (P, 2, 3) affine map of the second image.
+        side: side of the maps in cells.
+        size: side of the images in pixels.
 
     Returns:
-        (P, side, side, 2) in cells of the second map, and (P, side, side) bool: the cell is inside the common image,
-        and its partner inside the second.
+        (P, side, side, 2) in cells of the second map, and (P, side, side) bool: the cell is inside the original
+        image, and its match is inside the second.
     """
     cells = pixel_grid(side, side, first.device).reshape(1, -1, 2)
     pixels = resize_points(cells, (side, side), (size, size)).expand(len(first), -1, -1)
@@ -206,12 +213,12 @@ def warp_correspondence(first: Tensor, second: Tensor, side: int, size: int) -> 
 
 
 def channels_last(maps: Tensor) -> Tensor:
-    """Return (B, C, H, W) in the channels-last memory layout, in which convolutions are faster."""
+    """Return ``maps`` (B, C, H, W) in the channels-last memory format, which makes convolutions faster."""
     return maps.contiguous(memory_format=torch.channels_last)
 
 
 def resize_maps(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
-    """Resize (B, C, h, w) to ``side`` x ``side``, aligned at the edges; ``bilinear`` averages when it shrinks."""
+    """Resize (B, C, h, w) to ``side`` x ``side``; ``bilinear`` is anti-aliased."""
     height, width = maps.shape[-2:]
     if height == width == side:
         return maps
@@ -223,5 +230,5 @@ def resize_maps(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
 
 
 def resize_mask(mask: Tensor, side: int) -> Tensor:
-    """Resize (B, h, w) bool to ``side`` x ``side``, taking the nearest pixel."""
+    """Resize a bool mask (B, h, w) to ``side`` x ``side``, with nearest-neighbour sampling."""
     return F.interpolate(mask[:, None].float(), (side, side), mode="nearest")[:, 0] > 0.5

@@ -1,10 +1,7 @@
-"""Square crops around faces: their position, their pixels, and the points in them.
+"""Square crops around faces.
 
-Errors of keypoint transfer are relative to the crop's side, so the rule and its factor change every number.
-:meth:`CropOptions.published` returns what a result must record of them.
-
-A square is given by its centre and side in pixels of the picture, with pixel centres at integers; it may extend beyond
-the picture. Pixels are interpolated bilinearly, with anti-aliasing if the crop shrinks them.
+Errors of landmark transfer are relative to the crop's side, so the rule and its factor change all numbers.
+:meth:`CropOptions.published` returns what a result must record of them. A square may extend beyond the picture.
 """
 
 from __future__ import annotations
@@ -22,18 +19,17 @@ from dife_lightning.errors import ConfigError, DataError, did_you_mean
 Rule = Literal["landmarks", "box", "celeba", "animalweb", "whole"]
 Padding = Literal["zero", "reflect", "border"]
 
-#: Increase it when equal options give other pixels; cached crops are then made again.
+#: Part of the key of cached crops; increase it when the pixels for equal options change.
 CROP_VERSION = 1
-#: Side of a ``landmarks`` crop relative to the largest extent of the points, by landmark set. The paper states none.
-#: With these, eyes and nose fill about a third of the side, and eyes to mouth about a half; ``all`` is for all points
-#: of a scheme, including contours.
+#: Default side of a ``landmarks`` crop relative to the largest extent of the points, by landmark set (the paper states
+#: none). Eyes and nose then fill about a third of the side, eyes to mouth a half; ``all`` includes contours.
 FACTORS = {"3-point": 2.8, "9-point": 1.8, "all": 1.3}
-#: Size of aligned CelebA pictures, and the rows that DVE keeps of them (its columns are all).
+#: Width and height of aligned CelebA pictures, and the rows that DVE uses.
 CELEBA_SIZE, CELEBA_ROWS = (178, 218), (30, 208)
 
 
 class CropError(DataError):
-    """A face that cannot be cropped; ``reason`` has no numbers, so that equal reasons can be counted."""
+    """A face cannot be cropped; ``reason`` has no numbers, so that equal reasons can be counted."""
 
     def __init__(self, reason: str, found: str = "") -> None:
         super().__init__(f"no crop: {reason}{f' ({found})' if found else ''}")
@@ -45,16 +41,16 @@ class CropOptions:
     """Options of a crop.
 
     Attributes:
-        rule: what the square is placed by.
+        rule: position of the square.
             ``landmarks``: centre = mean of the points, side = factor times their largest extent in x or y.
             ``box``: centre of the annotated box, side = factor times its longer side.
             ``celeba``: DVE's crop of aligned CelebA pictures, rows 30 to 208 at full width.
-            ``animalweb``: Meta-CSKT's, the box without a margin.
+            ``animalweb``: the box without a margin, as in Meta-CSKT.
             ``whole``: the picture, padded to a square.
-        factor: see ``rule``; the default of the landmark set (``FACTORS``), or 1 for a box.
-        shift: moves the centre down, relative to the side, to show more of the muzzle; ``landmarks`` and ``box`` only.
-        padding: pixels outside the picture: black, mirrored at its edge, or repeating its edge.
-        min_side: smaller squares, in pixels, are an error.
+        factor: see ``rule``; by default that of the landmark set (``FACTORS``), or 1 for a box.
+        shift: moves the centre down by this fraction of the side; for ``landmarks`` and ``box``.
+        padding: pixels outside the picture: black, mirrored at the edge, or repeating the edge.
+        min_side: smallest allowed side in pixels.
     """
 
     rule: Rule = "landmarks"
@@ -82,7 +78,7 @@ class CropOptions:
         return default if self.factor is None else self.factor
 
     def published(self, landmarks: str) -> dict[str, Any]:
-        """Return what a result records of its crops, with the factor that was used."""
+        """Return the options as a result records them, with the factor that is used."""
         return {
             "rule": self.rule,
             "landmarks": landmarks if self.rule == "landmarks" else None,
@@ -96,7 +92,7 @@ class CropOptions:
 
 @dataclass(frozen=True)
 class Square:
-    """A square of a picture: its centre (x, y) and side, in pixels with pixel centres at integers."""
+    """A square of a picture: centre (x, y) and side in pixels."""
 
     x: float
     y: float
@@ -128,15 +124,15 @@ def face_square(
     """Return the square of one face.
 
     Args:
-        points: (K, 2) of the landmark set that decides, pixels of the picture.
-        visible: (K,); other points are ignored.
+        points: (K, 2) points of the landmark set, pixels of the picture.
+        visible: (K,) bool; other points are ignored.
         image_size: width and height of the picture.
         options: rule and factor.
         landmarks: name of the landmark set, for the rule's default factor.
         box: (4,) x0, y0, x1, y1 in pixels.
 
     Raises:
-        CropError: no visible point, all points in one place, no box, not an aligned CelebA picture, a side below
+        CropError: no visible point, all points at one position, no box, not an aligned CelebA picture, a side below
             ``min_side``, or a square outside the picture.
     """
     factor = options.side_factor(landmarks) or 1.0
@@ -191,11 +187,11 @@ def _check_square(square: Square, image_size: tuple[int, int], options: CropOpti
 
 def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Padding = "zero") -> NDArray[np.uint8]:
     """Return the pixels of ``square`` in ``image`` (H, W, 3) as (size, size, 3)."""
-    # A pixel of the crop depends on one source pixel around it, or on more if the crop shrinks.
+    # Source pixels on each side that a pixel of the crop depends on.
     reach = math.ceil(max(1.0, square.side / size)) + 1
     patches, box = [], []
     for centre, length in ((square.y, image.shape[0]), (square.x, image.shape[1])):
-        start = centre - square.side / 2 + 0.5  # from the picture's edge, as Pillow counts
+        start = centre - square.side / 2 + 0.5  # from the edge of the picture, as in Pillow
         first = math.floor(start) - reach
         patches.append(_padded(np.arange(first, math.ceil(start + square.side) + reach), length, padding))
         box.append(start - first)
@@ -208,7 +204,7 @@ def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Pad
 
 
 def _padded(indices: NDArray[np.int64], length: int, padding: Padding) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the pixels of a row of ``length`` to use at ``indices``, and which of these are inside."""
+    """Return the pixel of a row of ``length`` that stands at each of ``indices``, and which indices are inside."""
     inside = (indices >= 0) & (indices < length)
     if padding == "reflect":
         folded = np.mod(indices, 2 * length)

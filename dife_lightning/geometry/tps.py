@@ -1,9 +1,8 @@
-"""Random thin-plate-spline warps, with which DVE makes two views of an image with known correspondence.
+"""Random thin-plate-spline warps: DVE's two views of an image with known correspondence.
 
-The first view is the image warped once, the second is the first one warped again; ``origins`` gives the position in the
-first view of each pixel of the second. A warp is a table of weights (P + 3, 2): one row for each of the P control
-points of a square lattice over [-1, 1] (where -1 and 1 are the centres of the outermost pixels), and three rows of an
-affine map. Weights are a pure function of their seed; everything else is a function of the weights.
+The first view is the image warped once, the second is the first one warped again. ``origins`` holds the position in the
+first view of each pixel of the second. A warp is given by weights (P + 3, 2): a row per control point of a square
+lattice over [-1, 1] (-1 and 1 being the centres of the outermost pixels), and three rows of an affine map.
 
 Reference: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019, and its public code.
 """
@@ -28,18 +27,18 @@ class TPSOptions:
     """Strength of the warps (standard deviations), and how images are warped.
 
     Attributes:
-        control: control points to a side.
-        bend: weights of the control points.
-        strong_bend: weights of a random half of them.
-        shift: in halves of the side, in x and in y.
+        control: control points per side.
+        bend: of the weights of the control points.
+        strong_bend: of the weights of a random half of them.
+        shift: in x and y, in units of half the side.
         scale: relative change of the scale.
-        rotation: degrees.
+        rotation: in degrees.
         first_bend: factor of ``bend`` and ``strong_bend`` for the first view.
         first_affine: factor of ``shift``, ``scale`` and ``rotation`` for the first view.
-        crop: pixels that are cut off at each side after the warps (DVE: 20 of 136).
-        padding: content from outside the image: ``reflection``, ``border`` or ``zeros`` (DVE, whose crop removes most).
-        align_corners: sample images exactly at ``origins``. False is off by up to half a pixel, as DVE's code is since
-            PyTorch 1.3; the published models are older.
+        crop: pixels cropped at each side after the warps (DVE: 20 of 136).
+        padding: pixels from outside the image: ``reflection``, ``border`` or ``zeros`` (DVE).
+        align_corners: sample images exactly at ``origins``, as DVE did with its version of PyTorch. False is off by up
+            to half a pixel, as DVE's code is from PyTorch 1.3 on.
     """
 
     control: int = 10
@@ -77,7 +76,7 @@ class Views:
 
 
 def draw_weights(options: TPSOptions, *parts: int | str) -> Tensor:
-    """Return the weights (2, P + 3, 2) of a sample's first and second warp, a function of ``parts`` alone."""
+    """Return the weights (2, P + 3, 2) of the first and second warp of a sample, with ``parts`` as the seed."""
     count = options.control**2
     numbers = normal((2, 2 * count + 4), *parts, "warp")
     strong = uniform((2, count, 2), *parts, "strong") < 0.5
@@ -92,7 +91,7 @@ def draw_weights(options: TPSOptions, *parts: int | str) -> Tensor:
 
 
 def tps_basis(points: Tensor, control: Tensor) -> Tensor:
-    """Return the basis functions (N, P + 3) of P points ``control`` at ``points`` (N, 2); weights multiply them."""
+    """Return the basis functions (N, P + 3) of the control points ``control`` (P, 2) at ``points`` (N, 2)."""
     squared = (points[:, None] - control).square().sum(dim=-1)
     return torch.cat((squared * torch.log(squared + 1e-5), torch.ones_like(points[:, :1]), points), dim=1)
 
@@ -105,12 +104,12 @@ def lattice(height: int, width: int, device: torch.device | None = None) -> Tens
 
 @functools.lru_cache(maxsize=4)
 def _image_basis(height: int, width: int, control: int, device: torch.device) -> Tensor:
-    """Return the basis functions at the pixels of an image of some size."""
+    """Return the basis functions at all pixels of an image."""
     return tps_basis(lattice(height, width, device), lattice(control, control, device))
 
 
 def warp_origins(weights: Tensor, height: int, width: int) -> Tensor:
-    """Return the origins of the pixels of a warped image.
+    """Return the position in the original image of each pixel of the warped image.
 
     Args:
         weights: (B, P + 3, 2).
@@ -118,7 +117,7 @@ def warp_origins(weights: Tensor, height: int, width: int) -> Tensor:
         width: of the image.
 
     Returns:
-        (B, height, width, 2), x then y, pixels of the image before the warp.
+        (B, height, width, 2), x then y, in pixels.
     """
     control = math.isqrt(weights.shape[1] - 3)
     with torch.autocast(weights.device.type, enabled=False):
@@ -127,9 +126,9 @@ def warp_origins(weights: Tensor, height: int, width: int) -> Tensor:
 
 
 def warped(images: Tensor, origins: Tensor, options: TPSOptions) -> Tensor:
-    """Warp ``images`` (B, C, H, W): each pixel shows the image at its ``origins`` (B, H, W, 2)."""
+    """Sample ``images`` (B, C, H, W) at ``origins`` (B, H, W, 2), in pixels."""
     height, width = images.shape[-2:]
-    # grid_sample works with align_corners=False here; DVE's code passes coordinates for True
+    # `warp` samples with align_corners=False; DVE's code passes coordinates for True
     grid = to_normalized(origins, width, height, align_corners=not options.align_corners)
     return warp(images, grid, options.padding)
 

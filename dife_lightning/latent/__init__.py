@@ -1,4 +1,4 @@
-"""Latent exploration, pseudo-pairs and inversion: finding the w of an image (section 3.2 of the paper)."""
+"""Latent exploration, pseudo-pairs and inversion."""
 
 import lazy_loader
 

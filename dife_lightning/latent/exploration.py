@@ -1,18 +1,17 @@
-"""Latent exploration: find the face of domain d' that shares its geometry with a face of domain d (equation 3).
+"""Latent exploration: find the face of domain d' that has the geometry of a face of domain d (equation 3).
 
-The features D = Ψ^{d'}(Φ(x^d)) are what the generator of d' should have at its tapped layer;
+The target features D = Ψ^{d'}(Φ(x^d)) are compared with the features F of the tapped layer of the generator of d':
 
     w* = argmin_w || F^{d'}(w) - D ||_2 + weight_w * || w - w_mean ||_2
 
-is solved for a batch at a time by Adam in w (or w+). The generator runs only up to the tapped layer; the image G(w*) is
-synthesised once, at the end.
+This is solved for a batch by Adam in w (or w+). The generator runs only up to the tapped layer.
 
-Species differ in proportions, and generators of aligned faces put the eyes of each species at another place, so there
-may be no w of d' with the geometry of a face of d. ``deform`` (ours; off as printed) lets D deform smoothly during the
-search for w. The original is then deformed in the same way, so that the pair shares its geometry again.
+Species differ in proportions, so there may be no w of d' with the geometry of a face of d. With ``deform`` (ours, not
+in the paper) D is deformed smoothly during the search. The original image is then deformed in the same way, so that
+both images of the pair share their geometry.
 
-The norms as printed weight the two terms by their number of elements (a 512 x 64² map against a 512-d vector).
-``norm="rms"`` measures both per element, ``norm="literal"`` as printed.
+The norms as printed scale with the number of elements (a 512 x 64² map and a 512-d vector): ``norm="literal"``. With
+``norm="rms"`` both are per element.
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3, equation 3.
 """
@@ -35,35 +34,35 @@ Space = Literal["w", "w+"]
 
 
 class FeatureGenerator(Protocol):
-    """The part of a generator that exploration uses."""
+    """What exploration needs of a generator."""
 
     @property
     def num_ws(self) -> int:
-        """Number of w vectors that the synthesis takes."""
+        """Number of w vectors of the synthesis network."""
         ...
 
     def features(self, w: Tensor, layer: int) -> Tensor:
-        """Map w (B, num_ws, w_dim) to the features (B, C, h, h) of ``layer``."""
+        """Map w (B, num_ws, w_dim) to features (B, C, h, h) of ``layer``."""
         ...
 
 
 @dataclass(frozen=True)
 class ExplorationOptions:
-    """Options of the solution of equation 3.
+    """Options of latent exploration.
 
     Attributes:
         steps: largest number of Adam steps per sample.
-        lr: Adam's step size in w.
+        lr: learning rate of Adam in w.
         space: ``w`` (one vector for all layers, as printed) or ``w+`` (one per layer).
         weight_w: weight of the distance to the mean w (1 as printed).
-        norm: ``rms`` per element, or ``literal``.
-        threshold: a sample stops when its feature distance falls below this; 0 never stops early.
-        patience: a sample stops after this many steps without a gain of 0.1 %; 0 never stops.
-        deform: how far the wanted features may be displaced, as a fraction of the side; 0 leaves them in place. Pairs
-            within a species are never deformed.
-        deform_grid: side of the grid of control points of the displacement; 1 shifts the map as a whole.
-        deform_weight: weight of the roughness of the deformation, the root mean square difference of neighbouring
-            control points' displacements.
+        norm: ``rms`` (per element) or ``literal`` (as printed).
+        threshold: a sample stops when its feature distance falls below this; 0 turns it off.
+        patience: a sample stops after this many steps without an improvement of 0.1 %; 0 turns it off.
+        deform: largest displacement of the target features, as a fraction of the side; 0 turns it off. Pairs within a
+            species are never deformed.
+        deform_grid: side of the grid of control points of the deformation; 1 shifts the whole map.
+        deform_weight: weight of the roughness of the deformation: the root mean square difference between the
+            displacements of neighbouring control points.
     """
 
     steps: int = 50
@@ -96,8 +95,8 @@ class Exploration:
         feature_distance: (B,) feature distance of ``w``.
         w_distance: (B,) distance of ``w`` to the mean w.
         steps: (B,) int64, Adam steps taken.
-        move: (B, 2, g, g) how the wanted features were deformed: the displacement in x and y of each control point, as
-            a fraction of the side; zeros without ``deform``.
+        move: (B, 2, g, g) deformation of the target features: displacement of each control point in x and y, as a
+            fraction of the side; zeros without ``deform``.
     """
 
     w: Tensor
@@ -109,7 +108,7 @@ class Exploration:
 
 
 def moved(maps: Tensor, move: Tensor, padding: str = "reflection") -> Tensor:
-    """Deform (B, C, h, h) of any size by ``move`` (B, 2, g, g), see :class:`Exploration`."""
+    """Deform maps (B, C, h, h) of any side by ``move`` (B, 2, g, g); see :class:`Exploration`."""
     return _warped(maps, move, padding) if bool(move.any()) else maps
 
 
@@ -121,7 +120,7 @@ def _warped(maps: Tensor, move: Tensor, padding: str) -> Tensor:
 
 
 def _roughness(move: Tensor) -> Tensor:
-    """Root mean square difference of neighbouring control points (B, 2, g, g), (B,); 0 for a single one."""
+    """Return the root mean square difference (B,) of neighbouring control points of ``move`` (B, 2, g, g)."""
     if move.shape[-1] == 1:
         return move.new_zeros(len(move))
     steps = torch.cat((move.diff(dim=2).flatten(1), move.diff(dim=3).flatten(1)), dim=1)
@@ -129,26 +128,26 @@ def _roughness(move: Tensor) -> Tensor:
 
 
 def _norm(difference: Tensor, kind: Norm) -> Tensor:
-    """Length of each sample's (B, ...) difference, (B,)."""
+    """Return the norm (B,) of each sample of ``difference`` (B, ...)."""
     squared = difference.flatten(1).square()
     return ((squared.mean(1) if kind == "rms" else squared.sum(1)) + 1e-12).sqrt()
 
 
 def _masked_norm(difference: Tensor, counts: Tensor, kind: Norm) -> Tensor:
-    """Length (B,) of (B, C, h, w) over the cells that count (B, 1, h, w), scaled to all cells."""
+    """Like :func:`_norm` over the cells where ``counts`` (B, 1, h, w) is 1, scaled to all cells."""
     share = counts.mean(dim=(1, 2, 3)).clamp(min=1e-6)
     return _norm(difference * counts, kind) / share.sqrt()
 
 
 class _Adam:
-    """Adam for a batch whose samples stop at different steps (torch's optimiser cannot drop rows)."""
+    """Adam for a batch whose samples stop at different steps, which torch.optim.Adam cannot handle."""
 
     def __init__(self, like: Tensor, lr: float) -> None:
         self.lr, self.step = lr, 0
         self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
 
     def update(self, rows: Tensor, gradient: Tensor) -> Tensor:
-        """Return the change of the given ``rows``."""
+        """Return the update of ``rows``."""
         self.step += 1
         self.mean[rows] = 0.9 * self.mean[rows] + 0.1 * gradient
         self.square[rows] = 0.999 * self.square[rows] + 0.001 * gradient.square()
@@ -170,17 +169,16 @@ def explore(
     """Solve equation 3 for a batch.
 
     Args:
-        generator: frozen; only its ``features`` is called, so nothing above the tapped layer is computed.
-        layer: the tapped layer in the paper's numbers.
-        target: (B, C, h, h) the converted embedding D^{d'}.
-        start: (B, w_dim) the w to start from (the mean w, or the same-z style).
-        mean_w: (w_dim,) the mean w.
+        generator: frozen.
+        layer: the tapped layer, in the paper's numbers.
+        target: (B, C, h, h) target features: the converted embedding.
+        start: (B, w_dim) initial w.
+        mean_w: (w_dim,) mean w.
         options: see :class:`ExplorationOptions`.
-        normalize: applied to the generator's features before they are compared, where the converters were trained
-            on normalised ones.
+        normalize: applied to the generator's features, if the converters were trained on normalised features.
 
     Returns:
-        The best w of each sample by the printed objective, and how far it is.
+        The w of each sample with the smallest objective.
     """
     options = options or ExplorationOptions()
     w = start[:, None].expand(-1, generator.num_ws if options.space == "w+" else 1, -1).clone().float()
@@ -230,7 +228,7 @@ def _objective(
     normalize: Callable[[Tensor], Tensor] | None,
     needs_gradient: bool,
 ) -> tuple[Tensor, Tensor, Sequence[Tensor] | None]:
-    """Return per-sample objective (B,), feature distance (B,) and the gradients in w and in the free move."""
+    """Return objective (B,), feature distance (B,), and the gradients of w and of the deformation before tanh."""
     with torch.set_grad_enabled(needs_gradient):
         leaves = [w.detach().requires_grad_(needs_gradient)]
         features = generator.features(leaves[0].expand(-1, generator.num_ws, -1), layer).float()
@@ -240,7 +238,7 @@ def _objective(
             leaves.append(free.detach().requires_grad_(needs_gradient))
             move = options.deform * torch.tanh(leaves[1])
             penalty = penalty + options.deform_weight * _roughness(move)
-            # cells that the deformation moved in from outside do not count
+            # ignore cells that were moved in from outside
             counts = _warped(torch.ones_like(wanted[:, :1]), move.detach(), "zeros").round()
             wanted = _warped(wanted, move, "border")
         difference = (normalize(features) if normalize else features) - wanted

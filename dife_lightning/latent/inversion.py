@@ -1,10 +1,10 @@
-"""Inversion: find the w whose image is most like a given image, for a generator of aligned faces.
+"""GAN inversion: find the w whose image is most similar to a given image.
 
-The search is that of latent exploration (``exploration``), with the image in place of the features: images and their
-finite differences are compared at several scales, without any network but the generator.
+The search is that of latent exploration, with images instead of features: pixels and their finite differences are
+compared at several scales.
 
-Faces of an evaluation are rotated, scaled and shifted, and no w of a generator of aligned faces gives such an image.
-Four numbers beside w therefore place the synthesised image in the given one (``pose``, ours).
+Evaluation faces are rotated, scaled and shifted, but the generators make aligned faces. So a pose of four numbers,
+which places the generated image in the given one, is searched for together with w.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from dife_lightning.geometry.coordinates import affine_matrix, resize_maps, samp
 from dife_lightning.latent.exploration import ExplorationOptions, explore
 from dife_lightning.pretrained.generators import Generator
 
-#: Units of the four numbers of a pose: degrees, exponent of the scale, fractions of the side.
+#: Units of a pose: degrees of rotation, exponent of the scale, shift as a fraction of the side.
 _TURN, _GROWTH, _SHIFT = 30.0, 0.25, 0.1
-#: Poses tried before the search: all combinations of these values.
+#: Initial poses: all combinations of these values are tried.
 _TURNS, _GROWTHS, _SHIFTS = (-0.8, -0.4, 0.0, 0.4, 0.8), (-0.8, 0.0, 0.8), (-1.0, 0.0, 1.0)
-#: Side of the images at which they are tried, and total pixels of the images that are inverted at once.
+#: Side of the images with which initial poses are tried; total pixels of the images that are inverted at once.
 _TRIAL_SIDE, _PIXELS = 32, 2**15
 
 
@@ -34,7 +34,7 @@ class Inversion:
 
     Attributes:
         w: (B, num_ws, w_dim).
-        pose: (B, 4) where the image of ``w`` lies in the given one, see :func:`pose_matrix`; zeros without poses.
+        pose: (B, 4) rotation, scale, and shift in x and y, see :func:`pose_matrix`; zeros without poses.
     """
 
     w: Tensor
@@ -42,21 +42,21 @@ class Inversion:
 
 
 def pose_matrix(pose: Tensor, width: int, height: int) -> Tensor:
-    """Return (B, 2, 3) from pixels of the synthesised image to those of the given one; ``pose`` is (B, 4)."""
+    """Return the affine maps (B, 2, 3) from generated to given images, in pixels, for ``pose`` (B, 4)."""
     turn, growth, shift = pose[:, 0], pose[:, 1], pose[:, 2:]
     return affine_matrix(turn * _TURN, torch.exp(growth * _GROWTH), shift * _SHIFT, width, height)
 
 
 def posed(maps: Tensor, pose: Tensor, height: int, width: int) -> Tensor:
-    """Place maps (B, C, h, w) of the synthesised image in the given one, as (B, C, height, width)."""
+    """Warp maps (B, C, h, w) of generated images to the given images: (B, C, height, width)."""
     return warp(maps, sampling_grid(pose_matrix(pose, width, height), height, width, width, height))
 
 
 def image_code(images: Tensor, levels: int = 4) -> Tensor:
-    """Return a code of images (B, 3, S, S); the mean squared difference of two codes is the loss of the inversion.
+    """Return the image as a vector; the mean squared difference of two such vectors is the loss of the inversion.
 
-    This loss is the sum, over the image and its halvings, of the mean squared differences of the pixels and of their
-    finite differences to the right and down.
+    That is the sum, over ``levels`` scales of images (B, 3, S, S), of the mean squared differences of the pixels and of
+    their finite differences in x and y.
 
     Returns:
         (B, D, 1, 1) float32.
@@ -70,7 +70,7 @@ def image_code(images: Tensor, levels: int = 4) -> Tensor:
 
 
 class PosedImages:
-    """A generator's images as the features of ``latent.exploration.explore``: w and pose in one vector."""
+    """Adapter for :func:`~dife_lightning.latent.exploration.explore`: images as features; w and pose as one vector."""
 
     def __init__(self, generator: Generator, pose: bool, bfloat16: bool = False) -> None:
         self.generator, self.pose, self.num_ws = generator, pose, generator.num_ws
@@ -87,7 +87,7 @@ class PosedImages:
         return Inversion(vectors[..., :-4], pose if self.pose else torch.zeros_like(pose))
 
     def features(self, w: Tensor, layer: int) -> Tensor:
-        """Return the code of the images of ``w`` (B, num_ws, w_dim + 4); ``layer`` is ignored."""
+        """Return :func:`image_code` of the images of ``w`` (B, num_ws, w_dim + 4); ``layer`` is ignored."""
         found = self.split(w)
         with torch.autocast(w.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = self.generator.image(found.w).float()
@@ -95,7 +95,7 @@ class PosedImages:
         return image_code(posed(images, found.pose, side, side) if self.pose else images)
 
     def start(self, images: Tensor) -> Tensor:
-        """Return the mean w with the pose, among those tried, in which its face fits ``images`` best."""
+        """Return the mean w, with the initial pose in which its face is most similar to ``images``."""
         start = self.mean.expand(len(images), -1).clone()
         if self.pose:
             side = min(_TRIAL_SIDE, self.generator.resolution)
@@ -119,15 +119,15 @@ def invert(
 ) -> Inversion:
     """Find w and pose of ``images`` (B, 3, S, S) in [-1, 1], each image independently.
 
-    On a CPU the result for an image is bit-equal whatever else is in the batch: the same number of images is always
-    inverted at once, because kernels may sum in another order for other batch sizes.
+    On a CPU the result for an image does not depend on the batch, bit for bit: batches are padded to a fixed size,
+    because kernels may sum in another order for other batch sizes.
 
     Args:
         generator: frozen.
         images: on the generator's device; resized to its size.
-        options: of the search (without ``deform``); None returns the start, which is the mean face.
+        options: of the search (without ``deform``); None returns the start, the mean face.
         pose: also search for the pose.
-        bfloat16: run the generator in bfloat16 during the search; it takes half the time on hardware that supports it.
+        bfloat16: run the generator in bfloat16, which halves the time on hardware that supports it.
     """
     with torch.inference_mode(False), torch.autocast(images.device.type, enabled=False):
         target, side = PosedImages(generator, pose, bfloat16), generator.resolution
@@ -138,7 +138,7 @@ def invert(
 
 
 def _search(target: PosedImages, images: Tensor, options: ExplorationOptions | None, count: int) -> Inversion:
-    """Invert ``count`` images or fewer; the batch is padded with the last one."""
+    """Invert up to ``count`` images; the batch is padded with copies of the last one."""
     full = torch.cat((images, images[-1:].expand(count - len(images), -1, -1, -1)))
     with torch.no_grad():
         start, code = target.start(full), image_code(full)

@@ -17,19 +17,16 @@ from dife_lightning.pretrained.generators import Generator
 from dife_lightning.utils.caching import read_arrays, write_arrays
 from dife_lightning.utils.files import cache_folder
 
-#: Increase it when an inversion with the same settings gives another result.
+#: Increase when the result for the same settings changes.
 FORMAT = 1
 
 
 class InversionCache:
-    """Inverts each image once, and lets an interrupted evaluation continue.
-
-    The key of an inversion is the image, the generator's weights, the settings and the type of the device. The disk
-    holds one file per batch, which a repeated test finds again.
+    """Cache of inversions, by image, generator weights, settings and device type; on disk one file per batch.
 
     Args:
-        settings: everything else that the inversions depend on; its ``repr`` must state its content.
-        disk: read and write the cache folder (``DIFE_CACHE``).
+        settings: everything else that the inversions depend on; its ``repr`` must show all values.
+        disk: also use the cache folder (``DIFE_CACHE``), so that an interrupted evaluation can continue.
     """
 
     def __init__(self, settings: Any, *, disk: bool = True) -> None:
@@ -38,10 +35,10 @@ class InversionCache:
         self._found: dict[str, tuple[Tensor, Tensor]] = {}
 
     def get(self, images: Tensor, generator: Generator, invert: Callable[[Tensor], Inversion]) -> Inversion:
-        """Return w and pose of ``images`` (B, 3, H, W), on their device.
+        """Return w and pose of ``images``, on their device.
 
         Args:
-            images: float32.
+            images: (B, 3, H, W) float32.
             generator: on the device of ``images``.
             invert: inverts images (N, 3, H, W) that are not in the cache.
         """

@@ -1,8 +1,7 @@
-"""Pseudo-pairs: an image of one domain and an image of another that shares its geometry, found by latent exploration.
+"""Pseudo-pairs: an image of one domain, and an image of another with the same geometry, found by latent exploration.
 
-The bank stores the images of each pair and the latents they were made from. A checkpoint stores only the latents; the
-images are synthesised again when it is loaded. On a CPU they are then bit-equal, because images are always synthesised
-one at a time: in a batch, a kernel may sum in another order.
+A checkpoint stores only the latents of the pairs in the bank; the images are synthesised again when it is loaded. On a
+CPU they are bit-identical, because images are synthesised one at a time (in a batch, kernels may sum in another order).
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 """
@@ -31,15 +30,15 @@ class PseudoPairs:
         partner: (N, 3, S, S) in [-1, 1], of the second.
         original_w: (N, num_ws, w_dim) of the first domain's generator.
         partner_w: (N, num_ws, w_dim) of the second domain's generator.
-        index: (N,) int64, the step at which the pair was made.
-        start_distance: (N,) feature distance where the exploration started.
-        distance: (N,) feature distance where it ended.
+        index: (N,) int64, the training step at which the pair was made.
+        start_distance: (N,) feature distance at the start of the exploration.
+        distance: (N,) feature distance at its end.
         w_distance: (N,) distance of ``partner_w`` to the mean w.
-        residual: (N, h, h) per cell of the tapped layer, how far the partner's features are from the wanted ones, from
-            0 (equal) to 1 (nothing in common); large where the images share no geometry, as in the background.
-        drift: (N, h, h) per cell, the distance (in cells) between its place and the most similar embedding in the
-            partner, measured with the encoder that made the pair; zeros if it was not measured.
-        move: (N, 2, g, g) how ``original`` was deformed so that both share their geometry (see ``Exploration``).
+        residual: (N, h, h) relative distance in [0, 1] between the partner's and the target features per cell of the
+            tapped layer; large where the images do not share geometry, as in the background.
+        drift: (N, h, h) distance in cells between each cell and the most similar embedding in the partner, measured
+            with the encoder that made the pair; zeros if not measured.
+        move: (N, 2, g, g) deformation of ``original`` (see ``Exploration``).
     """
 
     original: Tensor
@@ -63,24 +62,24 @@ class PseudoPairs:
         return PseudoPairs(*(getattr(self, f.name)[keep] for f in fields(self)))
 
     def join(self, other: PseudoPairs) -> PseudoPairs:
-        """Return these pairs followed by ``other``."""
+        """Return these pairs and ``other``."""
         return PseudoPairs(*(torch.cat((getattr(self, f.name), getattr(other, f.name))) for f in fields(self)))
 
     def best(self, share: float) -> PseudoPairs:
-        """Return the ``share`` of pairs with the smallest feature distance, in their original order."""
+        """Return the ``share`` of pairs with the smallest feature distance, in the same order."""
         count = max(1, round(share * len(self)))
         return self if count == len(self) else self.rows(self.distance.argsort()[:count].sort().values)
 
 
-#: An ordered pair of domains: that of the originals, that of the partners.
+#: Domain of the originals and domain of the partners.
 Kind = tuple[str, str]
-#: What a checkpoint holds of each kind of pair, by name.
+#: The state of a bank in a checkpoint: kind of pair -> name -> tensor.
 PairState = dict[str, dict[str, Tensor]]
 _IMAGES = ("original", "partner")
 
 
 class PairBank:
-    """The pairs at hand, at most ``size`` per ordered pair of domains; the oldest are dropped first."""
+    """The latest ``size`` pairs of each ordered pair of domains."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -91,19 +90,19 @@ class PairBank:
         return sum(len(p) for p in self.pairs.values())
 
     def add(self, kind: Kind, pairs: PseudoPairs) -> None:
-        """Add pairs, dropping the oldest beyond ``size``."""
+        """Add pairs and drop the oldest beyond ``size``."""
         old = self.pairs.get(kind)
         joined = pairs if old is None else old.join(pairs)
         self.pairs[kind] = joined.rows(slice(-self.size, None))
 
     def sample(self, kind: Kind, count: int, generator: torch.Generator, part: int = 0) -> PseudoPairs:
-        """Draw pairs of a kind, without repetition where there are enough.
+        """Draw pairs of a kind, without repetition if the bank has enough.
 
         Args:
-            kind: the ordered pair of domains.
-            count: pairs to draw.
-            generator: on the CPU; the same state gives the same order of the bank.
-            part: which ``count`` pairs of that order are taken, from 0; it wraps round at the end of the bank.
+            kind: ordered pair of domains.
+            count: number of pairs.
+            generator: on the CPU; shuffles the bank.
+            part: which ``count`` pairs of the shuffled bank to take, from 0; wraps around at its end.
         """
         pairs = self.pairs[kind]
         order = torch.randperm(len(pairs), generator=generator)
@@ -111,7 +110,7 @@ class PairBank:
         return pairs.rows(rows.to(pairs.index.device))
 
     def state(self) -> PairState:
-        """Return all but the images, on the CPU: ``{"human+dog": {"original_w": ..., ...}, ...}``."""
+        """Return everything except the images, on the CPU: ``{"human+dog": {"original_w": ..., ...}, ...}``."""
         return {"+".join(quote(d, safe="") for d in kind): _state_of(pairs) for kind, pairs in self.pairs.items()}
 
     def restore(self, state: PairState, render: Callable[[str, Tensor], Tensor]) -> None:
@@ -119,7 +118,7 @@ class PairBank:
 
         Args:
             state: from :meth:`state`.
-            render: makes the images (N, 3, S, S) of a domain's w (N, num_ws, w_dim), on the device of the training.
+            render: maps a domain and w (N, num_ws, w_dim) to images (N, 3, S, S) on the training device.
         """
         self.pairs = {}
         for name, tensors in state.items():
@@ -149,7 +148,7 @@ def synthesize_pairs(
     truncation: float,
     embed: Callable[[Tensor], Tensor] | None = None,
 ) -> PseudoPairs:
-    """Draw originals and explore the target's generator for their partners.
+    """Generate originals, and find their partners by latent exploration.
 
     Args:
         source: generator of the originals.
@@ -157,12 +156,12 @@ def synthesize_pairs(
         z: (N, z_dim) of the originals.
         layer: tapped layer, in the paper's numbers.
         size: side of the resulting images.
-        wanted: originals (N, 3, S, S) to converted embeddings in the target's feature space (Ψ(Φ(x))).
-        normalize: applied to the target's features before they are compared with ``wanted``.
-        exploration: how equation 3 is solved.
-        same_z: start at the w that the target maps the same z to, instead of at its mean w.
+        wanted: Ψ(Φ(x)): maps originals (N, 3, S, S) to target features.
+        normalize: applied to the target generator's features before they are compared with ``wanted``.
+        exploration: options of the exploration.
+        same_z: start from the target generator's w of the same z, instead of its mean w.
         truncation: psi of the originals and of that start.
-        embed: maps images to embeddings at the resolution at which they are matched; if given, ``drift`` is measured.
+        embed: maps images to embeddings at the matching resolution; if given, ``drift`` is measured.
     """
     w = source.map(z, truncation=truncation)
     original = render_images(source, w, size)
@@ -181,13 +180,13 @@ def synthesize_pairs(
 
 
 def relative_residual(found: Tensor, wanted: Tensor) -> Tensor:
-    """Distance of two feature maps (N, C, h, h) per cell, over the sum of their lengths: (N, h, h) in [0, 1]."""
+    """Return the distance of two maps (N, C, h, h) per cell over the sum of their norms: (N, h, h) in [0, 1]."""
     distance = (found - wanted).norm(dim=1)
     return distance / (found.norm(dim=1) + wanted.norm(dim=1)).clamp(min=1e-6)
 
 
 def embedding_drift(source: Tensor, target: Tensor) -> Tensor:
-    """Return for each source cell the distance, in cells, from its place to the most similar target cell.
+    """Return the distance in cells between each source cell and the most similar target cell.
 
     Args:
         source: (N, n, h, w) embedding of the first images.
@@ -206,7 +205,7 @@ def embedding_drift(source: Tensor, target: Tensor) -> Tensor:
 
 
 def most_reliable(residual: Tensor, share: float) -> Tensor:
-    """Return (N, h, h) bool: the ``share`` of each pair's cells whose ``residual`` (N, h, h) is smallest."""
+    """Return (N, h, h) bool: the ``share`` of the cells of each pair with the smallest ``residual`` (N, h, h)."""
     count = max(1, round(share * residual[0].numel()))
     limit = residual.flatten(1).kthvalue(count, dim=1).values
     return residual <= limit[:, None, None]
@@ -215,8 +214,7 @@ def most_reliable(residual: Tensor, share: float) -> Tensor:
 def render_images(generator: Generator, w: Tensor, size: int, chunk: int = 32) -> Tensor:
     """Return the images (N, 3, size, size) in [-1, 1] of ``w`` (N, num_ws, w_dim), on the generator's device.
 
-    On a CPU they are made one at a time, so that an image is bit-equal whatever else is in the batch; on other devices
-    ``chunk`` are made at once.
+    On a CPU images are synthesised one at a time, so that they do not depend on the batch; elsewhere ``chunk`` at once.
     """
     parts = w.to(generator.device).split(1 if generator.device.type == "cpu" else chunk)
     return torch.cat([resize_maps(generator.image(part).float(), size).clamp(-1, 1) for part in parts])

@@ -1,4 +1,4 @@
-"""Losses as pure functions of tensors; a loss knows no trainer."""
+"""Losses as pure functions of tensors, without Lightning."""
 
 import lazy_loader
 

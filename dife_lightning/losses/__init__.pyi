@@ -1,6 +1,5 @@
 from .dense_truth import surface_code_loss as surface_code_loss
-from .distillation import feature_distillation_loss as feature_distillation_loss
-from .distillation import surface_distillation_loss as surface_distillation_loss
+from .distillation import distillation_loss as distillation_loss
 from .dve import dense_correlation_loss as dense_correlation_loss
 from .dve import dve_loss as dve_loss
 from .flow import end_point_error as end_point_error

@@ -1,9 +1,7 @@
-"""Losses for images with dense ground truth: the surface coordinate of every pixel is known.
+"""Losses for images with dense ground truth: the surface coordinate (u, v), common to all species, of every pixel.
 
-The surface coordinate (u, v) is common to all species: two pixels correspond if their coordinates are equal. Two losses
-use it. :func:`surface_code_loss` pulls the embedding of a pixel towards a fixed code of its coordinate.
-:func:`true_partners` finds the corresponding pixels in another image, for
-:func:`~dife_lightning.losses.matching.semantic_matching_loss`.
+:func:`surface_code_loss` pulls the embedding of a pixel towards a fixed code of its coordinate. :func:`true_partners`
+finds the corresponding pixels in another image for :func:`~dife_lightning.losses.matching.semantic_matching_loss`.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ def surface_code_loss(embedding: Tensor, uv: Tensor, inside: Tensor, scale: floa
         embedding: (B, n, h, w) of any length; n is even.
         uv: (B, h, w, 2) surface coordinates.
         inside: (B, h, w) bool, True for pixels that have a coordinate.
-        scale: deviation of the code's frequencies, in turns per unit.
+        scale: see :func:`~dife_lightning.nn.surface.surface_code`.
 
     Returns:
         Scalar, float32, 0 to 4.
@@ -55,10 +53,10 @@ def true_partners(uv: Tensor, target_uv: Tensor, target_inside: Tensor, toleranc
 
 
 def draw_pixels(inside: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn uniform numbers (B, Q) in [0, 1) into random pixels where ``inside`` (B, h, w) is True.
+    """Convert uniform numbers (B, Q) in [0, 1) to random pixels where ``inside`` (B, h, w) is True.
 
     Returns:
-        (B, Q) int64 pixel indices (row * w + column), and (B, Q) bool: False in images without such a pixel.
+        (B, Q) int64 pixel indices (row * w + column), and (B, Q) bool: False for images without such pixels.
     """
     flat = inside.flatten(1)
     first = flat.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices  # pixels inside come first

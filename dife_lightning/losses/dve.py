@@ -1,10 +1,10 @@
-"""Descriptor Vector Exchange (DVE): a dense loss between two warps of an image, by way of a third image.
+"""Descriptor Vector Exchange (DVE): a dense loss between two warps of an image, through a third image.
 
-Every descriptor of the first image is replaced by a weighted mean of an auxiliary image's descriptors, and must then
-find its place in the second image. Descriptors that mean something else in images of other individuals or species fail.
+Each descriptor of the first image is replaced by a weighted mean of the descriptors of an auxiliary image, and must
+then match its true position in the second image. This makes descriptors consistent across individuals and species.
 
-The similarity maps between all pixels of two images are computed in slices, to bound memory. Since the loss is a
-scalar, the gradient of a slice is computed together with its value, so that no map is computed twice.
+The similarity maps between all pixels of two images are computed in slices to bound memory. The gradient of a slice is
+computed together with its value, so no map is computed twice.
 
 Reference: Unsupervised Learning of Landmarks by Descriptor Vector Exchange, ICCV 2019, section 3.
 """
@@ -24,31 +24,31 @@ from torch.autograd.function import once_differentiable
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.coordinates import to_pixels
 
-#: Length of normalised descriptors. The logits are then 400 times the cosine; there is no other temperature.
+#: Norm of normalised descriptors. The logits are 400 times the cosine; there is no other temperature.
 LENGTH = 20.0
-#: Values of a map that are computed at once: on a CPU four maps should fit its cache, a GPU needs large calls.
+#: Values of a similarity map computed at once: four maps should fit the cache of a CPU; a GPU needs large calls.
 MAX_ON_CPU, MAX_ON_GPU = 2**19, 2**24
 
 
 def dve_loss(
     features_1: Tensor, features_2: Tensor, features_aux: Tensor, grid: Tensor, pow: float = 0.5, normalize: bool = True
 ) -> Tensor:
-    """Mean over cells of the expected distance from the true place, after the exchange of the descriptors.
+    """Mean over cells of the expected distance to the true position, after the exchange of the descriptors.
 
     Args:
         features_1: (B, C, H, W) descriptors of the first images.
         features_2: (B, C, H, W) descriptors of the second images.
         features_aux: (B, C, H, W) descriptors of the auxiliary images.
-        grid: (B, H_in, W_in, 2), x then y: where each pixel of the first image lies in the second, -1 and 1 being the
-            centres of the outermost pixels. H_in and W_in are multiples of H and W; a cell lies at its first pixel.
+        grid: (B, H_in, W_in, 2), x then y: position in the second image of each pixel of the first, -1 and 1 being the
+            centres of the outermost pixels. H_in and W_in are multiples of H and W; a cell is at its first pixel.
         pow: exponent of the distance.
-        normalize: scale the descriptors to length 20; otherwise they are compared as they are.
+        normalize: scale the descriptors to length 20.
 
     Returns:
-        Scalar, float32, in pixels of the images to the ``pow``. It can be differentiated once.
+        Scalar, float32: distance in pixels of the images, to the power ``pow``. Once differentiable.
 
     Raises:
-        ConfigError: shapes that do not fit each other, or an exponent that is not positive.
+        ConfigError: shapes that do not fit together, or ``pow`` is not positive.
     """
     return _loss(features_1, features_2, features_aux, grid, pow, normalize)
 
@@ -56,7 +56,7 @@ def dve_loss(
 def dense_correlation_loss(
     features_1: Tensor, features_2: Tensor, grid: Tensor, pow: float = 0.5, normalize: bool = True
 ) -> Tensor:
-    """Like :func:`dve_loss` without the exchange: the first images' own descriptors are compared."""
+    """Like :func:`dve_loss`, without the exchange of descriptors."""
     return _loss(features_1, features_2, None, grid, pow, normalize)
 
 
@@ -73,7 +73,7 @@ def _loss(first: Tensor, second: Tensor, aux: Tensor | None, grid: Tensor, power
 
 
 def _steps(first: Tensor, second: Tensor, aux: Tensor | None, grid: Tensor, power: float) -> tuple[int, int]:
-    """Return the pixels per cell, down and across; ConfigError for shapes that do not fit."""
+    """Return the pixels per cell in y and x; ConfigError for shapes that do not fit together."""
     shapes = [tuple(part.shape) for part in (first, second, aux) if part is not None]
     height, width = shapes[0][2:]
     if len(set(shapes)) > 1 or len(grid) != len(first):
@@ -94,13 +94,13 @@ def _descriptors(features: Tensor, normalize: bool) -> Tensor:
 
 
 class _ExpectedDistance(torch.autograd.Function):
-    """Mean over cells of the expected distance in the second images; the gradient is computed in the forward pass."""
+    """Mean over cells of the expected distance. The forward pass also computes the gradients."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, aux: Tensor | None, places: _Places, training: bool) -> Tensor:
-        """Take descriptors (B, N, C)."""
+        """Compute the loss and the gradients for descriptors (B, N, C)."""
         total = first.new_zeros([])
-        slopes = [torch.zeros_like(part) for part in (first, second, aux) if part is not None]
+        grads = [torch.zeros_like(part) for part in (first, second, aux) if part is not None]
         for pairs, rows, maps in _slices(first, second):
             query, target, other = first[pairs, rows], second[pairs], None if aux is None else aux[pairs]
             found = query if other is None else _softmax(query, other, maps.scratch, maps.weights) @ other
@@ -108,25 +108,25 @@ class _ExpectedDistance(torch.autograd.Function):
             total += expected.sum()
             if not training:
                 continue
-            back = _expect_back(found, expected, target, maps, slopes[1][pairs])
+            back = _expect_back(found, expected, target, maps, grads[1][pairs])
             if other is not None:
-                back = _exchange_back(query, found, back, other, maps, slopes[2][pairs])
-            slopes[0][pairs, rows] = back
+                back = _exchange_back(query, found, back, other, maps, grads[2][pairs])
+            grads[0][pairs, rows] = back
         count = first.shape[0] * first.shape[1]
-        ctx.save_for_backward(*(slope.div_(count) for slope in slopes))
+        ctx.save_for_backward(*(gradient.div_(count) for gradient in grads))
         return total / count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradients that the forward pass computed."""
-        slopes = [slope * gradients[0] for slope in ctx.saved_tensors]
-        return *slopes, *[None] * (5 - len(slopes))
+        grads = [gradient * outer[0] for gradient in ctx.saved_tensors]
+        return *grads, *[None] * (5 - len(grads))
 
 
 @dataclass
 class _Places:
-    """True places of the first images' cells in the second, (B, N, 2), and the columns (W,) and rows (H,) there."""
+    """True positions (B, N, 2) in the second images; x (W,) and y (H,) of the cells there; exponent of the distance."""
 
     truth: Tensor
     x: Tensor
@@ -134,18 +134,18 @@ class _Places:
     power: float
 
     def of(self, pairs: slice, rows: slice) -> _Places:
-        """Return those of a slice."""
+        """Return a slice."""
         return _Places(self.truth[pairs, rows], self.x, self.y, self.power)
 
     def distances(self, out: Tensor) -> Tensor:
-        """Fill ``out`` (b, q, H * W) with the distances of all cells from the true places, to the ``power``."""
+        """Fill ``out`` (b, q, H * W) with the distances between all cells and the true positions, to the ``power``."""
         across, down = (self.truth[..., :1] - self.x).square(), (self.truth[..., 1:] - self.y).square()
         torch.add(down[..., None], across[..., None, :], out=out.unflatten(-1, (len(self.y), len(self.x))))
         return out.sqrt_().pow_(self.power)
 
 
 class _Maps(NamedTuple):
-    """Buffers (b, q, N) for the maps of a slice; allocating them anew would cost more than the arithmetic."""
+    """Buffers (b, q, N) for one slice; new allocations would cost more than the arithmetic."""
 
     scratch: Tensor
     weights: Tensor
@@ -154,7 +154,7 @@ class _Maps(NamedTuple):
 
 
 def _slices(first: Tensor, second: Tensor) -> Iterator[tuple[slice, slice, _Maps]]:
-    """Yield slices of the pairs and of the queries, with the memory for their maps, the same for all."""
+    """Yield slices of the pairs and the queries, with buffers that all slices share."""
     pairs, queries, targets = len(first), first.shape[1], second.shape[1]
     limit = MAX_ON_CPU if first.device.type == "cpu" else MAX_ON_GPU
     rows = min(queries, max(1, limit // targets))
@@ -171,29 +171,29 @@ def _slices(first: Tensor, second: Tensor) -> Iterator[tuple[slice, slice, _Maps
 
 
 def _softmax(queries: Tensor, keys: Tensor, scratch: Tensor, out: Tensor) -> Tensor:
-    """Fill ``out`` (b, q, N) with the weights of ``keys`` (b, N, C) for each of ``queries`` (b, q, C)."""
+    """Fill ``out`` (b, q, N) with the softmax over ``keys`` (b, N, C) for each of ``queries`` (b, q, C)."""
     return torch.softmax(torch.bmm(queries, keys.mT, out=scratch), dim=-1, out=out)
 
 
 def _expect(found: Tensor, target: Tensor, places: _Places, maps: _Maps) -> Tensor:
-    """Return the expected distances (b, q, 1); leaves the weights in ``chosen`` and the distances in ``scratch``."""
+    """Return the expected distances (b, q, 1); the weights stay in ``chosen``, the distances in ``scratch``."""
     _softmax(found, target, maps.scratch, maps.chosen)
     return torch.mul(maps.chosen, places.distances(maps.scratch), out=maps.product).sum(dim=-1, keepdim=True)
 
 
-def _expect_back(found: Tensor, expected: Tensor, target: Tensor, maps: _Maps, target_slope: Tensor) -> Tensor:
-    """Add to the slope of ``target`` and return that of ``found``."""
-    slope = maps.scratch.sub_(expected).mul_(maps.chosen)  # of the expectation by the logits
-    target_slope.baddbmm_(slope.mT, found)
-    return slope @ target
+def _expect_back(found: Tensor, expected: Tensor, target: Tensor, maps: _Maps, target_gradient: Tensor) -> Tensor:
+    """Add to the gradient of ``target`` and return that of ``found``."""
+    gradient = maps.scratch.sub_(expected).mul_(maps.chosen)  # gradient of the logits
+    target_gradient.baddbmm_(gradient.mT, found)
+    return gradient @ target
 
 
 def _exchange_back(
-    query: Tensor, found: Tensor, back: Tensor, other: Tensor, maps: _Maps, other_slope: Tensor
+    query: Tensor, found: Tensor, back: Tensor, other: Tensor, maps: _Maps, other_gradient: Tensor
 ) -> Tensor:
-    """Add to the slope of ``other`` and return that of ``query``, given that of ``found``, their weighted mean."""
-    other_slope.baddbmm_(maps.weights.mT, back)
+    """Add to the gradient of ``other`` and return that of ``query``, given ``back``, the gradient of ``found``."""
+    other_gradient.baddbmm_(maps.weights.mT, back)
     mean = (back * found).sum(dim=-1, keepdim=True)
-    slope = torch.bmm(back, other.mT, out=maps.scratch).sub_(mean).mul_(maps.weights)
-    other_slope.baddbmm_(slope.mT, query)
-    return slope @ other
+    gradient = torch.bmm(back, other.mT, out=maps.scratch).sub_(mean).mul_(maps.weights)
+    other_gradient.baddbmm_(gradient.mT, query)
+    return gradient @ other

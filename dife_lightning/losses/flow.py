@@ -1,4 +1,4 @@
-"""Sparse flow from landmarks that two images share, and the end-point error of a predicted flow.
+"""Sparse flow from common landmarks of two images, and the end-point error of a flow.
 
 Reference: CATs: Cost Aggregation Transformers for Visual Correspondence, NeurIPS 2021, and its official training.
 """
@@ -10,17 +10,14 @@ from torch import Tensor
 
 from dife_lightning.geometry.coordinates import pixel_grid, resize_points
 
-#: Side, in cells, of the box around a cell; landmarks in it define its flow. 35 px at a stride of 16.
+#: Side in cells of the box around a cell in which landmarks define its flow: 35 px at a stride of 16.
 REACH = 35 / 16
 
 
 def sparse_flow(
     start: Tensor, end: Tensor, visible: Tensor, size: int, side: int, reach: float = REACH
 ) -> tuple[Tensor, Tensor]:
-    """Spread the displacements of landmarks over the cells of a grid.
-
-    A cell gets the mean displacement of the landmarks that start in the box around its centre. Cell centres follow the
-    convention of ``geometry`` (half a stride from the image's edge).
+    """Give each cell of a grid the mean displacement of the landmarks that start in the box around its centre.
 
     Args:
         start: (B, K, 2) landmarks of the images in which the flow starts, in pixels.
@@ -31,8 +28,8 @@ def sparse_flow(
         reach: side of the box, in cells.
 
     Returns:
-        (B, 2, side, side) float32, x then y, in cells, and (B, side, side) bool: whether a landmark was near. A flow
-        of zero is valid (the official training treats it as unknown).
+        (B, 2, side, side) float32, x then y, in cells, and (B, side, side) bool: whether the box has a landmark. A flow
+        of 0 is valid (the official training treats it as unknown).
     """
     cells, ends = (resize_points(points.float(), (size, size), (side, side)) for points in (start, end))
     distance = (pixel_grid(side, side, start.device) - cells[:, :, None, None]).abs().amax(dim=-1)
@@ -43,15 +40,15 @@ def sparse_flow(
 
 
 def end_point_error(flow: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
-    """Mean distance between two flows.
+    """Mean distance between a predicted and a true flow.
 
     Args:
-        flow: (B, 2, h, w) predicted.
-        wanted: (B, 2, h, w).
-        known: (B, h, w) bool: where ``wanted`` holds.
+        flow: (B, 2, h, w), predicted.
+        wanted: (B, 2, h, w), true.
+        known: (B, h, w) bool, the cells where ``wanted`` is known.
 
     Returns:
-        Scalar, float32, in the flows' unit: the mean over all known cells of the batch; 0 if there is none.
+        Scalar, float32, in the unit of the flows: the mean over all known cells of the batch; 0 if there are none.
     """
     with torch.autocast(flow.device.type, enabled=False):
         difference = torch.where(known[:, None], flow.float() - wanted.float(), 0)

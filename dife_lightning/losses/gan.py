@@ -1,4 +1,4 @@
-"""Losses of StyleGAN2's training, each a mean over the batch, in fp32."""
+"""Losses for training StyleGAN2: means over the batch in fp32."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def r1_penalty(images: Tensor, real_logits: Tensor) -> Tensor:
-    """R1: half the squared norm of the logit's gradient at real ``images`` (Mescheder et al., 2018); times gamma.
+    """R1 without its factor gamma: half the squared norm of the logit's gradient (Mescheder et al., 2018).
 
     Args:
         images: (B, 3, H, W), requiring grad.
@@ -31,12 +31,10 @@ def r1_penalty(images: Tensor, real_logits: Tensor) -> Tensor:
 
 
 def path_lengths(images: Tensor, ws: Tensor, rng: torch.Generator | None = None) -> Tensor:
-    """Length of the Jacobian of ``images`` (B, 3, H, W) along random image directions, per sample (B,).
-
-    Karras et al. 2020, section 3.2: ``sqrt(mean over layers of |J^T y|^2)`` with y normal, scaled by 1 / sqrt(HW).
+    """Return ``sqrt(mean over layers of |J^T y|^2)`` per sample (B,), with random y (Karras et al., 2020, section 3.2).
 
     Args:
-        images: synthesised from ``ws``.
+        images: (B, 3, H, W), synthesised from ``ws``.
         ws: (B, num_ws, w_dim), requiring grad.
         rng: source of y.
     """
@@ -46,6 +44,6 @@ def path_lengths(images: Tensor, ws: Tensor, rng: torch.Generator | None = None)
 
 
 def path_length_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Squared distance of path ``lengths`` (B,) from their running ``mean`` (scalar), and the moved mean."""
+    """Return the squared distance of ``lengths`` (B,) from their running mean, and the updated mean (scalar)."""
     moved = mean.lerp(lengths.detach().mean(), decay)
     return (lengths - moved).square().mean(), moved

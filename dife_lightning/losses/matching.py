@@ -1,39 +1,40 @@
 """Semantic matching between the two images of a pseudo-pair: equations 4, 5 and 6 of the DIFE paper.
 
 A pixel u_i of the first image is compared with all pixels u_j of the second. The weighted mean of their coordinates is
-the predicted partner of u_i, and its distance to the true partner is the loss. The true partner is known because both
-images share their geometry; if they were warped independently, ``correspondence`` says where u_i went.
+the predicted match of u_i, and its distance to the true match is the loss. The true match is known because both images
+share their geometry; if they were warped independently, ``correspondence`` holds it.
 
-The paper does not say which weights its code uses; here they are an argument:
+The paper does not state the weights of its code. They are an argument here:
 
 * ``softmax`` (default): weights ``softmax_j(cos / temperature)``, distance of the expected coordinate.
-* ``windowed``: the same, restricted to a window around the best match, so that a distant second mode has no effect.
+* ``windowed``: the same within a window around the best match, so that a distant second mode has no effect.
 * ``dve``: expected distance ``sum_j p_j |u_j - u|^power`` (Descriptor Vector Exchange, ICCV 2019).
-* ``literal``: equation 5 as printed, with unnormalised cosines as weights. It does not predict a coordinate (the
-  weights of a 48 x 48 map sum to hundreds); it is kept to show this.
+* ``literal``: equation 5 as printed, with cosines as weights. It does not predict a coordinate, because the weights do
+  not sum to 1 (on a 48 x 48 map they sum to hundreds).
 
 Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.geometry.coordinates import pixel_grid
 from dife_lightning.losses.distillation import Reduction, reduce_pixels
+from dife_lightning.utils.checks import require, require_choice
 
 Weights = Literal["softmax", "windowed", "dve", "literal"]
-WEIGHTS: tuple[str, ...] = ("softmax", "windowed", "dve", "literal")
 
 
 def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
-    """Equation 4: cosine of every source vector with every target pixel, fp32.
+    """Equation 4: cosine similarity of each source vector with each target pixel, fp32.
 
     Args:
         source: (B, Q, n) vectors.
@@ -49,7 +50,7 @@ def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
 
 
 def _window(similarity: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Return (B, Q, h * w) bool: cells within ``side`` x ``side`` around each row's maximum."""
+    """Return (B, Q, h * w) bool: the cells within a window of ``side`` x ``side`` around each maximum."""
     best = similarity.detach().argmax(dim=-1, keepdim=True)
     cell = torch.arange(height * width, device=similarity.device)
     near_x = (cell % width - best % width).abs() <= side // 2
@@ -60,7 +61,7 @@ def _window(similarity: Tensor, height: int, width: int, side: int) -> Tensor:
 def _errors(
     source: Tensor, target: Tensor, truth: Tensor, weights: Weights, temperature: float, window: int, power: float
 ) -> Tensor:
-    """Per-query matching errors (B, Q) in target cells; ``source`` (B, Q, n), ``truth`` (B, Q, 2)."""
+    """Return errors (B, Q) in target cells for ``source`` (B, Q, n), ``target`` (B, n, h, w), ``truth`` (B, Q, 2)."""
     height, width = target.shape[-2:]
     if weights == "softmax":
         return _distance(expected_coordinates(source, target, temperature) - truth)
@@ -81,7 +82,7 @@ def _errors(
 def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> Tensor:
     """Mean coordinate of the target cells, weighted by ``softmax(cos / temperature)``, fp32.
 
-    This is attention with coordinates as values, and torch's attention kernels never store all similarities at once.
+    This is attention with coordinates as values; torch's attention kernels never store all similarities.
 
     Args:
         source: (B, Q, n) vectors.
@@ -102,7 +103,7 @@ def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> 
 
 
 def _distance(offset: Tensor, eps: float = 1e-6) -> Tensor:
-    """Euclidean length over the last axis with a finite gradient at 0."""
+    """Euclidean norm over the last axis, with a finite gradient at 0."""
     return (offset.square().sum(dim=-1) + eps).sqrt()
 
 
@@ -125,8 +126,8 @@ def semantic_matching_loss(
     Args:
         source: (B, n, h, w) embedding of the first images.
         target: (B, n, h', w') embedding of the second images.
-        correspondence: (B, h, w, 2) true partner of each source cell, x then y, in cells of ``target``; None is the
-            identity (both images share their geometry and were not warped apart).
+        correspondence: (B, h, w, 2) true match of each source cell, x then y, in cells of ``target``; None is the
+            identity.
         valid: (B, h, w) bool, the source cells that count.
         weights: see the module docstring.
         temperature: of the softmax, in units of the cosine.
@@ -134,9 +135,8 @@ def semantic_matching_loss(
         power: exponent of the distance (``dve`` only; DVE uses 0.5).
         reduction: ``mean`` over valid cells, or ``sum`` over the cells of an image (as printed).
         queries: (Q,) indices into the h * w source cells; None takes all.
-        chunk: source cells processed at a time. The similarity (B, chunk, h' * w') is then recomputed in the backward
-            pass and never stored for all cells at once. None processes all together. ``softmax`` does not need it: it
-            never stores the similarities.
+        chunk: number of source cells processed at once; None for all. With chunks, the similarities
+            (B, chunk, h' * w') are recomputed in the backward pass instead of stored. ``softmax`` does not need it.
 
     Returns:
         Scalar, float32, in target cells (to the ``power`` for ``dve``).
@@ -144,10 +144,8 @@ def semantic_matching_loss(
     Raises:
         ConfigError: unknown ``weights`` or a temperature that is not positive.
     """
-    if weights not in WEIGHTS:
-        raise ConfigError(f"unknown matching weights '{weights}'. {did_you_mean(weights, WEIGHTS)}")
-    if temperature <= 0:
-        raise ConfigError(f"matching temperature is {temperature}; it must be above 0 (0.02 is the default)")
+    require_choice("matching_loss.weights", weights, get_args(Weights))
+    require("matching_loss.", above=0, temperature=temperature)
     batch, _, height, width = source.shape
     if correspondence is None:
         correspondence = pixel_grid(height, width, source.device).expand(batch, -1, -1, -1)
@@ -157,26 +155,20 @@ def semantic_matching_loss(
     if queries is not None:
         vectors, truth = vectors[:, queries], truth[:, queries]
         mask = None if mask is None else mask[:, queries]
+    errors = partial(_errors, weights=weights, temperature=temperature, window=window, power=power)
     with torch.autocast(source.device.type, enabled=False):
-        errors = _chunked(vectors.float(), target.float(), truth, weights, temperature, window, power, chunk)
-        return reduce_pixels(errors, mask, reduction)
+        found = _chunked(errors, vectors.float(), target.float(), truth, chunk)
+        return reduce_pixels(found, mask, reduction)
 
 
 def _chunked(
+    errors: Callable[[Tensor, Tensor, Tensor], Tensor],
     vectors: Tensor,
     target: Tensor,
     truth: Tensor,
-    weights: Weights,
-    temperature: float,
-    window: int,
-    power: float,
     chunk: int | None,
 ) -> Tensor:
-    options = (weights, temperature, window, power)
     if chunk is None or chunk >= vectors.shape[1]:
-        return _errors(vectors, target, truth, *options)
-    parts = [
-        checkpoint(_errors, v, target, t, *options, use_reentrant=False)
-        for v, t in zip(vectors.split(chunk, 1), truth.split(chunk, 1), strict=True)
-    ]
-    return torch.cat(parts, dim=1)
+        return errors(vectors, target, truth)
+    parts = zip(vectors.split(chunk, 1), truth.split(chunk, 1), strict=True)
+    return torch.cat([checkpoint(errors, v, target, t, use_reentrant=False) for v, t in parts], dim=1)

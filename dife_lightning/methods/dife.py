@@ -21,7 +21,7 @@ from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask
 from dife_lightning.latent.exploration import ExplorationOptions
 from dife_lightning.latent.pseudo_pairs import Kind, PseudoPairs
-from dife_lightning.losses.distillation import feature_distillation_loss, surface_distillation_loss
+from dife_lightning.losses.distillation import distillation_loss
 from dife_lightning.methods._dife.distillation_step import surface_target
 from dife_lightning.methods._dife.gradient_share import gradient_shares, warn_of_small_shares
 from dife_lightning.methods._dife.matching_step import matching_errors
@@ -260,12 +260,12 @@ class DIFE(HourglassModule):
             if self.loss_weights["k1"]:
                 assert self.teacher is not None
                 surface = surface_target(self.teacher, samples, options)
-                losses["k1"].append(surface_distillation_loss(embedding, surface, valid, options.reduction))
+                losses["k1"].append(distillation_loss(embedding, surface, valid, options.reduction))
             if self.loss_weights["k2"]:
                 converted = self.convert(embedding.detach() if options.detach_features else embedding, domain)
                 features = resize_maps(self.normalize(samples.features, domain), converted.shape[-1], "nearest")
                 small = None if valid is None else resize_mask(valid, converted.shape[-1])
-                losses["k2"].append(feature_distillation_loss(converted, features, small, options.reduction))
+                losses["k2"].append(distillation_loss(converted, features, small, options.reduction))
         return _summed(losses)
 
     @torch.no_grad()

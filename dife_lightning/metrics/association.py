@@ -60,13 +60,9 @@ def _correlation(a: Array, b: Array, weights: Array) -> Array:
 
 
 def quantile_bins(values: Array, count: int) -> tuple[Array, NDArray[np.int64]]:
-    """Cut (N,) values into ``count`` bins of about equally many.
+    """Cut (N,) finite values into ``count`` bins of about equally many.
 
-    Returns:
-        The edges (B + 1,) and the bin (N,) of each value; B is less than ``count`` where many values are equal.
-
-    Raises:
-        DataError: no value, or one that is not finite.
+    Returns the edges (B + 1,) and the bin (N,) of each value; B is less than ``count`` where many values are equal.
     """
     if count < 1 or not len(values) or not np.isfinite(values).all():
         raise DataError(f"{len(values)} values for {count} bins: expected one finite value or more, and one bin")

@@ -78,17 +78,10 @@ def percentiles(values: NDArray[np.float64]) -> Interval:
 def ratio_intervals(
     sums: NDArray[np.floating], counts: NDArray[np.number], *, resamples: int = 2000, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Return the intervals of M ratios on the same pairs, all from the same draws.
+    """Return the intervals (M, 2) of M ratios on the same pairs, all from the same draws.
 
-    Args:
-        sums: (N, M) contribution of each pair to each ratio's numerator.
-        counts: (N, M) the same for the denominators.
-        resamples: number of sets.
-        seed: of the draw.
-
-    Returns:
-        (M, 2) lower and upper ends; NaN where a ratio has no count in any pair. A draw without a count of a ratio is
-        ignored for it.
+    ``sums`` and ``counts`` (N, M) are the contributions of each pair to numerator and denominator. An interval is NaN
+    where a ratio has no count in any pair; a draw without a count of a ratio is ignored for it.
     """
     weights = resample_weights(len(sums), resamples=resamples, seed=seed)
     top, bottom = weights @ sums, weights @ counts.astype(np.float64)

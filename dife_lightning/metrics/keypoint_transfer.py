@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -167,8 +168,9 @@ class KeypointTransferMetric(Metric):
         states = [_cat(getattr(self, state)) for state in _STATES]
         if states[0].numel() == 0:
             raise DataError(f"no pair was evaluated in '{self.set_name}': check the pair list and limit_*_batches")
-        index, order = _first_of_each(states[0])
-        predicted, truth, visible, side = (state[order] for state in states[1:])
+        first_of_each = np.unique(states[0].cpu().numpy(), return_index=True)[1]
+        order = torch.from_numpy(first_of_each).to(states[0].device)
+        index, predicted, truth, visible, side = (state[order] for state in states)
         return Records(index, predicted, truth, visible.bool(), side)
 
 
@@ -176,15 +178,6 @@ def _cat(state: list[Tensor] | Tensor) -> Tensor:
     if isinstance(state, Tensor):  # after a sync
         return state
     return torch.cat(state) if state else torch.empty(0)
-
-
-def _first_of_each(index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sorted distinct values and the position of the first of each."""
-    order = torch.argsort(index, stable=True)
-    ranked = index[order]
-    new = torch.ones_like(ranked, dtype=torch.bool)
-    new[1:] = ranked[1:] != ranked[:-1]
-    return ranked[new], order[new]
 
 
 def score_records(records: Records, protocol: str, name: str = "pairs") -> TransferScores:

@@ -160,8 +160,7 @@ def _finish(rows: _Rows, path: Path) -> PointTable:
 def align(a: PredictionTable, b: PredictionTable) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Return errors of a, errors of b and visibility, (N, K), with the pairs in the order of ``a``.
 
-    Raises:
-        DataError: the two hold different points or pairs.
+    DataError if the two hold different points or pairs.
     """
     if set(a.pair_ids) != set(b.pair_ids) or a.landmarks != b.landmarks:
         raise DataError("the two prediction tables hold different pairs or landmarks: test both on the same lists")

@@ -41,11 +41,7 @@ def backbone_name(model: str, options: BackboneOptions) -> str:
 
 
 def parse_backbone(name: str) -> tuple[str, BackboneOptions]:
-    """Split an embedder name into model and options; the inverse of :func:`backbone_name`.
-
-    Raises:
-        ConfigError: no model, an unknown option, or a value of a wrong type.
-    """
+    """Split an embedder name into model and options, as :func:`backbone_name` joins them; ConfigError if it cannot."""
     model, _, query = name.removeprefix(PREFIX).partition("?")
     if not model:
         raise ConfigError(f"'{name}' names no model: type for example {PREFIX}facebook/dinov2-small")

@@ -118,14 +118,9 @@ def _build(path: Path) -> nn.Module:
 
 
 def public_state(content: Any, source: Path) -> tuple[str, dict[str, Tensor]]:
-    """Return the kind (a key of ``PUBLIC_KINDS``) and the tensors of a public embedder's checkpoint.
+    """Return the kind (a key of ``PUBLIC_KINDS``) and the tensors of the ``content`` of a public embedder's checkpoint.
 
-    Args:
-        content: result of :func:`~dife_lightning.weights.pickles.reading.read_pickled`.
-        source: its file, for messages.
-
-    Raises:
-        CheckpointError: there is no embedder of a known layout.
+    CheckpointError if there is no embedder of a known layout.
     """
     state = hourglass.state_of(content)
     if hourglass.is_hourglass(state):

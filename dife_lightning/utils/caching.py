@@ -60,11 +60,7 @@ def cached_array(
 ) -> NDArray[Any]:
     """Return one array from an ``.npy`` file of the on-disk cache (memory-mapped), or make and store it.
 
-    Args:
-        path: of the file; None for no cache.
-        shape: expected shape; a file with another one is replaced.
-        dtype: expected type.
-        make: makes the array.
+    A file of another shape or type is replaced. Without a ``path``, nothing is stored.
     """
     found = None if path is None else _mapped(path)
     if found is not None and found.shape == shape and found.dtype == dtype:

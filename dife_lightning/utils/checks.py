@@ -22,13 +22,8 @@ def require(
 ) -> None:
     """Raise ConfigError for the first of ``values`` that is no number within the bounds.
 
-    Args:
-        where: what precedes the name in the message, for example ``pairs.``.
-        at_least: smallest allowed number.
-        above: all numbers must be larger.
-        at_most: largest allowed number.
-        below: all numbers must be smaller.
-        values: name -> number, or several numbers, each of which is checked; None (an option that is not set) passes.
+    ``values``: name -> number, or several numbers, each of which is checked; None (an option that is not set) passes.
+    ``where`` precedes the name in the message, for example ``pairs.``.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))

@@ -44,12 +44,8 @@ def as_percent(value: float, _: object = None) -> str:
 def interval(axes: Any, at: float, estimate: Sequence[float], color: str, *, upright: bool = True) -> None:
     """Draw a mean as a dot on the bar of its interval.
 
-    Args:
-        axes: to draw on.
-        at: place on the other axis.
-        estimate: mean, lower and upper end.
-        color: of both.
-        upright: the values run along y, else along x.
+    ``estimate`` is mean, lower and upper end; its values run along y if ``upright``, else along x. ``at`` is the place
+    on the other axis.
     """
     bar, dot = ([at, at], list(estimate[1:])), ([at], [estimate[0]])
     for (places, values), style in (

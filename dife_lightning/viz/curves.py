@@ -20,11 +20,7 @@ Series = dict[str, tuple[list[float], list[float]]]
 
 
 def read_curves(path: str | Path) -> Series:
-    """Return column -> (steps, values) of a CSVLogger file, without empty cells.
-
-    Raises:
-        DataError: there is no such file, or it has no column ``step``.
-    """
+    """Return column -> (steps, values) of a CSVLogger file, without empty cells; DataError for another file."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no metrics at {path}: expected the metrics.csv of a CSVLogger")
@@ -51,8 +47,7 @@ def _is_number(text: str | None) -> bool:
 def curves(path: str | Path, *, heading: str = "Training", note: str = "") -> Figure:
     """Draw losses (log scale) and validation errors in pixels; the start of each later stage is marked.
 
-    Raises:
-        DataError: the file has no loss and no pixel error.
+    DataError if the file has neither.
     """
     series = read_curves(path)
     losses = sorted(name for name in series if "loss" in name)

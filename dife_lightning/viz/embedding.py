@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.viz.sheet import INK, inches_grid, new_figure, show, title, to_image
+from dife_lightning.viz.sheet import INK, at, axes_at, new_figure, show, title, to_image
 
 Mode = Literal["pca", "first-three"]
 
@@ -75,36 +75,22 @@ def embedding_sheet(
         raise DataError("nothing to draw: an embedding sheet needs images and the embeddings of at least one method")
     counts = [len(batch) for batch in images.values()]
     cell, gap, top, left = 1.25, 0.12, 0.95, 1.25
-    rows, columns = 1 + len(embeddings), sum(counts)
-    width = max(left + columns * cell + gap * len(counts), 5.0)
-    figure = new_figure(width, rows * cell + top + 0.12)
-    outer = inches_grid(figure, rows, len(counts), top=top, bottom=0.12)
-    outer.update(left=left / width, right=1 - 0.12 / width, wspace=gap / (cell * columns / len(counts)), hspace=0.04)
-    outer.set_width_ratios(counts)
-    for column, (species, batch) in enumerate(images.items()):
-        _draw_row(figure, outer[0, column], [to_image(image) for image in batch], species)
-    for row, (method, by_species) in enumerate(embeddings.items(), start=1):
+    width = left + sum(counts) * cell + gap * len(counts)
+    figure = new_figure(max(width, 5.0), (1 + len(embeddings)) * cell + top + 0.12)
+    rows = {"": [[to_image(image) for image in batch] for batch in images.values()]}
+    for method, by_species in embeddings.items():
         colors = embedding_colors(torch.cat([by_species[species] for species in images]), mode)
-        for column, part in enumerate(colors.split(counts)):
-            _draw_row(figure, outer[row, column], [color.permute(1, 2, 0).numpy() for color in part])
-        box = outer[row, 0].get_position(figure)
-        figure.text(
-            box.x0 * 0.92,
-            (box.y0 + box.y1) / 2,
-            method.replace(" ", "\n"),
-            ha="right",
-            va="center",
-            fontsize=9,
-            color=INK,
-        )
+        rows[method] = [list(part.permute(0, 2, 3, 1).numpy()) for part in colors.split(counts)]
+    for row, (method, blocks) in enumerate(rows.items()):
+        x, y = left, top + row * cell
+        place: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 9, "color": INK}
+        figure.text(*at(figure, left - 0.1, y + cell / 2), method.replace(" ", "\n"), **place)
+        for species, pictures in zip(images, blocks, strict=True):
+            for number, picture in enumerate(pictures):
+                axes = axes_at(figure, x + number * cell, y, cell - 0.04, cell - 0.04)
+                show(axes, picture)
+                if row == number == 0:
+                    axes.set_title(species, fontsize=10, weight="bold", color=INK, loc="left", pad=4)
+            x += len(pictures) * cell + gap
     title(figure, heading, note)
     return figure
-
-
-def _draw_row(figure: Figure, cell: object, pictures: list[Any], label: str = "") -> None:
-    inner = cell.subgridspec(1, len(pictures), wspace=0.03)  # type: ignore[attr-defined]
-    for column, picture in enumerate(pictures):
-        axes = figure.add_subplot(inner[column])
-        show(axes, picture)
-        if label and column == 0:
-            axes.set_title(label, fontsize=10, weight="bold", color=INK, loc="left", pad=4)

@@ -31,18 +31,8 @@ def interval_chart(
 ) -> Figure:
     """Draw one panel per kind of pair: in each category a dot with its interval per method.
 
-    Args:
-        panels: with the same methods.
-        heading: large title.
-        note: small line below it.
-        ylabel: name of the values.
-        xlabel: name of the categories.
-        columns: panels in a row.
-        percent: the values are shares, written in percent.
-        height: of a panel in inches.
-
-    Raises:
-        DataError: nothing to draw.
+    All panels have the same methods; ``columns`` of them stand in a row, each ``height`` inches high. ``percent``: the
+    values are shares, written in percent. DataError if there is nothing to draw.
     """
     methods = drawn(name for panel in panels for name in panel.values)
     ends = [e[2] for p in panels for m in methods for e in p.values.get(m, ()) if e is not None and finite(e)]

@@ -54,21 +54,14 @@ def drawn(methods: Iterable[str]) -> list[str]:
     return [name for name in names if name not in _OFF_SCALE] or names
 
 
-def panel_grid(
-    count: int, columns: int, *, width: float = 10.0, height: float = 2.1, labels: float = 0.42
-) -> tuple[Figure, list[Any]]:
+def panel_grid(count: int, columns: int, *, height: float = 2.1, labels: float = 0.42) -> tuple[Figure, list[Any]]:
     """Return a figure and its ``count`` axes, in rows, with room for titles, tick labels and a legend.
 
-    Args:
-        count: number of panels.
-        columns: panels in a row.
-        width: of the figure in inches.
-        height: of a panel in inches.
-        labels: room in inches below each panel for what is written there.
+    ``height`` of a panel, and room for ``labels`` below each, are in inches.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
-    left, right, top, bottom, gap, above = 0.62, 0.15, 0.62, 0.34, 0.55, 0.26
+    width, left, right, top, bottom, gap, above = 10.0, 0.62, 0.15, 0.62, 0.34, 0.55, 0.26
     figure = new_figure(width, top + rows * (above + height + labels) + bottom)
     panel = (width - left - right - gap * (columns - 1)) / columns
     cells = []

@@ -28,24 +28,16 @@ class Curves:
     areas: Mapping[str, float]
 
 
-def pck_chart(panels: Sequence[Curves], *, heading: str, note: str = "", xlabel: str = "", columns: int = 2) -> Figure:
-    """Draw the curves with the bands of their intervals.
+def pck_chart(panels: Sequence[Curves], *, heading: str, note: str = "", xlabel: str = "") -> Figure:
+    """Draw the curves with the bands of their intervals, in panels with the same methods.
 
-    Args:
-        panels: with the same methods.
-        heading: large title.
-        note: small line below it.
-        xlabel: unit of the thresholds.
-        columns: panels in a row.
-
-    Raises:
-        DataError: nothing to draw.
+    ``xlabel`` is the unit of the thresholds. DataError if there is nothing to draw.
     """
     methods = drawn(name for panel in panels for name in panel.curves)
     if not methods:
         raise DataError("nothing to draw: PCK curves need one panel with one method or more")
     colors = method_colors(methods)
-    figure, cells = panel_grid(len(panels), columns, height=2.7, labels=0.5)
+    figure, cells = panel_grid(len(panels), 2, height=2.7, labels=0.5)
     for number, (axes, panel) in enumerate(zip(cells, panels, strict=True)):
         for name in methods:
             mean, low, high = panel.curves[name].T
@@ -56,7 +48,7 @@ def pck_chart(panels: Sequence[Curves], *, heading: str, note: str = "", xlabel:
         axes.set_ylim(0, 1)
         axes.xaxis.set_major_locator(MultipleLocator(0.05))
         axes.yaxis.set_major_formatter(as_percent)
-        label(axes, x=xlabel, y="" if number % columns else "points within the threshold")
+        label(axes, x=xlabel, y="" if number % 2 else "points within the threshold")
         head(axes, panel.title)
         method_notes(axes, {name: f"{panel.areas[name]:.2f}" for name in methods}, "area")
     title(figure, heading, note)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,20 +32,6 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
-
-
-def inches_grid(figure: Figure, rows: int, columns: int, *, top: float, bottom: float, side: float = 0.12) -> GridSpec:
-    """Return a grid of cells within margins given in inches."""
-    width, height = figure.get_size_inches()
-    return GridSpec(
-        rows,
-        columns,
-        figure=figure,
-        left=side / width,
-        right=1 - side / width,
-        top=1 - top / height,
-        bottom=bottom / height,
-    )
 
 
 def at(figure: Figure, x: float, y: float) -> tuple[float, float]:
@@ -74,13 +59,10 @@ def note_width(note: str) -> float:
     return float(figure.text(0, 0, note, fontsize=9).get_window_extent().width) / figure.dpi + 0.24
 
 
-def show(axes: Any, image: NDArray[Any], *, edge: str | None = None, smooth: bool = True) -> None:
+def show(axes: Any, image: NDArray[Any], *, edge: str | None = None) -> None:
     """Draw an image without ticks; pixel centres are at integers, so points need no shift."""
-    axes.imshow(image, interpolation="bicubic" if smooth else "nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_xlim(-0.5, image.shape[1] - 0.5)
-    axes.set_ylim(image.shape[0] - 0.5, -0.5)
+    axes.imshow(image, interpolation="bicubic")
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     for spine in axes.spines.values():
         spine.set_visible(edge is not None)
         spine.set_edgecolor(edge or "none")

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
 from dife_lightning.viz.axes import dot, legend
-from dife_lightning.viz.sheet import COLORS, FAINT, INK, inches_grid, new_figure, show, title
+from dife_lightning.viz.sheet import COLORS, FAINT, INK, at, axes_at, new_figure, show, title
 
 
 class Mark(NamedTuple):
@@ -87,33 +86,32 @@ def transfer_sheet(
         raise DataError("no pair to draw: a transfer sheet needs at least one example")
     columns = min(columns, len(examples))
     count = -(-len(examples) // columns)
-    cell, label, top, bottom, left = 1.55, 0.26, 0.72, 0.62, 0.38 if rows else 0.12
-    width = max(2 * cell * columns + 0.12 + left, 6.4)
-    figure = new_figure(width, count * (cell + label) + top + bottom)
-    outer = inches_grid(figure, count, columns, top=top + label - 0.06, bottom=bottom)
-    outer.update(left=left / width, wspace=0.05, hspace=label / cell)
-    _row_labels(figure, outer, rows[:count], left / width)
+    cell, line, top, bottom, left = 1.55, 0.26, 0.92, 0.62, 0.38 if rows else 0.12
+    content = left + 2 * cell * columns
+    figure = new_figure(max(content + 0.12, 6.4), top + count * (cell + line) - line + bottom)
+    left += max(6.4 - content - 0.12, 0) / 2  # a narrow sheet stands in the middle
     marks = marks_of(landmarks)
     for number, example in enumerate(examples):
         if example is None:
             continue
-        inner = outer[number // columns, number % columns].subgridspec(1, 2, wspace=0.02)
-        source, target = figure.add_subplot(inner[0]), figure.add_subplot(inner[1])
+        row, column = divmod(number, columns)
+        source, target = (
+            axes_at(
+                figure, left + 2 * column * cell + side * (cell - 0.06), top + row * (cell + line), *[cell - 0.1] * 2
+            )
+            for side in (0, 1)
+        )
         draw_source(source, example, marks)
         source.set_title(example.label, fontsize=8, color=INK, loc="left", pad=2)
         draw_target(target, example, marks)
         if np.isfinite(example.error):
             target.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, loc="right", pad=2)
+    for row, text in enumerate(rows[:count]):
+        place = at(figure, left - 0.19, top + row * (cell + line) + cell / 2)
+        figure.text(*place, text, fontsize=9, weight="bold", color=INK, ha="center", va="center", rotation=90)
     title(figure, heading, note)
     transfer_legend(figure, landmarks, truth=any(np.isfinite(example.error) for example in shown))
     return figure
-
-
-def _row_labels(figure: Figure, grid: GridSpec, labels: Sequence[str], left: float) -> None:
-    for row, text in enumerate(labels):
-        box = grid[row, 0].get_position(figure)
-        place: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90}
-        figure.text(left / 2, (box.y0 + box.y1) / 2, text, fontsize=9, weight="bold", color=INK, **place)
 
 
 def draw_source(axes: Any, example: TransferExample, marks: Sequence[Mark], size: float = 5.0) -> None:

@@ -51,7 +51,13 @@ def find_asset(name_or_path: str | Path) -> Path:
             raise AssetError(f"no asset or file '{name_or_path}'. {did_you_mean(str(name_or_path), entries)}")
         return path
     path = FOLDER / entry["file"]
-    _check(str(name_or_path), path, entry["sha256"])
+    if not path.is_file():
+        raise AssetError(f"asset '{name_or_path}': {path} is missing; run `make world` or reinstall.")
+    state, expected = path.stat(), entry["sha256"]
+    found = _hash_once(path, state.st_mtime_ns, state.st_size)
+    if found != expected:
+        text = f"asset '{name_or_path}': {path.name} has sha256 {found[:12]}..., expected {expected[:12]}..."
+        raise AssetError(f"{text}; run `make world` or reinstall.")
     return path
 
 
@@ -73,19 +79,6 @@ def register_asset(name: str, source: str | Path, kind: str, **info: Any) -> Pat
     entry = {"file": target.name, "sha256": sha256(target), "kind": kind, "bytes": target.stat().st_size, **info}
     write_json(FOLDER / "manifest.json", dict(sorted({**list_assets(), name: entry}.items())))
     return target
-
-
-def _check(name: str, path: Path, expected: str) -> None:
-    """Raise unless the file is there and has the recorded hash."""
-    if not path.is_file():
-        raise AssetError(f"asset '{name}': {path} is missing; run `make world` or reinstall.")
-    state = path.stat()
-    found = _hash_once(path, state.st_mtime_ns, state.st_size)
-    if found != expected:
-        raise AssetError(
-            f"asset '{name}': {path.name} has sha256 {found[:12]}..., expected {expected[:12]}...; "
-            "run `make world` or reinstall."
-        )
 
 
 @functools.lru_cache(maxsize=32)

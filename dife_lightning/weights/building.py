@@ -28,14 +28,7 @@ def check_settings(
 ) -> None:
     """Check that a method with these settings has exactly the tensors of a checkpoint; takes no memory for them.
 
-    Args:
-        cls: the method's class, a LightningModule.
-        settings: its arguments.
-        checkpoint: as it was read, with ``state_dict``.
-        source: the file, for the text of an error.
-
-    Raises:
-        CheckpointError: the class does not take the settings, or has other tensors.
+    CheckpointError if the class does not take the settings, or has other tensors.
     """
     check_size(settings, source)
     state = dict(checkpoint["state_dict"])

@@ -20,11 +20,7 @@ class Shapes:
     Each size appears in several tensors, and the majority decides. So if a file has one tensor of a wrong shape, the
     error on loading names that tensor.
 
-    Args:
-        tensors: name -> tensor on any device, ``meta`` included; only shapes are used.
-        source: the file, for error messages.
-        network: what the tensors should be, for error messages.
-        called: our name of a tensor -> its name in the file.
+    ``tensors`` may be on the device ``meta``. ``called`` maps our name of a tensor to its name in the file.
     """
 
     def __init__(

@@ -41,11 +41,7 @@ def list_own_files() -> dict[str, Path]:
 
 
 def find_own_file(name: str) -> Path:
-    """Return the path that ``own/<name>`` stands for.
-
-    Raises:
-        MissingAssetError: no such entry, or its path does not exist.
-    """
+    """Return the path that ``own/<name>`` stands for; MissingAssetError without such an entry or file."""
     entries = list_own_files()
     file = os.environ.get(_VARIABLE) or _USUAL
     if name not in entries:

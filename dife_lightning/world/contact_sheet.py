@@ -1,4 +1,4 @@
-"""A picture of the world: renders of each species, their canonical coordinates and their landmarks."""
+"""An overview image: renders of each species with their canonical coordinates and landmarks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def contact_sheet(
     framing: FramingKind = "plain",
     start: int = 0,
 ) -> NDArray[np.uint8]:
-    """Draw two rows for each species: renders, and (u, v) as colours with the landmarks, hidden ones in red.
+    """Draw two rows per species: renders, and (u, v) as colours with the landmarks (hidden ones in red).
 
     Returns:
         (rows, columns * size, 3) uint8 RGB.
@@ -49,7 +49,7 @@ def contact_sheet(
 
 
 def uv_colors(uv: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Show canonical coordinates (h, w, 2) as colours (h, w, 3); NaN is dark grey."""
+    """Convert canonical coordinates (h, w, 2) to colours (h, w, 3); NaN becomes dark grey."""
     face = np.isfinite(uv[..., 0])
     u, v = (np.nan_to_num(uv[..., i]) * 0.5 + 0.5 for i in (0, 1))
     checks = 0.9 + 0.1 * np.sign(np.sin(5 * np.pi * u) * np.sin(5 * np.pi * v))

@@ -1,4 +1,4 @@
-"""Data of the world: annotated faces, cached arrays of renders, and mean shapes."""
+"""Annotated faces of the embedded world, cached arrays of renders, and mean shapes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CHUNK = 64
 
 
 class WorldFaces:
-    """The first ``count`` renders of a species and split as annotated faces.
+    """The first ``count`` renders of a species and split, as a data set of annotated faces.
 
     Args:
         species: name of a shipped species.
@@ -43,13 +43,13 @@ class WorldFaces:
         count: number of faces.
         framing: ``plain``, or ``jittered`` as in the evaluation.
         size: side in pixels.
-        seed: of the framing; the individuals do not depend on it.
+        seed: of the framing only.
 
     Raises:
-        ConfigError: unknown species, split or framing, a count under 1, a size under 8 or a negative seed.
+        ConfigError: unknown species, split or framing, a count below 1, a size below 8 or a negative seed.
     """
 
-    #: Landmark scheme of all items (see ``dife_lightning.faces.schemes``).
+    #: Landmark scheme (see ``dife_lightning.faces.schemes``).
     scheme: ClassVar[str] = "animalweb-9"
 
     def __init__(
@@ -74,7 +74,7 @@ class WorldFaces:
         return self.count
 
     def sample(self, index: int) -> WorldSample:
-        """Return face ``index`` with its complete ground truth; negative indices count from the end."""
+        """Return face ``index`` with its ground truth; negative indices count from the end."""
         if not -self.count <= index < self.count:
             raise IndexError(f"index {index} of a data set of {self.count}")
         index %= self.count
@@ -102,7 +102,7 @@ def _mean_shape(species: str, framing_kind: FramingKind, count: int) -> NDArray[
 
 
 def mean_shape(species: str, framing_kind: FramingKind, size: int, count: int = 500) -> NDArray[np.float32]:
-    """Return the mean (9, 2) landmarks of ``count`` train renders, in pixels of a ``size`` x ``size`` picture."""
+    """Return the mean landmarks (9, 2) of ``count`` training renders, in pixels of a ``size`` x ``size`` image."""
     return (_mean_shape(species, framing_kind, count) + np.float32(0.5)) * np.float32(size / 64) - np.float32(0.5)
 
 
@@ -116,23 +116,23 @@ def render_arrays(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> NDArray[np.uint8]:
-    """Render the plain pictures 0 to ``count`` - 1.
+    """Render the images 0 to ``count`` - 1 without framing.
 
     Args:
         species: name of a shipped species.
         split: ``train``, ``val`` or ``test``.
-        count: number of pictures.
+        count: number of images.
         size: side in pixels.
-        cache: folder for a .npy file whose name contains all that its content depends on. A valid file is read
-            (memory-mapped), otherwise it is written, atomically; a folder that is not writable is no error.
-        workers: number of processes, 0 for this one only. The result does not depend on it.
-        progress: is called repeatedly with (done, count).
+        cache: folder of the cached .npy file, which is memory-mapped if it exists and written otherwise; None for no
+            cache. A folder that is not writable is no error.
+        workers: number of processes; 0 renders in this one.
+        progress: called with (done, count).
 
     Returns:
         (count, size, size, 3) uint8 RGB.
 
     Raises:
-        ConfigError: unknown species or split, a count under 1 or a size under 8.
+        ConfigError: unknown species or split, a count below 1 or a size below 8.
     """
     path = cache_path(cache, species, split, count, size, "npy")
     shape = (count, size, size, 3)
@@ -154,7 +154,7 @@ def _map(job: Callable[[int], NDArray[np.uint8]], starts: range, workers: int) -
     if workers <= 1:
         yield from map(job, starts)
         return
-    # spawn: a forked child of a process that runs OpenCV or torch threads can hang.
+    # spawn, because a forked child of a process with OpenCV or torch threads can hang
     with multiprocessing.get_context("spawn").Pool(workers, initializer=_single_thread) as pool:
         yield from pool.imap(job, starts)
 
@@ -168,10 +168,10 @@ def _render_chunk(species: str, split: Split, count: int, size: int, start: int)
 
 
 def cache_path(cache: Path | None, species: str, split: str, count: int, size: int, suffix: str) -> Path | None:
-    """Return the cache file of the renders 0 to ``count`` - 1; its name contains all that they depend on.
+    """Return the cache file of the renders 0 to ``count`` - 1, named by everything that they depend on.
 
     Raises:
-        ConfigError: unknown species, or a count under 1.
+        ConfigError: unknown species, or a count below 1.
     """
     table = hashlib.sha256(json.dumps(repr(load_species(species))).encode()).hexdigest()
     if count < 1:

@@ -1,8 +1,7 @@
-"""Further points of the head with ground truth: places without one of the nine landmarks.
+"""Points of the head with ground truth besides the nine landmarks.
 
-Points of the face are fixed canonical (u, v) and so are the same place in every species. The surface teacher was
-trained with clicks there; methods that learn from landmarks were not. Points of the ears have no (u, v): no click and
-no landmark is ever on an ear.
+Points of the face have fixed canonical (u, v), the same for all species; the surface teacher was trained with clicks on
+the whole face. Points of the ears have no (u, v): neither clicks nor landmarks are ever on an ear.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ FACE_POINTS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "chin": (0.0, 0.84),
     }
 )
-#: Points of the ears: side (-1 is the viewer's left) and position along the ear, 0 at the root, 1 at the tip.
+#: Points of the ears: side (-1 is the viewer's left) and position along the ear (0 at the root, 1 at the tip).
 EAR_POINTS: Mapping[str, tuple[int, float]] = MappingProxyType(
     {
         "left_ear_middle": (-1, 0.5),
@@ -45,7 +44,7 @@ EAR_POINTS: Mapping[str, tuple[int, float]] = MappingProxyType(
         "right_ear_tip": (1, 0.86),
     }
 )
-#: All of them, in the order of :func:`extra_landmarks`.
+#: All names, in the order of :func:`extra_landmarks`.
 EXTRA_LANDMARKS = (*FACE_POINTS, *EAR_POINTS)
 _ITERATIONS, _STEP, _LONGEST = 30, 1e-4, 0.15
 
@@ -53,7 +52,7 @@ _ITERATIONS, _STEP, _LONGEST = 30, 1e-4, 0.15
 def extra_landmarks(
     species: str | Species, split: Split, index: int, *, size: int = 64, framing: Framing | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the points of :data:`EXTRA_LANDMARKS` of a sample, and whether they are visible.
+    """Return the positions of :data:`EXTRA_LANDMARKS` in a sample, and whether they are visible.
 
     Args:
         species: name of a shipped species, or a :class:`Species` of your own.
@@ -63,8 +62,8 @@ def extra_landmarks(
         framing: as in :func:`~dife_lightning.world.render`.
 
     Returns:
-        (K, 2) float32 pixels, x then y, and (K,) bool. Points of the face follow the rules of landmarks; a point of an
-        ear is visible if the ear is the surface there, not hair.
+        (K, 2) float32 pixels, x then y, and (K,) bool. Points of the face are visible by the same rules as landmarks;
+        points of an ear are visible if the ear is not under hair.
 
     Raises:
         ConfigError: unknown species or split, negative index, or a size under 8.
@@ -87,10 +86,7 @@ def _on_ears(one: Individual) -> Array:
 
 
 def plane_of(spline: ThinPlateSpline, one: Individual, uv: Array) -> Array:
-    """Return the points (n, 2) on the face plane of ``one`` at canonical ``uv`` (n, 2): the inverse of ``spline``.
-
-    Newton's method, from the nearest of some hundred points of the face; the map does not fold (see ``factors.py``).
-    """
+    """Invert ``spline``: return the points (n, 2) on the face plane at canonical ``uv`` (n, 2), by Newton's method."""
     rim = outline_points(one.traits.head, one.bottom, np.linspace(0, 2 * np.pi, 24, endpoint=False))
     start = (np.linspace(0, 1, 13)[:, None, None] * rim).reshape(-1, 2)
     gaps = ((spline(start)[None] - uv[:, None]) ** 2).sum(-1)

@@ -1,7 +1,6 @@
-"""Lists of image pairs on which keypoint transfer is measured.
+"""Lists of image pairs on which landmark transfer is measured.
 
-Each image occurs at most once in a list. Lists of different splits share no image. Another ``seed`` draws other images
-of the same split.
+An image occurs at most once in a list, and lists of different splits share no image.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from dife_lightning.world.scene.factors import Split
 
 PairListKind = Literal["paper", "long"]
 
-#: Numbers of test pairs in the paper, by pair kind (source+target).
+#: Number of test pairs in the paper, by kind (source+target).
 PAPER_COUNTS = {"human+dog": 100, "human+cat": 89, "dog+cat": 89, "human+wild": 47}
 LONG_COUNT = 1000
-#: Images are drawn from indices below this; training renders use the low indices of another split.
+#: Images are drawn from the indices below this.
 INDEX_RANGE = 1_000_000
 
 
@@ -43,7 +42,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class PairList:
-    """An immutable sequence of pairs, and how it was drawn."""
+    """A list of pairs and how it was drawn."""
 
     pair: str
     split: str
@@ -59,7 +58,7 @@ class PairList:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of split and pairs; other options do not matter."""
+        """SHA-256 of split and pairs."""
         text = json.dumps([self.split, [list(pair) for pair in self.pairs]], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -88,8 +87,8 @@ def pair_list(
         pair: source and target species.
         split: ``val`` to choose settings, ``test`` for results.
         kind: ``paper`` (the paper's counts, 100 for pairs it does not have) or ``long`` (1000).
-        seed: of another list; None is the fixed, published one.
-        count: number of pairs instead of that of the kind.
+        seed: draws another list; None for the published list.
+        count: number of pairs; None for that of the kind.
 
     Raises:
         ConfigError: unknown pair, split or kind, a negative seed, or a count outside 1 to 100,000.
@@ -105,9 +104,9 @@ def pair_list(
     if seed is not None and seed < 0:
         raise ConfigError(f"the seed of a pair list is 0 or more, found {seed}")
     words = [zlib.crc32(text.encode()) for text in (pair, split, kind)]
-    # SeedSequence pads its entropy with zeros: a word of 0 would repeat the published list.
+    # SeedSequence pads its entropy with zeros, so a word of 0 would repeat the published list.
     rng = np.random.default_rng(np.random.SeedSequence(words if seed is None else [*words, 1 + seed]))
-    # One draw without replacement for both sides: images differ even where both species are the same.
+    # One draw without replacement for both sides, so that images differ even within a species.
     drawn = rng.choice(INDEX_RANGE, size=2 * number, replace=False).tolist()
     pairs = tuple(Pair(source, a, target, b) for a, b in zip(drawn[:number], drawn[number:], strict=True))
     return PairList(pair, split, kind, seed, pairs)

@@ -1,4 +1,4 @@
-"""Pose and shape of a face of the world, from its name, without rendering it."""
+"""Pose and shape of a face of the embedded world by its name, without rendering."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dife_lightning.world.face.anatomy import Individual
 from dife_lightning.world.face.species import Species
 from dife_lightning.world.scene.factors import Split, individual
 
-#: The traits that determine the shape of a head, by section; all others are paint, hair or scene.
+#: The traits that determine the shape of a head, by section.
 SHAPE_TRAITS: dict[str, tuple[str, ...]] = {
     "head": ("width", "top", "bottom", "taper", "cheek", "depth", "brow", "socket"),
     "eyes": ("distance", "height", "width", "opening", "tilt"),
@@ -22,21 +22,21 @@ SHAPE_TRAITS: dict[str, tuple[str, ...]] = {
     "mouth": ("height", "width", "upper", "gap", "drop", "lobes"),
     "ears": ("angle", "lean", "length", "width", "lift"),
 }
-#: Names of the shape parameters: the traits, and the opening of the mouth.
+#: Names of the shape parameters.
 SHAPE_NAMES = (*(f"{section}.{name}" for section, names in SHAPE_TRAITS.items() for name in names), "mouth_open")
 _NAME = re.compile(r"world/([^/>]+)/(train|val|test)/(\d+)")
 
 
 @dataclass(frozen=True)
 class FaceParameters:
-    """``pose``: yaw, pitch and roll in degrees, as in ``Individual``; ``shape``: the values of ``SHAPE_NAMES``."""
+    """Pose and shape: yaw, pitch and roll in degrees, as in ``Individual``; and the values of ``SHAPE_NAMES``."""
 
     pose: NDArray[np.float64]
     shape: NDArray[np.float64]
 
 
 def parse_name(name: str) -> tuple[str, Split, int] | None:
-    """Return species, split and index from a name such as ``world/human/test/470773``; None for any other name."""
+    """Return species, split and index of a name such as ``world/human/test/470773``; None for other names."""
     found = _NAME.fullmatch(name)
     return None if found is None else (found[1], cast(Split, found[2]), int(found[3]))
 

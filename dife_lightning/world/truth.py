@@ -1,4 +1,4 @@
-"""Plain renders with dense ground truth, as cached arrays."""
+"""Renders with dense ground truth, as cached arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dife_lightning.world.dataset import cache_path
 from dife_lightning.world.scene.factors import Split
 from dife_lightning.world.scene.renderer import WorldSample, render
 
-#: Steps of a stored coordinate between 0 and 1; the rounding error is at most 1.6e-5, 0.0003 px of a 64-px picture.
+#: Steps per unit of a stored coordinate; the rounding error is at most 1.6e-5, or 0.0003 px of a 64-px image.
 UV_STEPS = 32_000
 _UNKNOWN = np.int16(-32_768)
 _ARRAYS = ("images", "uv", "points", "visible")
@@ -25,8 +25,8 @@ class TruthArrays:
 
     Attributes:
         images: (N, S, S, 3) uint8 RGB.
-        uv: (N, S, S, 2) int16, to be read by :func:`decode_uv`.
-        points: (N, 9, 2) float32 landmarks, pixels, x then y.
+        uv: (N, S, S, 2) int16 canonical coordinates, see :func:`decode_uv`.
+        points: (N, 9, 2) float32 landmarks, x then y, in pixels.
         visible: (N, 9) bool.
     """
 
@@ -41,31 +41,23 @@ class TruthArrays:
 
 
 def encode_uv(uv: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Store coordinates (..., 2) in [-1, 1] as int16; NaN is kept."""
+    """Convert coordinates (..., 2) in [-1, 1] to int16; NaN is kept."""
     known = np.isfinite(uv)
     steps = np.rint(np.where(known, uv, 0) * UV_STEPS)
     return np.where(known, steps, _UNKNOWN).astype(np.int16)
 
 
 def decode_uv(stored: NDArray[np.int16]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return coordinates (..., 2), 0 where unknown, and a mask (...) of the known ones."""
+    """Return coordinates (..., 2), 0 where unknown, and whether they are known (...)."""
     known = (stored != _UNKNOWN).all(-1)
     return np.where(known[..., None], stored, 0).astype(np.float32) / np.float32(UV_STEPS), known
 
 
 def truth_arrays(species: str, split: Split, count: int, size: int, cache: Path | None = None) -> TruthArrays:
-    """Render the plain faces 0 to ``count`` - 1 with their ground truth.
-
-    Args:
-        species: name of a shipped species.
-        split: ``train``, ``val`` or ``test``.
-        count: number of faces.
-        size: side in pixels.
-        cache: folder for a .npz file whose name contains all that its content depends on. A valid file is read,
-            otherwise it is written, atomically; a folder that is not writable is no error.
+    """Render the faces 0 to ``count`` - 1 without framing; see :func:`~dife_lightning.world.dataset.render_arrays`.
 
     Raises:
-        ConfigError: unknown species or split, a count under 1 or a size under 8.
+        ConfigError: unknown species or split, a count below 1 or a size below 8.
     """
     path = cache_path(cache, species, split, count, size, "truth.npz")
     found = None if path is None else _read(path, count, size)

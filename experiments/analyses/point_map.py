@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dife_lightning.data.world.extra_pairs import point_groups
 from dife_lightning.viz.axes import dot, head, legend
-from dife_lightning.viz.sheet import inches_grid, new_figure, show, title
+from dife_lightning.viz.sheet import axes_at, new_figure, show, title
 from dife_lightning.world import render
 from dife_lightning.world.extra_landmarks import extra_landmarks
 from experiments.analyses.extra import GROUPS
@@ -24,10 +24,8 @@ def extra_places(species: Sequence[str]) -> Figure:
     """Draw one test face of each species with all its points: the first face that shows the most of them."""
     cell, top, bottom = 2.0, 0.92, 0.4
     figure = new_figure(max(cell * len(species) + 0.24, 6.6), cell + top + bottom)
-    grid = inches_grid(figure, 1, len(species), top=top, bottom=bottom)
-    grid.update(wspace=0.05)
     for column, name in enumerate(species):
-        axes = figure.add_subplot(grid[0, column])
+        axes = axes_at(figure, 0.12 + column * cell, top, cell - 0.1, cell - 0.1)
         _draw(axes, name)
         head(axes, name)
     note = "the same places in every species; no click and no landmark is on an ear"

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 import dife_lightning
 from dife_lightning import load_dataset
 from dife_lightning.datasets.parsing.pictures import check_inside
-from dife_lightning.datasets.parsing.table import Faults
+from dife_lightning.datasets.parsing.table import FaceTable, Faults
 from dife_lightning.datasets.parsing.text import parse_rows, read_lines
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces import image_info as frames
@@ -127,3 +127,11 @@ def test_rows_are_read_at_once_in_much_less_time_than_one_by_one():
     texts = [f"{i:06d}.jpg  69  111  108  111   88  136   72  152  105  152" for i in range(20_000)]
     slow = min(seconds([*texts, "a b.jpg 1 2 3 4 5 6 7 8 9 10"]) for _ in range(3))
     assert min(seconds(texts) for _ in range(3)) < 0.7 * slow
+
+
+def test_columns_of_any_kind_are_taken_together(tmp_path):
+    points = np.arange(12).reshape(3, 2, 2)
+    table = FaceTable(tmp_path / "a.csv", range(1, 4), tmp_path, ("a", "b", "c"), points, count=2, groups="xyz")
+    part = table.where([False, True, True])
+    assert [(face.name, face.group, face.source[-5:]) for face in part] == [("b", "y", "row 2"), ("c", "z", "row 3")]
+    assert part[0].points.tolist() == [[4, 5], [6, 7]]

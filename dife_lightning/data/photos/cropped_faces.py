@@ -80,10 +80,7 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     """Return why a face cannot be used in a pair; empty if it can. Equal reasons have equal words, to be counted.
 
     All points of the protocol ``landmarks`` must be labelled and inside both picture and crop, and the crop must not be
-    too small. With ``all``, this holds for the labelled points.
-
-    Raises:
-        DataError: the picture's header cannot be read.
+    too small. With ``all``, this holds for the labelled points. DataError if the picture's header cannot be read.
     """
     annotation = faces.annotations[index]
     _, visible = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)

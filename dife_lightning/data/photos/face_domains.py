@@ -83,9 +83,7 @@ class DomainFaces:
     def reader(self, name: str, split: Split) -> FaceDataset:
         """Return the reader of a domain; for validation the one of ``val_options``, if given.
 
-        Raises:
-            ConfigError: unknown data set or option, or a scheme that does not serve the protocol.
-            DataError: files are missing or damaged.
+        ConfigError for a scheme that does not serve the protocol; otherwise raises what ``load_dataset`` does.
         """
         key = self._key(name, split)
         if key not in self._readers:

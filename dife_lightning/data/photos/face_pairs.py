@@ -109,10 +109,8 @@ class FacePairs(PairsDataModule):
     def mean_points(self, domain: str) -> NDArray[np.float32]:
         """Return the mean landmarks (P, 2) of a domain's crops, in ``LAYOUT``, pixels of the crops.
 
-        It is computed from up to 200 usable validation faces, none of whose pictures is in a test list.
-
-        Raises:
-            DataError: the test lists use all faces.
+        It is computed from up to 200 usable validation faces, none of whose pictures is in a test list; DataError if
+        the test lists use all faces.
         """
         usable = self.faces.usable(domain, "val")
         kept = self.lists.test_pictures()

@@ -51,15 +51,10 @@ class FolderReport:
 
 
 def check_folder(folder: str | Path, size: int, read: ReadImage = read_image) -> FolderReport:
-    """Read every image of a folder.
+    """Read every image of a folder and its subfolders, for a generator of ``size`` px.
 
-    Args:
-        folder: of images, searched with its subfolders.
-        size: side of the generator's images in pixels.
-        read: reads one image; a caller that needs the images passes a function that collects them.
-
-    Raises:
-        DataError: no such folder, or no image file in it.
+    ``read`` reads one image; a caller that needs the images passes a function that collects them. DataError if there is
+    no such folder, or no image file in it.
     """
     files = list_images(folder)
     report = FolderReport(Path(folder), size, len(files))

@@ -89,11 +89,7 @@ def usable_faces(
     """Find the faces that show all points of ``protocol`` and can be cropped, in drawing order.
 
     One face of every picture comes first, then the second faces of pictures with several, and so on. With ``cache``,
-    the sizes of pictures are kept in the cache folder.
-
-    Raises:
-        ConfigError: the scheme has no points for the protocol.
-        DataError: a picture is missing or damaged.
+    the sizes of pictures are kept in the cache folder. DataError if a picture is missing or damaged.
     """
     with image_info_cache(disk=cache):
         reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
@@ -134,17 +130,9 @@ def draw_pair_list(
 ) -> FacePairList:
     """Draw a list: the first faces in drawing order, each in one pair, and no picture on both sides.
 
-    Args:
-        pair: kind of pair.
-        split: of the list.
-        source: faces of the first domain.
-        target: faces of the second; the same object for pairs within a domain.
-        count: most pairs.
-        drawn: how the list is drawn, for the record.
-        without: pictures that the list must not use.
-
-    Raises:
-        DataError: not one pair is possible.
+    For pairs within a domain, ``source`` and ``target`` are the same object. The list has at most ``count`` pairs and
+    uses no picture of ``without``; ``drawn`` says how it is drawn, for the record. DataError if not one pair is
+    possible.
     """
     first, second = ([i for i in side.order if side.image(i) not in without] for side in (source, target))
     if source is target:

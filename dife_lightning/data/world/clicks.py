@@ -25,12 +25,7 @@ from dife_lightning.world import render
 class ClickStream(EndlessBatches[ClickBatch]):
     """Endless batches of clicked images, each a pure function of (seed, number, rank).
 
-    Args:
-        clicked: images (N, S, S, 3) uint8, points (N, K, 2) in pixels, and their surface coordinates (N, K, 2).
-        batch_size: images per batch.
-        augment: framing and colour.
-        seed: of the batches.
-        start: first batch, rank and number of processes.
+    ``clicked``: images (N, S, S, 3) uint8, points (N, K, 2) in pixels, and their surface coordinates (N, K, 2).
     """
 
     def __init__(

@@ -55,17 +55,8 @@ def extra_batches(
 ) -> Iterator[PairBatch]:
     """Render the first pairs of a test list, with the points of :func:`point_groups` instead of a protocol's.
 
-    Args:
-        pair: kind of pair, source species first.
-        count: number of pairs; all pairs if the list is shorter.
-        list_name: ``paper`` or ``long``.
-        framing: ``jittered`` or ``plain``.
-        size: side of the images in pixels.
-        test_seed: of the list and the framing, as in :class:`~dife_lightning.data.world.pairs.WorldPairs`.
-        batch_size: pairs in a batch.
-
-    Raises:
-        ConfigError: unknown names, or a count below 1.
+    Returns all pairs if the list is shorter than ``count``. The other arguments are those of
+    :class:`~dife_lightning.data.world.pairs.WorldPairs`. ConfigError for unknown names, or a count below 1.
     """
     from dife_lightning.world import pair_list
 
@@ -116,14 +107,9 @@ def _stacked(faces: Sequence[_Face]) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def transfer_extra(method: Matcher, batches: Sequence[PairBatch]) -> PointTable:
-    """Transfer the points of ``batches``.
+    """Transfer the points of ``batches``, which are of one kind of pair.
 
-    Args:
-        method: one that can transfer any points, such as every embedder.
-        batches: of one kind of pair.
-
-    Raises:
-        ConfigError: the method returns another number of points: it only knows the protocols' landmarks.
+    ConfigError for a method that transfers only the protocols' landmarks; every embedder transfers any points.
     """
     parts = [_carried(method, batch) for batch in batches]
     arrays = (torch.cat(column).numpy() for column in zip(*parts, strict=True))

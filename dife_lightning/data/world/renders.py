@@ -32,12 +32,7 @@ FOLD = 0.25
 class RenderStream(EndlessBatches[RenderBatch]):
     """Endless batches of warped renders, each a pure function of (seed, number).
 
-    Args:
-        renders: species -> its faces.
-        per_domain: images per species and batch.
-        augment: framing and colour.
-        seed: of everything drawn.
-        start: first batch, rank and number of processes.
+    ``renders``: species -> its faces, of which a batch has ``per_domain`` each.
     """
 
     def __init__(

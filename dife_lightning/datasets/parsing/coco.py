@@ -42,11 +42,7 @@ class CocoFile:
 
 
 def read_coco(path: Path) -> CocoFile:
-    """Read a COCO file.
-
-    Raises:
-        DataError: there is no such file, or it has no lists of images and annotations.
-    """
+    """Read a COCO file; DataError if there is none, or it has no lists of images and annotations."""
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -79,20 +75,9 @@ def choose_faces(
 ) -> FaceTable:
     """Return the faces of some categories in which all needed points are labelled.
 
-    A point is visible if its flag v is above 0, whether it is hidden in the picture or not.
-
-    Args:
-        coco: the file.
-        folder: of its pictures.
-        dataset: name of the data set, for messages.
-        scheme: of the points.
-        faults: receives annotations of another form.
-        categories: by name or id; none for all.
-        needed: points that must be labelled, by name or number.
-
-    Raises:
-        ConfigError: there is no such category or point.
-        DataError: the file has another number of points than the scheme.
+    A point is visible if its flag v is above 0, whether it is hidden in the picture or not. ``categories`` are names or
+    ids, none for all; ``needed`` are names or numbers of points; ``dataset`` is named in messages. ConfigError for a
+    category or point that does not exist, DataError if the file has another number of points than the scheme.
     """
     wanted = _category_ids(coco, dataset, categories)
     lengths = Counter(len(e["keypoints"]) // 3 for e in coco.annotations if isinstance(e.get("keypoints"), list))

@@ -18,13 +18,9 @@ from dife_lightning.faces.schemes import get_scheme
 
 
 class FlwFaces(FaceFiles):
-    """Faces with points and a box in the layout of CatFLW and DogFLW.
+    """Faces with points and a box in the layout of CatFLW and DogFLW: folders ``images`` and ``labels``.
 
     The authors do not document which point is which part of the face, so the schemes are raw point sets.
-
-    Args:
-        root: folder with ``images`` and ``labels``.
-        skip_broken: skip faces that cannot be used; see ``left_out``.
     """
 
     def __init__(self, root: str | Path, skip_broken: bool = False) -> None:

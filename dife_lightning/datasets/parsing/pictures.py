@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +23,7 @@ OUTSIDE = 0.25
 
 
 def list_names(folder: Path) -> list[str]:
-    """Return the names of the files of a folder, sorted, without hidden ones.
-
-    Raises:
-        DataError: there is no such folder.
-    """
+    """Return the names of the files of a folder, sorted, without hidden ones; DataError if there is no such folder."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
@@ -41,16 +37,9 @@ def by_stem(names: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> dict[
 
 
 def find_pictures(folder: Path, images: Iterable[str]) -> dict[str, str | None]:
-    """Find listed pictures on disk without opening them.
+    """Return the actual path of each listed picture, relative to ``folder``; None if it is missing.
 
     The suffix may differ from the listed one: ``.JPG`` for ``.jpg``, or ``.png`` in a lossless copy.
-
-    Args:
-        folder: of the pictures.
-        images: as listed, relative to ``folder``, with forward slashes.
-
-    Returns:
-        The actual relative path of each picture; None if it is missing.
     """
     folders: dict[str, list[str]] = {}
     for image in dict.fromkeys(images):
@@ -61,37 +50,21 @@ def find_pictures(folder: Path, images: Iterable[str]) -> dict[str, str | None]:
             there = set(os.listdir(folder / parent))
         except OSError:
             there = set()
-        missing = [image for image in listed if image.rpartition("/")[2] not in there]
-        found.update((image, image) for image in listed)
-        found.update(_with_other_suffix(missing, there))
-    return found
-
-
-def _with_other_suffix(missing: Iterable[str], there: Iterable[str]) -> dict[str, str | None]:
-    stems: Mapping[str, str] | None = None
-    found: dict[str, str | None] = {}
-    for image in missing:
-        stems = by_stem(sorted(there)) if stems is None else stems
-        parent, slash, name = image.rpartition("/")
-        other = stems.get(os.path.splitext(name)[0])
-        found[image] = None if other is None else f"{parent}{slash}{other}"
+        names = {image: image.rpartition("/")[2] for image in listed}
+        stems = {} if there.issuperset(names.values()) else by_stem(sorted(there))
+        for image, name in names.items():
+            other = name if name in there else stems.get(os.path.splitext(name)[0])
+            found[image] = None if other is None else image.removesuffix(name) + other
     return found
 
 
 def upright(face: FaceAnnotation, width: int, height: int) -> FaceAnnotation:
     """Map an annotation to the picture as :func:`dife_lightning.faces.images.read_image` returns it.
 
-    Cameras may store a picture rotated and say so in its EXIF header. The size that the annotation file states shows
-    whether the annotation was made on the stored or on the upright picture. If both have that size (a half turn, a
-    mirrored or a square picture), the upright one is assumed.
-
-    Args:
-        face: annotation whose picture's header is read.
-        width: of the picture as the annotation file states it.
-        height: likewise.
-
-    Raises:
-        DataError: the picture cannot be opened or has another size.
+    Cameras may store a picture rotated and say so in its EXIF header. The size ``width`` x ``height`` that the
+    annotation file states shows whether the annotation was made on the stored or on the upright picture. If both have
+    that size (a half turn, a mirrored or a square picture), the upright one is assumed. DataError if the picture has
+    another size.
     """
     stored_width, stored_height, orientation = frame_of(face.image)
     stored = (stored_width, stored_height)

@@ -25,15 +25,9 @@ class PtsFace(NamedTuple):
 
 
 def list_faces(root: Path, below: str = "", group: Callable[[str], str] | None = None) -> list[PtsFace]:
-    """List the ``.pts`` files of one folder with the pictures of the same stem, sorted by name.
+    """List the ``.pts`` files of the folder ``root/below`` with the pictures of the same stem, sorted by name.
 
-    Args:
-        root: folder that the result is relative to.
-        below: folder in ``root``, with forward slashes; empty for ``root`` itself.
-        group: returns the group of a face from the stem of its files; by default the first folder of ``below``.
-
-    Raises:
-        DataError: there is no such folder.
+    ``group`` returns the group of a face from the stem of its files; by default it is the first folder of ``below``.
     """
     names = list_names(root / below)
     pictures, prefix = by_stem(names), f"{below}/" if below else ""
@@ -48,14 +42,9 @@ def list_faces(root: Path, below: str = "", group: Callable[[str], str] | None =
 
 
 def read_faces(root: Path, faces: Iterable[PtsFace], count: int, first_pixel: int, faults: Faults) -> FaceTable:
-    """Read the points of faces.
+    """Read the points of ``faces``, ``count`` in each file.
 
-    Args:
-        root: folder of the faces.
-        faces: from :func:`list_faces`.
-        count: number of points in each file.
-        first_pixel: coordinate of the centre of the first pixel in the files: 1 as in MATLAB, else 0.
-        faults: receives files of another form.
+    ``first_pixel`` is the coordinate of the centre of the first pixel in the files: 1 as in MATLAB, else 0.
     """
     sound, points = [], []
     for face in faces:
@@ -68,11 +57,7 @@ def read_faces(root: Path, faces: Iterable[PtsFace], count: int, first_pixel: in
 
 
 def read_points(path: Path, count: int) -> NDArray[np.float64]:
-    """Return the (count, 2) numbers of a ``.pts`` file, unchanged.
-
-    Raises:
-        Fault: it cannot be read, or has another form.
-    """
+    """Return the (count, 2) numbers of a ``.pts`` file, unchanged; Fault if it has another form."""
     try:
         head, opened, rest = read_text(path).partition("{")
     except DataError as error:

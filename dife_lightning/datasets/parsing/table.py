@@ -100,12 +100,12 @@ class FaceTable(Sequence[FaceAnnotation]):
         sizes: ArrayLike | None = None,
     ) -> None:
         shape = (len(images), count)
-        self.file, self.label, self.folder, self.keys, self.images = file, label, folder, keys, images
-        self.names = images if names is None else names
+        self.file, self.label, self.folder, self.keys, self.images = file, label, folder, list(keys), list(images)
+        self.names = list(images if names is None else names)
         self.points = np.asarray(points, np.float32).reshape(*shape, 2)
         self.visible = np.ones(shape, bool) if visible is None else np.asarray(visible, bool).reshape(shape)
         self.boxes = None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4)
-        self.groups = groups
+        self.groups = None if groups is None else list(groups)
         self.sizes = None if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:

@@ -31,11 +31,7 @@ class Rows(NamedTuple):
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a text file, without a byte order mark.
-
-    Raises:
-        DataError: there is no such file, or it is not text.
-    """
+    """Return a text file without its byte order mark; DataError if there is no such file, or it is not text."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -54,14 +50,9 @@ def read_lines(path: Path) -> Lines:
 def parse_rows(
     texts: Sequence[str], count: int, name_first: bool, source: Callable[[int], str], faults: Faults
 ) -> Rows:
-    """Read lines that hold a name, which may contain blanks, and ``count`` numbers.
+    """Read lines that hold a name, which may contain blanks, and ``count`` numbers after (``name_first``) or before it.
 
-    Args:
-        texts: the lines.
-        count: of numbers in a line.
-        name_first: the name is before the numbers, else after them.
-        source: returns file and row of a line.
-        faults: receives lines of another form and numbers that are not finite.
+    Lines of another form and numbers that are not finite are faults; ``source`` returns file and row of a line.
     """
     values = _parse_all(texts, count, name_first)
     if values is not None:
@@ -127,11 +118,7 @@ def parse_numbers(cells: Sequence[str], count: int) -> list[float]:
 
 
 def read_names(path: Path, faults: Faults) -> dict[str, int]:
-    """Read a list of names, one per line; return the row of each name, in the list's order.
-
-    Raises:
-        DataError: there is no such file, or, unless faults are skipped, a name is listed twice.
-    """
+    """Read a list of names, one per line; return the row of each name, in order. Repeated names are faults."""
     rows: dict[str, int] = {}
     lines = read_lines(path)
     for number, name in zip(lines.numbers, lines.texts, strict=True):

@@ -59,11 +59,7 @@ def _load(path: Path) -> CATsNetwork:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read the settings of a training.
-
-    Raises:
-        CheckpointError: the file is no namespace or dict of plain values.
-    """
+    """Read the settings of a training; CheckpointError if they are no namespace or dict of plain values."""
     content = read_pickled(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected the settings of a training.")
@@ -73,14 +69,8 @@ def read_settings(path: Path) -> dict[str, Any]:
 def build(state: Mapping[str, Tensor], source: str | Path, settings: Mapping[str, Any] | None = None) -> CATsNetwork:
     """Build the network of ``state`` and load its weights.
 
-    Args:
-        state: name -> tensor.
-        source: the file, for messages.
-        settings: of the training; ``hyperpixel`` and ``num_heads`` are used, the paper's values are the default.
-
-    Raises:
-        CheckpointError: no CATs network, or invalid settings; otherwise names the first tensor that is missing,
-            unexpected or of another shape.
+    Of the ``settings`` of a training, ``hyperpixel`` and ``num_heads`` are used; the paper's values are the default.
+    CheckpointError for another network or invalid settings, or names the first tensor that does not fit.
     """
     if not is_cats(state):
         found = ", ".join(list(state)[:3]) or "no tensors"

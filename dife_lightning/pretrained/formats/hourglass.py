@@ -167,10 +167,8 @@ def to_official(
 def to_ours(network: Hourglass, domains: Mapping[str, int], source: str | Path) -> dict[str, Tensor]:
     """Return the tensors of an official network under the names of ``DIFE``.
 
-    Its features are the generator's own, so mean 0 and deviation 1 are added: "not normalised".
-
-    Raises:
-        CheckpointError: the numbers of domains differ.
+    Its features are the generator's own, so mean 0 and deviation 1 are added: "not normalised". CheckpointError if the
+    numbers of domains differ.
     """
     if len(network.converters) not in (0, len(domains)):
         raise CheckpointError(

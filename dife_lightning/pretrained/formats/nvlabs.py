@@ -31,11 +31,7 @@ def is_nvlabs(content: Any) -> bool:
 
 
 def tensors_of(network: Persistent, source: object) -> dict[str, Tensor]:
-    """Return parameters and buffers by their dotted names, as ``state_dict`` would, in fp32.
-
-    Raises:
-        CheckpointError: its modules are nested without end.
-    """
+    """Return parameters and buffers by their dotted names, as ``state_dict`` would, in fp32."""
     found: dict[str, Tensor] = {}
     for prefix, module in _modules(network, source):
         for part in ("_parameters", "_buffers"):
@@ -59,11 +55,7 @@ def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent
 
 
 def generator_of(content: Mapping[str, Any], source: object) -> tuple[Architecture, dict[str, Tensor]]:
-    """Return the architecture of ``G_ema`` and its tensors.
-
-    Raises:
-        CheckpointError: it is no StyleGAN2 generator, or of an unsupported variant.
-    """
+    """Return the architecture of ``G_ema`` and its tensors; CheckpointError if it is an unsupported variant."""
     network = content["G_ema"]
     tensors = tensors_of(network, source)
     _check_kind(network, tensors, source)
@@ -81,14 +73,8 @@ def read_architecture(tensors: Mapping[str, Tensor], source: object, clamp: floa
 def architecture_of(shapes: Shapes, blocks: int, layers: int, clamp: float | None = None) -> Architecture:
     """Infer the architecture from the shapes of a generator's tensors with NVlabs' names.
 
-    Args:
-        shapes: of the tensors.
-        blocks: number of resolutions.
-        layers: number of layers of the mapping network.
-        clamp: bound of the outputs of convolutions, which cannot be inferred.
-
-    Raises:
-        CheckpointError: names the first tensor that is needed to infer a size and is missing.
+    ``blocks`` is the number of resolutions, ``layers`` that of the mapping network. ``clamp``, the bound of the outputs
+    of convolutions, cannot be inferred. CheckpointError names the first tensor that is needed and missing.
     """
     channels = tuple(shapes.size(*_places_of_channels(f"synthesis.b{4 << i}")) for i in range(blocks))
     affine = [name for name in shapes.tensors if name.startswith("synthesis.") and name.endswith(".affine.weight")]

@@ -1,6 +1,6 @@
-"""One individual of a species: its traits, pose, expression and the landmarks on its face plane.
+"""An individual of a species: traits, pose, expression, and landmarks on the face plane.
 
-The face plane (p, q) looks at the head from the front: p to the right, q down, the middle of the head at 0.
+The face plane (p, q) is the front view of the head: p to the right, q down, the centre of the head at 0.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ OUTLINE_ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 @dataclass(frozen=True)
 class Individual:
-    """Everything about a head that is not the camera, the light or the scene.
+    """A head, without camera, light and scene.
 
-    ``landmarks`` (9, 2) and ``outline`` (16, 2) are on the face plane; ``pose`` is yaw, pitch, roll in degrees
-    (positive: to the image right, down, clockwise); ``mouth_open``, ``lids`` are 0 (closed) to 1; ``chance`` (12,)
-    are uniform numbers for the small decisions of painting, ``offsets`` (8, 2) places in the noise tiles.
+    ``landmarks`` (9, 2) and ``outline`` (16, 2) are on the face plane. ``pose`` is yaw, pitch, roll in degrees
+    (positive: to the image right, down, clockwise). ``mouth_open`` and ``lids`` are 0 (closed) to 1. ``chance`` (12,)
+    are uniform numbers for details of the painting, ``offsets`` (8, 2) positions in the noise tiles.
     """
 
     traits: Traits
@@ -41,10 +41,10 @@ class Individual:
 
 
 def draw_individual(species: Species, rng: np.random.Generator) -> Individual:
-    """Draw one individual; the number of draws from ``rng`` is the same for all."""
+    """Draw an individual, always with the same number of draws from ``rng``."""
     traits = species.draw(rng)
     pose = _draw_pose(rng)
-    # A third of the mouths are closed, the rest spread evenly up to wide open.
+    # A third of the mouths are closed, the others uniform up to wide open.
     mouth_open = traits.mouth.openness * min(1.0, max(0.0, 1.6 * rng.random() - 0.55))
     smile, lids, brow_raise = rng.uniform(-0.035, 0.055), 1 - 0.45 * rng.random() ** 3, rng.uniform(-0.5, 1)
     gaze = tuple(rng.uniform(-1, 1, 2) * (0.22, 0.10))
@@ -94,20 +94,20 @@ def _landmarks(traits: Traits, mouth_open: float, smile: float, lean: float) -> 
 
 
 def half_width(head: Head, bottom: float, q: Array) -> Array:
-    """Half width of the head outline at height ``q``, before the ellipse narrows it."""
+    """Return the half width of the head at height ``q``, without the elliptic outline."""
     below = np.clip(q / bottom, 0, 1)
     return head.width * (1 - head.taper * below**1.5 + head.cheek * np.exp(-(((q - 0.3) / 0.3) ** 2)))
 
 
 def outline_points(head: Head, bottom: float, angles: Array = OUTLINE_ANGLES) -> Array:
-    """Points of the head outline (n, 2) at ``angles`` (radians, from the right side downwards)."""
+    """Return the points (n, 2) of the head outline at ``angles`` (radians; 0 is right, positive is down)."""
     sin = np.sin(angles)
     q = np.where(sin > 0, bottom, head.top) * sin
     return np.stack((half_width(head, bottom, q) * np.cos(angles), q), -1)
 
 
 def outline_radius(head: Head, bottom: float, p: Array, q: Array) -> Array:
-    """0 in the middle, 1 on the outline; ``p`` (n,) and ``q`` (m,) span a grid (m, n)."""
+    """Return the relative radius (0 at the centre, 1 on the outline) on the grid (m, n) of ``p`` (n,), ``q`` (m,)."""
     down = q / np.where(q > 0, bottom, head.top)
     across = p[None, :] / half_width(head, bottom, q)[:, None]
     return np.sqrt(across**2 + (down**2)[:, None])

@@ -1,7 +1,7 @@
-"""Canonical surface coordinates: one frame in which every face of every species has its parts at the same place.
+"""Canonical surface coordinates (u, v), in which the same part of the face has the same position in all species.
 
-A thin-plate spline (Bookstein, PAMI 1989) carries an individual's face plane to the canonical frame; it is fixed by
-the nine landmarks and sixteen points of the head outline.
+A thin-plate spline (Bookstein, PAMI 1989) through the nine landmarks and sixteen points of the outline maps an
+individual's face plane to the canonical frame.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dife_lightning.world.face.anatomy import OUTLINE_ANGLES, Individual, outlin
 
 Array = NDArray[np.float64]
 
-#: Canonical (u, v) of the nine landmarks, u to the right, v down, both within [-1, 1].
+#: Canonical (u, v) of the nine landmarks: u to the right, v down, in [-1, 1].
 CANONICAL_LANDMARKS: Array = np.array(
     [
         (-0.56, -0.20),
@@ -28,12 +28,12 @@ CANONICAL_LANDMARKS: Array = np.array(
     ]
 )
 CANONICAL_OUTLINE: Array = np.stack((0.92 * np.cos(OUTLINE_ANGLES), 0.95 * np.sin(OUTLINE_ANGLES)), -1)
-#: The least determinant of the map's derivative, where 1 keeps areas; below, a face counts as folded.
+#: Smallest allowed Jacobian determinant of the map (1 keeps areas); below it a face counts as folded.
 MIN_JACOBIAN = 0.08
 
 
 class ThinPlateSpline:
-    """The smoothest map that carries ``source`` (n, 2) exactly to ``target`` (n, 2)."""
+    """The smoothest map that takes ``source`` (n, 2) exactly to ``target`` (n, 2)."""
 
     def __init__(self, source: Array, target: Array) -> None:
         n = len(source)
@@ -52,7 +52,7 @@ class ThinPlateSpline:
 
 
 def _kernel(a: Array, b: Array) -> Array:
-    """r^2 log r^2 between all points of ``a`` and ``b``; expanded, so that one matrix product gives the distances."""
+    """Return r^2 log r^2 between all points of ``a`` and ``b``."""
     square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * (a @ b.T)
     np.maximum(square, 1e-12, out=square)
     return np.asarray(square * np.log(square))
@@ -65,7 +65,7 @@ def canonical_map(individual: Individual) -> ThinPlateSpline:
 
 
 def smallest_jacobian(spline: ThinPlateSpline, individual: Individual) -> float:
-    """Least determinant of the derivative of ``spline`` over the face; 0 or less means that it folds."""
+    """Return the smallest Jacobian determinant of ``spline`` over the face; 0 or less means that it folds."""
     rings = np.linspace(0, 1, 15)
     rim = outline_points(individual.traits.head, individual.bottom, np.linspace(0, 2 * np.pi, 32, endpoint=False))
     center = np.array([0.0, 0.1])

@@ -1,4 +1,4 @@
-"""Eyes, nose, brows and glasses, painted on the face plane where the landmarks are; the mouth has its own module."""
+"""Paints eyes, nose, brows and glasses at the landmarks (the mouth is in ``mouth.py``)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def has_glasses(one: Individual) -> bool:
 
 
 def has_dark_glasses(one: Individual) -> bool:
-    """Whether it wears glasses whose lenses hide the eyes."""
+    """Whether the individual wears glasses that hide the eyes."""
     return has_glasses(one) and one.chance[7] < 0.3
 
 
 def paint_features(color: Floats, s: Surface, one: Individual, blur: float) -> Floats:
-    """Paint all features into ``color`` (n, 3) in place; edges are ``blur`` face-plane units soft.
+    """Paint all features into ``color`` (n, 3) in place, with edges of width ``blur`` in face-plane units.
 
     Returns:
-        (n,) gloss, 0 dull to 1 wet: eyes, noses and tongues shine.
+        Gloss (n,) from 0 (dull) to 1 (wet).
     """
     gloss = np.zeros(s.p.size, np.float32)
     paint_mouth(color, gloss, s, one, blur)
@@ -180,7 +180,7 @@ def _paint_glasses(color: Floats, gloss: Floats, s: Surface, one: Individual, bl
 
 
 def hidden_by_glasses(one: Individual, p: NDArray[np.floating], q: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which points of the face plane are behind dark lenses (bool, same shape)."""
+    """Return which points (``p``, ``q``) of the face plane are behind dark lenses (bool, same shape)."""
     if not has_dark_glasses(one):
         return np.zeros(np.shape(p), bool)
     eyes, power = one.traits.eyes, 2.0 + 3.0 * one.chance[9]

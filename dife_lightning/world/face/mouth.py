@@ -1,4 +1,4 @@
-"""The mouth: lips and teeth of people, line and chin of animals, a tongue in both, opened as the landmarks say."""
+"""Paints the mouth, as open as the landmarks say: lips and teeth of humans, line and chin of animals, a tongue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEETH: Color = (0.96, 0.94, 0.88)
 
 
 def paint_mouth(color: Floats, gloss: Floats, s: Surface, one: Individual, blur: float) -> None:
-    """Paint the mouth into ``color`` (n, 3) and ``gloss`` (n,) in place; edges are ``blur`` face-plane units soft."""
+    """Paint the mouth into ``color`` (n, 3) and ``gloss`` (n,) in place, with edges of width ``blur``."""
     mouth, marks = one.traits.mouth, one.landmarks
     left, right, upper, lower = marks[5], marks[6], marks[7], marks[8]
     center, half = (left[0] + right[0]) / 2, (right[0] - left[0]) / 2
@@ -27,7 +27,7 @@ def paint_mouth(color: Floats, gloss: Floats, s: Surface, one: Individual, blur:
     lobes = mouth.lobes * np.sin(np.pi * side)
     line_up = upper[1] + (left[1] - upper[1]) * side**1.6 + lobes
     line_low = lower[1] + (left[1] - lower[1]) * side**2.2
-    # Past the corners the distance to the corner itself rounds the ends off.
+    # Beyond the corners the distance to the corner rounds the ends.
     past = np.maximum(np.abs(x) - 1, 0) * half
     inside = (np.minimum(q - line_up, line_low - q) - past).astype(np.float32)
     part, shine = color[at], np.zeros(at.size, np.float32)
@@ -84,7 +84,7 @@ def _animal_mouth(
 
 
 def _fill_mouth(part: Floats, hollow: Floats, below_top: Floats, above_low: Floats, blur: float, teeth: float) -> None:
-    """Dark inside, a tongue below and, for lips, a strip of teeth above."""
+    """Paint the inside: dark, with a tongue below and, if ``teeth`` is positive, a strip of teeth above."""
     opened = smoothstep(-blur, blur, hollow)
     blend(part, (0.22, 0.05, 0.06), opened)
     blend(

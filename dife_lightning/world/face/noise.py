@@ -1,7 +1,4 @@
-"""A small pool of periodic noise tiles, and the few array functions that painting needs.
-
-The tiles are the same in every process (fixed seeds); a sample chooses tiles and offsets with its own generator.
-"""
+"""Periodic noise tiles with fixed seeds, and array functions for painting."""
 
 from __future__ import annotations
 
@@ -28,14 +25,12 @@ def noise_pool() -> dict[str, tuple[Floats, ...]]:
     filters = {
         "smooth": (radius > 0.5) / (1 + (radius / 3) ** 2.6),
         "rough": (radius > 3) / (1 + (radius / 16) ** 1.5),
-        # Short waves across (x), long waves along (y): hairs.
+        # Hairs: short waves in x, long waves in y.
         "streak": np.exp(-((np.abs(x) - 42) ** 2) / (2 * 22**2) - (y / 7) ** 2),
     }
-    pool: dict[str, tuple[Floats, ...]] = {}
-    for kind, response in filters.items():
-        pool[kind] = tuple(_filtered(response, [len(kind), i]) for i in range(TILES_PER_KIND))
-    pool["cells"] = tuple(_cells([77, i]) for i in range(TILES_PER_KIND))
-    return pool
+    numbers = range(TILES_PER_KIND)
+    pool = {kind: tuple(_filtered(response, [len(kind), i]) for i in numbers) for kind, response in filters.items()}
+    return pool | {"cells": tuple(_cells([77, i]) for i in numbers)}
 
 
 def _filtered(response: NDArray[np.float64], seed: list[int]) -> Floats:
@@ -45,7 +40,7 @@ def _filtered(response: NDArray[np.float64], seed: list[int]) -> Floats:
 
 
 def _cells(seed: list[int], count: int = 150) -> Floats:
-    """Distance to the nearest of jittered seeds, relative to the mean spacing (0 at a seed)."""
+    """Return the distance to the nearest of jittered points, relative to their mean spacing, at most 1."""
     rng = np.random.default_rng(seed)
     grid = np.zeros((3 * TILE, 3 * TILE), np.uint8)
     side = int(np.sqrt(count))
@@ -61,13 +56,13 @@ def _cells(seed: list[int], count: int = 150) -> Floats:
 
 
 def lookup(field: Floats, x: Floats, y: Floats, *, wrap: bool = False) -> Floats:
-    """Read ``field`` (H, W[, C]) bilinearly at the n positions ``x``, ``y`` (column, row).
+    """Sample ``field`` (H, W[, C]) bilinearly at n positions: columns ``x``, rows ``y``.
 
     Returns:
-        (n,) or (n, C). With ``wrap`` the field is periodic, else its border value goes on.
+        (n,) or (n, C). Outside, the field is periodic with ``wrap``; otherwise its border value is used.
     """
     n = x.size
-    rows = -(-n // _ROW)  # cv2.remap takes two-dimensional maps of less than 32768 a side
+    rows = -(-n // _ROW)  # cv2.remap takes 2-D maps with sides below 32768
     maps = np.zeros((2, rows * _ROW), np.float32)
     maps[0, :n], maps[1, :n] = x, y
     if wrap:
@@ -79,7 +74,7 @@ def lookup(field: Floats, x: Floats, y: Floats, *, wrap: bool = False) -> Floats
 
 
 def smoothstep(low: float | Reals, high: float | Reals, x: Reals) -> Floats:
-    """0 below ``low``, 1 above ``high``, a cubic between."""
+    """Return 0 below ``low``, 1 above ``high``, and a cubic between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 

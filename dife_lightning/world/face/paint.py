@@ -1,4 +1,4 @@
-"""Colour of skin, fur, markings, hair and ears at points of the relief."""
+"""Paints skin, fur, markings, hair and ears."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from dife_lightning.world.face.relief import Relief, to_cells
 
 @dataclass(frozen=True)
 class Surface:
-    """The n points of the relief that a picture shows.
+    """The n visible points of a head, all (n,) float32.
 
-    ``p``, ``q``: face plane; ``streak``, ``rough``, ``smooth``: noise; ``slope_p``, ``slope_q``: slopes of the
-    relief; ``openness``: 1, less in hollows; ``radius``: 1 on the outline; ``ear``, ``hair``: positive on an ear or on
-    hair; ``along``, ``across``: place on the ear. All (n,) float32; from the slopes on in the order of
+    ``p``, ``q``: position on the face plane; ``streak``, ``rough``, ``smooth``: noise; the others are
     ``Relief.layers``.
     """
 
@@ -39,10 +37,10 @@ class Surface:
 
 
 def read_surface(relief: Relief, one: Individual, p: Floats, q: Floats) -> Surface:
-    """Gather what painting needs to know at the points (``p``, ``q``)."""
+    """Sample noise and ``relief`` at the points (``p``, ``q``) of the face plane."""
     layers = lookup(relief.layers, to_cells(p), to_cells(q)).T
     shift, pool = one.offsets.astype(np.float32), noise_pool()
-    # Hairs run away from the nose: streaks along the radius of polar coordinates.
+    # Hairs point away from the nose: streaks along the radius in polar coordinates.
     below = q - np.float32(one.landmarks[4, 1] - 0.1)
     angle = np.arctan2(p, -below) * np.float32(TILE / (2 * math.pi))
     streak = lookup(
@@ -54,13 +52,13 @@ def read_surface(relief: Relief, one: Individual, p: Floats, q: Floats) -> Surfa
 
 
 def bare_within(s: Surface, center: tuple[float, float], half: tuple[float, float]) -> NDArray[np.intp]:
-    """Bare points (no ear or hair over them) in a box around ``center``."""
+    """Return the indices of the points without ear or hair in a box of half sides ``half`` around ``center``."""
     near = (np.abs(s.p - np.float32(center[0])) < half[0]) & (np.abs(s.q - np.float32(center[1])) < half[1])
     return np.flatnonzero(near & (s.ear < 0) & (s.hair < 0))
 
 
 def paint_head(s: Surface, one: Individual) -> Floats:
-    """Return the (n, 3) colours of the head without eyes, nose and mouth."""
+    """Return the colours (n, 3) of the head, without eyes, nose and mouth."""
     coat = one.traits.coat
     color = np.empty((s.p.size, 3), np.float32)
     color[:] = coat.palette[0]
@@ -121,7 +119,7 @@ def _patches(color: Floats, s: Surface, one: Individual, wobble: Floats) -> None
 
 
 def _stripes(color: Floats, s: Surface, one: Individual, wobble: Floats) -> None:
-    """Bands across the cheeks and arcs on the forehead, away from the muzzle."""
+    """Paint bands on the cheeks and arcs on the forehead."""
     below = s.q - 0.15
     ring = np.hypot(s.p, 0.9 * below)
     sides = np.sin((25 + 5 * one.chance[6]) * ring + 2.0 * s.smooth + 0.3 * s.streak)
@@ -131,7 +129,7 @@ def _stripes(color: Floats, s: Surface, one: Individual, wobble: Floats) -> None
 
 
 def _tabby(color: Floats, s: Surface, one: Individual, wobble: Floats) -> None:
-    """The cat's forehead lines and cheek bands."""
+    """Paint lines on the forehead and bands on the cheeks."""
     brow = smoothstep(-0.16, -0.34, s.q)
     lines = np.sin((24 + 5 * one.chance[6]) * s.p * (1.1 + 0.5 * s.q) + 1.57 + 0.7 * s.smooth)
     cheek = smoothstep(0.50, 0.68, np.abs(s.p)) * smoothstep(-0.15, 0.0, s.q)
@@ -177,7 +175,7 @@ def _paint_markings(color: Floats, s: Surface, one: Individual, wobble: Floats) 
 
 
 def _paint_eye_surround(color: Floats, s: Surface, one: Individual) -> None:
-    """Light fur around the eyes, as much as the coat is dark: else tiny pictures lose them."""
+    """Paint light fur around the eyes of dark coats, so that small images show the eyes."""
     eyes, palette = one.traits.eyes, one.traits.coat.palette
     ring = ((np.abs(s.p) - eyes.distance) / (1.5 * eyes.width)) ** 2 + ((s.q - eyes.height) / (2.1 * eyes.opening)) ** 2
     near = np.flatnonzero(ring < 1.5)
@@ -227,7 +225,7 @@ def _paint_hair(color: Floats, s: Surface, one: Individual) -> None:
 
 
 def _strands(s: Surface, one: Individual, on: NDArray[np.intp]) -> Floats:
-    """Streaks of combed hair, which falls from the parting."""
+    """Return the noise of hair combed from the parting."""
     p, q = s.p[on] - np.float32(0.7 * (one.chance[2] - 0.5)), s.q[on] + np.float32(1.15 * one.traits.head.top)
     angle = np.arctan2(p, q) * np.float32(1.5 * TILE / (2 * math.pi)) + np.float32(one.offsets[5, 0])
     return lookup(noise_pool()["streak"][int(one.chance[3] * 6)], angle, 10 * np.hypot(p, q), wrap=True)

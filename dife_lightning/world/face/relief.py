@@ -1,7 +1,4 @@
-"""The head as a relief: a height over the face plane.
-
-Ears, hair and mane are part of the same height field, so that whatever stands in front hides what is behind.
-"""
+"""The head as a height field over the face plane; ears, hair and mane are part of it, so they hide what is behind."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from dife_lightning.world.face.noise import TILE, Floats, lookup, noise_pool, sm
 
 Array = NDArray[np.float64]
 
-EXTENT = 1.8  #: the relief covers the face plane from -EXTENT to EXTENT
+EXTENT = 1.8  #: the height field covers the face plane from -EXTENT to EXTENT
 CELLS = 168
 _LINE = np.linspace(-EXTENT, EXTENT, CELLS)
 BELOW = -0.6  #: height where there is no head
@@ -25,10 +22,10 @@ BELOW = -0.6  #: height where there is no head
 
 @dataclass(frozen=True)
 class Relief:
-    """Height and what the surface is made of, on a CELLS x CELLS grid of the face plane.
+    """Height and surface properties on a CELLS x CELLS grid of the face plane.
 
-    ``layers`` (CELLS, CELLS, 8): slope along p and q, openness (1 = not in a hollow), outline radius, ear (positive
-    where an ear is on top), place along the ear, place across the ear, hair (positive where hair is on top).
+    ``layers`` (CELLS, CELLS, 8): slope along p and q, openness (lower in hollows), outline radius, ear (positive where
+    an ear is on top), position along and across the ear, hair (positive where hair is on top).
     """
 
     height: Floats
@@ -36,17 +33,17 @@ class Relief:
     pivot: float
 
     def at(self, points: Array) -> Array:
-        """Height at ``points`` (n, 2) of the face plane."""
+        """Return the height at ``points`` (n, 2) of the face plane."""
         x, y = to_cells(points[:, 0]), to_cells(points[:, 1])
         return lookup(self.height, x, y).astype(np.float64)
 
     def covered(self, points: Array) -> NDArray[np.bool_]:
-        """Whether an ear or hair lies over the face at ``points`` (n, 2) of the face plane."""
+        """Return whether an ear or hair covers the face at ``points`` (n, 2) of the face plane."""
         ear, hair = self.on_top(points)
         return ear | hair
 
     def on_top(self, points: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Whether an ear, and whether hair, is the surface at ``points`` (n, 2) of the face plane."""
+        """Return whether an ear, and whether hair, is on top at ``points`` (n, 2) of the face plane."""
         layers = lookup(self.layers, to_cells(points[:, 0]), to_cells(points[:, 1]))
         return np.asarray(layers[:, 4] > 0), np.asarray(layers[:, 7] > 0)
 
@@ -57,7 +54,7 @@ def to_cells(p: NDArray[np.floating]) -> Floats:
 
 
 def build_relief(one: Individual) -> Relief:
-    """Model the head of ``one``."""
+    """Build the height field of a head."""
     head = one.traits.head
     streak = _polar_noise(one)
     radius = outline_radius(head, one.bottom, _LINE, _LINE)
@@ -94,7 +91,7 @@ def _bump(center: tuple[float, float], size: tuple[float, float]) -> Array:
 
 
 def _face(one: Individual) -> Array:
-    """Muzzle, nose, brows, eye sockets, lips and chin, on top of the dome."""
+    """Return the height of muzzle, nose, brows, eye sockets, lips and chin above the dome."""
     traits, marks = one.traits, one.landmarks
     muzzle, nose, eyes = traits.muzzle, traits.nose, traits.eyes
     radius = ((_LINE - marks[4, 0]) / muzzle.width)[None] ** 2 + ((_LINE - muzzle.center) / muzzle.height)[:, None] ** 2
@@ -117,7 +114,7 @@ def _face(one: Individual) -> Array:
 
 
 def _nose_profile(one: Individual) -> Array:
-    """Height of the nose ridge along q, 1 at the tip."""
+    """Return the height of the nose ridge along q, 1 at the tip."""
     nose, brow = one.traits.nose, one.traits.eyes.height
     rise = nose.bridge + (1 - nose.bridge) * smoothstep(brow, nose.height, np.asarray(_LINE, np.float32))
     above = np.exp(-((np.minimum(_LINE - brow, 0) / 0.2) ** 2))
@@ -126,19 +123,19 @@ def _nose_profile(one: Individual) -> Array:
 
 
 def ear_axis(one: Individual) -> tuple[tuple[float, float], float]:
-    """Return where the ear on the right begins on the face plane, and where it points: radians from up, clockwise."""
+    """Return the root of the right ear on the face plane, and its direction in radians clockwise from up."""
     ears, head = one.traits.ears, one.traits.head
     angle = math.radians(ears.angle)
-    drooping = ears.shape == "floppy"
-    lean = math.radians(180 - ears.lean if drooping else ears.lean)
-    reach = 1.0 if drooping else 0.86
-    # Drooping ears hang beside the eyes, not over them.
-    root = reach * head.width * math.sin(angle) + 0.45 * drooping * ears.width, -reach * head.top * math.cos(angle)
+    floppy = ears.shape == "floppy"
+    lean = math.radians(180 - ears.lean if floppy else ears.lean)
+    reach = 1.0 if floppy else 0.86
+    # Floppy ears hang beside the eyes, not over them.
+    root = reach * head.width * math.sin(angle) + 0.45 * floppy * ears.width, -reach * head.top * math.cos(angle)
     return root, lean
 
 
 def _ears(one: Individual) -> tuple[Array, Array, Array]:
-    """Height of the ears, the place along them (0 root, 1 tip) and across them (0 middle, 1 rim)."""
+    """Return the height of the ears, and the position along (0 root, 1 tip) and across them (0 middle, 1 rim)."""
     ears = one.traits.ears
     root, lean = ear_axis(one)
     p, q = np.abs(_LINE)[None] - root[0], _LINE[:, None] - root[1]
@@ -155,7 +152,7 @@ def _ears(one: Individual) -> tuple[Array, Array, Array]:
 
 
 def _hair(one: Individual, streak: Floats) -> Array:
-    """Height of hair or mane where there is some, far below elsewhere."""
+    """Return the height of hair or mane, and ``BELOW`` elsewhere."""
     hair, head = one.traits.hair, one.traits.head
     if hair.style == "none":
         return np.full((CELLS, CELLS), BELOW)
@@ -172,7 +169,7 @@ def _hair(one: Individual, streak: Floats) -> Array:
 
 
 def _grown(one: Individual, streak: Floats) -> Array:
-    """Positive where hair grows: above the hairline, or around the face for a mane."""
+    """Return a map that is positive where hair grows: above the hairline, or around the face for a mane."""
     head, style = one.traits.head, one.traits.hair.style
     if style == "mane":
         return outline_radius(head, one.bottom, _LINE, _LINE) - 0.86 + 0.04 * streak

@@ -1,7 +1,7 @@
-"""A species is data: ranges of shape and style traits, read from ``species.yaml``.
+"""Species as tables of trait ranges, read from ``species.yaml``; ``traits.py`` is the schema.
 
-``traits`` beside this file is the schema of the table. A further species is a further table: read a YAML file
-of one's own with :func:`read_species` and give the :class:`Species` to :func:`dife_lightning.world.render`.
+To render a species of your own, read your YAML file with :func:`read_species` and pass the :class:`Species` to
+:func:`dife_lightning.world.render`.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ Sampler = Uniform | Choice
 
 @dataclass(frozen=True)
 class Species:
-    """A named table of trait samplers; :meth:`draw` gives one individual."""
+    """A named table of trait samplers."""
 
     name: str
     table: Mapping[str, Mapping[str, Sampler]]
 
     def draw(self, rng: np.random.Generator) -> Traits:
-        """Draw the traits of one individual, in the fixed order of the schema."""
+        """Draw the traits of an individual, in the order of the schema."""
         drawn = {
             section: cls(**{f.name: self.table[section][f.name].draw(rng) for f in fields(cls)})
             for section, cls in SECTIONS.items()
@@ -66,7 +66,7 @@ class Species:
 
 
 def parse_species(name: str, table: object) -> Species:
-    """Check one species table against the schema.
+    """Parse a species table and check it against the schema.
 
     Raises:
         ConfigError: a section or trait is missing, unknown or of the wrong form.
@@ -107,7 +107,7 @@ def _shipped() -> dict[str, Species]:
 
 
 def list_species() -> list[str]:
-    """Return the names of the species that ship with the package."""
+    """Return the names of the shipped species."""
     return list(_shipped())
 
 

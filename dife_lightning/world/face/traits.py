@@ -1,13 +1,14 @@
-"""The traits of an individual: the schema that every species table fills.
+"""The traits of an individual, which are the schema of the species tables.
 
-A ``float`` trait is a number or a range ``[low, high]`` in the table; a ``str`` trait is a table of weights
-(``{pointed: 3, floppy: 1}``); a ``Color`` trait is a list of hex colours; a ``Palette`` trait is a list of hex colour
-triples. Lengths are in units of the face plane, where a head is about 2 high.
+In a table, a ``float`` trait is a number or a range ``[low, high]``, a ``str`` trait a table of weights
+(``{pointed: 3, floppy: 1}``), a ``Color`` trait a list of hex colours, a ``Palette`` trait a list of triples of them.
+Lengths are in units of the face plane, where a head is about 2 high.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_type_hints
 
 Color = tuple[float, float, float]
 Palette = tuple[Color, Color, Color]
@@ -38,7 +39,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Eyes:
-    """Place, form and colour of the eyes; ``tilt`` in degrees, outer corners up."""
+    """Position, shape and colour of the eyes; ``tilt`` in degrees, positive lifts the outer corners."""
 
     distance: float
     height: float
@@ -55,7 +56,7 @@ class Eyes:
 
 @dataclass(frozen=True)
 class Nose:
-    """Nose tip, its relief and its painted form."""
+    """Nose tip, its relief and its painted shape."""
 
     height: float
     width: float
@@ -68,7 +69,7 @@ class Nose:
 
 @dataclass(frozen=True)
 class Muzzle:
-    """The snout: how far and how broadly the lower face stands out."""
+    """The snout: length, width and height of the protruding lower face."""
 
     length: float
     width: float
@@ -78,7 +79,7 @@ class Muzzle:
 
 @dataclass(frozen=True)
 class Mouth:
-    """Mouth of ``width`` (half) at ``height``; ``gap`` between closed lips, ``drop`` of the jaw when wide open."""
+    """Mouth of half width ``width``; ``gap`` of the closed lips; ``drop`` of the jaw when wide open."""
 
     height: float
     width: float
@@ -93,7 +94,7 @@ class Mouth:
 
 @dataclass(frozen=True)
 class Ears:
-    """Ears on the outline at ``angle`` degrees from the top, pointing to ``lean`` degrees."""
+    """Ears: position ``angle`` on the outline and direction ``lean``, both in degrees from the top."""
 
     shape: str
     angle: float
@@ -106,7 +107,7 @@ class Ears:
 
 @dataclass(frozen=True)
 class Coat:
-    """Skin or fur: palette (base, second, light), streaks and markings (strengths 0 to 1, below 0.3 is none)."""
+    """Skin or fur: palette (base, second, light), and strengths of fur and markings (0 to 1; below 0.3 means none)."""
 
     palette: Palette
     fur: float
@@ -122,7 +123,7 @@ class Coat:
 
 @dataclass(frozen=True)
 class Hair:
-    """Hair of the head, brows, beard, and glasses (strengths 0 to 1)."""
+    """Hair, and strengths (0 to 1) of brows, beard and glasses."""
 
     style: str
     color: Color
@@ -134,7 +135,7 @@ class Hair:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is behind the head."""
+    """Background."""
 
     palette: Palette
     clutter: str
@@ -155,14 +156,5 @@ class Traits:
     scene: Scene
 
 
-SECTIONS: dict[str, type] = {
-    "head": Head,
-    "eyes": Eyes,
-    "nose": Nose,
-    "muzzle": Muzzle,
-    "mouth": Mouth,
-    "ears": Ears,
-    "coat": Coat,
-    "hair": Hair,
-    "scene": Scene,
-}
+#: Section of a species table -> its traits.
+SECTIONS: dict[str, type] = get_type_hints(Traits)

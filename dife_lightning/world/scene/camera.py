@@ -1,4 +1,4 @@
-"""The orthographic camera: from the head to pixels, and from pixels along rays to the first surface."""
+"""Orthographic camera: projection of points, and intersection of pixel rays with the head."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _REFINEMENTS = 3
 
 @dataclass(frozen=True)
 class Camera:
-    """Orthographic view of the face space: ``to_pixels`` (2, 3) takes rotated (X, Y) to pixels."""
+    """Orthographic camera; ``to_pixels`` (2, 3) maps rotated (X, Y) to pixels."""
 
     rotation: Array
     to_pixels: Array
     pivot: float
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """Project (n, 3) points (p, q, height) to pixels (n, 2) and depth (n,), larger is nearer."""
+        """Project points (n, 3) (p, q, height) to pixels (n, 2) and depth (n,); larger is nearer."""
         rotated = (points - (0, 0, self.pivot)) @ self.rotation.T
         return rotated[:, :2] @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], rotated[:, 2]
 
     def rays(self) -> tuple[Array, Array]:
-        """Return the (2, 3) map from pixels to (p, q) at height 0, and the (2,) drift of (p, q) per height."""
+        """Return the map (2, 3) from pixels to (p, q) at height 0, and the change (2,) of (p, q) per height."""
         r = self.rotation
         plane = np.array([[r[j, i] - r[2, i] * r[j, 2] / r[2, 2] for j in (0, 1)] for i in (0, 1)])
         drift = r[2, :2] / r[2, 2]
@@ -43,7 +43,7 @@ class Camera:
 
 
 def rotation_matrix(yaw: float, pitch: float, roll: float) -> Array:
-    """Rotate the head: yaw moves the nose to +x, pitch to +y (down), roll is clockwise; degrees."""
+    """Return the rotation (3, 3) for degrees of yaw (nose to +x), pitch (nose to +y, down) and roll (clockwise)."""
     a, b, c = (math.radians(v) for v in (yaw, pitch, roll))
     turn = np.array([[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]])
     nod = np.array([[1, 0, 0], [0, math.cos(b), math.sin(b)], [0, -math.sin(b), math.cos(b)]])
@@ -52,9 +52,9 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> Array:
 
 
 def cast(relief: Relief, camera: Camera, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Follow the rays of pixels (``x``, ``y``), both (h, w), to the first surface.
+    """Intersect the rays of pixels (``x``, ``y``), both (h, w), with the first surface.
 
-    Fixed steps from front to back, then regula falsi between the last two.
+    The search takes fixed steps from front to back, then refines by regula falsi.
 
     Returns:
         (h, w, 2) face-plane coordinates and (h, w) height, NaN where a ray misses the head.

@@ -1,8 +1,4 @@
-"""The random factors of a sample: everything that depends on neither size nor framing.
-
-Its random numbers come from one generator, seeded with stable hashes of species and split, so that splits never share
-a sample, and neither size nor framing changes the individual.
-"""
+"""The random factors of a sample, which depend on species, split and index, but not on size or framing."""
 
 from __future__ import annotations
 
@@ -28,9 +24,9 @@ _MAX_REDRAWS = 50
 
 @dataclass(frozen=True)
 class SampleFactors:
-    """The individual, what is around it, the relief of its head, its canonical map and where it stands.
+    """Individual, surroundings, height field, canonical map and position of a sample.
 
-    ``placement`` is the size of a face-plane unit as a fraction of the picture and the (x, y) of the head's pivot.
+    ``placement`` is the length of a face-plane unit as a fraction of the image, and (x, y) of the head's pivot.
     """
 
     one: Individual
@@ -40,7 +36,7 @@ class SampleFactors:
     placement: tuple[float, float, float]
 
     def camera(self, size: int, framing: Framing) -> Camera:
-        """Return the view onto ``size`` x ``size`` pixels."""
+        """Return the camera for an image of ``size`` x ``size`` pixels."""
         unit, x, y = self.placement
         plain = np.array([[unit * size, 0, (x + 0.5) * size - 0.5], [0, unit * size, (y + 0.5) * size - 0.5]])
         frame = framing.matrix(size)
@@ -50,7 +46,7 @@ class SampleFactors:
 
 
 def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
-    """Return the one source of randomness of a sample.
+    """Return the random generator of a sample.
 
     Raises:
         ConfigError: unknown split or negative index.
@@ -64,14 +60,14 @@ def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
 
 
 def draw_factors(species: str | Species, split: str, index: int) -> SampleFactors:
-    """Draw individual, scene and placement; an individual whose canonical map folds is drawn again."""
+    """Draw all factors; an individual whose canonical map folds is drawn again."""
     one, spline, rng = _draw_face(species, split, index)
     surroundings, relief = draw_surroundings(one.traits.scene, one.traits.coat, rng), build_relief(one)
     return SampleFactors(one, surroundings, relief, spline, _placement(one, relief, rng))
 
 
 def individual(species: str | Species, split: str, index: int) -> Individual:
-    """Return only the individual of :func:`draw_factors`, about ten times faster."""
+    """Return only the individual of :func:`draw_factors` (ten times as fast)."""
     return _draw_face(species, split, index)[0]
 
 
@@ -89,7 +85,7 @@ def _draw_face(
 
 
 def _placement(one: Individual, relief: Relief, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Fit the whole head, ears included, into the middle three quarters of the picture; it varies a little."""
+    """Return a placement that fits the head with its ears into about the middle three quarters of the image."""
     solid = relief.height > 0
     line = np.linspace(-EXTENT, EXTENT, solid.shape[0])
     rows, cols = line[solid.any(1)], line[solid.any(0)]

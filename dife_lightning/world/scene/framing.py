@@ -1,4 +1,4 @@
-"""Framing: rotation, scale and shift of the whole picture, background included."""
+"""Framing: rotation, scale and shift of the whole image, background included."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dife_lightning.errors import ConfigError
 
 FramingKind = Literal["plain", "jittered"]
 
-#: The evaluation's jitter: degrees, scale range, shift as a fraction of the side.
+#: Jitter of the evaluation: degrees, scale, shift as a fraction of the side.
 MAX_ROTATION, SCALE_RANGE, MAX_SHIFT = 29.0, (0.75, 1.25), 0.1
 
 
 @dataclass(frozen=True)
 class Framing:
-    """Rotate (degrees, positive is clockwise) and scale about the image centre, then shift by fractions of the side."""
+    """Rotation (degrees clockwise) and scaling about the image centre, then a shift by fractions of the side."""
 
     rotation_deg: float = 0.0
     scale: float = 1.0
@@ -27,7 +27,7 @@ class Framing:
     shift_y: float = 0.0
 
     def matrix(self, size: int) -> NDArray[np.float64]:
-        """Return the (2, 3) map from pixels of the plain ``size`` x ``size`` picture to those of the framed one."""
+        """Return the affine map (2, 3) from plain to framed pixels of an image of ``size`` x ``size``."""
         angle = math.radians(self.rotation_deg)
         cos, sin = self.scale * math.cos(angle), self.scale * math.sin(angle)
         linear = np.array([[cos, -sin], [sin, cos]])
@@ -37,7 +37,7 @@ class Framing:
 
 
 def draw_framing(kind: FramingKind, rng: np.random.Generator) -> Framing:
-    """Draw a framing: ``plain`` is the identity, ``jittered`` that of the evaluation.
+    """Draw a framing: ``plain`` is the identity, ``jittered`` is used in the evaluation.
 
     Raises:
         ConfigError: unknown kind.
@@ -52,7 +52,7 @@ def draw_framing(kind: FramingKind, rng: np.random.Generator) -> Framing:
 
 
 def framing_for(kind: FramingKind, seed: int, index: int) -> Framing:
-    """Return the framing of item ``index`` of a data set with ``seed``: a pure function of both.
+    """Return the framing of item ``index`` of a data set with ``seed``.
 
     Raises:
         ConfigError: unknown kind or negative seed.

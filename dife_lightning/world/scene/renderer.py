@@ -1,7 +1,7 @@
-"""The renderer of the embedded face world: a picture of a procedural head with exact geometric truth.
+"""Renderer of the embedded face world: images of procedural heads with exact geometric truth.
 
-A sample is a pure function of (species, split, index): its random numbers come from a generator seeded with stable
-hashes of species and split, so that splits never share a sample, and neither size nor framing changes the individual.
+A sample is a pure function of (species, split, index). Splits never share a sample, and neither size nor framing
+changes the individual.
 """
 
 from __future__ import annotations
@@ -24,36 +24,33 @@ from dife_lightning.world.scene.surroundings import Surroundings, occluder_dista
 
 Array = NDArray[np.float64]
 
-#: Changes whenever the pixels or the truth of any sample change; part of the key of every cache.
+#: Part of the key of all caches; increase it when pixels or truth of any sample change.
 WORLD_VERSION = 1
 SUPERSAMPLING = 2
-_HIDDEN_BY = 0.05  # how far in front of a landmark (in half heads) the first surface must be to hide it
+_HIDDEN_BY = 0.05  # a surface this far in front of a landmark (in face-plane units) hides it
 
 
 @dataclass(frozen=True)
 class WorldSample:
-    """One picture of the world and its truth.
+    """An image of the world and its ground truth.
 
-    The first surface that a pixel's ray meets decides what the pixel is. An ear is not face: where one hangs over the
-    face, the pixel is off the mask and has no (u, v). Hair is face within the outline of the head: the pixel stays on
-    the mask, with the (u, v) of the skin right behind that strand, straight towards the back of the head. Spectacle
-    frames and clear lenses are painted on the face and change nothing. ``visible`` is stricter than ``mask``: a
-    landmark under hair is not visible, though its pixel is on the mask.
+    The first surface on a pixel's ray decides what the pixel shows. Ears do not belong to the face: they are not in the
+    mask and have no (u, v). Hair within the outline of the head does: it has the (u, v) of the skin behind it. But
+    landmarks under hair are not visible. Frames and clear lenses of glasses are painted on the face.
 
     Attributes:
         image: (size, size, 3) uint8 RGB.
-        points: (9, 2) float32 landmarks of the scheme ``animalweb-9``, pixels, x then y, pixel centres at integers.
-        visible: (9,) bool; False outside the picture, behind another part of the head, and under an ear, hair, dark
-            lenses or something in front of the head.
-        mask: (size, size) bool, the face at the pixel centres: within the outline of the head, not under ears, dark
-            lenses or something in front of the head.
-        uv: (size, size, 2) float32 canonical surface coordinates in [-1, 1], common to all species; finite exactly on
-            the mask, NaN elsewhere.
-        species: its name.
+        points: (9, 2) float32 landmarks of the scheme ``animalweb-9``, x then y, in pixels.
+        visible: (9,) bool; False outside the image, behind another part of the head, and under an ear, hair, dark
+            lenses or an occluder.
+        mask: (size, size) bool: the face at the pixel centres, without parts under ears, dark lenses or an occluder.
+        uv: (size, size, 2) float32 canonical surface coordinates in [-1, 1], common to all species; NaN outside the
+            mask.
+        species: name of the species.
         split: ``train``, ``val`` or ``test``.
         index: 0 or more.
-        pose: yaw, pitch, roll of the head in degrees (positive: nose to the image right, nose down, head clockwise);
-            the framing's rotation is not part of it.
+        pose: yaw, pitch, roll of the head in degrees (positive: nose to the image right, nose down, head clockwise),
+            without the rotation of the framing.
         mouth_open: 0 (closed) to 1.
     """
 
@@ -72,17 +69,17 @@ class WorldSample:
 def render(
     species: str | Species, split: Split, index: int, *, size: int = 64, framing: Framing | None = None
 ) -> WorldSample:
-    """Render one sample: a pure function of its arguments.
+    """Render a sample, a pure function of the arguments.
 
     Args:
         species: name of a shipped species, or a :class:`Species` of your own.
-        split: ``train``, ``val`` or ``test``; disjoint by construction.
+        split: ``train``, ``val`` or ``test``.
         index: any number from 0.
         size: side in pixels.
-        framing: moves the whole picture, background included; the individual stays the same.
+        framing: rotation, scale and shift of the whole image; None for none.
 
     Raises:
-        ConfigError: unknown species or split, negative index, or a size under 8.
+        ConfigError: unknown species or split, negative index, or a size below 8.
     """
     factors, framing = draw_factors(species, split, index), framing or Framing()
     check_size(size)
@@ -94,7 +91,7 @@ def render(
 
 
 def render_image(species: str | Species, split: Split, index: int, *, size: int = 64) -> NDArray[np.uint8]:
-    """Return only the (plain) picture of :func:`render`, faster."""
+    """Return only the image of :func:`render` without framing, which is faster."""
     check_size(size)
     return _picture(draw_factors(species, split, index), size, Framing())
 
@@ -102,17 +99,13 @@ def render_image(species: str | Species, split: Split, index: int, *, size: int 
 def landmarks_only(
     species: str | Species, split: Split, index: int, *, size: int = 64, framing: Framing | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return only ``points`` and ``visible`` of :func:`render`, about ten times faster."""
+    """Return only ``points`` and ``visible`` of :func:`render` (ten times as fast)."""
     check_size(size)
     return _landmarks(draw_factors(species, split, index), size, framing or Framing())
 
 
 def check_size(size: int) -> None:
-    """Refuse a side that is too short for a face.
-
-    Raises:
-        ConfigError: ``size`` is under 8.
-    """
+    """Raise ConfigError if ``size`` is below 8."""
     if size < 8:
         raise ConfigError(f"size must be 8 pixels or more, found {size}")
 
@@ -126,17 +119,24 @@ def _landmarks(factors: SampleFactors, size: int, framing: Framing) -> tuple[NDA
 def look_at(
     factors: SampleFactors, plane: Array, size: int, framing: Framing
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return where the surface at ``plane`` (n, 2) of the face plane is seen: pixels (n, 2), and whether it is, (n,).
+    """Project points of the face plane into the image.
 
-    Hidden is what lies outside the picture, behind another part of the head, under dark lenses or something in front
-    of the head. Which part of the head is the surface there (face, ear or hair) is for the caller to ask.
+    Args:
+        factors: the sample.
+        plane: (n, 2) points of the face plane.
+        size: side of the image in pixels.
+        framing: of the image.
+
+    Returns:
+        (n, 2) float32 pixels, and (n,) bool: False outside the image, behind another part of the head, under dark
+        lenses or an occluder. Whether an ear or hair is on top is not tested.
     """
     camera = factors.camera(size, framing)
     points, depth = camera.project(np.column_stack((plane, factors.relief.at(plane))))
     pixel = points.astype(np.float32)[None]
     seen, height = cast(factors.relief, camera, pixel[..., 0], pixel[..., 1])
     front = camera.project(np.column_stack((seen[0].astype(np.float64), height[0].astype(np.float64))))[1]
-    visible = ~(front - depth > _HIDDEN_BY)  # a ray that just misses (NaN) passes the silhouette: nothing in front
+    visible = ~(front - depth > _HIDDEN_BY)  # NaN: the ray misses the head, so nothing is in front
     visible &= ((points >= -0.5) & (points <= size - 0.5)).all(1)
     visible &= ~hidden_by_glasses(factors.one, plane[:, 0], plane[:, 1])
     covered = occluder_distance(factors.surroundings, *_plain(points[:, 0], points[:, 1], size, framing))
@@ -146,7 +146,7 @@ def look_at(
 
 
 def _plain(x: Array | Floats, y: Array | Floats, size: int, framing: Framing) -> tuple[Floats, Floats]:
-    """Take pixels of the framed picture to coordinates of the plain one, -0.5 to 0.5 across."""
+    """Convert pixels of the framed image to coordinates of the plain image, in [-0.5, 0.5]."""
     frame = framing.matrix(size)
     inverse = np.linalg.inv(frame[:, :2])
     dx, dy = x - frame[0, 2], y - frame[1, 2]
@@ -163,7 +163,7 @@ def _pixels(size: int) -> tuple[Floats, Floats]:
 def _surface_truth(
     factors: SampleFactors, size: int, framing: Framing
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Mask and canonical coordinates at the pixel centres."""
+    """Return mask and canonical coordinates at the pixel centres."""
     x, y = _pixels(size)
     plane, height = cast(factors.relief, factors.camera(size, framing), x, y)
     mask = np.isfinite(height)
@@ -183,7 +183,7 @@ def _picture(factors: SampleFactors, size: int, framing: Framing) -> NDArray[np.
     fine = size * SUPERSAMPLING
     x, y = _pixels(fine)
     camera = factors.camera(fine, framing)
-    # What is out of focus needs no supersampling.
+    # The background is out of focus and needs no supersampling.
     behind = paint_background(factors.surroundings, *_plain(*_pixels(size), size, framing), factors.placement)
     picture = np.asarray(cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR), np.float32)
     plane, height = cast(factors.relief, camera, x, y)
@@ -201,7 +201,7 @@ def _picture(factors: SampleFactors, size: int, framing: Framing) -> NDArray[np.
 
 
 def _light(color: Floats, gloss: Floats, surface: Surface, around: Surroundings, camera: Camera) -> Floats:
-    """Soft shading by one light and the sky, darker in hollows, with a highlight where the surface is glossy."""
+    """Shade by one light and ambient light, darker in hollows, with highlights on glossy surfaces."""
     slope = np.stack((-surface.slope_p, -surface.slope_q, np.ones_like(surface.p)), -1)
     slope /= np.sqrt((slope * slope).sum(1, keepdims=True))
     normal = slope @ camera.rotation.T.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Surroundings of a head: light, background and, sometimes, an object in front."""
+"""Surroundings of a head: light, background and, in some images, an occluder."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from dife_lightning.world.face.noise import Floats, blend, noise_pool, smoothstep
 from dife_lightning.world.face.traits import Coat, Color, Scene
 
-OCCLUDED_SHARE = 0.11  #: share of pictures with a leaf, hand or blob in front
+OCCLUDED_SHARE = 0.11  #: share of images with a leaf, hand or blob in front of the head
 _OCCLUDERS = ("leaf", "hand", "blob")
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Light and around of one picture, all in the coordinates of the plain picture (-0.5 to 0.5).
+    """Light, background and occluder of an image, in coordinates of the plain image (-0.5 to 0.5).
 
-    ``light`` (3,): unit vector towards the light, (x, y, z) with z to the viewer; ``tint`` (3,): its colour;
-    ``shapes`` (n, 7): x, y, radius, height ratio, angle, colour mix, strength.
+    ``light`` (3,) is the unit vector towards the light (z to the viewer), ``tint`` (3,) its colour; ``shapes`` (n, 7)
+    are x, y, radius, height ratio, angle, colour mix and strength.
     """
 
     light: NDArray[np.float64]
@@ -40,10 +40,7 @@ class Surroundings:
 
 
 def draw_surroundings(scene: Scene, coat: Coat, rng: np.random.Generator) -> Surroundings:
-    """Draw light, background and occluder; the body wears the coat, or cloth over bare skin.
-
-    The number of draws from ``rng`` is the same for all.
-    """
+    """Draw light, background and occluder, always with the same number of draws from ``rng``."""
     azimuth, elevation = rng.uniform(0, 2 * math.pi), rng.uniform(0.45, 1.25)
     flat = math.cos(elevation)
     light = np.array([flat * math.cos(azimuth), -abs(flat * math.sin(azimuth)) * 0.9 + 0.1, math.sin(elevation)])
@@ -75,9 +72,9 @@ def draw_surroundings(scene: Scene, coat: Coat, rng: np.random.Generator) -> Sur
 
 
 def paint_background(around: Surroundings, x: Floats, y: Floats, placement: tuple[float, float, float]) -> Floats:
-    """Return the (h, w, 3) background at plain-picture coordinates ``x``, ``y`` (h, w); it goes on without end.
+    """Return the background (h, w, 3), with a body below the head at ``placement``.
 
-    A blurred body stands below the head, whose unit, x and y ``placement`` gives.
+    ``x`` and ``y`` (h, w) are coordinates of the plain image and may lie outside it.
     """
     shape = x.shape
     scale = {"indoor": (60, 0.4), "foliage": (130, 1.0), "open": (70, 0.7)}[around.clutter]
@@ -107,7 +104,7 @@ def _tile(kind: str, place: NDArray[np.float64], x: Floats, y: Floats) -> Floats
 
 
 def _paint_shapes(color: Floats, around: Surroundings, x: Floats, y: Floats) -> None:
-    """Out-of-focus things: panels and frames indoors, round leaves outdoors."""
+    """Paint shapes out of focus: panels and frames indoors, leaves outdoors."""
     boxy = around.clutter == "indoor"
     for cx, cy, size, ratio, turn, mix, strength in around.shapes[: 4 if around.clutter == "open" else 7]:
         angle = (0.15 if boxy else math.pi) * (turn - 0.5)
@@ -140,12 +137,12 @@ def _paint_body(
 def occluder_distance(
     around: Surroundings, x: NDArray[np.floating], y: NDArray[np.floating]
 ) -> NDArray[np.floating] | None:
-    """Signed distance (below 0: covered) to the occluder at plain-picture coordinates, or None without one."""
+    """Return the signed distance to the occluder (negative inside) at plain-image coordinates; None without one."""
     if around.occluder is None:
         return None
     place = around.occluder_place
     side = 1.0 if place[0] > 0 else -1.0
-    # It comes in from the left or right border and reaches over the cheek, at most to the middle of the face.
+    # It enters from the left or right and covers the cheek, at most to the middle of the face.
     cx, cy, angle = side * (0.20 + 0.10 * abs(place[1])), 0.28 * place[2], 0.7 * place[3]
     dx, dy = (x - cx) * side, y - cy
     u, v = dx * math.cos(angle) + dy * math.sin(angle), dy * math.cos(angle) - dx * math.sin(angle)
@@ -170,7 +167,7 @@ def _capsule(
 
 
 def paint_occluder(picture: Floats, around: Surroundings, x: Floats, y: Floats) -> None:
-    """Draw the occluder, if any, over ``picture`` (h, w, 3) in place."""
+    """Paint the occluder, if any, over ``picture`` (h, w, 3) in place."""
     distance = occluder_distance(around, x, y)
     if distance is None:
         return
