@@ -71,15 +71,10 @@ def transfer_sheet(
     note: str = "",
     rows: Sequence[str] = (),
 ) -> Figure:
-    """Draw pairs in a grid.
+    """Draw pairs in a grid of ``columns``; None leaves a cell empty.
 
-    Args:
-        examples: the pairs; None leaves a cell empty.
-        landmarks: names of the K points, for the legend.
-        columns: pairs in a row.
-        heading: large title.
-        note: small line below it.
-        rows: a label for each row, written vertically at its left.
+    ``landmarks`` are the names of the K points, for the legend; ``rows`` are labels at the left of each row. DataError
+    if there is no pair.
     """
     shown = [example for example in examples if example is not None]
     if not shown:

@@ -123,17 +123,11 @@ def load_state(
 ) -> None:
     """Load ``state`` into ``module``; names and shapes must match exactly.
 
-    A module on the device ``meta`` takes the tensors themselves instead of copies.
+    A module on the device ``meta`` takes the tensors themselves instead of copies. ``called`` maps our name of a tensor
+    to its name in the file ``source``, for error messages.
 
-    Args:
-        module: to load into.
-        state: name -> tensor.
-        source: the file, for error messages.
-        called: our name of a tensor -> its name in the file.
-
-    Raises:
-        CheckpointError: names the first tensor that is missing, unexpected or of another shape. The module is
-            unchanged.
+    CheckpointError names the first tensor that is missing, unexpected or of another shape; the module is then
+    unchanged.
     """
     own = module.state_dict()
     check_state(state, own, source, type(module).__name__, called)

@@ -73,10 +73,8 @@ class FaceFiles:
         """Return annotation ``index`` in pixels of the picture as ``dataset[index]`` gives it.
 
         This differs from ``annotations[index]`` only if the annotation file states picture sizes and they show that its
-        points are those of the stored, not of the rotated picture. Then the picture's header is read.
-
-        Raises:
-            DataError: the picture cannot be opened, or has another size than stated.
+        points are those of the stored, not of the rotated picture. Then the picture's header is read; DataError if it
+        cannot be opened, or has another size than stated.
         """
         try:
             return self._upright(self._checked(index))
@@ -87,11 +85,7 @@ class FaceFiles:
         return len(self._table)
 
     def __getitem__(self, index: int) -> FaceItem:
-        """Read face ``index``; negative indices count from the end.
-
-        Raises:
-            DataError: the picture is missing, damaged or of another size, or points lie far outside it.
-        """
+        """Read face ``index``; DataError if its picture is damaged or of another size, or points lie far outside it."""
         try:
             return self._read(self._checked(index))
         except DataError as error:
