@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from dife_lightning.errors import UsageError, did_you_mean
-from dife_lightning.registry import method_classes
+from dife_lightning.registry import method_classes, without_former_options
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 #: Shipped files that are for `dife sweep`, not for --config.
@@ -83,7 +83,9 @@ def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
         UsageError: it is not valid YAML, extends what is not there, or extends itself.
     """
     content = read_yaml(path)
-    bases = content.pop(BASE, [])
+    bases, model = content.pop(BASE, []), content.get("model")
+    if isinstance(model, dict) and isinstance(model.get("init_args"), Mapping):
+        model["init_args"] = without_former_options(model["init_args"])
     if path.resolve() in extended_by:
         raise UsageError(f"{path} extends itself; remove its '{BASE}:' or that of {extended_by[-1]}.")
     found: dict[str, Any] = {}

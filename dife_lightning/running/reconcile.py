@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dife_lightning.errors import CheckpointError, UsageError, reason_of
+from dife_lightning.registry import without_former_options
 from dife_lightning.running.configs import option_value
 from dife_lightning.running.folders import LAST, PREVIOUS, RESOLVED, last_checkpoint, run_of_checkpoint
 from dife_lightning.running.trust import FLAG, check_run
@@ -148,7 +149,7 @@ def saved_settings(saved: Mapping[str, Any], cls: type[Any]) -> SavedSettings:
     wrote, asked = str(saved.get("_class_path", cls.__name__)), f"{cls.__module__}.{cls.__name__}"
     if wrote.rpartition(".")[2] != cls.__name__:  # compared without module: a class may have moved
         return SavedSettings({}, [f"model: the checkpoint was written by {wrote}, kept the given {asked}"])
-    given = {key: value for key, value in saved.items() if key not in _BOOKKEEPING}
+    given = {key: value for key, value in without_former_options(saved).items() if key not in _BOOKKEEPING}
     parameters = inspect.signature(cls).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return SavedSettings(given, [])
