@@ -72,7 +72,7 @@ def image_info_cache(disk: bool = True) -> Iterator[None]:
 
 
 def frame_of(path: str | Path) -> tuple[int, int, int]:
-    """Return what :func:`~dife_lightning.faces.images.read_frame` does."""
+    """Return width, height and EXIF orientation, as :func:`~dife_lightning.faces.images.read_frame` does."""
     return _info(path, decode=False)[2:5]
 
 

@@ -26,7 +26,7 @@ def dress(axes: Any, *, grid: str = "y") -> None:
 
 
 def label(axes: Any, *, x: str = "", y: str = "") -> None:
-    """Say what the values along the axes are."""
+    """Label the axes."""
     axes.set_xlabel(x, fontsize=8, color=INK, labelpad=2)
     axes.set_ylabel(y, fontsize=8, color=INK)
 

@@ -79,5 +79,5 @@ def register_asset(name: str, source: str | Path, kind: str, **info: Any) -> Pat
 
 @functools.lru_cache(maxsize=32)
 def _hash_once(path: Path, modified: int, size: int) -> str:
-    """Hash a file again only when its time of change or its size differs."""
+    """Hash a file again only when its modification time or its size differs."""
     return sha256(path)

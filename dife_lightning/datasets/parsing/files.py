@@ -51,7 +51,10 @@ class FaceFiles:
         if faults.skip:
             self._table = self._without_unreadable(faults)
         if not len(self._table):
-            raise DataError(_nothing_usable(table.file, len(labelled), faults.left_out))
+            skipped = faults.left_out
+            first = f" (the first: {skipped[0].source}: {skipped[0].reason})" if skipped else ""
+            found = f"{len(labelled)} selected, {len(skipped)} skipped{first}"
+            raise DataError(f"{table.file}: no usable faces: {found}; relax the filters or check the files.")
         #: Faces that were skipped with ``skip_broken``, and why.
         self.left_out: tuple[LeftOut, ...] = tuple(faults.left_out)
         #: For the record of a result: options and counts, as plain values.
@@ -145,14 +148,6 @@ def skipped_faces(facts: Mapping[str, Any]) -> str:
     count = facts.get("left_out", 0)
     first = next(iter(facts.get("first_left_out", ())), "")
     return f"{count} face{'' if count == 1 else 's'} skipped, the first: {first}" if count else ""
-
-
-def _nothing_usable(file: Path, selected: int, skipped: Sequence[LeftOut]) -> str:
-    first = f" (the first: {skipped[0].source}: {skipped[0].reason})" if skipped else ""
-    return (
-        f"{file}: no usable faces: {selected} selected, {len(skipped)} skipped{first}; relax the filters or check the "
-        "files."
-    )
 
 
 if TYPE_CHECKING:
