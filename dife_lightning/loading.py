@@ -8,7 +8,14 @@ from typing import Any
 from dife_lightning.errors import CheckpointError, did_you_mean
 from dife_lightning.method import Method
 from dife_lightning.method import stamp as stamp
-from dife_lightning.registry import find_class, get_method, list_methods, method_name, methods_by_class
+from dife_lightning.registry import (
+    find_class,
+    get_method,
+    list_methods,
+    method_name,
+    methods_by_class,
+    without_former_options,
+)
 from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
 from dife_lightning.weights.checkpoints import load_state, read_checkpoint
@@ -39,7 +46,8 @@ def load(path: str | Path) -> Method:
     if missing:
         raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{missing[0]}'.")
     cls = _own_method(checkpoint) or get_method(_method_of(path, checkpoint))
-    settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if key not in _BOOKKEEPING}
+    written = without_former_options(checkpoint["hyper_parameters"])
+    settings = {key: value for key, value in written.items() if key not in _BOOKKEEPING}
     check_settings(cls, settings, checkpoint, path)
     module: Method = cls(**settings)
     module.on_load_checkpoint(checkpoint)

@@ -16,6 +16,7 @@ import importlib.util
 import pkgutil
 import re
 import sys
+from collections.abc import Mapping
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
@@ -37,6 +38,13 @@ FORMER_MODULES = {
     "dife_lightning.data.world_renders": "dife_lightning.data.world.renders",
     "dife_lightning.data.clicks": "dife_lightning.data.world.clicks",
     "dife_lightning.data.face_pairs": "dife_lightning.data.photos.face_pairs",
+}
+#: Options that version 0.1 had, with the value that is in force today (... where any value gives the same results).
+_FORMER_OPTIONS: dict[str, dict[str, object]] = {
+    "distillation": {"mask": True},
+    "matching_loss": {"window": ..., "chunk": ..., "reliable": 1.0},
+    "exploration": {"threshold": 0.0},
+    "pairs": {"keep": 1.0, "chunk": ...},
 }
 
 
@@ -122,15 +130,10 @@ def find_class(name: str) -> type[Any] | None:
 
 
 def import_own(name: str) -> ModuleType:
-    """Import a file or module of the user's own; its classes can then be named in configurations and checkpoints.
+    """Import a ``.py`` file or an installed module; its classes can then be named in configurations and checkpoints.
 
-    A constant METHOD or DATASET in it registers the class under the file's name, as in this package.
-
-    Args:
-        name: path of a ``.py`` file, or name of an installed module.
-
-    Raises:
-        UsageError: there is no such file or module, its name is that of another module, or it cannot be imported.
+    A constant METHOD or DATASET in it registers the class under the file's name, as in this package. UsageError if
+    there is no such file or module, its name is that of another module, or it cannot be imported.
     """
     path = Path(name).expanduser()
     if path.suffix == ".py" and not path.is_file():
@@ -235,3 +238,15 @@ class _FormerModules(MetaPathFinder, Loader):
 
 
 sys.meta_path.append(_FormerModules())
+
+
+def without_former_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a method without those options of version 0.1 that change nothing."""
+
+    def kept(group: str, options: Any) -> Any:
+        former = _FORMER_OPTIONS.get(group)
+        if former is None or not isinstance(options, Mapping):
+            return options
+        return {k: v for k, v in options.items() if k not in former or former[k] not in (..., v)}
+
+    return {group: kept(group, options) for group, options in settings.items()}

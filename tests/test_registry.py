@@ -112,3 +112,14 @@ def test_every_dataset_is_documented(name):
 def test_import_all_makes_every_method_module_known():
     registry.import_all("methods")
     assert {f"dife_lightning.methods.{name.replace('-', '_')}" for name in list_methods()} <= set(sys.modules)
+
+
+def test_options_of_version_0_1_that_change_nothing_are_passed_over() -> None:
+    former = {
+        "matching_loss": {"window": 5, "reliable": 1.0, "side": 32},
+        "pairs": {"keep": 1.0, "chunk": 8},
+        "dim": 16,
+    }
+    assert registry.without_former_options(former) == {"matching_loss": {"side": 32}, "pairs": {}, "dim": 16}
+    changed = {"pairs": {"keep": 0.5}, "matching_loss": {"reliable": 0.5}}
+    assert registry.without_former_options(changed) == changed

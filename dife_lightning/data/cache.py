@@ -28,7 +28,8 @@ def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, d
     folder is read and written.
     """
     path = cache_file("pairs", repr((FORMAT, *key)).encode())
-    items = _read(read_arrays(path, (*_ARRAYS, *_crop_names())) if disk else None, pairs)
+    names = (*_ARRAYS, *(f"{side}_{name}" for side in _SIDES for name in _CROPS))
+    items = _read(read_arrays(path, names) if disk else None, pairs)
     if items is None:
         items = list(DataLoader(pairs, None, num_workers=num_workers, collate_fn=_itself, worker_init_fn=_one_thread))
         if disk:
@@ -44,10 +45,6 @@ def _one_thread(_worker: int) -> None:
 
 def _itself(item: Any) -> Any:
     return item
-
-
-def _crop_names() -> list[str]:
-    return [f"{side}_{name}" for side in _SIDES for name in _CROPS]
 
 
 def _columns(items: Sequence[PairArrays]) -> dict[str, NDArray[Any]]:

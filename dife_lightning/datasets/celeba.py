@@ -58,7 +58,7 @@ class CelebA(FaceFiles):
         if without_celeba_train:
             all_faces, table = len(table), _without_train(table, folder, faults)
             facts.update({"without_celeba_train": True, "mafl_test": all_faces, "paper_count": _PAPER_COUNT})
-            _tell(len(table), all_faces)
+            _report(len(table), all_faces)
         super().__init__(table, faults, facts)
 
 
@@ -125,7 +125,7 @@ def _partition(root: Path, faults: Faults) -> tuple[dict[str, int], dict[str, st
     return rows, parts
 
 
-def _tell(left: int, all_faces: int) -> None:
+def _report(left: int, all_faces: int) -> None:
     from lightning.pytorch.utilities import rank_zero_info  # takes seconds, so not above
 
     rank_zero_info(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -60,28 +61,17 @@ class Folder(FaceFiles):
         super().__init__(table, faults, {"file": str(file), "scheme": scheme, "group": wanted})
 
 
-class _Face(NamedTuple):
-    """One row, with the names of the columns of a FaceTable."""
-
-    keys: int
-    images: str
-    names: str
-    groups: str
-    points: list[tuple[float, float]]
-    visible: list[bool]
-    boxes: list[float]
-
-
 def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
     content = read_csv(path, ["image"])
     places = _point_columns(path, content.columns, scheme)
-    faces = []
+    columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:
         with faults.at(f"{path}, row {number}"):
-            faces.append(_face(content, number, cells, places))
-    columns: dict[str, Any] = {name: [getattr(face, name) for face in faces] for name in _Face._fields}
-    keys, images, points = (columns.pop(name) for name in ("keys", "images", "points"))
-    return FaceTable(path, keys, root, images, points, count=len(places), **columns)
+            for name, value in _face(content, cells, places).items():
+                columns[name].append(value)
+            columns["keys"].append(number)
+    needed = {name: columns[name] for name in ("keys", "images", "points")}
+    return FaceTable(path, folder=root, count=len(places), **needed | columns)
 
 
 def _point_columns(path: Path, columns: Sequence[str], scheme: str) -> list[tuple[int, int]]:
@@ -113,8 +103,8 @@ def _in_scheme_order(path: Path, names: list[str], scheme: str) -> list[str]:
     return list(landmarks)
 
 
-def _face(content: CsvFile, number: int, cells: Sequence[str], places: Sequence[tuple[int, int]]) -> _Face:
-    """Read one row; Fault says what is wrong with it."""
+def _face(content: CsvFile, cells: Sequence[str], places: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Return the values of one row by column of a FaceTable; Fault says what is wrong with it."""
     if len(cells) != len(content.columns):
         raise Fault(f"{len(cells)} cells, expected {len(content.columns)} as in row 1")
     by_name = dict(zip(content.columns, cells, strict=True))
@@ -122,15 +112,14 @@ def _face(content: CsvFile, number: int, cells: Sequence[str], places: Sequence[
         raise Fault("no image, expected a path from the root folder")
     image = by_name["image"].replace("\\", "/")
     points = [_point(content.columns[x], cells[x], cells[y]) for x, y in places]
-    return _Face(
-        keys=number,
-        images=image,
-        names=by_name.get("name") or image,
-        groups=by_name.get("group", ""),
-        points=[point or (0.0, 0.0) for point in points],
-        visible=[point is not None for point in points],
-        boxes=_box([by_name.get(name, "") for name in _BOX]),
-    )
+    return {
+        "images": image,
+        "names": by_name.get("name") or image,
+        "groups": by_name.get("group", ""),
+        "points": [point or (0.0, 0.0) for point in points],
+        "visible": [point is not None for point in points],
+        "boxes": _box([by_name.get(name, "") for name in _BOX]),
+    }
 
 
 def _point(column: str, x: str, y: str) -> tuple[float, float] | None:

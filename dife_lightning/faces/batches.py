@@ -15,7 +15,7 @@ from dife_lightning.faces.items import PictureCrop
 
 
 def image_tensor(images: ArrayLike) -> Tensor:
-    """Return (H, W, 3) uint8 images of one size as (B, 3, H, W) float32 in [-1, 1]."""
+    """Return images (B, H, W, 3) uint8, or a list of them, as (B, 3, H, W) float32 in [-1, 1]."""
     return (torch.from_numpy(np.asarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 
 

@@ -55,9 +55,8 @@ _cache: _Cache | None = None
 def image_info_cache(disk: bool = True) -> Iterator[None]:
     """Inside the block, no picture is opened twice for its size or decoded twice to check it.
 
-    Args:
-        disk: read what is known from the cache folder, and add what is new at the end. An inner block uses the cache
-            of the outer one.
+    With ``disk``, what is known is read from the cache folder, and what is new is added at the end. An inner block uses
+    the cache of the outer one.
     """
     global _cache
     if _cache is not None:
@@ -73,7 +72,7 @@ def image_info_cache(disk: bool = True) -> Iterator[None]:
 
 
 def frame_of(path: str | Path) -> tuple[int, int, int]:
-    """Return what :func:`~dife_lightning.faces.images.read_frame` does."""
+    """Return width, height and EXIF orientation, as :func:`~dife_lightning.faces.images.read_frame` does."""
     return _info(path, decode=False)[2:5]
 
 

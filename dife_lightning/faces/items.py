@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class PictureCrop:
-    """Which part of which picture the image of a face shows.
+    """The part of a picture that the image of a face shows.
 
     Attributes:
         file_name: the picture as its data set lists it: relative to the folder of the pictures, with forward slashes.
@@ -55,7 +55,7 @@ class FaceItem(TypedDict):
 
 
 def crop_of(item: FaceItem) -> PictureCrop:
-    """Return where the image of a face comes from; by default it is a picture of its own, called as the face is."""
+    """Return the crop of a face; by default its image is a whole picture with the name of the face."""
     height, width = item["image"].shape[:2]
     return item.get("crop") or PictureCrop(item["name"], width, height, np.eye(2, 3))
 

@@ -178,19 +178,10 @@ def convert(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Convert points from one scheme to another, wherever both name the same part of the face.
 
-    Args:
-        points: (..., K, 2), x then y, pixels of any image.
-        visible: (..., K).
-        source: scheme of ``points``.
-        target: wanted scheme, with L points.
-        eye_order: see :func:`to_protocol`.
-
-    Returns:
-        Points (..., L, 2) float32 and visibility (..., L). Points that the source does not have are zero and not
-        visible; the mean of several source points is visible if all of them are.
-
-    Raises:
-        ConfigError: unknown scheme or eye order, another number of points, or two schemes without a common point.
+    ``points`` (..., K, 2) and ``visible`` (..., K) of the scheme ``source`` become (..., L, 2) float32 and (..., L) of
+    ``target``; see :func:`to_protocol` for ``eye_order``. Points that the source does not have are zero and not
+    visible; the mean of several source points is visible if all of them are. ConfigError for an unknown scheme or eye
+    order, another number of points, or two schemes without a common point.
     """
     known, wanted = _resolved(source), _resolved(target)
     check_eye_order(eye_order)

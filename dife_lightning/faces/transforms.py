@@ -90,18 +90,11 @@ class FaceTransform:
     def __call__(
         self, image: Image, points: Points, visible: Visible, *, epoch: int = 0, index: int = 0
     ) -> tuple[Image, Points, Visible]:
-        """Transform one sample.
+        """Transform one sample; the draw depends on the seed, ``epoch`` and ``index``, the sample's number.
 
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            points: (K, 2), x then y, pixels of ``image``; NaN allowed.
-            visible: (K,).
-            epoch: second part of the seed.
-            index: third part of the seed, the sample's number in its dataset.
-
-        Returns:
-            Image (size, size, 3), points (K, 2) in its pixels with the same meaning of each row, and visibility (K,);
-            a point outside the image is not visible.
+        ``points`` (K, 2) are x then y, pixels of ``image`` (H, W, 3) uint8 RGB; NaN is allowed. Returns the image
+        (size, size, 3), points in its pixels with the same meaning of each row, and visibility (K,); a point outside
+        the image is not visible.
         """
         frame, flip, color = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
         # The library scales keypoints by pixel edges (x * s), so they are shifted by half a pixel for it ...

@@ -56,7 +56,6 @@ class ExplorationOptions:
         space: ``w`` (one vector for all layers, as printed) or ``w+`` (one per layer).
         weight_w: weight of the distance to the mean w (1 as printed).
         norm: ``rms`` (per element) or ``literal`` (as printed).
-        threshold: a sample stops when its feature distance falls below this; 0 turns it off.
         patience: a sample stops after this many steps without an improvement of 0.1 %; 0 turns it off.
         deform: largest displacement of the target features, as a fraction of the side; 0 turns it off. Pairs within a
             species are never deformed.
@@ -70,7 +69,6 @@ class ExplorationOptions:
     space: Space = "w"
     weight_w: float = 0.02
     norm: Norm = "rms"
-    threshold: float = 0.0
     patience: int = 0
     deform: float = 0.0
     deform_grid: int = 1
@@ -80,7 +78,7 @@ class ExplorationOptions:
         require("exploration.", at_least=1, steps=self.steps, deform_grid=self.deform_grid)
         require("exploration.", above=0, lr=self.lr)
         weights = {"weight_w": self.weight_w, "deform_weight": self.deform_weight}
-        require("exploration.", at_least=0, **weights, threshold=self.threshold, patience=self.patience)
+        require("exploration.", at_least=0, **weights, patience=self.patience)
         require("exploration.", at_least=0, below=0.5, deform=self.deform)
         require_choices("exploration.", self)
 
@@ -209,7 +207,6 @@ def explore(
             if options.deform:
                 free[rows] += move_adam.update(rows, gradients[1])
             taken[rows] += 1
-        active[rows] &= distance > options.threshold
         if options.patience:
             active[rows] &= stale[rows] < options.patience
     full = best_w.expand(-1, generator.num_ws, -1).contiguous()

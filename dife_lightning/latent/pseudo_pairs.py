@@ -34,8 +34,6 @@ class PseudoPairs:
         start_distance: (N,) feature distance at the start of the exploration.
         distance: (N,) feature distance at its end.
         w_distance: (N,) distance of ``partner_w`` to the mean w.
-        residual: (N, h, h) relative distance in [0, 1] between the partner's and the target features per cell of the
-            tapped layer; large where the images do not share geometry, as in the background.
         drift: (N, h, h) distance in cells between each cell and the most similar embedding in the partner, measured
             with the encoder that made the pair; zeros if not measured.
         move: (N, 2, g, g) deformation of ``original`` (see ``Exploration``).
@@ -49,7 +47,6 @@ class PseudoPairs:
     start_distance: Tensor
     distance: Tensor
     w_distance: Tensor
-    residual: Tensor
     drift: Tensor
     move: Tensor
 
@@ -65,17 +62,13 @@ class PseudoPairs:
         """Return these pairs and ``other``."""
         return PseudoPairs(*(torch.cat((getattr(self, f.name), getattr(other, f.name))) for f in fields(self)))
 
-    def best(self, share: float) -> PseudoPairs:
-        """Return the ``share`` of pairs with the smallest feature distance, in the same order."""
-        count = max(1, round(share * len(self)))
-        return self if count == len(self) else self.rows(self.distance.argsort()[:count].sort().values)
-
 
 #: Domain of the originals and domain of the partners.
 Kind = tuple[str, str]
 #: The state of a bank in a checkpoint: kind of pair -> name -> tensor.
 PairState = dict[str, dict[str, Tensor]]
-_IMAGES = ("original", "partner")
+#: What is stored of each pair: all but the images.
+_STATE = tuple(f.name for f in fields(PseudoPairs) if f.name not in ("original", "partner"))
 
 
 class PairBank:
@@ -124,14 +117,13 @@ class PairBank:
         for name, tensors in state.items():
             source, target = (unquote(part) for part in name.split("+"))
             original = render(source, tensors["original_w"])
-            here = {key: value.to(original.device) for key, value in tensors.items()}
+            here = {key: tensors[key].to(original.device) for key in _STATE}
             partner, original = render(target, tensors["partner_w"]), moved(original, here["move"])
             self.pairs[source, target] = PseudoPairs(original=original, partner=partner, **here)
 
 
 def _state_of(pairs: PseudoPairs) -> dict[str, Tensor]:
-    names = (f.name for f in fields(pairs) if f.name not in _IMAGES)
-    return {name: getattr(pairs, name).detach().cpu().clone() for name in names}
+    return {name: getattr(pairs, name).detach().cpu().clone() for name in _STATE}
 
 
 def synthesize_pairs(
@@ -169,20 +161,13 @@ def synthesize_pairs(
     start = target.map(z, truncation=truncation)[:, 0] if same_z else target.mean_w.expand(len(z), -1)
     found = explore(target, layer, goal, start, target.mean_w, exploration, normalize)
     partner = render_images(target, found.w, size)
-    residual = relative_residual(normalize(target.features(found.w, layer).float()), moved(goal, found.move, "border"))
     index = torch.zeros(len(z), dtype=torch.int64, device=z.device)
     original = moved(original, found.move)
-    drift = torch.zeros_like(residual) if embed is None else embedding_drift(embed(original), embed(partner))
+    drift = torch.zeros_like(goal[:, 0]) if embed is None else embedding_drift(embed(original), embed(partner))
     return PseudoPairs(
-        original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance, residual,
-        drift, found.move,
+        original, partner, w, found.w, index, found.start_distance, found.feature_distance, found.w_distance, drift,
+        found.move,
     )  # fmt: skip
-
-
-def relative_residual(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return the distance of two maps (N, C, h, h) per cell over the sum of their norms: (N, h, h) in [0, 1]."""
-    distance = (found - wanted).norm(dim=1)
-    return distance / (found.norm(dim=1) + wanted.norm(dim=1)).clamp(min=1e-6)
 
 
 def embedding_drift(source: Tensor, target: Tensor) -> Tensor:
@@ -202,13 +187,6 @@ def embedding_drift(source: Tensor, target: Tensor) -> Tensor:
         best = cosine_similarity_map(first.flatten(1).t()[None], second[None])[0].argmax(dim=-1)
         found.append((cells.reshape(-1, 2)[best].reshape(height, width, 2) - cells).norm(dim=-1))
     return torch.stack(found)
-
-
-def most_reliable(residual: Tensor, share: float) -> Tensor:
-    """Return (N, h, h) bool: the ``share`` of the cells of each pair with the smallest ``residual`` (N, h, h)."""
-    count = max(1, round(share * residual[0].numel()))
-    limit = residual.flatten(1).kthvalue(count, dim=1).values
-    return residual <= limit[:, None, None]
 
 
 def render_images(generator: Generator, w: Tensor, size: int, chunk: int = 32) -> Tensor:

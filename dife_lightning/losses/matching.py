@@ -7,7 +7,6 @@ share their geometry; if they were warped independently, ``correspondence`` hold
 The paper does not state the weights of its code. They are an argument here:
 
 * ``softmax`` (default): weights ``softmax_j(cos / temperature)``, distance of the expected coordinate.
-* ``windowed``: the same within a window around the best match, so that a distant second mode has no effect.
 * ``dve``: expected distance ``sum_j p_j |u_j - u|^power`` (Descriptor Vector Exchange, ICCV 2019).
 * ``literal``: equation 5 as printed, with cosines as weights. It does not predict a coordinate, because the weights do
   not sum to 1 (on a 48 x 48 map they sum to hundreds).
@@ -17,20 +16,17 @@ Reference: Dense Interspecies Face Embedding, NeurIPS 2022, section 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from dife_lightning.geometry.coordinates import pixel_grid
 from dife_lightning.losses.distillation import Reduction, reduce_pixels
 from dife_lightning.utils.checks import require, require_choice
 
-Weights = Literal["softmax", "windowed", "dve", "literal"]
+Weights = Literal["softmax", "dve", "literal"]
 
 
 def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
@@ -49,34 +45,18 @@ def cosine_similarity_map(source: Tensor, target: Tensor) -> Tensor:
         return unit_source @ unit_target
 
 
-def _window(similarity: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Return (B, Q, h * w) bool: the cells within a window of ``side`` x ``side`` around each maximum."""
-    best = similarity.detach().argmax(dim=-1, keepdim=True)
-    cell = torch.arange(height * width, device=similarity.device)
-    near_x = (cell % width - best % width).abs() <= side // 2
-    near_y = (cell // width - best // width).abs() <= side // 2
-    return near_x & near_y
-
-
 def _errors(
-    source: Tensor, target: Tensor, truth: Tensor, weights: Weights, temperature: float, window: int, power: float
+    source: Tensor, target: Tensor, truth: Tensor, weights: Weights, temperature: float, power: float
 ) -> Tensor:
     """Return errors (B, Q) in target cells for ``source`` (B, Q, n), ``target`` (B, n, h, w), ``truth`` (B, Q, 2)."""
-    height, width = target.shape[-2:]
     if weights == "softmax":
         return _distance(expected_coordinates(source, target, temperature) - truth)
     similarity = cosine_similarity_map(source, target)
-    coordinates = pixel_grid(height, width, target.device).reshape(-1, 2)
+    coordinates = pixel_grid(*target.shape[-2:], target.device).reshape(-1, 2)
     if weights == "literal":
         return _distance(similarity @ coordinates - truth)
-    logits = similarity / temperature
-    if weights == "windowed":
-        logits = logits.masked_fill(~_window(similarity, height, width, window), float("-inf"))
-    probability = logits.softmax(dim=-1)
-    if weights == "dve":
-        distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))
-        return (probability * distance.pow(power)).sum(dim=-1)
-    return _distance(probability @ coordinates - truth)
+    distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))
+    return ((similarity / temperature).softmax(dim=-1) * distance.pow(power)).sum(dim=-1)
 
 
 def expected_coordinates(source: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -115,11 +95,9 @@ def semantic_matching_loss(
     *,
     weights: Weights = "softmax",
     temperature: float = 0.02,
-    window: int = 11,
     power: float = 0.5,
     reduction: Reduction = "mean",
     queries: Tensor | None = None,
-    chunk: int | None = None,
 ) -> Tensor:
     """L_M of one ordered pair of domains (equation 5; its sum over pairs is equation 6).
 
@@ -131,12 +109,9 @@ def semantic_matching_loss(
         valid: (B, h, w) bool, the source cells that count.
         weights: see the module docstring.
         temperature: of the softmax, in units of the cosine.
-        window: side of the window in cells (``windowed`` only).
         power: exponent of the distance (``dve`` only; DVE uses 0.5).
         reduction: ``mean`` over valid cells, or ``sum`` over the cells of an image (as printed).
         queries: (Q,) indices into the h * w source cells; None takes all.
-        chunk: number of source cells processed at once; None for all. With chunks, the similarities
-            (B, chunk, h' * w') are recomputed in the backward pass instead of stored. ``softmax`` does not need it.
 
     Returns:
         Scalar, float32, in target cells (to the ``power`` for ``dve``).
@@ -155,20 +130,6 @@ def semantic_matching_loss(
     if queries is not None:
         vectors, truth = vectors[:, queries], truth[:, queries]
         mask = None if mask is None else mask[:, queries]
-    errors = partial(_errors, weights=weights, temperature=temperature, window=window, power=power)
     with torch.autocast(source.device.type, enabled=False):
-        found = _chunked(errors, vectors.float(), target.float(), truth, chunk)
-        return reduce_pixels(found, mask, reduction)
-
-
-def _chunked(
-    errors: Callable[[Tensor, Tensor, Tensor], Tensor],
-    vectors: Tensor,
-    target: Tensor,
-    truth: Tensor,
-    chunk: int | None,
-) -> Tensor:
-    if chunk is None or chunk >= vectors.shape[1]:
-        return errors(vectors, target, truth)
-    parts = zip(vectors.split(chunk, 1), truth.split(chunk, 1), strict=True)
-    return torch.cat([checkpoint(errors, v, target, t, use_reentrant=False) for v, t in parts], dim=1)
+        errors = _errors(vectors.float(), target.float(), truth, weights, temperature, power)
+        return reduce_pixels(errors, mask, reduction)

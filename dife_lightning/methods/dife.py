@@ -256,16 +256,16 @@ class DIFE(HourglassModule):
         losses: dict[str, list[Tensor]] = {"k1": [], "k2": []}
         for domain, embedding in zip(domains, embeddings, strict=True):
             samples, options = batch.domains[domain], self.distillation
-            valid = samples.valid if options.mask else None
             if self.loss_weights["k1"]:
                 assert self.teacher is not None
                 surface = surface_target(self.teacher, samples, options)
-                losses["k1"].append(distillation_loss(embedding, surface, valid, options.reduction))
+                losses["k1"].append(distillation_loss(embedding, surface, samples.valid, options.reduction))
             if self.loss_weights["k2"]:
                 converted = self.convert(embedding.detach() if options.detach_features else embedding, domain)
-                features = resize_maps(self.normalize(samples.features, domain), converted.shape[-1], "nearest")
-                small = None if valid is None else resize_mask(valid, converted.shape[-1])
-                losses["k2"].append(distillation_loss(converted, features, small, options.reduction))
+                side = converted.shape[-1]
+                features = resize_maps(self.normalize(samples.features, domain), side, "nearest")
+                valid = resize_mask(samples.valid, side)
+                losses["k2"].append(distillation_loss(converted, features, valid, options.reduction))
         return _summed(losses)
 
     @torch.no_grad()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from dife_lightning.methods._base import EmbedderModule, FloorModule
-from dife_lightning.methods.frozen_embedder import image_side
+from dife_lightning.methods.frozen_embedder import FrozenEmbedder
 from dife_lightning.nn.backbone import BackboneOptions
 from dife_lightning.pretrained.backbones import backbone_name
 from dife_lightning.pretrained.embedders import load_embedder
@@ -13,7 +10,7 @@ from dife_lightning.pretrained.embedders import load_embedder
 METHOD = "FrozenBackbone"
 
 
-class FrozenBackbone(EmbedderModule, FloorModule):
+class FrozenBackbone(FrozenEmbedder):
     """Transfer with a frozen backbone of ``transformers``; it learns nothing and is tested like a floor.
 
     Args:
@@ -28,22 +25,12 @@ class FrozenBackbone(EmbedderModule, FloorModule):
     def __init__(
         self, model: str, layer: int = -1, side: int | None = None, unit_length: bool = True, upsample: bool = True
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
         options = BackboneOptions(layer=layer, side=side, upsample=upsample, unit_length=unit_length)
-        self.embedder = backbone_name(model, options)
+        super().__init__(backbone_name(model, options))
+        self.save_hyperparameters()
+        del self.hparams["embedder"]  # it follows from the others
 
     def setup(self, stage: str) -> None:
         """Load the backbone, so that a missing one is reported before any pair is made; refuse to be fitted."""
         super().setup(stage)
         load_embedder(self.embedder)
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        """Side of the images that the backbone takes."""
-        return image_side(load_embedder(self.embedder))
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Return the backbone's map (B, n, h, w) float32 of ``images`` (B, 3, H, W) in [-1, 1]."""
-        # The embedder comes from the process-wide cache: it is no submodule and in no state_dict.
-        return load_embedder(self.embedder).to(images.device).embed(images).float()

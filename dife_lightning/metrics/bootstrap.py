@@ -34,11 +34,7 @@ def ratio_interval(
 ) -> Interval:
     """Return the interval of sum / count.
 
-    Args:
-        sums: (N,) summed error, or summed difference of two errors, of each pair.
-        counts: (N,) number of points of each pair.
-        resamples: number of sets.
-        seed: of the draw.
+    ``sums`` (N,) are the summed errors, or summed differences of two errors, of each pair; ``counts`` (N,) its points.
     """
     weights = resample_weights(len(sums), resamples=resamples, seed=seed)
     return percentiles(_ratio(weights @ sums, weights @ counts.astype(np.float64)))

@@ -127,12 +127,6 @@ class KeypointTransferMetric(Metric):
     higher_is_better = False
     full_state_update = False
 
-    index: list[Tensor]
-    predicted: list[Tensor]
-    truth: list[Tensor]
-    visible: list[Tensor]
-    side: list[Tensor]
-
     def __init__(self, protocols: Sequence[str] = ("9-point", "3-point"), name: str = "pairs", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for protocol in protocols:
@@ -143,11 +137,9 @@ class KeypointTransferMetric(Metric):
 
     def update(self, index: Tensor, predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor) -> None:
         """Add a batch: pair numbers (B,), points (B, P, 2), visibility (B, P), target sides (B,) in pixels."""
-        self.index.append(index)
-        self.predicted.append(predicted.float())
-        self.truth.append(truth.float())
-        self.visible.append(visible.to(torch.uint8))  # not every backend gathers bool
-        self.side.append(side.float())
+        seen = visible.to(torch.uint8)  # not every backend gathers bool
+        for state, value in zip(_STATES, (index, predicted.float(), truth.float(), seen, side.float()), strict=True):
+            getattr(self, state).append(value)
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"9-point/pixel_error": ..., "9-point/landmark/nose": ..., ...}`` as float64 scalars."""

@@ -14,15 +14,10 @@ from dife_lightning.metrics.predictions import PointTable
 def swap_events(
     table: PointTable, flip_pairs: Sequence[tuple[int, int]]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Find the points that were swapped.
+    """Find the points that were swapped, of N pairs with K landmarks, of which a flip exchanges ``flip_pairs``.
 
-    Args:
-        table: N pairs, K landmarks.
-        flip_pairs: landmarks that are exchanged when a face is mirrored.
-
-    Returns:
-        (N, K) 1 for a swap and 0 otherwise, and (N, K) which points count: those with a partner, if both are visible. A
-        point at equal distance from both is no swap.
+    Returns (N, K) 1 for a swap and 0 otherwise, and (N, K) which points count: those with a partner, if both are
+    visible. A point at equal distance from both is no swap.
     """
     order = flip_permutation(len(table.landmarks), tuple(flip_pairs))
     own = np.linalg.norm(table.predicted - table.truth, axis=-1)

@@ -58,8 +58,9 @@ def convert(source: str | Path, destination: str | Path) -> Card:
             f"{destination}: expected .safetensors (for a public checkpoint) or .pth (a DIFE trained here, in the "
             "authors' layout)"
         )
-    card: Card = {"kind": kind, "source": {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}}
-    card |= {
+    card: Card = {
+        "kind": kind,
+        "source": {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)},
         "tensors": len(tensors),
         "values": sum(t.numel() for t in tensors.values()),
         "version": __version__,

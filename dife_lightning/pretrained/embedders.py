@@ -65,12 +65,8 @@ class Embedder:
     def convert(self, embedding: Tensor, domain: int | str) -> Tensor:
         """Map an embedding (B, n, h, w) to the generator features (B, n_d, h, w) of a domain.
 
-        Args:
-            embedding: of :meth:`embed`.
-            domain: its number for an official DIFE; its name or number for one trained here.
-
-        Raises:
-            ConfigError: this embedder has no converters, or no such domain.
+        ``domain`` is its number for an official DIFE; its name or number for one trained here. ConfigError if this
+        embedder has no converters, or no such domain.
         """
         convert: Any = getattr(self.module, "convert", None)
         if convert is None:

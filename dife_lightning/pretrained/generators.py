@@ -76,9 +76,7 @@ class Generator:
     def to(self, device: str | torch.device, channels_last: bool = True) -> Generator:
         """Return this generator on ``device``: one copy per device is kept, and the original is not moved.
 
-        Args:
-            device: of the copy.
-            channels_last: memory format of the weights; half-precision convolutions are several times faster with it.
+        Half-precision convolutions are several times faster with weights in the memory format ``channels_last``.
         """
         device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         if device not in self._siblings:
@@ -92,11 +90,8 @@ class Generator:
     def map(self, z: Tensor, c: Tensor | None = None, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Map ``z`` (B, z_dim), and one-hot ``c`` (B, c_dim) of a conditional generator, to w (B, num_ws, w_dim).
 
-        Args:
-            z: normal latents.
-            c: class, only for conditional generators.
-            truncation: psi; 1 leaves w unchanged, 0 gives the mean.
-            cutoff: truncate only the first ``cutoff`` vectors.
+        ``truncation`` is psi: 1 leaves w unchanged, 0 gives the mean. With ``cutoff``, only the first vectors are
+        truncated.
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ConfigError(f"z of shape {tuple(z.shape)}: this generator takes (B, {self.z_dim})")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -93,8 +94,5 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
-    try:
-        with atomic_write(path) as temporary:
-            save(temporary)
-    except OSError:
-        return
+    with suppress(OSError), atomic_write(path) as temporary:
+        save(temporary)

@@ -25,12 +25,7 @@ def gather_objects(value: T) -> list[T]:
 
 
 def agree_on(value: int, device: torch.device) -> int:
-    """Return the largest ``value`` of all processes; all processes must call this.
-
-    Args:
-        value: of this process.
-        device: of the training, on which the processes communicate.
-    """
+    """Return the largest ``value`` of all processes, which communicate on ``device``; all processes must call this."""
     if process_count() == 1:
         return value
     largest = torch.tensor(value, device=device)

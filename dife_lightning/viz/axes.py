@@ -26,7 +26,7 @@ def dress(axes: Any, *, grid: str = "y") -> None:
 
 
 def label(axes: Any, *, x: str = "", y: str = "") -> None:
-    """Say what the values along the axes are."""
+    """Label the axes."""
     axes.set_xlabel(x, fontsize=8, color=INK, labelpad=2)
     axes.set_ylabel(y, fontsize=8, color=INK)
 
@@ -84,9 +84,8 @@ def dot(name: str, color: str, *, shape: str = "o", **style: Any) -> Line2D:
 def legend(figure: Figure, entries: Sequence[Line2D], *, columns: int = 0, loc: Corner = "lower left") -> None:
     """Explain the colours at the bottom of a figure, where the caller leaves room; in one row by default."""
     corner = {"bbox_to_anchor": (0.0, 0.0)} if loc == "lower left" else {}
-    look: dict[str, Any] = {"fontsize": 9, "handletextpad": 0.3, "columnspacing": 1.4}
-    if columns:
-        look = {"fontsize": 8, "handletextpad": 0.1, "columnspacing": 1.0}
+    size, pad, spacing = (8, 0.1, 1.0) if columns else (9, 0.3, 1.4)
+    look: dict[str, Any] = {"fontsize": size, "handletextpad": pad, "columnspacing": spacing}
     figure.legend(
         handles=list(entries), loc=loc, ncols=columns or len(entries), frameon=False, labelcolor=INK, **look, **corner
     )

@@ -28,28 +28,25 @@ def comparison_sheet(
 ) -> Figure:
     """Draw the sources with their points in the first row, and below them the targets of each method with its error.
 
-    The smallest error of each column is bold. A cell without a result is empty.
-
-    Args:
-        groups: per kind of pair the examples of each method, of the same pairs in the same order.
-        landmarks: names of the K points, for the legend.
-        heading: large title.
-        note: small line below it.
-
-    Raises:
-        DataError: nothing to draw, or methods of a group have different numbers of pairs.
+    ``groups`` has, for each kind of pair, the examples of each method, of the same pairs in the same order. The
+    smallest error of each column is bold. A cell without a result is empty. ``landmarks`` are the names of the K
+    points, for the legend. DataError if there is nothing to draw, or methods of a group have different numbers of
+    pairs.
     """
     methods = list(dict.fromkeys(name for group in groups.values() for name in group))
     counts = {name: _count(name, group) for name, group in groups.items()}
-    marks, rows = marks_of(landmarks), 1 + len(methods)
-    columns = sum(counts.values())
-    width = _LEFT + columns * (CELL + GAP) + (len(groups) - 1) * GROUP_GAP + _EDGE
-    height = _TOP + _HEAD + rows * (CELL + LINE) + _BOTTOM
+    marks = marks_of(landmarks)
+    width = _LEFT + sum(counts.values()) * (CELL + GAP) + (len(groups) - 1) * GROUP_GAP + _EDGE
+    height = _top(1 + len(methods)) + _BOTTOM
     figure = new_figure(max(width, _NARROWEST, note_width(note)), height)
-    left = _LEFT
+    x = _LEFT
     for name, group in groups.items():
-        _draw_group(figure, left, name, group, methods, marks)
-        left += counts[name] * (CELL + GAP) + GROUP_GAP
+        figure.text(*at(figure, x, _top(0) - 0.12), name, fontsize=10, weight="bold", color=INK, va="bottom")
+        for number in range(counts[name]):
+            column = {method: group[method][number] if method in group else None for method in methods}
+            _draw_column(figure, x, column, marks)
+            x += CELL + GAP
+        x += GROUP_GAP
     for row, label in enumerate(("source", *methods)):
         weight = "bold" if row else "normal"
         place: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 9.5, "weight": weight}
@@ -67,31 +64,19 @@ def _count(name: str, group: Mapping[str, Sequence[TransferExample | None]]) -> 
     return counts.pop()
 
 
-def _draw_group(
-    figure: Figure,
-    left: float,
-    name: str,
-    group: Mapping[str, Sequence[TransferExample | None]],
-    methods: Sequence[str],
-    marks: Sequence[Mark],
-) -> None:
-    figure.text(*at(figure, left, _TOP + _HEAD - 0.12), name, fontsize=10, weight="bold", color=INK, va="bottom")
-    for column, examples in enumerate(zip(*group.values(), strict=True)):
-        x = left + column * (CELL + GAP)
-        by_method = dict(zip(group, examples, strict=True))
-        shown = [example for example in examples if example is not None]
-        if not shown:
-            continue
-        draw_source(axes_at(figure, x, _top(0), CELL, CELL), shown[0], marks, _SIZE)
-        least = min((round(example.error, 1) for example in shown if np.isfinite(example.error)), default=np.nan)
-        for row, method in enumerate(methods, start=1):
-            example = by_method.get(method)
-            if example is not None:
-                axes = axes_at(figure, x, _top(row), CELL, CELL)
-                draw_target(axes, example, marks, _SIZE)
-                best = round(example.error, 1) == least
-                weight = "bold" if best else "normal"
-                axes.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, weight=weight, loc="right", pad=2)
+def _draw_column(figure: Figure, x: float, column: Mapping[str, TransferExample | None], marks: Sequence[Mark]) -> None:
+    """Draw the source of a pair and, below it, the target of each method in the order of ``column``."""
+    shown = {row: example for row, example in enumerate(column.values(), start=1) if example is not None}
+    if not shown:
+        return
+    draw_source(axes_at(figure, x, _top(0), CELL, CELL), next(iter(shown.values())), marks, _SIZE)
+    errors = {row: round(example.error, 1) for row, example in shown.items()}
+    least = min((error for error in errors.values() if np.isfinite(error)), default=np.nan)
+    for row, example in shown.items():
+        axes = axes_at(figure, x, _top(row), CELL, CELL)
+        draw_target(axes, example, marks, _SIZE)
+        weight = "bold" if errors[row] == least else "normal"
+        axes.set_title(f"{example.error:.1f} px", fontsize=8, color=INK, weight=weight, loc="right", pad=2)
 
 
 def _top(row: int) -> float:

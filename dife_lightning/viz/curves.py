@@ -90,7 +90,7 @@ def _finish(axes: Any, kind: str, stages: Iterable[float]) -> None:
     lowest = min(min(line.get_ydata()) for line in axes.lines)
     if kind == "loss" and lowest > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # labels between these would lie on each other
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # labels between these would overlap
         for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             which(StrMethodFormatter("{x:g}"))
         axes.tick_params(axis="y", which="minor", labelsize=7, labelcolor=FAINT, length=0)

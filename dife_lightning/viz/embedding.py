@@ -64,12 +64,8 @@ def embedding_sheet(
 ) -> Figure:
     """Draw species as blocks of columns: images on top, one row of embeddings per method below.
 
-    Args:
-        images: species -> (B, 3, H, W) in [-1, 1].
-        embeddings: method -> species -> (B, n, h, w); colours are joint over all species of a method.
-        mode: see :func:`embedding_colors`.
-        heading: large title.
-        note: small line below it.
+    ``images``: species -> (B, 3, H, W) in [-1, 1]. ``embeddings``: method -> species -> (B, n, h, w); colours are joint
+    over all species of a method (see :func:`embedding_colors` for ``mode``).
     """
     if not images or not embeddings:
         raise DataError("nothing to draw: an embedding sheet needs images and the embeddings of at least one method")

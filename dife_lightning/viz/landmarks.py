@@ -24,19 +24,11 @@ Color = tuple[int, int, int]
 def landmark_sheet(
     faces: Sequence[FaceItem], sides: Sequence[str], *, columns: int = 6, heading: str = ""
 ) -> NDArray[np.uint8]:
-    """Draw faces in rows, each with its visible points, their numbers and its name.
+    """Draw square crops of one size in rows, each with its visible points, their numbers and its name.
 
-    Args:
-        faces: square crops of one size.
-        sides: ``left`` or ``right`` for landmarks of the eye at that side of the viewer, else an empty text.
-        columns: faces in a row.
-        heading: one line at the top; a legend of the colours follows.
-
-    Returns:
-        (H, W, 3) uint8 RGB; the pixel at a visible point has its colour.
-
-    Raises:
-        DataError: no face.
+    ``sides`` is ``left`` or ``right`` for landmarks of the eye at that side of the viewer, else an empty text.
+    ``heading`` is one line at the top; a legend of the colours follows. Returns (H, W, 3) uint8 RGB, in which the pixel
+    at a visible point has its colour. DataError if there is no face.
     """
     if not faces:
         raise DataError("no face to draw: a sheet of landmarks needs at least one")

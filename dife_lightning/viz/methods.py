@@ -13,7 +13,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 from dife_lightning.viz.axes import dot, legend
 from dife_lightning.viz.sheet import FAINT, LINES, axes_at, new_figure
 
-#: Floors are grey; what is compared most often has a colour of its own.
+#: Fixed colours: floors are grey, the methods that are compared most often have one each.
 _KNOWN = {
     "random": "#c9cdd6",
     "copy-xy": "#a7aebb",
@@ -42,7 +42,7 @@ class Panel:
 
 
 def method_colors(methods: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each method; known names keep theirs, whatever stands beside them."""
+    """Return a colour for each method; a known method always has the same one."""
     names = list(dict.fromkeys(methods))
     free = [name for name in names if name not in _KNOWN]
     return {name: _KNOWN.get(name) or _OTHERS[free.index(name) % len(_OTHERS)] for name in names}

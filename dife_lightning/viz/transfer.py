@@ -71,15 +71,10 @@ def transfer_sheet(
     note: str = "",
     rows: Sequence[str] = (),
 ) -> Figure:
-    """Draw pairs in a grid.
+    """Draw pairs in a grid of ``columns``; None leaves a cell empty.
 
-    Args:
-        examples: the pairs; None leaves a cell empty.
-        landmarks: names of the K points, for the legend.
-        columns: pairs in a row.
-        heading: large title.
-        note: small line below it.
-        rows: a label for each row, written vertically at its left.
+    ``landmarks`` are the names of the K points, for the legend; ``rows`` are labels at the left of each row. DataError
+    if there is no pair.
     """
     shown = [example for example in examples if example is not None]
     if not shown:
@@ -89,7 +84,7 @@ def transfer_sheet(
     cell, line, top, bottom, left = 1.55, 0.26, 0.92, 0.62, 0.38 if rows else 0.12
     content = left + 2 * cell * columns
     figure = new_figure(max(content + 0.12, 6.4), top + count * (cell + line) - line + bottom)
-    left += max(6.4 - content - 0.12, 0) / 2  # a narrow sheet stands in the middle
+    left += max(6.4 - content - 0.12, 0) / 2  # centre the pairs of a narrow sheet
     marks = marks_of(landmarks)
     for number, example in enumerate(examples):
         if example is None:

@@ -64,11 +64,7 @@ def find_asset(name_or_path: str | Path) -> Path:
 def register_asset(name: str, source: str | Path, kind: str, **info: Any) -> Path:
     """Copy ``source`` into the shipped assets and record it; an older one of that name is replaced.
 
-    Args:
-        name: for example ``world/human``.
-        source: the file to copy.
-        kind: ``generator``, ``teacher`` or another word.
-        **info: plain values to record with it (seed, steps, scores).
+    ``kind`` is ``generator``, ``teacher`` or another word; ``info`` are plain values to record (seed, steps, scores).
     """
     source = Path(source)
     if not source.is_file():
@@ -83,5 +79,5 @@ def register_asset(name: str, source: str | Path, kind: str, **info: Any) -> Pat
 
 @functools.lru_cache(maxsize=32)
 def _hash_once(path: Path, modified: int, size: int) -> str:
-    """Hash a file again only when its time of change or its size differs."""
+    """Hash a file again only when its modification time or its size differs."""
     return sha256(path)

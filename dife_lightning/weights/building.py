@@ -1,4 +1,4 @@
-"""Settings that a file states, compared with its tensors before a network of these settings takes memory."""
+"""Compares the settings in a file with its tensors, before memory is allocated for a network of these settings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch.nn.modules import module as hooks
 from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.weights.checkpoints import check_state
 
-#: Values and levels that the settings of a file may have; those of a run of ours are 300 values on 7 levels.
+#: Most values and levels that the settings of a file may have; our runs have 300 values on 7 levels.
 MOST_VALUES, DEEPEST = 20_000, 20
-#: Larger numbers are no setting of anything, and can take a constructor for ever.
+#: Larger integers are never valid settings, and could keep a constructor busy forever.
 LARGEST_INTEGER = 2**64
 #: A network of n tensors has at most this many parts for each (modules, parameters, buffers), and some to spare.
 _PARTS, _SPARE_PARTS = 10, 1000
@@ -78,12 +78,12 @@ def all_values(value: object, depth: int = 0) -> Iterator[tuple[object, int]]:
 
 
 class _TooLarge(Exception):
-    """More parts were registered than a network of that many tensors has."""
+    """A construction was stopped by :func:`_at_most`."""
 
 
 @contextmanager
 def _at_most(parts: int) -> Iterator[None]:
-    """Stop the construction of modules that becomes larger than ``parts``."""
+    """Stop a construction that registers more than ``parts`` modules, parameters and buffers."""
     left = parts
 
     def count(module: nn.Module, name: str, part: nn.Module | Tensor | None) -> None:

@@ -29,14 +29,9 @@ class Shapes:
         self.tensors, self.source, self.network, self.called = tensors, source, network, called
 
     def size(self, *places: TensorAxis, multiple: int = 1) -> int:
-        """Return the size that most of ``places`` have; in a tie the earlier one counts.
+        """Return the size that most of ``places`` have, a multiple of ``multiple``; in a tie the earlier one counts.
 
-        Args:
-            places: axes that have this size.
-            multiple: the size must be a multiple of it.
-
-        Raises:
-            CheckpointError: none of the tensors exists, or the size is 0 or not a multiple.
+        CheckpointError if none of the tensors exists, or the size is 0 or not a multiple.
         """
         found = {place: self.tensors[place[0]].shape[place[1]] for place in places if self._has(place)}
         if not found:

@@ -1,4 +1,4 @@
-"""Names for the user's own files: ``paths.yaml`` tells where generators, teachers and data sets are.
+"""Names for the user's own files: ``paths.yaml`` says where generators, teachers and data sets are.
 
 Configurations name ``own/ffhq`` instead of a path and so are the same on every machine. The file is ``paths.yaml`` in
 the working directory, or the file that the environment variable ``DIFE_PATHS`` names::

@@ -14,6 +14,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from dife_lightning.registry import without_former_options
 from dife_lightning.utils.files import sha256
 from dife_lightning.weights.assets import list_assets
 
@@ -109,7 +110,7 @@ def comparable(found: Key, settings: Mapping[str, Any], wanted: Key) -> Key:
 
 def non_default(part: Mapping[str, Any]) -> dict[str, Any]:
     """Return a class name with those of its arguments that are not at their defaults."""
-    class_path, given = str(part.get("class_path", "")), part.get("init_args") or {}
+    class_path, given = str(part.get("class_path", "")), without_former_options(part.get("init_args") or {})
     module, _, name = class_path.rpartition(".")
     defaults: dict[str, Any] = {}
     if module:

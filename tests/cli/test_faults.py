@@ -78,7 +78,10 @@ def test_a_read_only_folder_is_named(dife, workdir):
     [
         (PermissionError(13, "Permission denied", "runs/x"), "runs/x: permission denied. Choose a folder of your own"),
         (OSError(30, "Read-only file system", "runs/x"), "runs/x: read-only file system. Choose a folder that can be"),
-        (OSError(28, "No space left on device"), "a file could not be written: no space left on device. Make room"),
+        (
+            OSError(28, "No space left on device"),
+            "a file could not be written: no space left on device. Free some space",
+        ),
     ],
 )
 def test_what_the_system_refuses_is_told_with_what_to_do(error, says):

@@ -76,7 +76,7 @@ def test_a_second_run_never_writes_into_the_first(dife, workdir):
     before = {path: path.stat().st_mtime_ns for path in (workdir / "runs/same").rglob("*")}
     code, _, error = dife("fit", "-c", "tiny.yaml", "--run", "same")
     assert code == 2
-    assert "runs/same exists; go on with it by --ckpt_path last, replace it by --overwrite" in error
+    assert "runs/same exists; resume it with --ckpt_path last, replace it with --overwrite" in error
     assert {path: path.stat().st_mtime_ns for path in (workdir / "runs/same").rglob("*")} == before
 
 

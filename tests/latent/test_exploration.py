@@ -52,12 +52,12 @@ def test_a_heavy_weight_pins_w_to_the_mean() -> None:
     assert pinned.w_distance.item() < 0.01 < loose.w_distance.item()
 
 
-def test_samples_that_reach_the_threshold_leave_the_batch() -> None:
+def test_samples_that_no_longer_gain_leave_the_batch() -> None:
     generator, mean = LinearGenerator(), torch.zeros(3)
-    easy = generator.features(torch.tensor([[[0.05, 0.0, 0.0]]]).expand(1, 4, -1), 5)
-    hard = 9 * torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    easy = generator.features(mean.expand(1, 4, -1), 5)  # found before the first step
+    hard = generator.features(torch.tensor([[[20.0, 0.0, 0.0]]]).expand(1, 4, -1), 5)
     generator.calls.clear()
-    options = ExplorationOptions(40, 0.02, weight_w=0.0, threshold=0.02)
+    options = ExplorationOptions(40, 0.2, weight_w=0.0, patience=5)
     found = explore(generator, 5, torch.cat((easy, hard)), mean.expand(2, -1), mean, options)
     assert found.steps[0] < found.steps[1] == 40
     assert generator.calls[0] == 2

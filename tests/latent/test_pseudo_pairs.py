@@ -10,7 +10,7 @@ def pairs_of(numbers: list[int]) -> PseudoPairs:
     """Pairs whose images and latents hold their number."""
     n = torch.tensor(numbers, dtype=torch.float32)
     image, w, cells = n.view(-1, 1, 1, 1).expand(-1, 3, 2, 2), n.view(-1, 1, 1), n.view(-1, 1, 1)
-    return PseudoPairs(image, image, w, w, n.long(), n, n, n, cells, cells, torch.zeros(len(n), 2, 1, 1))
+    return PseudoPairs(image, image, w, w, n.long(), n, n, n, cells, torch.zeros(len(n), 2, 1, 1))
 
 
 def drawn(bank: PairBank, count: int, part: int) -> list[int]:
@@ -51,5 +51,7 @@ def test_a_bank_of_version_0_1_comes_back() -> None:
     bank, again = PairBank(4), PairBank(4)
     bank.add(("human", "dog"), pairs_of([7]))
     (state,) = bank.state().values()
-    again.restore({"human+dog": state}, lambda domain, w: w[..., None].expand(-1, 3, 2, 2))
+    again.restore(
+        {"human+dog": state | {"residual": torch.zeros(1, 2, 2)}}, lambda domain, w: w[..., None].expand(-1, 3, 2, 2)
+    )
     assert list(again.pairs) == [("human", "dog")]

@@ -1,4 +1,4 @@
-"""The doctor's checks of files: generators, teachers and data sets are there, or where to get them."""
+"""The doctor's checks of files: whether generators, teachers and data sets exist, and where to get missing ones."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
             where = _where(error, DATASETS.get(faces.domains[name].dataset))
             yield Finding("error", "data", f"{name}: {one_line(error)}{where}")
             return
-        yield Finding("ok", "data", f"{name}, {split}: {usable.told()}")
+        yield Finding("ok", "data", f"{name}, {split}: {usable.summary()}")
         left_out = skipped_faces(usable.faces.facts)
         if left_out:
             yield Finding("warning", "data", f"{name}, {split}: {left_out}")

@@ -45,8 +45,8 @@ class FaceLists:
                 list shares a picture with a test list.
         """
         if split not in self._lists:
-            kept = self.test_pictures() if split == "val" else frozenset()
-            lists = {pair: self._list(pair, split, kept) for pair in self.pairs}
+            reserved = self.test_pictures() if split == "val" else frozenset()
+            lists = {pair: self._list(pair, split, reserved) for pair in self.pairs}
             if split == "val":
                 self._check_disjoint(lists)
             self._lists[split] = lists
@@ -82,12 +82,12 @@ class FaceLists:
         """Return the indices of a list's faces in its readers; DataError if a name is missing."""
         return find_pairs(found, *self.readers(found))
 
-    def told(self, found: FacePairList) -> str:
+    def summary(self, found: FacePairList) -> str:
         """Return one line: the length of a list, that of the paper's, and the faces that it was drawn from."""
         if found.pair in self.given[found.split]:
             return self.heading(found)
         names = dict.fromkeys(found.pair.split("+"))
-        usable = (f"{name}: {self.faces.usable(name, found.split).told()}" for name in names)
+        usable = (f"{name}: {self.faces.usable(name, found.split).summary()}" for name in names)
         return "; ".join((self.heading(found), *usable))
 
     def heading(self, found: FacePairList) -> str:
@@ -99,7 +99,7 @@ class FaceLists:
         file = self.given[found.split].get(found.pair)
         return text if file is None else f"{text}, from {file}"
 
-    def _list(self, pair: str, split: Split, kept: frozenset[str]) -> FacePairList:
+    def _list(self, pair: str, split: Split, reserved: frozenset[str]) -> FacePairList:
         if pair in self.given[split]:
             return read_pair_list(self.given[split][pair], pair, split)
         source, target = pair.split("+")
@@ -107,17 +107,17 @@ class FaceLists:
         crops = {name: self.faces.crop(name).published(self.faces.protocol) for name in (source, target)}
         drawn = {"seed": self.faces.seed, "protocol": self.faces.protocol, "crop": crops}
         sides = self.faces.usable(source, split), self.faces.usable(target, split)
-        return draw_pair_list(pair, split, *sides, count, drawn=drawn, without=kept)
+        return draw_pair_list(pair, split, *sides, count, drawn=drawn, without=reserved)
 
     def test_pictures(self) -> frozenset[str]:
         """Return the pictures of the test lists, and those that drawn lists of other evaluations would use."""
-        kept = self._pictures(self.of("test"))
+        reserved = self._pictures(self.of("test"))
         drawn = {name for pair in self.pairs if pair not in self.given["test"] for name in pair.split("+")}
         for name in drawn:
             usable = self.faces.usable(name, "test")
             first = usable.order[: self.count or faces_in_tests(name)]
-            kept |= {usable.image(index) for index in first}
-        return frozenset(kept)
+            reserved |= {usable.image(index) for index in first}
+        return frozenset(reserved)
 
     def _pictures(self, lists: Mapping[str, FacePairList]) -> set[str]:
         found: set[str] = set()

@@ -113,8 +113,8 @@ class FacePairs(PairsDataModule):
         the test lists use all faces.
         """
         usable = self.faces.usable(domain, "val")
-        kept = self.lists.test_pictures()
-        chosen = [index for index in usable.order if usable.image(index) not in kept][:MEAN_FACES]
+        reserved = self.lists.test_pictures()
+        chosen = [index for index in usable.order if usable.image(index) not in reserved][:MEAN_FACES]
         if not chosen:
             raise DataError(
                 f"domain '{domain}': the test lists use all faces, none remains for a mean shape; give val_options"
@@ -134,7 +134,7 @@ class FacePairs(PairsDataModule):
     def _make_sets(self, split: Split) -> list[KeypointPairs]:
         sets = []
         for found in self.lists.of(split).values():
-            _tell(self.lists.told(found))
+            _print(self.lists.summary(found))
             sets.append(self._prepared(found))
         return sets
 
@@ -168,5 +168,5 @@ class FacePairs(PairsDataModule):
 
 
 @rank_zero_only
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(printable(text), file=sys.stderr)

@@ -76,7 +76,7 @@ class UsableFaces:
         """Return the name of a face."""
         return self.faces.annotations[index].name
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return one line: how many faces are usable, and why the others are not."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
         out = f" (unusable: {reasons})" if reasons else ""
@@ -144,6 +144,6 @@ def draw_pair_list(
         domain, side = (pair.split("+")[bool(first)], target if first else source)
         hint = "take validation faces from another split (val_options) or give a list (val_lists)"
         reserved = f"; {len(without)} pictures are reserved for the test lists: {hint}" if without else ""
-        raise DataError(f"no {split} pairs for {pair}: no usable face of {domain}: {side.told()}{reserved}")
+        raise DataError(f"no {split} pairs for {pair}: no usable face of {domain}: {side.summary()}{reserved}")
     names = tuple((source.name(a), target.name(b)) for a, b in zip(first, second, strict=False))
     return FacePairList(pair, split, names, (source.faces.name, target.faces.name), drawn)

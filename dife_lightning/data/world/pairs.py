@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from dife_lightning.data.cache import prepare
 from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
@@ -11,16 +11,6 @@ from dife_lightning.errors import ConfigError, did_you_mean
 
 ListName = Literal["paper", "long"]
 FramingName = Literal["jittered", "plain"]
-
-
-class _Plan(NamedTuple):
-    """One set that is not rendered yet."""
-
-    split: Split
-    pair: str
-    list_name: str
-    pair_list: Any
-    framing: FramingName
 
 
 class WorldPairs(PairsDataModule):
@@ -66,48 +56,40 @@ class WorldPairs(PairsDataModule):
         self.test_seed, self.count = test_seed, count
 
     def _make_sets(self, split: Split) -> list[KeypointPairs]:
-        return [self._prepared(plan) for plan in self._plans(split)]
+        framings = self.val_framings if split == "val" else self.framings
+        lists = self._pair_lists(split).items()
+        return [self._prepared(split, *names, found, framing) for names, found in lists for framing in framings]
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Return the SHA-256 of every validation and test list, by ``pair/list``."""
-        plans = {split: self._plans(split) for split in ("val", "test")}
-        return {split: {f"{p.pair}/{p.list_name}": p.pair_list.hash for p in plans[split]} for split in plans}
+        splits: tuple[Split, ...] = ("val", "test")
+        return {
+            s: {f"{pair}/{name}": found.hash for (pair, name), found in self._pair_lists(s).items()} for s in splits
+        }
 
-    def _plans(self, split: Split) -> list[_Plan]:
-        lists: Sequence[str] = ["val"] if split == "val" else self.lists
-        framings = self.val_framings if split == "val" else self.framings
-        drawn = [(pair, name, self._draw(pair, split, name)) for pair in self.pairs for name in lists]
-        return [_Plan(split, *start, framing) for start in drawn for framing in framings]
-
-    def _draw(self, pair: str, split: Split, name: str) -> Any:
+    def _pair_lists(self, split: Split) -> dict[tuple[str, str], Any]:
+        """Draw the lists of a split, by kind of pair and name of the list."""
         from dife_lightning.world import pair_list
 
         if split == "val":
-            return pair_list(pair, "val", "long", count=self.val_count)
-        return pair_list(pair, "test", "paper" if name == "paper" else "long", seed=self.test_seed, count=self.count)
+            return {(pair, "val"): pair_list(pair, "val", "long", count=self.val_count) for pair in self.pairs}
+        options: dict[str, Any] = {"seed": self.test_seed, "count": self.count}
+        return {(pair, name): pair_list(pair, "test", name, **options) for pair in self.pairs for name in self.lists}
 
-    def _build(self, plan: _Plan) -> KeypointPairs:
-        from dife_lightning.world import WorldFaces
+    def _prepared(self, split: Split, pair: str, name: str, found: Any, framing: FramingName) -> KeypointPairs:
+        """Render the pairs of a list, or read them from the cache."""
+        from dife_lightning.world import WORLD_VERSION, WorldFaces
 
-        indices = [(entry[1], entry[3]) for entry in plan.pair_list]
+        indices = [(entry[1], entry[3]) for entry in found]
         counts = [max(column) + 1 for column in zip(*indices, strict=True)]
-        species, seeds = plan.pair.split("+"), self._framing_seeds(plan.split)
+        seeds = framing_seeds(self.test_seed if split == "test" else None)
         source, target = (
-            WorldFaces(name, plan.split, count, framing=plan.framing, size=self.size, seed=seed)
-            for name, count, seed in zip(species, counts, seeds, strict=True)
+            WorldFaces(species, split, count, framing=framing, size=self.size, seed=seed)
+            for species, count, seed in zip(pair.split("+"), counts, seeds, strict=True)
         )
-        names: dict[str, Any] = {"pair": plan.pair, "list_name": plan.list_name, "framing": plan.framing}
-        return KeypointPairs(source, target, indices, **names, list_hash=plan.pair_list.hash, size=self.size)
-
-    def _framing_seeds(self, split: Split) -> tuple[int, int]:
-        return framing_seeds(self.test_seed if split == "test" else None)
-
-    def _prepared(self, plan: _Plan) -> KeypointPairs:
-        from dife_lightning.world import WORLD_VERSION
-
-        pairs = self._build(plan)
-        seeds = self._framing_seeds(plan.split)
-        key = (WORLD_VERSION, plan.split, plan.pair, plan.pair_list.hash, plan.framing, self.size, *seeds)
+        names: dict[str, Any] = {"pair": pair, "list_name": name, "framing": framing}
+        pairs = KeypointPairs(source, target, indices, **names, list_hash=found.hash, size=self.size)
+        key = (WORLD_VERSION, split, pair, found.hash, framing, self.size, *seeds)
         prepare(pairs, key, self.num_workers, disk=self.cache)
         return pairs
 

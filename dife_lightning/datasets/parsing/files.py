@@ -51,7 +51,10 @@ class FaceFiles:
         if faults.skip:
             self._table = self._without_unreadable(faults)
         if not len(self._table):
-            raise DataError(_nothing_usable(table.file, len(labelled), faults.left_out))
+            skipped = faults.left_out
+            first = f" (the first: {skipped[0].source}: {skipped[0].reason})" if skipped else ""
+            found = f"{len(labelled)} selected, {len(skipped)} skipped{first}"
+            raise DataError(f"{table.file}: no usable faces: {found}; relax the filters or check the files.")
         #: Faces that were skipped with ``skip_broken``, and why.
         self.left_out: tuple[LeftOut, ...] = tuple(faults.left_out)
         #: For the record of a result: options and counts, as plain values.
@@ -73,10 +76,8 @@ class FaceFiles:
         """Return annotation ``index`` in pixels of the picture as ``dataset[index]`` gives it.
 
         This differs from ``annotations[index]`` only if the annotation file states picture sizes and they show that its
-        points are those of the stored, not of the rotated picture. Then the picture's header is read.
-
-        Raises:
-            DataError: the picture cannot be opened, or has another size than stated.
+        points are those of the stored, not of the rotated picture. Then the picture's header is read; DataError if it
+        cannot be opened, or has another size than stated.
         """
         try:
             return self._upright(self._checked(index))
@@ -87,11 +88,7 @@ class FaceFiles:
         return len(self._table)
 
     def __getitem__(self, index: int) -> FaceItem:
-        """Read face ``index``; negative indices count from the end.
-
-        Raises:
-            DataError: the picture is missing, damaged or of another size, or points lie far outside it.
-        """
+        """Read face ``index``; DataError if its picture is damaged or of another size, or points lie far outside it."""
         try:
             return self._read(self._checked(index))
         except DataError as error:
@@ -151,14 +148,6 @@ def skipped_faces(facts: Mapping[str, Any]) -> str:
     count = facts.get("left_out", 0)
     first = next(iter(facts.get("first_left_out", ())), "")
     return f"{count} face{'' if count == 1 else 's'} skipped, the first: {first}" if count else ""
-
-
-def _nothing_usable(file: Path, selected: int, skipped: Sequence[LeftOut]) -> str:
-    first = f" (the first: {skipped[0].source}: {skipped[0].reason})" if skipped else ""
-    return (
-        f"{file}: no usable faces: {selected} selected, {len(skipped)} skipped{first}; relax the filters or check the "
-        "files."
-    )
 
 
 if TYPE_CHECKING:

@@ -14,12 +14,11 @@ from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, Augmen
 from dife_lightning.geometry.coordinates import (
     channels_last,
     resize_maps,
-    resize_mask,
     sampling_grid,
     warp,
     warp_correspondence,
 )
-from dife_lightning.latent.pseudo_pairs import PseudoPairs, most_reliable
+from dife_lightning.latent.pseudo_pairs import PseudoPairs
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._dife.options import MatchingLossOptions
 from dife_lightning.utils.randomness import torch_generator, uniform
@@ -60,11 +59,11 @@ def matching_errors(
         views.append((target, source, second_map, first_map))
     counts, size, queries = [len(p) for p in drawn], originals.shape[-1], _queries(options, key, originals.device)
     errors: list[list[Tensor]] = [[] for _ in drawn]
-    reliable = reliable_cells(drawn, options)
+    agreed = agreed_cells(drawn, options)
     for a, b, map_a, map_b in views:
         truth, valid = warp_correspondence(map_a, map_b, options.side, size)
-        if reliable is not None:
-            valid = valid & _warped_mask(reliable, map_a, options.side, size)
+        if agreed is not None:
+            valid = valid & _warped_mask(agreed, map_a, options.side, size)
         start = 0
         for slot, count in zip(errors, counts, strict=True):
             rows = slice(start, start := start + count)
@@ -72,15 +71,9 @@ def matching_errors(
     return [torch.stack(parts).mean() for parts in errors]
 
 
-def reliable_cells(drawn: Sequence[PseudoPairs], options: MatchingLossOptions) -> Tensor | None:
+def agreed_cells(drawn: Sequence[PseudoPairs], options: MatchingLossOptions) -> Tensor | None:
     """Return (P, h, h) bool, the cells of all pairs that are matched; None for all."""
-    chosen = None
-    if options.reliable < 1:
-        chosen = most_reliable(torch.cat([p.residual for p in drawn]), options.reliable)
-    if options.agree is not None:
-        agreed = torch.cat([p.drift for p in drawn]) <= options.agree
-        chosen = agreed if chosen is None else agreed & resize_mask(chosen, agreed.shape[-1])
-    return chosen
+    return None if options.agree is None else torch.cat([p.drift for p in drawn]) <= options.agree
 
 
 def warped_view(images: Tensor, numbers: Tensor, augment: AugmentOptions) -> tuple[Tensor, Tensor]:
@@ -107,6 +100,6 @@ def _error(
     source: Tensor, target: Tensor, truth: Tensor, valid: Tensor, o: MatchingLossOptions, queries: Tensor | None
 ) -> Tensor:
     return semantic_matching_loss(
-        source, target, truth, valid, weights=o.weights, temperature=o.temperature, window=o.window, power=o.power,
-        reduction=o.reduction, queries=queries, chunk=o.chunk,
+        source, target, truth, valid, weights=o.weights, temperature=o.temperature, power=o.power,
+        reduction=o.reduction, queries=queries,
     )  # fmt: skip

@@ -45,7 +45,6 @@ class DistillationOptions:
             ``original`` ones, and its embedding is then warped like the image.
         teacher_norm: ``unit`` scales the surface teacher's vectors to length 1, like the vertex embeddings that CSE
             compares them with; ``none`` leaves them as they are.
-        mask: ignore pixels that the warp moved in from outside the image.
         normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over generator samples;
             ``none`` keeps the generator's scale.
         statistics_samples: number of generator samples that the channel statistics are computed from.
@@ -58,7 +57,6 @@ class DistillationOptions:
     reduction: Literal["mean", "sum"] = "mean"
     teacher_view: Literal["warped", "original"] = "warped"
     teacher_norm: Literal["none", "unit"] = "none"
-    mask: bool = True
     normalize_features: Literal["channel", "none"] = "channel"
     statistics_samples: int = 256
     detach_features: bool = False
@@ -75,44 +73,34 @@ class MatchingLossOptions:
     """Semantic matching loss: equations 4 to 6 (see ``semantic_matching_loss``).
 
     Attributes:
-        weights: ``softmax``, ``windowed``, ``dve`` or ``literal``.
+        weights: ``softmax``, ``dve`` or ``literal``.
         temperature: of the softmax over cosines.
-        window: side of the window in cells, an odd number (``windowed`` only).
         power: exponent of the distance (``dve`` only).
         side: side of the maps that are matched (official code: 48 for 96-px images).
         reduction: as in ``DistillationOptions``.
         queries: source cells drawn per step; None uses all.
-        chunk: source cells processed at a time, to bound memory; None processes all at once.
         stop_gradient: ``original`` stops the gradient into the original's embedding (official code), ``none`` trains
             both sides.
         symmetric: also match from the partner to the original.
         independent_warps: warp the two images of a pair by different affine maps instead of by the same one.
-        reliable: share of a pair's cells that are matched, those first whose features in the partner are closest to
-            the wanted ones; 1 matches all. Backgrounds share no geometry, and no mask says where the face is.
         agree: match only the cells that the encoder, when the pair was made, found within this many cells of the right
             place; None matches all. Faces of different proportions have no pairs that fit everywhere.
     """
 
-    weights: Literal["softmax", "windowed", "dve", "literal"] = "softmax"
+    weights: Literal["softmax", "dve", "literal"] = "softmax"
     temperature: float = 0.02
-    window: int = 11
     power: float = 0.5
     side: int = 48
     reduction: Literal["mean", "sum"] = "mean"
     queries: int | None = None
-    chunk: int | None = None
     stop_gradient: Literal["original", "none"] = "original"
     symmetric: bool = False
     independent_warps: bool = False
-    reliable: float = 1.0
     agree: float | None = None
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("window", "side", "queries", "chunk")}
-        require("matching_loss.", at_least=1, **counts)
-        require_odd("matching_loss.window", self.window)
+        require("matching_loss.", at_least=1, side=self.side, queries=self.queries)
         require("matching_loss.", above=0, temperature=self.temperature, power=self.power)
-        require("matching_loss.", above=0, at_most=1, reliable=self.reliable)
         require("matching_loss.", at_least=0, agree=self.agree)
         require_choices("matching_loss.", self)
 
@@ -126,9 +114,7 @@ class PairOptions:
         per_refresh: originals per ordered pair of domains in each synthesis.
         bank_size: pairs kept per ordered pair of domains; the oldest are dropped.
         first: originals of the first synthesis; None is ``per_refresh``.
-        keep: share of the new pairs that is kept, those with the smallest feature distance.
         batch_size: pairs per step over all ordered pairs of domains.
-        chunk: samples explored at a time, to bound memory.
         start: exploration starts at the ``same-z`` style of the partner's domain (official code) or at the ``mean`` w.
         truncation: psi of the originals and of the same-z start.
     """
@@ -137,16 +123,13 @@ class PairOptions:
     per_refresh: int = 8
     bank_size: int = 256
     first: int | None = None
-    keep: float = 1.0
     batch_size: int = 8
-    chunk: int = 32
     start: Literal["same-z", "mean"] = "same-z"
     truncation: float = 0.7
 
     def __post_init__(self) -> None:
-        names = ("refresh_every", "per_refresh", "bank_size", "first", "batch_size", "chunk")
+        names = ("refresh_every", "per_refresh", "bank_size", "first", "batch_size")
         require("pairs.", at_least=1, **{name: getattr(self, name) for name in names})
-        require("pairs.", above=0, at_most=1, keep=self.keep)
         require("pairs.", at_least=0, at_most=1, truncation=self.truncation)
         require_choices("pairs.", self)
 

@@ -17,6 +17,9 @@ from dife_lightning.methods._dife.options import PairOptions
 from dife_lightning.pretrained.generators import Generator
 from dife_lightning.utils.randomness import normal, torch_generator
 
+#: Samples explored at a time, to bound memory.
+_AT_ONCE = 32
+
 
 class Networks(Protocol):
     """What exploration needs of a DIFE."""
@@ -75,7 +78,7 @@ class PairMaker:
         return not len(self.bank) or (part == 0 and matching_step % self.options.refresh_every == 0)
 
     def refresh(self, networks: Networks, drawing: int, rank: int) -> dict[Kind, PseudoPairs]:
-        """Make new pairs of all kinds, put the best of them into the bank, and return all.
+        """Make new pairs of all kinds, put them into the bank, and return them.
 
         Args:
             networks: encoder, converters and generators, in evaluation mode.
@@ -87,7 +90,7 @@ class PairMaker:
         count = options.per_refresh if len(self.bank) else first
         made = {kind: self.make(networks, *kind, count, drawing, rank) for kind in self.kinds}
         for kind, pairs in made.items():
-            self.bank.add(kind, pairs.best(options.keep))
+            self.bank.add(kind, pairs)
         return made
 
     def make(
@@ -105,7 +108,7 @@ class PairMaker:
         """
         generator = networks.generators[source]
         z = normal((count, generator.z_dim), self.seed, "pairs", drawing, rank).to(generator.device)
-        parts = [self._explore(networks, source, target, part) for part in z.split(self.options.chunk)]
+        parts = [self._explore(networks, source, target, part) for part in z.split(_AT_ONCE)]
         pairs = functools.reduce(PseudoPairs.join, parts)
         pairs.index = torch.full_like(pairs.index, drawing)
         return pairs

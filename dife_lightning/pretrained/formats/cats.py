@@ -53,17 +53,11 @@ def in_folder(path: Path) -> Path:
 
 def _load(path: Path) -> CATsNetwork:
     content, settings = read_pickled(path), path.with_name(SETTINGS)
-    given = read_settings(settings) if settings.is_file() else {}
+    given = read_pickled(settings) if settings.is_file() else {}
+    if not isinstance(given, dict):
+        raise CheckpointError(f"{settings} holds a {type(given).__name__}, expected the settings of a training.")
     with explained(path):
         return build(state_of(content), path, given).eval().requires_grad_(False)
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read the settings of a training; CheckpointError if they are no namespace or dict of plain values."""
-    content = read_pickled(path)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected the settings of a training.")
-    return content
 
 
 def build(state: Mapping[str, Tensor], source: str | Path, settings: Mapping[str, Any] | None = None) -> CATsNetwork:

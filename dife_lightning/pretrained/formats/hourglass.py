@@ -137,16 +137,10 @@ def to_official(
 ) -> dict[str, Tensor]:
     """Return the tensors of a DIFE trained here in the authors' layout.
 
-    Our converters may output features of mean 0 and deviation 1, theirs the generator's own; mean and deviation are
-    therefore folded into the last layer.
-
-    Args:
-        encoder: Φ.
-        converters: Ψ of each domain, numbered in this order in the official names.
-        statistics: domain -> mean (n_d,) and deviation (n_d,) by which the features were normalised.
-
-    Raises:
-        ConfigError: a group normalisation does not have 16 groups, which is fixed in their code.
+    Domains are numbered in the order of ``converters``. Our converters may output features of mean 0 and deviation 1,
+    theirs the generator's own. The ``statistics`` (domain -> mean (n_d,) and deviation (n_d,) by which the features
+    were normalised) are therefore folded into the last layer. ConfigError if a group normalisation does not have 16
+    groups, which is fixed in their code.
     """
     groups = {m.num_groups for part in (encoder, converters) for m in part.modules() if isinstance(m, nn.GroupNorm)}
     if groups != {_GROUPS}:

@@ -1,4 +1,4 @@
-"""Read pickles of others safely: only tensors, arrays and plain values; no code is ever executed.
+"""Read untrusted pickles safely: only tensors, arrays and plain values; no code is ever executed.
 
 A pickle may name any function and have it called. This reader knows a short table of names, each of which stands for a
 function of ours that checks its arguments. A file that names anything else is refused, with that name in the error.

@@ -75,7 +75,7 @@ def test_what_is_refused_is_counted_with_its_reason(tmp_path):
     found = usable(faces.changed(2, points=far))
     assert found.refused == {"left_eye not labelled": 2, "a point outside the picture": 1}
     out = "2 left_eye not labelled, 1 a point outside the picture"
-    assert found.told() == f"5 faces of fake, 2 usable (unusable: {out})"
+    assert found.summary() == f"5 faces of fake, 2 usable (unusable: {out})"
 
 
 def test_a_scheme_that_does_not_serve_the_protocol_is_refused(tmp_path):

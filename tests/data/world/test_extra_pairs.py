@@ -19,9 +19,14 @@ def batches():
     return list(extra_batches("human+dog", 5, list_name="paper", size=48, batch_size=3))
 
 
-def test_the_landmarks_of_the_pairs_are_those_of_a_test(batches):
+@pytest.fixture(scope="module")
+def pairs():
     data = WorldPairs(lists=["paper"], framings=["jittered"], size=48, cache=False)
-    pairs = data._build(data._plans("test")[0])
+    data.setup("test")
+    return data.test_sets[0]
+
+
+def test_the_landmarks_of_the_pairs_are_those_of_a_test(batches, pairs):
     assert [len(batch) for batch in batches] == [3, 2]
     for number in range(5):
         batch, row, wanted = batches[number // 3], number % 3, pairs[number]
@@ -52,11 +57,9 @@ def test_copied_points_have_the_distance_of_the_places(batches):
     assert table.pair_ids[3:] == tuple(batches[1].pair_id)
 
 
-def test_an_embedder_errs_on_the_landmarks_as_it_does_in_a_test(batches, tmp_path):
+def test_an_embedder_errs_on_the_landmarks_as_it_does_in_a_test(batches, pairs, tmp_path):
     method = FrozenEmbedder(write_teacher(tmp_path / "teacher.safetensors"))
     table = transfer_extra(method, batches)
-    data = WorldPairs(lists=["paper"], framings=["jittered"], size=48, cache=False)
-    pairs = data._build(data._plans("test")[0])
     batch = pairs.collate([(i, pairs[i]) for i in range(5)])
     points = (method.transfer_batch(batch)[:, :9], batch.target_points[:, :9], batch.visible[:, :9])
     scores = keypoint_transfer_scores(*points, torch.full((5,), 48.0), "9-point")
