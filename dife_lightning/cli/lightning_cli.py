@@ -133,9 +133,9 @@ class DifeCLI(LightningCLI):
         known, notes = saved_settings(hyper_parameters, cls)
         for note in notes:
             tell(note)
-        said = model.get("init_args") or {}
+        stated = model.get("init_args") or {}
         if not given.get("trust_run"):
-            check_arguments(cls, {key: value for key, value in known.items() if said.get(key) != value}, path)
+            check_arguments(cls, {key: value for key, value in known.items() if stated.get(key) != value}, path)
         if known:
             parser.set_defaults({"model": {"class_path": f"{cls.__module__}.{cls.__name__}", "init_args": known}})
         return known

@@ -103,7 +103,7 @@ def _dispatch(args: list[str]) -> int:
 def _after_exit(stop: SystemExit) -> int:
     """Give the exit code of a SystemExit; Lightning turns Ctrl-C into one, which is 130 by convention."""
     if isinstance(stop.__context__, KeyboardInterrupt):
-        return _say("interrupted; go on with `dife fit --ckpt_path runs/<run>/checkpoints/last.ckpt`", 130)
+        return _say("interrupted; resume with `dife fit --ckpt_path runs/<run>/checkpoints/last.ckpt`", 130)
     if stop.code is None or isinstance(stop.code, int):
         return stop.code or 0
     return _say(f"error: {stop.code}", 1)

@@ -61,7 +61,7 @@ def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: boo
             continue
         return folder
     refuse_existing(base)
-    raise UsageError(f"{base} was removed while it was being made; start again.")
+    raise UsageError(f"{base} was removed while it was being created; run the command again.")
 
 
 def _numbered(base: Path) -> Iterable[Path]:
@@ -96,7 +96,7 @@ def refuse_existing(folder: Path) -> None:
 def _remove_run(folder: Path) -> None:
     """Delete a folder only if it looks like a run."""
     if [path for path in folder.iterdir() if path.name != LOCK] and not (folder / RESOLVED).is_file():
-        raise UsageError(f"--overwrite: {folder} is not a run ({RESOLVED} is missing), so it is left alone.")
+        raise UsageError(f"--overwrite: {folder} is not a run ({RESOLVED} is missing), so it is not removed.")
     shutil.rmtree(folder)
 
 

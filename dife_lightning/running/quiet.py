@@ -35,7 +35,7 @@ def clear_weights_error() -> Iterator[None]:
         readable = type(error).__name__ == "MisconfigurationException"  # which is written for the user
         if not readable and any(map(_restores, traceback.extract_tb(error.__traceback__))):
             text = f"the checkpoint cannot be restored ({reason_of(error)}); it is damaged or was changed."
-            raise CheckpointError(f"{text} For its weights alone use --model.init_args.init_from.") from error
+            raise CheckpointError(f"{text} To load only its weights, use --model.init_args.init_from.") from error
         raise
 
 
@@ -62,9 +62,9 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*is not supported by the model summary")
         # checkpoint callbacks belong to training
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
-        # a resumed run goes on in its own folder
+        # a resumed run writes into its own folder
         warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty")
-        # a control that goes on from another run's checkpoint writes into a folder of its own
+        # a control that starts from another run's checkpoint writes into a folder of its own
         warnings.filterwarnings("ignore", message=".*The dirpath has changed")
         # the gradient scaler of 16-mixed finds its scale by skipping the first steps
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")

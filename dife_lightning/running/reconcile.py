@@ -24,7 +24,7 @@ from dife_lightning.weights.building import all_values, check_size
 from dife_lightning.weights.checkpoints import best_checkpoint, read_checkpoint
 
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
-#: What Lightning reads from a checkpoint, always and to go on with a training; a missing one is a KeyError there.
+#: Keys that Lightning reads from a checkpoint, always and to resume a training; without one it raises a KeyError.
 _READ, _RESUMED = ("state_dict", "pytorch-lightning_version"), ("global_step", "loops", "optimizer_states")
 
 
@@ -86,7 +86,11 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
         raise
     for key in (*_READ, *(_RESUMED if resumes else ())):
         if key not in content:
-            hint = " For weights alone use --model.init_args.init_from." if resumes and "state_dict" in content else ""
+            hint = (
+                " To load only the weights, use --model.init_args.init_from."
+                if resumes and "state_dict" in content
+                else ""
+            )
             raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{key}'.{hint}")
     for key in ("state_dict", "hyper_parameters"):
         if not isinstance(content.get(key, {}), dict):

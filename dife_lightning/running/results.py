@@ -15,7 +15,7 @@ from dife_lightning.running.quiet import tell
 from dife_lightning.running.trust import check_links
 from dife_lightning.utils.run_folder import ENVIRONMENT, RESOLVED, RunFolder
 
-#: Tells the other processes of a distributed run which folder the first one made.
+#: Tells the other processes of a distributed run which folder the first one created.
 FOLDER_VARIABLE = "DIFE_RUN_FOLDER"
 
 

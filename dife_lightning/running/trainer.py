@@ -63,9 +63,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 if Path(path).name == LAST:
                     _keep_previous(Path(path))
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            last = Path(path).with_name(LAST)
             raise TrainingError(
-                f"cannot write {path} at step {checkpoint.get('global_step', '?')} ({_reason(error)}); what was there "
-                f"stays. Make room, then go on with `dife fit --ckpt_path {Path(path).with_name(LAST)}`."
+                f"cannot write {path} at step {checkpoint.get('global_step', '?')} ({_reason(error)}); existing files "
+                f"are unchanged. Free some space, then resume with `dife fit --ckpt_path {last}`."
             ) from error
 
 

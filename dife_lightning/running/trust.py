@@ -60,7 +60,7 @@ _WORD = re.compile(r"-?[a-z0-9][a-z0-9_:,-]*")
 _PLACE = re.compile(r"(dir|path|file|folder|root|location)$")
 _PACKAGES = ("dife_lightning.", "lightning.pytorch.")
 _PLAIN_TYPES = (str, int, float, bool, NoneType, Path, list, dict, tuple)
-#: Bytes of a record of settings; one of ours has 10,000.
+#: Bytes of a resolved.yaml; one of this package has about 10,000.
 _LARGEST = 1_000_000
 
 
@@ -222,7 +222,7 @@ def _types(cls: type[Any]) -> dict[str, Any]:
     """Return argument -> type of a class and its bases (which it may pass arguments to)."""
     types: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        with contextlib.suppress(NameError, TypeError, AttributeError):  # types that cannot be told count as unknown
+        with contextlib.suppress(NameError, TypeError, AttributeError):  # unresolved types count as unknown
             types |= typing.get_type_hints(vars(base).get("__init__"))
     return types
 

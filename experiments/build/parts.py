@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights.assets import list_assets, register_asset
 from experiments.common.jobs import Job
 from experiments.common.keys import settings_key
+from experiments.common.plan import check_names
 
 #: A score may be this much worse than the recorded one before the part is refused.
 TOLERANCE = 1.25
@@ -68,10 +67,7 @@ def select(names: Sequence[str] | None) -> list[Part]:
     Raises:
         ConfigError: a name is not a part.
     """
-    known = [part.name for part in PARTS]
-    for name in names or ():
-        if name not in known:
-            raise ConfigError(f"--only: no part '{name}'; known: {', '.join(known)}")
+    check_names("--only: no part {}", names, [part.name for part in PARTS])
     return [part for part in PARTS if not names or part.name in names]
 
 
@@ -105,21 +101,15 @@ def budget(settings: Mapping[str, Any]) -> int:
 
 def score(part: Part, module: Any, settings: Mapping[str, Any]) -> float:
     """Return the score of a trained module on val renders, in fp32: FID-like distance, or teacher's pixel error."""
-    import lightning as L
-
     from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
     from dife_lightning.data.images import GeneratorImages
     from dife_lightning.data.world.pairs import WorldPairs
+    from experiments.common.untrained import quiet_trainer
 
     arguments = settings["data"]["init_args"]
     generator = part.kind == "generator"
     data = GeneratorImages(**arguments) if generator else WorldPairs(**arguments["evaluation"]["init_args"])
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    callbacks = [] if generator else [KeypointTransfer(val_pictures=0)]
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = L.Trainer(accelerator="cpu", callbacks=callbacks, **quiet)
+    with quiet_trainer(*([] if generator else [KeypointTransfer(val_pictures=0)])) as trainer:
         found = trainer.validate(module, data, verbose=False)
     return float({key: value for row in found for key, value in row.items()}[part.metric])
 

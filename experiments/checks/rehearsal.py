@@ -1,8 +1,8 @@
-"""Check the whole path with public weights and data sets, with small stand-ins for all of them.
+"""Check the whole path from public weights and data sets to the tables, with small stand-ins for all of them.
 
 Writes small generators in the files of NVlabs and rosinality, a small DensePose CSE in that of detectron2, a small CATs
 in those of its authors, and faces of the embedded world in the trees of CelebA / MAFL, AP-10K, WFLW and AnimalWeb, all
-named in a ``paths.yaml``. Then everything that a user does with the real ones is done with these, by the same commands:
+named in a ``paths.yaml``. Then runs all commands that a user runs with the real ones:
 ``dife doctor``, ``dife fit`` with the paper's configurations (reduced in length and width by one more file), ``dife
 test``, ``dife data preview`` and both benchmark tables. The numbers mean nothing.
 """
@@ -46,7 +46,7 @@ Points = NDArray[np.float32]
 def main(words: Sequence[str] | None = None) -> int:
     """Write the stand-ins and run all commands; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.rehearsal", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("results/rehearsal"), help="folder of all of it (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("results/rehearsal"), help="folder of all files (%(default)s)")
     parser.add_argument("--faces", type=int, default=12, help="faces of each species and split (%(default)s)")
     options = parser.parse_args(words)
     return guarded(lambda: rehearse(options.out, options.faces), "run the same command to start again")
@@ -204,7 +204,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def reduced(name: str, count: int) -> dict[str, Any]:
-    """Return what makes the paper's configurations of a row short and narrow."""
+    """Return settings that make the paper's configurations of a row short and narrow."""
     class_path, model = SMALL[name]
     evaluation = {"class_path": "FacePairs", "init_args": {"count": count, "val_count": 2}}
     return {

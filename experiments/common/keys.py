@@ -1,7 +1,7 @@
-"""When a result must be made again: only if what decides it has changed, never because of a new commit.
+"""Keys of results. A result is made again only if its key has changed, never because of a new commit.
 
-A key names what decides a result: settings that differ from the defaults, the hashes of generators, teacher and pair
-lists, the versions of the method and of the world. A result with the same key is kept.
+A key holds what decides a result: settings that differ from the defaults, the hashes of generators, teacher and pair
+lists, and the versions of the method and of the world.
 """
 
 from __future__ import annotations
@@ -169,13 +169,13 @@ def testing_key(
 ) -> Key:
     """Return what decides a test: weights or settings, pair lists and how many pairs of them, versions."""
     weights = None if checkpoint is None else sha256(checkpoint)
-    found = {"checkpoint": weights, "arguments": dict(arguments), "assets": asset_hashes(arguments)}
+    found: dict[str, Any] = {"checkpoint": weights, "arguments": dict(arguments), "assets": asset_hashes(arguments)}
     found |= {} if first is None else {"first": first}
-    return json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)}))
+    return dict(json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)})))
 
 
 def changes(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Return the dotted names of what differs between two keys; classes are compared by name, wherever they live."""
+    """Return the dotted names of what differs between two keys; classes are compared by name, without their module."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(old.keys() | new.keys())
         return [text for name in names for text in changes(old.get(name), new.get(name), f"{prefix}.{name}")]

@@ -1,7 +1,7 @@
 """The committed records of a table: the table itself, and one small file for each run and its test.
 
-A record is enough to build the table again without the run: it holds the errors pair by pair, and what decided the
-training and the test.
+A table can be built from records without the runs: a record holds the error of each pair, and what decided the training
+and the test.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from dife_lightning.errors import DataError
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.utils.run_folder import TEST_METRICS, RunFolder
+from experiments.common.jobs import state_path
 from experiments.common.keys import Key
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import PairErrors, SetKey, decoded, read_errors
 from experiments.common.plan import Plan
-from experiments.common.state_file import StateFile
 from experiments.tables.output import markdown
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
@@ -134,7 +134,7 @@ def _described(run: RunFolder, tested: Path, measure: Measure) -> dict[str, Any]
     content["cell"] = _json(tested / "cell.json")
     content["errors"] = {"/".join(key): errors.encoded() for key, errors in read_errors(tested, measure).items()}
     if run.environment.is_file():
-        content["training_key"] = _json(StateFile.beside(run).path)["key"]
+        content["training_key"] = _json(state_path(run))["key"]
         content["training"] = {key: _json(run.environment).get(key) for key in _FACTS}
         content["training"]["command"] = [_portable(word) for word in content["training"]["command"] or ()]
         content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}

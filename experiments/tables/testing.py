@@ -1,4 +1,4 @@
-"""The tests behind a table: those of trained runs and of methods that need no training, made here or recorded."""
+"""The tests behind a table, of trained runs and of methods that need no training: run here or read from records."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from dife_lightning.errors import DataError, DifeError
 from dife_lightning.utils.run_folder import RunFolder
+from experiments.common.jobs import read_state, write_state
 from experiments.common.keys import changes, testing_key
 from experiments.common.pair_errors import read_errors
 from experiments.common.plan import TableRow
-from experiments.common.state_file import StateFile
 from experiments.common.untrained import score, untrained
 from experiments.tables.assemble import RowTest, RunKey
 from experiments.tables.records import RunRecord, covers, find_record
@@ -101,14 +101,14 @@ def _tested(row: TableRow, training: Training | None, pairs: Sequence[str], work
     folder = run.tests / "_".join(pairs)
     module, checkpoint = _module(row, training)
     key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__), row.first)
-    state_file = StateFile(folder / "cell.json")
-    found = state_file.read()
+    state_path = folder / "cell.json"
+    found = read_state(state_path)
     if found is None or not found[1] or changes(found[0], key):
         if not workspace.train and row.optional:
             raise DataError(f"no finished test of {row.name} in {folder}; it is tested without --no_training")
         print(f"testing {run.name} on {', '.join(pairs)} ...", flush=True)
         score(row.name, module, measure.prepared(pairs, workspace.count, row.first), folder)
-        state_file.write(key, finished=True)
+        write_state(state_path, key, finished=True)
     return RowTest(read_errors(folder, measure), str(folder))
 
 

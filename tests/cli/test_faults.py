@@ -51,7 +51,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_the_run_goes_on_later(dife, wo
     assert done.returncode == 1, done.stderr
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: cannot write")
-    assert "what was there stays. Make room, then go on with `dife fit --ckpt_path" in line
+    assert "existing files are unchanged. Free some space, then resume with `dife fit --ckpt_path" in line
     assert last.read_bytes() == before
     assert not [path for path in workdir.rglob("*") if path.name.startswith(".")]
     assert dife(*place)[0] == 0

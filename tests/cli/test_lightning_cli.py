@@ -250,7 +250,7 @@ def test_a_nan_loss_stops_with_the_step_and_keeps_the_last_good_checkpoint(dife,
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(dife):
     code, _, error = dife("fit", "-c", "tiny.yaml", "--model", "InterruptedTask")
     assert code == 130
-    assert error.splitlines()[-1].startswith("interrupted; go on with")
+    assert error.splitlines()[-1].startswith("interrupted; resume with")
 
 
 def test_a_metric_that_is_never_logged_means_no_best_checkpoint(dife, workdir):
