@@ -302,5 +302,5 @@ def test_only_a_folder_with_nothing_but_its_record_is_removed(tmp_path):
             path = tmp_path / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        drop_if_unused(tmp_path / name)
+        drop_if_unused(tmp_path / name, "resolved.yaml", "environment.json")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "log"]

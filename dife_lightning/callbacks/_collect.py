@@ -1,4 +1,4 @@
-"""What the evaluation callbacks share: transfer, collection of a set's points, and the folder of the results."""
+"""Shared by the evaluation callbacks: transfer of points, their collection, and the folder of the results."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.schemes import LAYOUT
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
+from dife_lightning.utils.run_folder import TESTS
 from dife_lightning.viz.transfer import TransferExample
 
 
@@ -51,15 +52,15 @@ class TransferCollector:
         self._kept.extend(zip(numbers[:room], predicted[:room].cpu(), strict=True))
 
     def pair_ids(self, records: Records) -> dict[int, str]:
-        """Return number -> name for all records, also those that other processes evaluated."""
+        """Return pair number -> name for all records, including those of other processes."""
         return {i: self._names.get(i) or self.pairs[i].pair_id for i in records.index.tolist()}
 
     def target_crop(self, index: int) -> PictureCrop:
-        """Return where the target image of pair ``index`` comes from, also of one that another process evaluated."""
+        """Return the crop of the target image of pair ``index``, which another process may have evaluated."""
         return self._crops.get(index) or self.pairs[index].target_crop
 
     def examples(self, protocol: str) -> list[TransferExample]:
-        """Return the kept pairs as seen by ``protocol``."""
+        """Return the kept pairs with the landmarks of ``protocol``."""
         part = LAYOUT[protocol]
         return [self._example(index, predicted[part], part) for index, predicted in self._kept]
 
@@ -95,7 +96,7 @@ def collectors(loaders: Any, protocols: Sequence[str], pictures: int, device: to
 
 
 def evaluation_data(trainer: L.Trainer) -> PairsDataModule | None:
-    """Return the data module of pairs: the trainer's own, or the one that a training stream carries along."""
+    """Return the data module of the pairs: the trainer's own, or the ``evaluation`` of a training stream."""
     module = trainer.datamodule  # type: ignore[attr-defined]
     candidates = (module, getattr(module, "evaluation", None))
     return next((found for found in candidates if isinstance(found, PairsDataModule)), None)
@@ -111,7 +112,7 @@ def transferred(
     """
     transfer_batch = getattr(pl_module, "transfer_batch", None)
     if transfer_batch is None:
-        raise ConfigError(f"{type(pl_module).__name__} transfers no points, so key-point transfer cannot score it")
+        raise ConfigError(f"{type(pl_module).__name__} transfers no points, so keypoint transfer cannot score it")
     with trainer.precision_plugin.forward_context():
         points = transfer_batch(batch, matching)
     if not isinstance(points, Tensor):
@@ -123,8 +124,8 @@ def transferred(
 
 
 def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:
-    """Return the folder for results: ``out_dir``, else the command's own folder, ``eval`` below it while fitting."""
+    """Return the folder for results: ``out_dir``, else the command's folder; while fitting ``eval`` in it."""
     if out_dir:
         return Path(out_dir).expanduser()
     root = Path(trainer.default_root_dir)
-    return root / "eval" if trainer.state.fn == TrainerFn.FITTING else root
+    return root / TESTS if trainer.state.fn == TrainerFn.FITTING else root

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dife_lightning.errors import printable
+from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
 
-#: Columns of names, which come from a configuration or a run: printed without escapes and markup.
+#: Columns of names from a configuration or a run; they are printed without escapes and markup.
 NAMES = ("pair", "list", "framing", "protocol")
 
 
@@ -26,7 +27,7 @@ def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Conso
     """
     console = console or Console()
     table = Table(
-        title=Text(printable(f"{rows[0]['method']}: key-point transfer, px of a 70-px crop"), style="table.title"),
+        title=Text(printable(f"{rows[0]['method']}: keypoint transfer, px of a 70-px crop"), style="table.title"),
         caption="95 %: interval over pairs; swap: left taken for right; PCK: share within 0.1 of the side",
         padding=(0, 0),
     )
@@ -41,4 +42,4 @@ def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Conso
             f"{low:.2f}-{high:.2f}", f"{row['swap_rate']:.0%}", f"{row['pck_image_10']:.0%}", str(row["pairs"]),
         )  # fmt: skip
     console.print(table)
-    console.print(Text(printable(f"{folder}/metrics.json, predictions.csv")), soft_wrap=True)
+    console.print(Text(printable(f"{folder}/{TEST_METRICS}, {PREDICTIONS}")), soft_wrap=True)

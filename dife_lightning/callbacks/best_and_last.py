@@ -1,6 +1,6 @@
 """The checkpoints of a run: ``best.ckpt`` by the monitored metric, ``last.ckpt`` at every validation.
 
-``previous.ckpt`` is the ``last.ckpt`` before, should a disk damage that one (see ``AtomicCheckpointIO``).
+``previous.ckpt`` is the earlier ``last.ckpt``, in case the newer file is damaged (see ``AtomicCheckpointIO``).
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from dife_lightning.utils.run_folder import CHECKPOINTS
+
 #: What is monitored where a method does not say otherwise.
 DEFAULT_MONITOR = "val/pixel_error"
 
 
 class BestAndLast(ModelCheckpoint):
-    """Keep ``best.ckpt`` and ``last.ckpt`` under names that hold no metric (a ``/`` would make folders).
+    """Keep ``best.ckpt`` and ``last.ckpt``; their names hold no metric, since its ``/`` would create folders.
 
-    Unlike Lightning's own, ``last.ckpt`` is written whether or not the metric got better, also at the end of training,
-    and a metric that is never logged means that there is no ``best.ckpt``, not an error.
+    Unlike with Lightning's own callback, ``last.ckpt`` is also written when the metric did not improve and at the end
+    of the training. If the metric is never logged there is no ``best.ckpt``; that is not an error.
 
     Args:
         dirpath: folder of the two files; the run's ``checkpoints`` by default.
@@ -46,7 +48,7 @@ class BestAndLast(ModelCheckpoint):
         )
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
-        """Save ``best.ckpt`` if the metric is there and better, and let the caller save ``last.ckpt`` in any case."""
+        """Save ``best.ckpt`` if the metric improved, and let the caller save ``last.ckpt`` in any case."""
         value = monitor_candidates.get(self.monitor) if self.monitor else None
         if value is not None and bool(value.isfinite()):
             super()._save_topk_checkpoint(trainer, monitor_candidates)
@@ -57,7 +59,7 @@ class BestAndLast(ModelCheckpoint):
         self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring ``last.ckpt`` up to the last step."""
+        """Write ``last.ckpt`` of the last step."""
         if not self._should_skip_saving_checkpoint(trainer):
             self.write_last(trainer)
 
@@ -70,4 +72,4 @@ class BestAndLast(ModelCheckpoint):
 def checkpoints_for(module: Any, run: Path) -> BestAndLast:
     """Return the checkpoint callback that suits a method's class attributes ``monitor`` and ``monitor_mode``."""
     monitor = getattr(module, "monitor", DEFAULT_MONITOR)
-    return BestAndLast(run / "checkpoints", monitor, getattr(module, "monitor_mode", "min"))
+    return BestAndLast(run / CHECKPOINTS, monitor, getattr(module, "monitor_mode", "min"))

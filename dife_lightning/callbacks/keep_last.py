@@ -15,16 +15,16 @@ from dife_lightning.errors import Interrupted
 from dife_lightning.utils.distributed import agree_on
 
 _NOTHING, _SAVE = 0, 1
-#: Signals that end a run after its checkpoint is written; the larger number wins where processes got different ones.
+#: Signals that end a run after its checkpoint is written; if processes got different ones, the larger number wins.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class KeepLast(Callback):
     """Write ``last.ckpt`` every few minutes, and on SIGTERM or Ctrl-C before the run stops.
 
-    A signal is answered when the running step (and the validation that is due after it) is complete, so that the
-    checkpoint is a state from which training goes on as if nothing had happened; a second one stops the run at once.
-    Several processes stop at the same step.
+    After a signal the run completes its step (and the validation that is due after it), writes the checkpoint and
+    stops, so that a resumed training gives the same result. A second signal stops the run at once. Several processes
+    stop at the same step.
 
     Args:
         every_minutes: wall-clock time between two checkpoints; validations write one as well.
@@ -38,7 +38,7 @@ class KeepLast(Callback):
         self._due = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle signals from now on, which only the main thread can do."""
+        """Install the signal handlers, which only the main thread can do."""
         self._received = self._stop = _NOTHING
         self._set_due()
         if threading.current_thread() is threading.main_thread():
@@ -47,7 +47,7 @@ class KeepLast(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time or a signal came, unless a validation is due, which saves by itself."""
+        """Save if it is time or a signal came, unless a validation is due, which saves as well."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         wish = self._received or (_SAVE if time.monotonic() > self._due else _NOTHING)
@@ -61,7 +61,7 @@ class KeepLast(Callback):
         self._stop = agreed if agreed != _SAVE else _NOTHING
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Stop, if a signal came, now that the loggers know the step that was saved.
+        """Stop if a signal came; by now the loggers have the step that was saved.
 
         Raises:
             Interrupted: a signal came.
@@ -100,6 +100,6 @@ def _farewell(trainer: Trainer, number: signal.Signals) -> str:
     if not isinstance(keeper, BestAndLast) or keeper.last_step != trainer.global_step:
         return f"stopped by {number.name} at step {trainer.global_step}; no checkpoint was written"
     return (
-        f"stopped by {number.name} at step {trainer.global_step}, whose checkpoint is written; go on with "
+        f"stopped by {number.name} at step {trainer.global_step}, whose checkpoint is written; resume with "
         f"`dife fit --ckpt_path {keeper.last_model_path}`"
     )

@@ -28,13 +28,14 @@ from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, Records, flatte
 from dife_lightning.metrics.predictions import prediction_rows, write_predictions
 from dife_lightning.registry import method_name
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
 
 
 class KeypointTransfer(L.Callback):
     """Log pixel errors on validation; write ``metrics.json``, ``predictions.csv`` and pictures on test.
 
-    ``val/pixel_error`` is the mean over the kinds of pair of the error on the first protocol (9-point), jittered
-    framing where there is one; ``val/<pair>/<framing>/<protocol>/...`` holds the rest.
+    ``val/pixel_error`` is the mean error over the kinds of pair, on the first protocol (9-point) and with jittered
+    framing where there is one; ``val/<pair>/<framing>/<protocol>/...`` holds the other scores.
 
     Args:
         similarity: ``dot`` (the paper's) or ``cosine``.
@@ -42,7 +43,7 @@ class KeypointTransfer(L.Callback):
         protocols: landmark sets to report; the first one decides.
         out_dir: where a test writes; the command's folder if None.
         pictures: pairs of each test set to draw; 0 for no pictures.
-        val_pictures: pairs of each validation set to draw, each time over the last ones.
+        val_pictures: pairs of each validation set to draw; each validation replaces the pictures.
         resamples: bootstrap draws behind each confidence interval.
         seed: of the bootstrap.
         table: print the scores of a test.
@@ -69,8 +70,7 @@ class KeypointTransfer(L.Callback):
             found = f"protocols {list(protocols)}, pictures {pictures}, {val_pictures}, resamples {resamples}"
             raise ConfigError(f"{found}: expected one protocol or more, pictures >= 0, resamples >= 100")
         self.out_dir, self.pictures, self.val_pictures = out_dir, pictures, val_pictures
-        self.resamples, self.seed, self.method = resamples, seed, method
-        self.table = table
+        self.resamples, self.seed, self.method, self.table = resamples, seed, method, table
         self._sets: list[TransferCollector] = []
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -93,17 +93,7 @@ class KeypointTransfer(L.Callback):
         """Transfer the batch and collect the points."""
         self._sets[dataloader_idx].add(batch, transferred(trainer, pl_module, batch, self.options))
 
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: PairBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Transfer the batch and collect the points."""
-        self._sets[dataloader_idx].add(batch, transferred(trainer, pl_module, batch, self.options))
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the scores; draw the first pairs."""
@@ -138,7 +128,7 @@ class KeypointTransfer(L.Callback):
         return flat
 
     def _headline(self, gathered: Sequence[Records]) -> Tensor:
-        """Mean over the jittered sets (over all, if none is) of the first protocol's error."""
+        """Return the mean error of the first protocol over the jittered sets, or over all sets if none is jittered."""
         sets = list(zip(self._sets, gathered, strict=True))
         chosen = [pair for pair in sets if pair[0].pairs.framing == "jittered"] or sets
         errors = [score_records(r, self._protocols(c)[0], c.pairs.name).pixel_error for c, r in chosen]
@@ -151,19 +141,15 @@ class KeypointTransfer(L.Callback):
         gathered: Sequence[Records],
         names: Sequence[dict[int, str]],
     ) -> None:
-        folder = evaluation_folder(trainer, self.out_dir)
-        method = self._method(pl_module)
-        sets = list(zip(self._sets, gathered, names, strict=True))
-        rows = [self._row(c, records, p, method) for c, records, _ in sets for p in self._protocols(c)]
-        table = (
-            row
-            for c, records, ids in sets
-            for row in prediction_rows(
-                records, ids, c.pairs.pair, c.pairs.list_name, c.pairs.framing, self._protocols(c)
-            )
-        )
-        write_predictions(folder / "predictions.csv", table)
-        write_json(folder / "metrics.json", {"rows": rows, **self._circumstances(trainer)})
+        folder, method = evaluation_folder(trainer, self.out_dir), self._method(pl_module)
+        rows: list[dict[str, Any]] = []
+        points: list[Any] = []
+        for one, records, ids in zip(self._sets, gathered, names, strict=True):
+            protocols = self._protocols(one)
+            rows += [self._row(one, records, protocol, method) for protocol in protocols]
+            points += prediction_rows(records, ids, one.pairs.pair, one.pairs.list_name, one.pairs.framing, protocols)
+        write_predictions(folder / PREDICTIONS, points)
+        write_json(folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer)})
         data = evaluation_data(trainer)
         if data is not None:
             data.save_lists(folder / "lists")
@@ -195,10 +181,11 @@ class KeypointTransfer(L.Callback):
         }
 
     def _circumstances(self, trainer: L.Trainer) -> dict[str, Any]:
-        """Return what a reader must know to compare the numbers with others."""
+        """Return lists, switches and data, which are needed to compare the numbers with others."""
         data, stored = evaluation_data(trainer), any(c.pairs.eye_order == "stored" for c in self._sets)
+        tested = {"test": {collector.pairs.name: collector.pairs.list_hash for collector in self._sets}}
         return {
-            "lists": self._tested_lists() if data is None else data.list_hashes(),
+            "lists": tested if data is None else data.list_hashes(),
             "switches": {
                 **asdict(self.options),
                 "error_unit": f"pixels of a crop scaled to {ERROR_SIDE} px",
@@ -213,9 +200,6 @@ class KeypointTransfer(L.Callback):
             "checkpoint": trainer.ckpt_path,
             "world_size": trainer.world_size,
         }
-
-    def _tested_lists(self) -> dict[str, dict[str, str]]:
-        return {"test": {collector.pairs.name: collector.pairs.list_hash for collector in self._sets}}
 
     def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if not trainer.is_global_zero:

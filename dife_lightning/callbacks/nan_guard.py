@@ -1,4 +1,4 @@
-"""Stop a run whose loss is no longer a number."""
+"""Stop a run whose loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dife_lightning.utils.distributed import agree_on
 class StopOnNaN(Callback):
     """Raise a :class:`TrainingError` naming the step at which the loss became NaN or infinite.
 
-    On the CPU every step is checked as it happens. On an accelerator the first bad step is remembered on the device
-    and read every ``every_n_steps`` steps and before each validation, so that training is not made to wait.
+    On the CPU every step is checked at once. On an accelerator the first bad step is stored on the device and read
+    every ``every_n_steps`` steps and before each validation, so that training does not wait for the device.
 
     Args:
         every_n_steps: steps between two checks on an accelerator.
@@ -34,7 +34,7 @@ class StopOnNaN(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the first step with a bad loss."""
+        """Store the first step with a bad loss."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if not isinstance(loss, Tensor):
             return
@@ -57,7 +57,7 @@ class StopOnNaN(Callback):
     def _raise_if_bad(self) -> None:
         if self._first_bad is None:
             return
-        # a process that stops alone would leave the others waiting
+        # all processes must stop, or the others would wait forever
         step = agree_on(int(self._first_bad), self._first_bad.device)
         if step < 0:
             return

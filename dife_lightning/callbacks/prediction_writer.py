@@ -24,7 +24,7 @@ COLUMNS = (
     *("pair_id", "pair", "list", "framing", "source", "target", "file_name", "width", "height"),
     *("landmark", "x", "y", "visible"),
 )
-#: COCO's visibility flags: 2 is visible; 1 is predicted for a point that the annotations do not show.
+#: COCO's visibility flags: 2 is visible; 1 is a predicted point that is not in the annotations.
 SEEN, UNSEEN = 2, 1
 
 
@@ -89,7 +89,7 @@ class PredictionWriter(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collect the transferred points; other matching options than the default ones need another transfer."""
+        """Collect the transferred points; with other matching options than the defaults, transfer again."""
         usual = self.options == MatchingOptions()
         points = outputs if usual else transferred(trainer, pl_module, batch, self.options)
         self._sets[dataloader_idx].add(batch, points)
@@ -103,7 +103,7 @@ class PredictionWriter(L.Callback):
             self._write_csv(folder / "keypoints.csv", found)
 
     def _predictions(self, collector: TransferCollector) -> list[Prediction]:
-        """Return what was transferred for one set; all processes must call this."""
+        """Return the predictions for one set; all processes must call this."""
         records, part = collector.metric.gather(), LAYOUT[self.protocol.name]
         names = collector.pair_ids(records)
         rows = zip(
@@ -120,7 +120,7 @@ class PredictionWriter(L.Callback):
         stored = any(prediction.pairs.eye_order == "stored" for prediction in found)
         category = {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(self.protocol.landmarks)}
         return {
-            "info": _INFO | (_STORED if stored else {}),
+            "info": {**_INFO, "coordinates": f"{_PIXELS}; left {'as each data set stores it' if stored else _VIEWER}"},
             "images": [
                 {"id": number, "file_name": crop.file_name, "width": crop.width, "height": crop.height}
                 for number, (_, _, crop, _, _) in enumerate(found, 1)
@@ -162,11 +162,8 @@ def _annotation(number: int, prediction: Prediction) -> dict[str, Any]:
 
 _INFO = {
     "description": f"landmarks transferred by dife-lightning {__version__}",
-    "coordinates": "x, y in pixels of the original image (EXIF applied), pixel centres at integers; "
-    "left is the viewer's left",
+    "coordinates": "",
     "visibility": "2: visible in source and target annotations; 1: predicted all the same",
 }
-_STORED = {
-    "coordinates": "x, y in pixels of the original image (EXIF applied), pixel centres at integers; "
-    "left as each data set stores it"
-}
+_PIXELS = "x, y in pixels of the original image (EXIF applied), pixel centres at integers"
+_VIEWER = "is the viewer's left"

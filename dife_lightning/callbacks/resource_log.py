@@ -1,4 +1,4 @@
-"""Memory and open files of the training process, logged beside the losses, so that a leak shows."""
+"""Logs memory and open files of the training process, to find leaks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROC = Path("/proc/self")
 class ResourceLog(Callback):
     """Log ``system/memory_mb`` and ``system/open_files`` every few steps.
 
-    Where there is no ``/proc`` (macOS, Windows) the memory is the largest so far, and files are not counted.
+    Without ``/proc`` (macOS, Windows) the memory is the peak so far, and files are not counted.
 
     Args:
         every_n_steps: steps between two measurements.
@@ -36,7 +36,7 @@ class ResourceLog(Callback):
 
 
 def resident_memory() -> int:
-    """Return the memory in bytes that this process holds now."""
+    """Return the current memory of this process in bytes."""
     status = _PROC / "statm"
     if status.is_file():
         return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -46,6 +46,6 @@ def resident_memory() -> int:
 
 
 def open_files() -> int:
-    """Return how many files, sockets and pipes this process has open; 0 where the system does not tell."""
+    """Return the number of open files, sockets and pipes of this process; 0 if the system does not tell."""
     folder = _PROC / "fd"
     return len(list(folder.iterdir())) if folder.is_dir() else 0

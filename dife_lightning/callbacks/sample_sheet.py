@@ -1,9 +1,9 @@
-"""A picture of the same latents every so many images, to see a generator learn."""
+"""Pictures of the same latents during the training of a generator."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any
 
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
@@ -13,16 +13,6 @@ from torch import Tensor
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.utils.files import atomic_write
-
-
-@runtime_checkable
-class Sampler(Protocol):
-    """What a method must offer to be drawn."""
-
-    images_seen: Tensor
-
-    def sample(self, count: int, truncation: float = 1.0) -> Tensor:
-        """Return ``count`` images (count, 3, R, R) of fixed latents."""
 
 
 def image_grid(images: Tensor, columns: int) -> NDArray[np.uint8]:
@@ -38,7 +28,9 @@ def image_grid(images: Tensor, columns: int) -> NDArray[np.uint8]:
 
 
 class SampleSheet(Callback):
-    """Write ``samples/<images seen>.png``: fixed latents, no truncation above, truncated below.
+    """Write ``samples/<images seen>.png``: images of fixed latents, without truncation above and with it below.
+
+    The method needs ``sample(count, truncation)``, which returns images (count, 3, R, R), and ``images_seen``.
 
     Args:
         every_images: training images between two sheets.
@@ -61,21 +53,20 @@ class SampleSheet(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw when another ``every_images`` are through."""
-        seen = int(cast(Sampler, pl_module).images_seen)
+        """Draw after every ``every_images`` images."""
+        seen = int(pl_module.images_seen)  # type: ignore[arg-type]
         turn = seen // self.every_images
         if self._due < 0:
             self._due = turn + (1 if seen % self.every_images else 0)
         if turn >= max(self._due, 1):
             self._due = turn + 1
-            self._draw(trainer, cast(Sampler, pl_module), seen)
+            self._draw(trainer, pl_module, seen)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the last state."""
-        sampler = cast(Sampler, pl_module)
-        self._draw(trainer, sampler, int(sampler.images_seen))
+        self._draw(trainer, pl_module, int(pl_module.images_seen))  # type: ignore[arg-type]
 
-    def _draw(self, trainer: Trainer, sampler: Sampler, seen: int) -> None:
+    def _draw(self, trainer: Trainer, sampler: Any, seen: int) -> None:
         if not trainer.is_global_zero:
             return
         parts = [image_grid(sampler.sample(self.count, psi), self.columns) for psi in (1.0, self.truncation)]

@@ -1,13 +1,12 @@
 """Callbacks of the two-stage schedule: time per stage, a checkpoint between the stages, early stopping in the second.
 
-They take the stage from the method's ``stage``. For a method without one the whole training is one stage to the timer,
-and the others do nothing.
+They read the method's ``stage``. For a method without stages, the timer counts the whole training as one, and the
+others do nothing.
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -15,23 +14,23 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from dife_lightning.callbacks.keep_last import validation_is_due
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import RunFolder
 
 
 def stage_of(module: LightningModule) -> str | None:
-    """Return the stage that the method is in, None for methods without stages."""
+    """Return the current stage of a method; None for methods without stages."""
     return getattr(module, "stage", None)
 
 
-#: What the timer calls the training of a method without stages.
+#: Name of the only stage of a method without stages.
 WHOLE = "training"
 
 
 class StageTimer(Callback):
-    """Measure the training time of each stage, validation apart, and write ``stages.json`` into the run's folder.
+    """Measure the training time of each stage, without validations, and write ``stages.json`` into the run's folder.
 
-    The time of a step runs from the end of the step before, so that the stream's synthesis is in it; the time of
-    the matching stage has the synthesis of pseudo-pairs in it. Steps are those of the trainer, which counts each of
-    several optimisers.
+    The time of a step starts at the end of the previous step, so it includes the synthesis of its batch, and in the
+    matching stage that of pseudo-pairs. Steps are the trainer's, which counts each optimiser's.
     """
 
     def __init__(self) -> None:
@@ -46,7 +45,7 @@ class StageTimer(Callback):
         self._mark = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remember the stage of this step; after it the module is already in the next."""
+        """Store the stage of this step; at its end the method may already be in the next one."""
         self._stage = stage_of(pl_module) or WHOLE
         self._first = trainer.global_step
 
@@ -67,7 +66,7 @@ class StageTimer(Callback):
         """Write the times."""
         if self.steps and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             content = {s: {"steps": n, "seconds": round(self.seconds[s], 3)} for s, n in self.steps.items()}
-            write_json(Path(trainer.default_root_dir) / "stages.json", content)
+            write_json(RunFolder.at(trainer.default_root_dir).stage_times, content)
 
     def state_dict(self) -> dict[str, Any]:
         """Save the times in the checkpoint."""
@@ -84,7 +83,7 @@ class StageCheckpoint(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save after the last warm-up step; where a validation follows it, after that."""
+        """Save after the last warm-up step, unless a validation follows it."""
         if not validation_is_due(trainer):
             self._save_once(trainer, pl_module)
 
@@ -94,7 +93,7 @@ class StageCheckpoint(Callback):
             self._save_once(trainer, pl_module)
 
     def _save_once(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        path = Path(trainer.default_root_dir) / "checkpoints" / "warmup.ckpt"
+        path = RunFolder.at(trainer.default_root_dir).warmup_checkpoint
         first = trainer.global_step == getattr(pl_module, "warmup_steps", None)
         if first and trainer.global_step and not trainer.strategy.broadcast(path.exists()):
             trainer.save_checkpoint(path, weights_only=False)

@@ -1,4 +1,4 @@
-"""How long a training step takes and how much memory it needs, for an estimate before a long run."""
+"""Measures the time of training steps and the memory, for an estimate before a long run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StepClock(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Record the seconds of a step, including the making of its batch."""
+        """Record the seconds of a step, including the synthesis of its batch."""
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize()
         now = time.perf_counter()
@@ -47,7 +47,7 @@ class StepClock(Callback):
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the largest memory in bytes so far: of the GPU, or of this process; 0 where the system does not tell."""
+    """Return the peak memory in bytes: of the GPU, or of this process; 0 if the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     try:

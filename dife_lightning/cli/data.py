@@ -31,7 +31,13 @@ written [dog, cat]. `dife datasets` shows the names.
 
 example: dife data preview ap10k data/ap-10k --split test --species dog --out dogs.png
 """
-#: Our own options: name, type, name of the value, help; defaults are in :func:`preview`.
+#: Defaults of our options for a data set; the options without a default here are those of the crop.
+_DEFAULTS = {
+    "out": "preview.png", "count": 24, "columns": 6, "size": 192, "seed": 0, "landmarks": "", "eye_order": "viewer"
+}  # fmt: skip
+#: Options for the embedded world, with their defaults.
+_WORLD = {"out": "world.png", "columns": 8, "size": 128, "species": None, "split": "val", "framing": "plain"}
+#: Our own options: name, type, name of the value, help.
 _OPTIONS: tuple[tuple[str, type[Any], str, str], ...] = (
     ("out", str, "FILE", "PNG file to write (preview.png)"),
     ("count", int, "N", "number of faces (24)"),
@@ -72,9 +78,7 @@ def run(verb: str, args: list[str]) -> int:
         return 0
     if len(args) < 3 or args[1].startswith("-") or args[2].startswith("-"):
         raise UsageError("name a data set and its folder first, for example `dife data preview celeba data/celeba`.")
-    own, options = split_options(args[3:])
-    for line in preview(args[1], args[2], options, **own):
-        print(line)
+    print("\n".join(preview(args[1], args[2], *split_options(args[3:]))))
     return 0
 
 
@@ -104,56 +108,51 @@ def split_options(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return own, others
 
 
-def preview(
-    name: str,
-    root: str,
-    options: dict[str, Any],
-    *,
-    out: str = "preview.png",
-    count: int = 24,
-    columns: int = 6,
-    size: int = 192,
-    seed: int = 0,
-    landmarks: str | None = None,
-    eye_order: EyeOrder = "viewer",
-    **crop: Any,
-) -> list[str]:
-    """Draw a sheet of faces and return lines that describe it; arguments as in ``dife data --help``.
+def preview(name: str, root: str, own: dict[str, Any], others: dict[str, Any]) -> list[str]:
+    """Draw a sheet of faces and return lines that describe it.
+
+    Args:
+        name: of the data set.
+        root: its folder.
+        own: options of :data:`_OPTIONS` that were given.
+        others: options of the data set's reader.
 
     Raises:
         ConfigError: an option out of range, or an unknown data set.
         DataError: files are missing or damaged, or no face can be drawn.
     """
     import dife_lightning
-    from dife_lightning.faces.schemes import check_eye_order, eye_sides, get_scheme
+    from dife_lightning.data.photos.cropped_faces import ALL_POINTS
+    from dife_lightning.faces.schemes import PROTOCOLS, check_eye_order, eye_sides, get_scheme
     from dife_lightning.geometry.crops import CropOptions
     from dife_lightning.viz.landmarks import landmark_sheet
 
+    options = argparse.Namespace(**{key: own.get(key, value) for key, value in _DEFAULTS.items()})
+    count, columns, size = options.count, options.columns, options.size
     if min(count, columns) < 1 or not 32 <= size <= 2048:
         raise ConfigError(f"count {count}, columns {columns}, size {size}: expected 1 or more and a size of 32 to 2048")
-    check_eye_order(eye_order)
-    chosen = CropOptions(**crop)
-    faces = dife_lightning.load_dataset(name, root, **options)
+    check_eye_order(options.eye_order)
+    crop = CropOptions(**{key: value for key, value in own.items() if key not in _DEFAULTS})
+    faces = dife_lightning.load_dataset(name, root, **others)
     scheme = get_scheme(faces.scheme)
-    landmarks = _checked_landmarks(landmarks or ("3-point" if "3-point" in scheme.maps else "all"))
-    items, passed = _crops(faces, count, size, chosen, landmarks, seed)
+    landmarks = options.landmarks or ("3-point" if "3-point" in scheme.maps else "all")
+    if landmarks not in (*PROTOCOLS, ALL_POINTS):
+        raise ConfigError(f"unknown landmarks '{landmarks}'. {did_you_mean(landmarks, (*PROTOCOLS, ALL_POINTS))}")
+    items, passed = _crops(faces, count, size, crop, landmarks, options.seed)
+    reasons = ", ".join(f"{number} {reason}" for reason, number in passed.most_common())
     if not items:
-        raise DataError(f"none of the {len(faces)} faces of {name} can be drawn ({_reasons(passed)})")
-    rule = _rule(chosen, landmarks)
+        raise DataError(f"none of the {len(faces)} faces of {name} can be drawn ({reasons})")
+    rule = _rule(crop, landmarks)
     heading = f"{name}, {scheme.name}, {len(items)} of {len(faces)} faces; {rule}"
-    _save(out, landmark_sheet(items, eye_sides(scheme, eye_order), columns=columns, heading=heading))
-    lines = [f"wrote {out}: {len(items)} of {len(faces)} faces of {name}, scheme {scheme.name}; {rule}"]
+    _save(options.out, landmark_sheet(items, eye_sides(scheme, options.eye_order), columns=columns, heading=heading))
+    lines = [f"wrote {options.out}: {len(items)} of {len(faces)} faces of {name}, scheme {scheme.name}; {rule}"]
     if passed:
-        lines.append(f"skipped {sum(passed.values())}: {_reasons(passed)}")
-    return lines + _swapped(items, faces.scheme, eye_order)
+        lines.append(f"skipped {sum(passed.values())}: {reasons}")
+    return lines + _swapped(items, faces.scheme, options.eye_order)
 
 
 def preview_world(own: dict[str, Any], others: dict[str, Any]) -> str:
     """Draw faces of the world's species and return a line that describes it.
-
-    Args:
-        own: options whose names are in ``_OPTIONS``.
-        others: further options.
 
     Raises:
         ConfigError: an option out of range.
@@ -161,24 +160,14 @@ def preview_world(own: dict[str, Any], others: dict[str, Any]) -> str:
     """
     from dife_lightning.world.contact_sheet import contact_sheet
 
-    options = {"out": "world.png", "columns": 8, "size": 128, "species": None, "split": "val", "framing": "plain"}
-    for name, value in {**own, **others}.items():
-        if name not in options:
-            raise UsageError(f"`dife data preview world` has no option --{name}. {did_you_mean(name, options)}")
-        options[name] = value
+    given = {**own, **others}
+    for name in given.keys() - _WORLD.keys():
+        raise UsageError(f"`dife data preview world` has no option --{name}. {did_you_mean(name, _WORLD)}")
+    options: dict[str, Any] = {**_WORLD, **given}
     out, species = str(options.pop("out")), options.pop("species")
-    sheet = contact_sheet([species] if isinstance(species, str) else species, **options)  # type: ignore[arg-type]
+    sheet = contact_sheet([species] if isinstance(species, str) else species, **options)
     _save(out, sheet)
     return f"wrote {out}: {sheet.shape[1]} x {sheet.shape[0]} pixels"
-
-
-def _checked_landmarks(landmarks: str) -> str:
-    from dife_lightning.data.photos.cropped_faces import ALL_POINTS
-    from dife_lightning.faces.schemes import PROTOCOLS
-
-    if landmarks not in (*PROTOCOLS, ALL_POINTS):
-        raise ConfigError(f"unknown landmarks '{landmarks}'. {did_you_mean(landmarks, (*PROTOCOLS, ALL_POINTS))}")
-    return landmarks
 
 
 def _crops(
@@ -202,10 +191,6 @@ def _crops(
             else:
                 items.append(crops[index])
     return items, passed
-
-
-def _reasons(passed: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in passed.most_common())
 
 
 def _rule(options: CropOptions, landmarks: str) -> str:

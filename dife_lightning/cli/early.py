@@ -1,6 +1,6 @@
-"""Errors in a command that can be found without importing torch and Lightning, which takes seconds.
+"""Finds errors in a command before torch and Lightning are imported, which takes seconds.
 
-Only what is certain is refused here. The parser, which knows all types, checks everything again.
+Only certain errors are reported here. The parser, which knows all types, checks everything again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dife_lightning.cli.options import option_names
 from dife_lightning.cli.signatures import attribute_of, class_names, parameters_of, trainer_parameters
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import method_classes
-from dife_lightning.running.configs import given_settings, options_of
+from dife_lightning.running.configs import given_settings, option_value, options_of
 from dife_lightning.running.folders import check_name, last_checkpoint, refuse_existing, run_of_checkpoint
 from dife_lightning.running.locks import process_rank
 from dife_lightning.running.parser_errors import (
@@ -48,7 +48,7 @@ def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
     given = given_settings(words, of_last_class=True)
     for key in given.keys() - known:
         raise unknown_key(key, known, verb)
-    run = not any(name.startswith("--print_config") for name, _ in options)  # else only its settings are of interest
+    run = not any(name.startswith("--print_config") for name, _ in options)  # else only the settings are printed
     from_run = not config_names and not any(name == "--model" for name, _ in options)
     whole = _check_checkpoint(verb, given) and from_run
     _check_keys(verb, given)
@@ -56,6 +56,18 @@ def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
         _check_model(verb, given)
     if run and verb == "fit" and process_rank() == 0:
         _check_run(given)
+
+
+def with_last(words: list[str]) -> list[str]:
+    """Replace ``--ckpt_path last`` by the file of the run that ``--run`` names.
+
+    Raises:
+        UsageError: there is no name, no such run, or no checkpoint in it.
+    """
+    if option_value(words, "--ckpt_path") != "last":
+        return words
+    path = last_checkpoint(option_value(words, "--runs_root") or "runs", option_value(words, "--run"))
+    return [*words, "--ckpt_path", str(path)]  # the later one counts
 
 
 def _check_option(option: str, known: set[str], verb: str) -> None:
@@ -69,13 +81,11 @@ def _check_option(option: str, known: set[str], verb: str) -> None:
 
 
 def _check_checkpoint(verb: str, given: Mapping[str, Any]) -> bool:
-    """Return whether the settings of the run of a checkpoint are used if the user gives none."""
+    """Return whether the checkpoint has a run whose settings can be used."""
     path = given.get("ckpt_path")
     if path is None or (verb == "fit" and path == "hpc"):
         return False
-    if verb == "fit" and path == "last":
-        path = last_checkpoint(str(given.get("runs_root", "runs")), given.get("run"))
-    elif path in ("best", "last", "hpc"):
+    if path in ("best", "last", "hpc"):
         raise UsageError(f"--ckpt_path {path}: say of which run, for example --ckpt_path runs/first.")
     if not Path(str(path)).expanduser().exists():
         raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")
@@ -83,11 +93,11 @@ def _check_checkpoint(verb: str, given: Mapping[str, Any]) -> bool:
 
 
 def _check_keys(verb: str, given: Mapping[str, Any]) -> None:
-    """Check the keys of the trainer, and those of a class of ours whose source says all its arguments."""
+    """Check the keys of the trainer, and of classes of this package whose source names all arguments."""
     trainer = given.get("trainer")
     for key in (trainer.keys() if isinstance(trainer, Mapping) else set()) - trainer_parameters():
         raise unknown_key(f"trainer.{key}", {f"trainer.{known}" for known in trainer_parameters()}, verb)
-    own = "import" in given or "lightning" in sys.modules  # then other classes than ours can be known
+    own = "import" in given or "lightning" in sys.modules  # then classes of the user's own can be known
     for section in ("model", "data"):
         entry: Any = given.get(section)
         name = _class_name(entry)
@@ -102,7 +112,7 @@ def _check_keys(verb: str, given: Mapping[str, Any]) -> None:
 
 
 def _class_name(entry: Any) -> str | None:
-    """Return the class of a section: of ours without its module, of others with it."""
+    """Return the class of a section; classes of this package without their module."""
     found = entry.get("class_path") if isinstance(entry, Mapping) else None
     if not isinstance(found, str):
         return None

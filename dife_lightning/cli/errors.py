@@ -1,4 +1,4 @@
-"""Errors as one line and an exit code."""
+"""Turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SYSTEM = {
     errno.EPERM: "Choose a folder of your own, for example with --runs_root or --out.",
     errno.EROFS: "Choose a folder that can be written to, for example with --runs_root or --out.",
     errno.ENOTDIR: "A part of this path is a file; choose another one.",
-    errno.ENOSPC: "Make room; what was there before stays.",
-    errno.EDQUOT: "Make room; what was there before stays.",
-    errno.EFBIG: "Files may not grow that large here (see `ulimit -f`); what was there before stays.",
+    errno.ENOSPC: "Free some space; existing files are unchanged.",
+    errno.EDQUOT: "Free some space; existing files are unchanged.",
+    errno.EFBIG: "Files may not grow that large here (see `ulimit -f`); existing files are unchanged.",
 }
 
 
@@ -29,8 +29,7 @@ def exit_code(error: BaseException) -> int:
 def one_line(error: BaseException) -> str:
     """Return the message of ``error`` as one line.
 
-    A DataLoader worker puts its traceback into the message of the error that it passes on; only the last line, which
-    is the message itself, is kept.
+    A DataLoader worker adds its traceback to the message of the error; only the last line, the message, is kept.
     """
     text = str(error).strip()
     if "Original Traceback" in text:
@@ -44,31 +43,31 @@ def debugging() -> bool:
 
 
 def user_error(error: BaseException) -> BaseException | None:
-    """Return the error that the user can fix: ``error`` itself or its cause; None if it is a bug.
+    """Return the error that the user can fix, ``error`` or its cause; None for a bug.
 
-    jsonargparse wraps what a constructor raises into an error of its own. Errors of the operating system and of a
-    killed DataLoader worker are turned into errors of ours.
+    jsonargparse wraps errors of constructors into its own. Errors of the operating system and of a killed DataLoader
+    worker become a ``DifeError``.
     """
     found: BaseException | None = error
     while found is not None:
         if is_user_error(found):
             return found
-        told = _told(found)
-        if told is not None:
-            return told
+        translated = _translated(found)
+        if translated is not None:
+            return translated
         found = found.__cause__
     return None
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Return whether ``error`` is one that the user can fix, which needs no traceback."""
+    """Return whether the user can fix ``error``, so that no traceback is needed."""
     if isinstance(error, DifeError):
         return True
     return type(error).__name__ == "MisconfigurationException" and type(error).__module__.startswith("lightning")
 
 
-def _told(error: BaseException) -> DifeError | None:
-    """Return our error for one of the operating system or of a DataLoader; None for others."""
+def _translated(error: BaseException) -> DifeError | None:
+    """Return a ``DifeError`` for an error of the operating system or of a DataLoader; None for others."""
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         what = "a file could not be written" if error.filename is None else error.filename
         return DataError(f"{what}: {(error.strerror or 'the system refused').lower()}. {_SYSTEM[error.errno]}")

@@ -1,12 +1,14 @@
-"""Lightning's command line with its traps filled in: one parser, settings of checkpoints, a folder for each run."""
+"""Lightning's command line with one parser, settings from checkpoints, and a folder for each run."""
 
 from __future__ import annotations
 
 import os
 from argparse import ArgumentError
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -20,8 +22,7 @@ from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli.main import VERBS
-from dife_lightning.cli.options import EPILOG, add_options
-from dife_lightning.cli.skipping import skip_broken_in
+from dife_lightning.cli.options import EPILOG, add_options, skip_broken_in
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import find_class, imported_classes, list_methods, method_name
 from dife_lightning.running.bounds import check_bounds, clear_construction_error
@@ -46,7 +47,7 @@ from dife_lightning.weights.building import check_settings
 
 
 class DifeCLI(LightningCLI):
-    """LightningCLI in subclass mode, for one verb, whose runs live in folders of their own.
+    """LightningCLI for one verb, in subclass mode, with a folder for each run.
 
     Args:
         verb: fit, validate, test or predict.
@@ -57,9 +58,9 @@ class DifeCLI(LightningCLI):
 
     def __init__(self, verb: str, words: list[str], config_names: list[str], command: list[str]) -> None:
         self.verb, self.words, self.config_names, self.command = verb, words, config_names, command
-        self.results: ResultsFolder | None = None
         self.resume_step: int | None = None
-        try:
+        with ExitStack() as self._cleanup:
+            self._cleanup.callback(os.environ.pop, PRECISION_VARIABLE, None)
             super().__init__(
                 LightningModule,
                 LightningDataModule,
@@ -83,14 +84,6 @@ class DifeCLI(LightningCLI):
             )
             arguments = {name: self.settings[name] for name in self.verb_arguments}
             getattr(self.trainer, verb)(self.model, datamodule=self.datamodule, **arguments)
-        except BaseException:
-            if self.results is not None:
-                self.results.discard_if_unused()
-            raise
-        finally:
-            os.environ.pop(PRECISION_VARIABLE, None)
-            if self.results is not None:
-                self.results.close()
 
     # --- parsing
 
@@ -114,7 +107,8 @@ class DifeCLI(LightningCLI):
             raise explain(str(error), self.verb, parser._option_string_actions, classes) from None
         if path is not None:
             self.settings.ckpt_path = str(path)
-        arguments = _as_dict(self.settings.model.get("init_args") or {})
+        given_arguments = self.settings.model.get("init_args") or {}
+        arguments = given_arguments.as_dict() if isinstance(given_arguments, Namespace) else dict(given_arguments)
         for note in differences(saved, arguments):
             tell(note)
         cls = find_class(self.settings.model.class_path)
@@ -139,9 +133,9 @@ class DifeCLI(LightningCLI):
         known, notes = saved_settings(hyper_parameters, cls)
         for note in notes:
             tell(note)
-        said = model.get("init_args") or {}
+        stated = model.get("init_args") or {}
         if not given.get("trust_run"):
-            check_arguments(cls, {key: value for key, value in known.items() if said.get(key) != value}, path)
+            check_arguments(cls, {key: value for key, value in known.items() if stated.get(key) != value}, path)
         if known:
             parser.set_defaults({"model": {"class_path": f"{cls.__module__}.{cls.__name__}", "init_args": known}})
         return known
@@ -152,45 +146,35 @@ class DifeCLI(LightningCLI):
     # --- before anything is built
 
     def instantiate_classes(self) -> None:
-        """Build data, model and trainer; what a constructor refuses becomes one line."""
+        """Build data, model and trainer; errors of constructors become one line."""
         with clear_construction_error():
             super().instantiate_classes()
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what makes no sense, choose the precision, and make the run's folder."""
-        if self.verb != "fit":
-            self._refuse_untrained()
-        if self.settings.skip_broken:
-            skip_broken_in(self.settings.get("data"))
-        trainer = self.settings.trainer
+        """Check the settings, choose the precision, and create the run's folder."""
+        settings, trainer = self.settings, self.settings.trainer
+        cls = find_class(settings.model.class_path)
+        trained = self.verb == "fit" or settings.ckpt_path or settings.allow_untrained
+        if not trained and getattr(cls, "needs_checkpoint", True):
+            raise untrained(self.verb, getattr(cls, "__name__", "network"))
+        if settings.skip_broken:
+            skip_broken_in(settings.get("data"))
         if trainer.default_root_dir is not None:
             raise UsageError("trainer.default_root_dir is set by dife; use --runs_root, --run or --out.")
         if trainer.precision == "auto":
-            run = run_of_checkpoint(self.settings.ckpt_path)
-            trainer.precision = choose_precision(self.verb, trainer.accelerator, run)
-        if self.verb == "test" and self._prints_its_own_table():
-            self.settings.verbose = False
-        self.results = ResultsFolder(self.verb, self.settings, self.config_names)
+            trainer.precision = choose_precision(self.verb, trainer.accelerator, run_of_checkpoint(settings.ckpt_path))
+        callbacks = [entry.get("class_path", "") for entry in _as_list(trainer.callbacks)]
+        if self.verb == "test" and any(path.endswith(f".{KeypointTransfer.__name__}") for path in callbacks):
+            settings.verbose = False  # the callback prints one table of all sets, Lightning one for each set
+        self.results = self._cleanup.enter_context(ResultsFolder(self.verb, settings, self.config_names))
         trainer.default_root_dir = str(self.results.path)  # callbacks write their results below it
         trainer.logger = self._logger_settings(trainer.logger)
 
-    def _prints_its_own_table(self) -> bool:
-        """Return whether a callback prints one table of all sets, so that Lightning's one per set can go."""
-        callbacks = [entry.get("class_path", "") for entry in _as_list(self.settings.trainer.callbacks)]
-        return any(path.endswith(f".{KeypointTransfer.__name__}") for path in callbacks)
-
-    def _refuse_untrained(self) -> None:
-        cls = find_class(self.settings.model.class_path)
-        if self.settings.ckpt_path or self.settings.allow_untrained or not getattr(cls, "needs_checkpoint", True):
-            return
-        raise untrained(self.verb, getattr(cls, "__name__", "network"))
-
     def _logger_settings(self, logger: Any) -> Any:
-        """Give loggers of the configuration the run's folder; none given means a CSV file when fitting."""
-        assert self.results is not None
+        """Return the loggers of the configuration with the run's folder; without any, a training writes a CSV file."""
         if logger in (None, True):
             return self.verb == "fit" or False
-        for entry in logger if isinstance(logger, list) else [logger]:
+        for entry in _as_list(logger):
             arguments = entry.get("init_args") if hasattr(entry, "get") else None
             if arguments is not None and "save_dir" in arguments and arguments["save_dir"] in (None, "."):
                 arguments["save_dir"] = str(self.results.path)
@@ -201,21 +185,25 @@ class DifeCLI(LightningCLI):
     # --- the trainer
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add what every run has: guards, checkpoints, progress, the record, a CSV log."""
-        assert self.results is not None
+        """Add the parts of every run: guards, checkpoints, progress bar, record and CSV log."""
         config = self.config_init["trainer"]
         plugins = _as_list(config.get("plugins"))
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
-        self.save_config_kwargs = {"folder": self.results.path, "facts": self._facts(), "keep": self.results.resumed}
+        facts = {
+            "verb": self.verb,
+            "command": command_line(self.verb, self.command),
+            "precision": self.settings.trainer.precision,
+            "checkpoint": self.settings.ckpt_path,
+        }
+        self.save_config_kwargs = {"folder": self.results.path, "facts": facts, "keep": self.results.resumed}
         own = _as_list(config.get("callbacks"))
         missing = [callback for callback in self._standard_callbacks(config) if not _has(own, type(callback))]
         logger = self._with_csv(config["logger"])
         return super().instantiate_trainer(callbacks=own + missing, plugins=plugins, logger=logger, **kwargs)
 
     def _standard_callbacks(self, config: Any) -> list[Callback]:
-        """Return the callbacks of every run; those of which the user has one of the same kind are left out later."""
-        assert self.results is not None
+        """Return the callbacks of every run; the caller drops those of a class that the user has configured."""
         callbacks: list[Callback] = []
         if not _has(_as_list(config.get("callbacks")), ProgressBar) and config["enable_progress_bar"] is not False:
             callbacks.append(StepProgressBar())
@@ -230,20 +218,10 @@ class DifeCLI(LightningCLI):
     def _with_csv(self, logger: Any) -> Any:
         if self.verb != "fit" or logger is False:
             return logger
-        assert self.results is not None
         given = [] if logger in (None, True) else _as_list(logger)
         if _has(given, CSVLogger):
             return given
         return [*given, RunLogger(str(self.results.path), self.resume_step if self.results.resumed else None)]
-
-    def _facts(self) -> dict[str, Any]:
-        """Return what ``environment.json`` says of this command."""
-        return {
-            "verb": self.verb,
-            "command": command_line(self.verb, self.command),
-            "precision": self.settings.trainer.precision,
-            "checkpoint": self.settings.ckpt_path,
-        }
 
 
 def _has(values: list[Any], kind: type[Any]) -> bool:
@@ -254,8 +232,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = value.as_dict() if hasattr(value, "as_dict") else dict(value)
-    return plain

@@ -1,4 +1,4 @@
-"""``dife methods``, ``datasets``, ``assets`` and ``configs``: what there is, without importing torch."""
+"""``dife methods``, ``datasets``, ``assets`` and ``configs``: lists of names, printed without importing torch."""
 
 from __future__ import annotations
 

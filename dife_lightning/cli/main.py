@@ -17,13 +17,13 @@ VERBS = {
     "validate": ("dife_lightning.cli.verbs:run_verb", "score a checkpoint on the validation pairs"),
     "test": ("dife_lightning.cli.verbs:run_verb", "score a checkpoint on the test pairs"),
     "predict": ("dife_lightning.cli.verbs:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
-    "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and say which did best"),
-    "doctor": ("dife_lightning.cli.doctor.command:run", "look at what a configuration needs before a long run"),
+    "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and report the best"),
+    "doctor": ("dife_lightning.cli.doctor.command:run", "check what a configuration needs before a long run"),
     "convert": (
         "dife_lightning.cli.convert:run",
-        "write a public checkpoint as safetensors, or a DIFE as its authors",
+        "convert checkpoints to safetensors, or a DIFE to its authors' layout",
     ),
-    "data": ("dife_lightning.cli.data:run", "draw faces of a data set as they are cut out (dife data preview)"),
+    "data": ("dife_lightning.cli.data:run", "draw the cropped faces of a data set (dife data preview)"),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
     "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),
@@ -95,19 +95,15 @@ def _dispatch(args: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise UsageError(f"unknown verb '{verb}'. {did_you_mean(verb, VERBS)}")
-    return _load(VERBS[verb][0])(verb, rest)
-
-
-def _load(target: str) -> Callable[[str, list[str]], int]:
-    module, _, function = target.partition(":")
-    loaded: Callable[[str, list[str]], int] = getattr(importlib.import_module(module), function)
-    return loaded
+    module, _, name = VERBS[verb][0].partition(":")
+    function: Callable[[str, list[str]], int] = getattr(importlib.import_module(module), name)
+    return function(verb, rest)
 
 
 def _after_exit(stop: SystemExit) -> int:
     """Give the exit code of a SystemExit; Lightning turns Ctrl-C into one, which is 130 by convention."""
     if isinstance(stop.__context__, KeyboardInterrupt):
-        return _say("interrupted; go on with `dife fit --ckpt_path runs/<run>/checkpoints/last.ckpt`", 130)
+        return _say("interrupted; resume with `dife fit --ckpt_path runs/<run>/checkpoints/last.ckpt`", 130)
     if stop.code is None or isinstance(stop.code, int):
         return stop.code or 0
     return _say(f"error: {stop.code}", 1)

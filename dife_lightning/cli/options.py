@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from dife_lightning.errors import UsageError
 
@@ -24,36 +24,30 @@ class VerbParser(argparse.ArgumentParser):
         raise UsageError(f"{message}; `{self.prog} --help` shows the options.")
 
 
-class Option(NamedTuple):
-    """An option of the command line; ``kind`` None makes it a switch."""
-
-    names: tuple[str, ...]
-    kind: Any
-    default: Any
-    help: str
-
-
-_COMMON = (
-    Option(("--skip_broken", "--skip-broken"), None, False, "Skip broken images and rows, and list what was skipped."),
-    Option(
-        ("--trust_run",),
-        None,
-        False,
-        "Use the settings of the run of --ckpt_path unchecked. They can run any code: only for runs of people you "
-        "trust.",
-    ),
-    Option(("--runs_root",), str, "runs", "Folder that holds the runs."),
-)
-_FIT = (
-    Option(("--run",), str | None, None, "Name of the run; by default that of the configuration, and the time."),
-    Option(("--overwrite",), None, False, "Replace an earlier run of that name."),
-)
-_EVALUATION = (
-    Option(("--allow_untrained",), None, False, "Go on without --ckpt_path."),
-    Option(("--out",), str | None, None, "Folder of the results; <run>/eval/... by default."),
-)
+#: Names of an option -> arguments of ``add_argument``.
+Options = dict[tuple[str, ...], dict[str, Any]]
+_COMMON: Options = {
+    ("--skip_broken", "--skip-broken"): {
+        "action": "store_true",
+        "help": "Skip broken images and rows, and list what was skipped.",
+    },
+    ("--trust_run",): {
+        "action": "store_true",
+        "help": "Use the settings of the run of --ckpt_path unchecked. They can run any code: only for runs of people "
+        "you trust.",
+    },
+    ("--runs_root",): {"type": str, "default": "runs", "help": "Folder that holds the runs."},
+}
+_FIT: Options = {
+    ("--run",): {"type": str | None, "help": "Name of the run; by default that of the configuration, and the time."},
+    ("--overwrite",): {"action": "store_true", "help": "Replace an earlier run of that name."},
+}
+_EVALUATION: Options = {
+    ("--allow_untrained",): {"action": "store_true", "help": "Score a method without --ckpt_path."},
+    ("--out",): {"type": str | None, "help": "Folder of the results; <run>/eval/... by default."},
+}
 IMPORT = "--import"
-#: Shown below the options: ``--import`` is done before the parser is built, which then knows the classes.
+#: Shown below the options; ``--import`` is handled before the parser is built, which then knows the classes.
 EPILOG = (
     "--import FILE: import a Python file (my_method.py) or an installed module first; its methods, data modules and "
     "callbacks can then be used by name. May be given several times."
@@ -68,21 +62,38 @@ _LIGHTNING = {
 _SECTIONS = {"config", "seed_everything", "trainer", "model", "data", "help", "print_config", "print_shtab"}
 
 
-def own_options(verb: str) -> tuple[Option, ...]:
+def own_options(verb: str) -> Options:
     """Return our options of a verb."""
-    return _COMMON + (_FIT if verb == "fit" else _EVALUATION)
+    return _COMMON | (_FIT if verb == "fit" else _EVALUATION)
 
 
 def add_options(parser: Any, verb: str) -> None:
     """Add our options of a verb to its parser."""
-    for option in own_options(verb):
-        if option.kind is None:
-            parser.add_argument(*option.names, action="store_true", help=option.help)
-        else:
-            parser.add_argument(*option.names, type=option.kind, default=option.default, help=option.help)
+    for names, arguments in own_options(verb).items():
+        parser.add_argument(*names, **arguments)
 
 
 def option_names(verb: str) -> set[str]:
     """Return the names of all options of a verb, without dashes and what follows the first dot."""
-    own = {name.lstrip("-") for option in own_options(verb) for name in option.names}
+    own = {name.lstrip("-") for names in own_options(verb) for name in names}
     return own | _LIGHTNING[verb] | _SECTIONS | {IMPORT.lstrip("-")}
+
+
+def skip_broken_in(data: Any) -> None:
+    """Set ``skip_broken`` in the settings of a data module, or of the evaluation that it carries.
+
+    Args:
+        data: the parsed ``data`` section: ``class_path`` and ``init_args``.
+
+    Raises:
+        UsageError: neither of them reads files that could be broken.
+    """
+    arguments = data.get("init_args") if data else None
+    evaluation = arguments.get("evaluation") if arguments else None
+    parts = [arguments, evaluation.get("init_args") if evaluation else None]
+    readers = [part for part in parts if part and "skip_broken" in part]
+    if not readers:
+        name = str(data.get("class_path")).rpartition(".")[2] if data else "no data"
+        raise UsageError(f"--skip-broken goes with data that are read from files, found {name}. Leave it out.")
+    for part in readers:
+        part["skip_broken"] = True

@@ -38,7 +38,7 @@ def class_names() -> list[str]:
 
 
 def parameters_of(name: str) -> frozenset[str] | None:
-    """Return the arguments of a class of this package; None if its source does not say them all."""
+    """Return the arguments of a class of this package; None if its source does not name them all."""
     node = _node(name)
     if node is None:
         return None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.utils.checks import require, require_choices
 
 Rule = Literal["landmarks", "box", "celeba", "animalweb", "whole"]
 Padding = Literal["zero", "reflect", "border"]
@@ -60,13 +61,9 @@ class CropOptions:
     min_side: float = 32.0
 
     def __post_init__(self) -> None:
-        choices = (("rule", self.rule, get_args(Rule)), ("padding", self.padding, get_args(Padding)))
-        for name, found, known in choices:
-            if found not in known:
-                raise ConfigError(f"crop: unknown {name} '{found}'. {did_you_mean(str(found), known)}")
-        if not self.min_side > 0 or not abs(self.shift) <= 1 or not (self.factor is None or 0 < self.factor < math.inf):
-            numbers = f"factor {self.factor}, shift {self.shift}, min_side {self.min_side}"
-            raise ConfigError(f"crop: {numbers}: expected factor > 0, -1 <= shift <= 1, min_side > 0")
+        require_choices("crop.", self)
+        require("crop.", above=0, factor=self.factor, min_side=self.min_side)
+        require("crop.", at_least=-1, at_most=1, shift=self.shift)
         if self.rule not in ("landmarks", "box") and (self.factor is not None or self.shift):
             raise ConfigError(f"crop: rule '{self.rule}' has no factor or shift; omit them, or use landmarks or box")
 

@@ -1,4 +1,4 @@
-"""Settings out of bounds and errors of constructors, in one line."""
+"""One-line errors for settings out of bounds and for constructors that fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dife_lightning.errors import ConfigError, DifeError, UsageError, reason_of
 
 #: Largest seed of NumPy.
 _LARGEST_SEED = 2**32 - 1
-#: A count of steps or epochs beyond this is a slip of the keyboard; counters of 64 bits fail a little later.
+#: A larger number of steps or epochs is a typing error; 64-bit counters fail a little later.
 _MOST_STEPS = 10**12
 _COUNTS = ("max_steps", "max_epochs", "min_steps", "min_epochs")
 
@@ -32,7 +32,7 @@ def check_bounds(settings: Any) -> None:
 
 @contextmanager
 def clear_construction_error() -> Iterator[None]:
-    """Turn what the constructor of a model, data module, logger, callback or trainer refuses into one line."""
+    """Turn errors of constructors (model, data module, logger, callback, trainer) into one line."""
     try:
         yield
     except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, AssertionError, ImportError) as error:
@@ -43,7 +43,7 @@ def clear_construction_error() -> Iterator[None]:
 
 
 def _first_reason(error: Exception) -> str:
-    """Return the kind and first line of an error; of jsonargparse's list of errors, one a type, the first one."""
+    """Return the kind and first line of an error; for jsonargparse's list of one error a type, the first entry."""
     _, listed, reasons = str(error).partition("Errors:\n")
     lines = [line.strip(" -") for line in reasons.splitlines() if "Problem with given class_path" not in line]
     return lines[0][:300] if listed else reason_of(error)

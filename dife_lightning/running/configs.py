@@ -1,4 +1,4 @@
-"""Configuration files: found by path or shipped name, and completed by what they extend.
+"""Configuration files: found by path or shipped name, and merged with the configurations that they extend.
 
 A file that starts with ``base: NAME`` (or a list of names) extends other configurations: it states only what differs.
 ``NAME`` is a shipped configuration, or a file beside this one.
@@ -73,14 +73,14 @@ def find_file(name: str, what: str, known: Iterable[str], folder: Path = Path())
 
 
 def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return the content of a configuration file, with what it extends.
+    """Return the content of a configuration file, merged with the configurations that it extends.
 
     Args:
         path: of the file.
-        extended_by: the files that led here.
+        extended_by: the files that extend this one.
 
     Raises:
-        UsageError: it is not valid YAML, extends what is not there, or extends itself.
+        UsageError: it is not valid YAML, extends a missing configuration, or extends itself.
     """
     content = read_yaml(path)
     bases, model = content.pop(BASE, []), content.get("model")
@@ -99,18 +99,24 @@ def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
 
 
 def load_config(name: str) -> dict[str, Any]:
-    """Return the content of a configuration, given by path or shipped name, with what it extends."""
+    """Read a configuration by path or shipped name; see :func:`read_config`."""
     return read_config(find_config(name))
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of ``below``, with those of ``above`` in their place; arguments of another class go."""
-    if above.get("class_path", below.get("class_path")) != below.get("class_path"):
+def merged(below: Mapping[str, Any], above: Mapping[str, Any], one_class: bool = True) -> dict[str, Any]:
+    """Return ``below`` with the settings of ``above``, level by level.
+
+    Args:
+        below: settings.
+        above: settings that win.
+        one_class: drop arguments of ``below`` where ``above`` names another class.
+    """
+    if one_class and above.get("class_path", below.get("class_path")) != below.get("class_path"):
         return dict(above)
     found = dict(below)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = merged(found[key], value) if both else value
+        found[key] = merged(found[key], value, one_class) if both else value
     return found
 
 
@@ -147,30 +153,13 @@ def option_value(args: list[str], option: str) -> str | None:
     return values[-1] if values else None
 
 
-def take_option(args: list[str], option: str) -> tuple[list[str], list[str]]:
-    """Return ``args`` without an option that takes a value, and its values."""
-    rest: list[str] = []
-    values: list[str] = []
-    words = iter(args)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name != option:
-            rest.append(word)
-            continue
-        value = value if equals else next(words, "")
-        if not value:
-            raise UsageError(f"{option} needs a value.")
-        values.append(value)
-    return rest, values
-
-
 def given_settings(args: list[str], of_last_class: bool = False) -> dict[str, Any]:
-    """Return the settings that a command gives, defaults left out; of a file and an option the later one counts.
+    """Return the settings that a command gives, without defaults; later files and options win.
 
     Args:
         args: words after the verb, configurations as paths.
-        of_last_class: leave out arguments that were given for another class than the last one. The parser keeps those
-            that the last class takes, too.
+        of_last_class: drop arguments that were given for an earlier class. (The parser keeps those that the last
+            class takes as well.)
 
     Returns:
         As in a configuration file. A class is always a mapping with ``class_path``.
@@ -182,16 +171,8 @@ def given_settings(args: list[str], of_last_class: bool = False) -> dict[str, An
             above = {key: _as_class(key, item) for key, item in read_config(Path(value)).items()}
         else:
             above = _nested(name.split("."), value)
-        for key in _CLASSES if of_last_class else ():
-            if _class_of(above, key) not in (None, _class_of(found, key)):
-                found.pop(key, None)
-        _merge(found, above)
+        found = merged(found, above, of_last_class)
     return found
-
-
-def _class_of(settings: Mapping[str, Any], key: str) -> Any:
-    entry = settings.get(key)
-    return entry.get("class_path") if isinstance(entry, Mapping) else None
 
 
 def _nested(keys: list[str], text: str | None) -> dict[str, Any]:
@@ -214,17 +195,8 @@ def _as_class(key: str, value: Any) -> Any:
     return read_yaml(Path(value)) if Path(value).is_file() else {"class_path": value}
 
 
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    """Put the settings of ``above`` into ``below``, level by level."""
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
-            _merge(below[key], value)
-        else:
-            below[key] = dict(value) if isinstance(value, Mapping) else value
-
-
 def with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in which methods that are named as ``dife methods`` prints them have their class names."""
+    """Replace method names, as ``dife methods`` prints them, by class names in settings."""
     names = method_classes()
     found = dict(settings)
     for key in _CLASSES:
@@ -235,7 +207,7 @@ def with_class_names(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def words_with_class_names(args: list[str]) -> list[str]:
-    """Do to the words of a command what :func:`with_class_names` does to a file."""
+    """Replace method names by class names in the words of a command; see :func:`with_class_names`."""
     names = method_classes()
     return _map_option(args, ("--model", "--model.class_path"), lambda name: names.get(name, name))
 
@@ -259,10 +231,10 @@ def read_yaml(path: Path, keys: str = "'model:' and 'trainer:'") -> dict[str, An
 
     Args:
         path: of the file.
-        keys: what is expected in it, for the message.
+        keys: expected keys, for the message.
 
     Raises:
-        UsageError: it is no mapping, or no YAML; one line with the place.
+        UsageError: it is not valid YAML, or not a mapping; one line with the position.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

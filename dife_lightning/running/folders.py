@@ -1,10 +1,4 @@
-"""Run folders: ``runs/<name>/`` with checkpoints, metrics, the resolved configuration and the environment.
-
-runs/first/
-  resolved.yaml  environment.json  metrics.csv
-  checkpoints/best.ckpt  checkpoints/last.ckpt  checkpoints/previous.ckpt
-  eval/test-human_dog/  (what `dife test` wrote)
-"""
+"""Run folders: making, naming, finding and removing them."""
 
 from __future__ import annotations
 
@@ -14,14 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dife_lightning.errors import UsageError, did_you_mean
+from dife_lightning.utils.run_folder import RESOLVED, TESTS, RunFolder
 
-RESOLVED = "resolved.yaml"
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-ENVIRONMENT = "environment.json"
 LOCK = ".lock"
 #: Bytes of a run's name; file systems allow 255, and files beside the folder add to it.
 _LONGEST_NAME = 200
-#: Shipped folders whose files say how to run, not what; they give no run its name.
+#: Shipped folders whose files say how to train, not what; runs are not named after them.
 _MODIFIERS = ("trainer", "debug")
 
 
@@ -31,7 +23,7 @@ def run_of_checkpoint(checkpoint: str | Path | None) -> Path | None:
         return None
     path = Path(checkpoint)
     for folder in (path, *path.parents[:2]):
-        if (folder / RESOLVED).is_file() and "eval" not in folder.parts[-2:-1]:
+        if (folder / RESOLVED).is_file() and TESTS not in folder.parts[-2:-1]:
             return folder
     return None
 
@@ -44,7 +36,7 @@ def stem_of(configs: Iterable[str]) -> str | None:
 
 
 def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: bool = False) -> Path:
-    """Make and return the folder of a new run; an earlier run is never written into.
+    """Create and return the folder of a new run; never one that exists.
 
     Args:
         root: the folder of all runs.
@@ -56,7 +48,7 @@ def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: boo
         ``<root>/<name>``.
 
     Raises:
-        UsageError: the run of that name exists, or the name is none.
+        UsageError: a run of that name exists, or the name is not allowed.
     """
     check_name(name)
     base = Path(root) / (name or f"{stem or 'run'}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
@@ -69,7 +61,7 @@ def new_run(root: str | Path, name: str | None, stem: str | None, overwrite: boo
             continue
         return folder
     refuse_existing(base)
-    raise UsageError(f"{base} was removed while it was being made; start again.")
+    raise UsageError(f"{base} was removed while it was being created; run the command again.")
 
 
 def _numbered(base: Path) -> Iterable[Path]:
@@ -81,7 +73,7 @@ def check_name(name: str | None) -> None:
     """Check that a name can be that of a run's folder.
 
     Raises:
-        UsageError: it is a path, too long, or has characters that a shell or a terminal would take for something else.
+        UsageError: it is a path, too long, or has characters that a shell or a terminal would interpret.
     """
     if name is None:
         return
@@ -97,46 +89,38 @@ def refuse_existing(folder: Path) -> None:
     """Raise UsageError if there is a run in ``folder`` already."""
     if folder.exists():
         raise UsageError(
-            f"{folder} exists; go on with it by --ckpt_path last, replace it by --overwrite, or choose another --run."
+            f"{folder} exists; resume it with --ckpt_path last, replace it with --overwrite, or choose another --run."
         )
 
 
 def _remove_run(folder: Path) -> None:
     """Delete a folder only if it looks like a run."""
     if [path for path in folder.iterdir() if path.name != LOCK] and not (folder / RESOLVED).is_file():
-        raise UsageError(f"--overwrite: {folder} is not a run ({RESOLVED} is missing), so it is left alone.")
+        raise UsageError(f"--overwrite: {folder} is not a run ({RESOLVED} is missing), so it is not removed.")
     shutil.rmtree(folder)
 
 
 def last_checkpoint(root: str | Path, name: str | None) -> Path:
-    """Return the file that ``--ckpt_path last`` means, that of the run ``--run``.
+    """Return the last checkpoint of the run ``--run``, which ``--ckpt_path last`` stands for.
 
     Raises:
-        UsageError: there is no name, no such run, or no checkpoint in it; a training never starts anew by mistake.
+        UsageError: there is no name, no such run, or no checkpoint in it, so that no training starts again by mistake.
     """
     if name is None:
         raise UsageError("--ckpt_path last: say of which run, for example --run first --ckpt_path last.")
     check_name(name)
-    path = Path(root) / name / "checkpoints" / LAST
-    if not path.parent.parent.is_dir():
-        raise UsageError(f"--ckpt_path last: no run {path.parent.parent}. {did_you_mean(name, _names(root))}")
+    run = RunFolder(Path(root), name)
+    path = run.last_checkpoint
+    if not run.path.is_dir():
+        names = [path.name for path in run.root.glob("*") if path.is_dir()]
+        raise UsageError(f"--ckpt_path last: no run {run.path}. {did_you_mean(name, names)}")
     if not path.is_file():
         raise UsageError(f"--ckpt_path last: no {path} yet; start the run anew with --overwrite instead.")
     return path
 
 
-def _names(root: str | Path) -> list[str]:
-    return [path.name for path in Path(root).iterdir() if path.is_dir()] if Path(root).is_dir() else []
-
-
-def drop_if_empty(folder: Path) -> None:
-    """Remove a run folder into which nothing was written."""
-    if folder.is_dir() and not [path for path in folder.iterdir() if path.name != LOCK]:
-        shutil.rmtree(folder)
-
-
-def drop_if_unused(folder: Path) -> None:
-    """Remove a folder that holds no more than the record of its settings: the command failed before it did anything."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
-    if folder.is_dir() and all(path.parent == folder and path.name in (RESOLVED, ENVIRONMENT) for path in files):
+def drop_if_unused(folder: Path, *ignored: str) -> None:
+    """Remove a folder that holds no files except its lock and files called ``ignored``."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if folder.is_dir() and all(path.parent == folder and path.name in (LOCK, *ignored) for path in files):
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Which process of a distributed run this is, and the lock that keeps two runs out of one folder."""
+"""The rank of a process in a distributed run, and a lock that keeps two runs out of one folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 def process_rank() -> int:
-    """Return this process's number; 0 makes the folders and writes the files."""
+    """Return the rank of this process; rank 0 creates the folders and writes the files."""
     for name in _RANKS:
         if os.environ.get(name, "").isdigit():
             return int(os.environ[name])

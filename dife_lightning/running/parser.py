@@ -16,18 +16,18 @@ from dife_lightning.running.configs import read_config, with_class_names
 
 
 class ConfigParser(LightningArgumentParser):
-    """Reads configuration files whose ``base:`` names the configurations that they extend."""
+    """Reads configuration files that extend others with ``base:``."""
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
-        """Parse a configuration file with what it extends; methods may be named as ``dife methods`` prints them."""
+        """Parse a configuration file, merged with those it extends; methods may have the names of ``dife methods``."""
         content = yaml.safe_dump(with_class_names(read_config(Path(path))), sort_keys=False)
         return self.parse_string(content, os.path.basename(path), *args, **kwargs)
 
 
 def shared_words(given: Mapping[str, Any]) -> list[str]:
-    """Return options that give the data what only the model states, such as the tapped layer.
+    """Return options that copy settings of the model to the data, such as the tapped layer.
 
-    The class of the data lists such settings in ``FROM_MODEL``. What is stated for the data, too, stays.
+    The class of the data lists such settings in ``FROM_MODEL``. Settings that are also given for the data are kept.
 
     Args:
         given: the settings that a command gives, without defaults (see ``given_settings``).

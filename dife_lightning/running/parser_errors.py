@@ -15,7 +15,7 @@ _HELP = "`dife {verb} --help` and `--print_config` show what there is"
 
 
 def explain(message: str, verb: str, options: Iterable[str], classes: Iterable[str]) -> UsageError:
-    """Turn the parser's message into an error of one line that says what was found and what comes closest.
+    """Turn the parser's message into a one-line error with the value found and the closest known name.
 
     Args:
         message: text of the parser's ArgumentError.
@@ -56,7 +56,7 @@ def unknown_key(found: str, known: Iterable[str], verb: str, cls: str | None = N
 
 
 def unknown_class(found: str, key: str, known: Iterable[str], verb: str) -> UsageError:
-    """Return the error for a class name that nothing has; ``key`` is where it stands."""
+    """Return the error for an unknown class at ``key``."""
     names = sorted(set(known))
     listing = f" Known: {', '.join(names)}." if names else ""
     hint = _closest(found, names) or listing
@@ -72,7 +72,7 @@ def missing_sections(keys: list[str], verb: str) -> UsageError:
 
 
 def untrained(verb: str, name: str) -> UsageError:
-    """Return the error for a method that is to be scored without its training."""
+    """Return the error for a method that would be scored without training."""
     return UsageError(
         f"`dife {verb}` without --ckpt_path would score an untrained {name}. "
         "Add --ckpt_path runs/<run>, or --allow_untrained if that is what you want."
@@ -120,7 +120,7 @@ def _arguments_of(class_path: str) -> list[str]:
 
 
 def _last_reason(message: str) -> str:
-    """Return the most telling line of a message that no case knows."""
+    """Return the first and last informative line of any other message."""
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     telling = [line for line in lines if "NoneType" not in line and not line.startswith(("Given value", "Subtypes"))]
     text = " ".join(dict.fromkeys((telling or lines)[:1] + (telling or lines)[-1:]))

@@ -1,4 +1,4 @@
-"""``precision: auto``: use bfloat16 where this machine is faster with it."""
+"""``precision: auto``: use bfloat16 on machines where it is faster."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class PrecisionChoice(NamedTuple):
 def choose_precision(verb: str, accelerator: str, run: Path | None) -> str:
     """Return what ``precision: auto`` means for a command.
 
-    Training is probed; a run that goes on keeps its precision, and all processes of a run have the same. Scores are
-    computed in full precision, so that they do not depend on the machine.
+    For a training it is measured. A resumed run keeps its precision, and all processes of a run have the same. Scores
+    are computed in full precision, so that they do not depend on the machine.
 
     Args:
         verb: of the command.
         accelerator: as the trainer takes it.
-        run: that goes on, or None.
+        run: that is resumed, or None.
     """
     if verb != "fit":
         return "32-true"

@@ -14,14 +14,14 @@ from dife_lightning.running.locks import process_rank
 
 
 def tell(text: str) -> None:
-    """Print one line on stderr, in the first process of a distributed run alone."""
+    """Print one line on stderr, only in the first process of a distributed run."""
     if process_rank() == 0:
         print(printable(text), file=sys.stderr)
 
 
 @contextmanager
 def clear_weights_error() -> Iterator[None]:
-    """Turn weights that do not fit, and what a damaged checkpoint makes Lightning raise, into one line."""
+    """Turn errors of Lightning on checkpoints that do not fit or are damaged into one line."""
     try:
         yield
     except (DifeError, OSError):
@@ -32,15 +32,15 @@ def clear_weights_error() -> Iterator[None]:
             reason = lines[1].strip().rstrip(".") if len(lines) > 1 else "unknown"
             text = f"the checkpoint does not fit the model: {reason}. Use the run's own settings."
             raise CheckpointError(text) from None
-        told = type(error).__name__ == "MisconfigurationException"  # which is written for the user
-        if not told and any(map(_restores, traceback.extract_tb(error.__traceback__))):
+        readable = type(error).__name__ == "MisconfigurationException"  # which is written for the user
+        if not readable and any(map(_restores, traceback.extract_tb(error.__traceback__))):
             text = f"the checkpoint cannot be restored ({reason_of(error)}); it is damaged or was changed."
-            raise CheckpointError(f"{text} For its weights alone use --model.init_args.init_from.") from error
+            raise CheckpointError(f"{text} To load only its weights, use --model.init_args.init_from.") from error
         raise
 
 
 def _restores(frame: traceback.FrameSummary) -> bool:
-    """Return whether a line of a traceback lies where Lightning puts the content of a checkpoint in place."""
+    """Return whether a frame is in the code of Lightning that restores a checkpoint."""
     return frame.filename.endswith("checkpoint_connector.py") and frame.name.startswith(("restore", "resume"))
 
 
@@ -62,9 +62,9 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*is not supported by the model summary")
         # checkpoint callbacks belong to training
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided")
-        # a resumed run goes on in its own folder
+        # a resumed run writes into its own folder
         warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty")
-        # a control that goes on from another run's checkpoint writes into a folder of its own
+        # a control that starts from another run's checkpoint writes into a folder of its own
         warnings.filterwarnings("ignore", message=".*The dirpath has changed")
         # the gradient scaler of 16-mixed finds its scale by skipping the first steps
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")

@@ -1,4 +1,4 @@
-"""Settings that come from a run or a checkpoint; what the user gives wins.
+"""Settings from a run or a checkpoint; settings that the user gives win.
 
 Lightning merges a checkpoint's hyper-parameters over explicit options without a word
 (https://github.com/Lightning-AI/pytorch-lightning/pull/21455). Here they become the defaults of the model's options, so
@@ -14,21 +14,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dife_lightning.errors import CheckpointError, UsageError, reason_of
+from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.registry import without_former_options
 from dife_lightning.running.configs import option_value
-from dife_lightning.running.folders import LAST, PREVIOUS, RESOLVED, last_checkpoint, run_of_checkpoint
+from dife_lightning.running.folders import run_of_checkpoint
 from dife_lightning.running.trust import FLAG, check_run
+from dife_lightning.utils.run_folder import LAST, PREVIOUS, RESOLVED, RunFolder
 from dife_lightning.weights.building import all_values, check_size
 from dife_lightning.weights.checkpoints import best_checkpoint, read_checkpoint
 
 _BOOKKEEPING = ("_class_path", "_instantiator", "method")
-#: What Lightning reads from a checkpoint, always and to go on with a training; a missing one is a KeyError there.
+#: Keys that Lightning reads from a checkpoint, always and to resume a training; without one it raises a KeyError.
 _READ, _RESUMED = ("state_dict", "pytorch-lightning_version"), ("global_step", "loops", "optimizer_states")
 
 
 def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str]:
-    """Let ``--ckpt_path runs/x`` alone bring the settings of that run, after a check that they can be used unseen.
+    """Use the settings of the run for ``--ckpt_path runs/x`` without ``--config``, after checking that they are safe.
 
     Args:
         verb: of the command.
@@ -36,7 +37,7 @@ def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str
         names: configurations that the user gave.
 
     Raises:
-        UsageError: the settings name a class, a path or a value that is not taken from a run unseen.
+        UsageError: the settings name a class, a path or a value that is not accepted from a run.
     """
     run = run_of_checkpoint(option_value(args, "--ckpt_path"))
     if names or run is None or option_value(args, "--model") is not None:
@@ -48,27 +49,16 @@ def with_config_of_run(verb: str, args: list[str], names: list[str]) -> list[str
     return ["--config", str(run / RESOLVED), *precision, *args]
 
 
-def with_last(args: list[str]) -> list[str]:
-    """Replace ``--ckpt_path last`` by the file of the run that ``--run`` names."""
-    if option_value(args, "--ckpt_path") != "last":
-        return args
-    path = last_checkpoint(option_value(args, "--runs_root") or "runs", option_value(args, "--run"))
-    return [*args, "--ckpt_path", str(path)]  # the later one counts
-
-
 def checkpoint_file(verb: str, given: str | None) -> Path | None:
-    """Return the file that ``--ckpt_path`` means, after replacing a run's folder by its best or last checkpoint.
+    """Return the checkpoint that ``--ckpt_path`` names; of a run's folder the best one, for fit the last one.
 
     Raises:
-        UsageError: ``best`` or ``last`` of no run.
         CheckpointError: there is no such file.
     """
-    if given is None or (verb == "fit" and given == "hpc"):
+    if given is None or given == "hpc":
         return None
-    if given in ("best", "last", "hpc"):
-        raise UsageError(f"--ckpt_path {given}: say of which run, for example --ckpt_path runs/first.")
     folder = verb == "fit" and Path(given).is_dir()
-    path = Path(given, "checkpoints", LAST) if folder else best_checkpoint(given)
+    path = RunFolder.at(given).last_checkpoint if folder else best_checkpoint(given)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")
     return path
@@ -79,7 +69,7 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
 
     Args:
         path: of the file.
-        resumes: whether a training is to go on from it, which takes more than weights.
+        resumes: whether a training resumes from it, which needs more than weights.
 
     Raises:
         CheckpointError: it is damaged, or lacks what Lightning reads from it. The checkpoint before a damaged
@@ -96,7 +86,11 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
         raise
     for key in (*_READ, *(_RESUMED if resumes else ())):
         if key not in content:
-            hint = " For weights alone use --model.init_args.init_from." if resumes and "state_dict" in content else ""
+            hint = (
+                " To load only the weights, use --model.init_args.init_from."
+                if resumes and "state_dict" in content
+                else ""
+            )
             raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{key}'.{hint}")
     for key in ("state_dict", "hyper_parameters"):
         if not isinstance(content.get(key, {}), dict):
@@ -111,7 +105,7 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Find altered bytes, which torch reads without a word; a checkpoint of torch is a ZIP archive with check sums."""
+    """Check the checksums of a ZIP archive, which is what torch writes; torch itself does not."""
     if not zipfile.is_zipfile(path):  # torch's old format has no sums
         return
     with zipfile.ZipFile(path) as archive:
@@ -133,7 +127,7 @@ def batches_done(checkpoint: Mapping[str, Any]) -> int:
 
 
 class SavedSettings(NamedTuple):
-    """``known``: a checkpoint's settings that the model takes; ``notes``: one line for each that it does not."""
+    """``known``: settings of a checkpoint that the model takes; ``notes``: one line for each other setting."""
 
     known: dict[str, Any]
     notes: list[str]
@@ -157,7 +151,7 @@ def saved_settings(saved: Mapping[str, Any], cls: type[Any]) -> SavedSettings:
 
 
 def _accepted(given: Mapping[str, Any], defaults: Mapping[str, Any], place: str) -> SavedSettings:
-    """Leave out what a former version had, also in groups of options (dataclasses)."""
+    """Drop settings that only an earlier version had, also in groups of options (dataclasses)."""
     known: dict[str, Any] = {}
     notes: list[str] = []
     for key, value in given.items():
@@ -192,7 +186,7 @@ def differences(saved: Mapping[str, Any], used: Mapping[str, Any], place: str = 
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Compare values that may have become lists on their way through YAML."""
+    """Compare values; tuples equal lists, which YAML turns them into."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):

@@ -13,9 +13,9 @@ from lightning.pytorch.loggers import CSVLogger
 
 from dife_lightning._version import __version__
 from dife_lightning.running.configs import read_yaml
-from dife_lightning.running.folders import ENVIRONMENT, RESOLVED
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import atomic_write, write_json
+from dife_lightning.utils.run_folder import ENVIRONMENT, RESOLVED
 
 #: The parts of a configuration that describe an experiment; the rest are options of one command.
 SECTIONS = ("seed_everything", "trainer", "model", "data")
@@ -29,7 +29,7 @@ class RecordRun(SaveConfigCallback):
         config: the parsed settings.
         folder: where to write.
         facts: further entries of ``environment.json`` (verb, command, checkpoint).
-        keep: whether an existing record stays (a resumed run) and the new one gets a number.
+        keep: keep an existing record, and number the new one (for a resumed run).
         **kwargs: passed to Lightning's callback.
     """
 
@@ -79,7 +79,7 @@ def mlflow_database(folder: str | Path) -> str:
 
 
 def precision_of(run: Path) -> str | None:
-    """Return the precision that a run was trained in, None where its record does not say."""
+    """Return the precision that a run was trained in; None if its record does not say."""
     trainer = read_yaml(run / RESOLVED).get("trainer")
     found = trainer.get("precision") if isinstance(trainer, dict) else None
     return None if found in (None, "auto") else str(found)

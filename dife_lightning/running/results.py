@@ -1,4 +1,4 @@
-"""The folder that a command writes into: a new run, a run that goes on, or the evaluation of a run."""
+"""The folder that a command writes into: a new run, a resumed run, or the evaluation of a run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import UsageError
-from dife_lightning.running.folders import drop_if_empty, drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.running.folders import drop_if_unused, new_run, run_of_checkpoint, stem_of
 from dife_lightning.running.locks import RunLock, process_rank
 from dife_lightning.running.quiet import tell
 from dife_lightning.running.trust import check_links
+from dife_lightning.utils.run_folder import ENVIRONMENT, RESOLVED, RunFolder
 
-#: Tells the other processes of a distributed run which folder the first one made.
+#: Tells the other processes of a distributed run which folder the first one created.
 FOLDER_VARIABLE = "DIFE_RUN_FOLDER"
 
 
@@ -28,7 +29,7 @@ class ResultsFolder:
 
     Attributes:
         path: the folder.
-        resumed: whether it is the run that the checkpoint comes from, which goes on.
+        resumed: whether the command resumes the run of the checkpoint.
 
     Raises:
         UsageError: the run exists, its name is not allowed, or another process trains in it.
@@ -36,7 +37,7 @@ class ResultsFolder:
 
     def __init__(self, verb: str, settings: Any, config_names: Iterable[str]) -> None:
         self.verb, self.settings, self.stem = verb, settings, stem_of(config_names)
-        self._made: list[Path] = []  # folders that this command makes, the innermost first
+        self._made: list[Path] = []  # folders that this command creates, the innermost first
         self._lock: RunLock | None = None
         run = run_of_checkpoint(settings.ckpt_path)
         if run is not None and not settings.trust_run:
@@ -61,7 +62,7 @@ class ResultsFolder:
     def _evaluation_folder(self, run: Path | None) -> Path:
         if self.settings.out or run:
             name = f"{self.verb}-{self.stem}" if self.stem else self.verb
-            folder = Path(self.settings.out) if self.settings.out else Path(str(run)) / "eval" / name
+            folder = Path(self.settings.out) if self.settings.out else RunFolder.at(str(run)).tests / name
             self._made = _missing(folder)
             folder.mkdir(parents=True, exist_ok=True)
             return folder
@@ -77,7 +78,7 @@ class ResultsFolder:
         return folder
 
     def _folder_of_first_process(self, otherwise: Path | None) -> Path:
-        """Return the folder that the first process made; it need not exist yet, since that process writes the files."""
+        """Return the folder that the first process creates; it need not exist yet."""
         if FOLDER_VARIABLE in os.environ:
             return Path(os.environ[FOLDER_VARIABLE])
         if otherwise is None:
@@ -86,30 +87,19 @@ class ResultsFolder:
             )
         return otherwise
 
-    def discard_if_unused(self) -> None:
-        """Remove the folder if this command made it and failed before it wrote more than its settings.
+    def __enter__(self) -> ResultsFolder:
+        return self
 
-        An error of the file system is ignored, so that the reason of the failure is the one that the user sees.
-        """
-        if self._made and process_rank() == 0:
-            with contextlib.suppress(OSError):
-                drop_if_unused(self.path)
-            self._drop_parents()
-
-    def close(self) -> None:
-        """Release the lock and remove the folder if it is empty."""
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Release the lock; remove folders that this command created and left empty (or, on an error, unused)."""
         os.environ.pop(FOLDER_VARIABLE, None)
+        with contextlib.suppress(OSError):  # an error here must not hide the one that ends the command
+            if process_rank() == 0:
+                drop_if_unused(self.path, *((RESOLVED, ENVIRONMENT) if kind and self._made else ()))
+                for parent in [] if self.path.exists() else self._made[1:]:
+                    parent.rmdir()  # such as runs/; fails if it is not empty
         if self._lock is not None:
             self._lock.release()
-        if process_rank() == 0:
-            drop_if_empty(self.path)
-            self._drop_parents()
-
-    def _drop_parents(self) -> None:
-        """Remove the empty folders above that this command made, such as ``runs``."""
-        with contextlib.suppress(OSError):  # one that is not empty
-            for folder in [] if self.path.exists() else self._made[1:]:
-                folder.rmdir()
 
 
 def _missing(folder: Path) -> list[Path]:

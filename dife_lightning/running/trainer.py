@@ -1,4 +1,4 @@
-"""The Trainer as the command line uses it: one more value of ``precision``, whole checkpoints, a CSV log per run."""
+"""The Trainer of the command line: ``precision: auto``, atomic checkpoints, a CSV log that resumed runs continue."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISIO
 from torch import Tensor
 
 from dife_lightning.errors import TrainingError, reason_of
-from dife_lightning.running.folders import LAST, PREVIOUS
 from dife_lightning.running.precision import probe_precision
 from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.run_folder import LAST, PREVIOUS
 
 
 class DifeTrainer(Trainer):
@@ -38,10 +38,10 @@ class DifeTrainer(Trainer):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there when complete; refuses weights that are not finite.
+    """Writes a checkpoint to a temporary file in the same folder and renames it; refuses weights that are not finite.
 
-    Lightning's own writing passes through the system's temporary folder, from where the move is a copy that can be cut
-    short if that is another file system.
+    Lightning writes to the system's temporary folder. If that is another file system, the move is a copy, which can be
+    interrupted half-way.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
@@ -63,14 +63,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 if Path(path).name == LAST:
                     _keep_previous(Path(path))
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            last = Path(path).with_name(LAST)
             raise TrainingError(
-                f"cannot write {path} at step {checkpoint.get('global_step', '?')} ({_reason(error)}); what was there "
-                f"stays. Make room, then go on with `dife fit --ckpt_path {Path(path).with_name(LAST)}`."
+                f"cannot write {path} at step {checkpoint.get('global_step', '?')} ({_reason(error)}); existing files "
+                f"are unchanged. Free some space, then resume with `dife fit --ckpt_path {last}`."
             ) from error
 
 
 def _keep_previous(path: Path) -> None:
-    """Give an existing ``last.ckpt`` a second name, under which it stays when the new one takes its place."""
+    """Keep an existing ``last.ckpt`` as ``previous.ckpt``."""
     if not path.is_file():
         return
     with atomic_write(path.with_name(PREVIOUS)) as temporary:
@@ -94,12 +95,12 @@ def first_non_finite(state: dict[str, Any]) -> str | None:
 
 
 class RunLogger(CSVLogger):
-    """``metrics.csv`` in the run's own folder; a resumed run goes on in the same file.
+    """``metrics.csv`` in the run's own folder; a resumed run continues it.
 
     Args:
         folder: of the run.
-        first_step: rows from this step on are of a time after the checkpoint from which the run goes on; they are
-            dropped, since those steps are trained again. None drops nothing.
+        first_step: rows from this step on are dropped, since a resumed run trains these steps again; None drops
+            nothing.
     """
 
     def __init__(self, folder: str | Path, first_step: int | None = None) -> None:
@@ -110,7 +111,7 @@ class RunLogger(CSVLogger):
         """Write nothing: ``resolved.yaml`` has all settings."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Note the values; those of a validation go to the disk at once."""
+        """Store the values; those of a validation are written to the disk at once."""
         super().log_metrics(metrics, step)
         if any(name.startswith("val/") for name in metrics):
             self.save()
@@ -149,17 +150,17 @@ class _AppendingWriter(ExperimentWriter):
 
 
 def _is_before(row: dict[str, str], step: int) -> bool:
-    """Return whether a row is of an earlier step; half a row that a killed process left is not."""
+    """Return whether a row is complete and of an earlier step."""
     found = row.get("step") or ""
     return found.isdigit() and int(found) < step and None not in row and None not in row.values()
 
 
 class StepProgressBar(RichProgressBar):
-    """Lightning's rich bar, right where only ``max_steps`` is set: without ``/-2``, and for a training that goes on."""
+    """Lightning's rich bar, corrected for trainings with only ``max_steps`` and for resumed trainings."""
 
     @property
     def total_train_batches(self) -> int | float:
-        """Batches of this epoch; Lightning leaves out those before a resumed training's start."""
+        """Batches of this epoch, with those before a resumed training's start, which Lightning leaves out."""
         trainer = self.trainer
         if trainer.max_epochs != -1 or trainer.max_steps < 1:
             return super().total_train_batches

@@ -1,8 +1,8 @@
-"""Whether the settings of a run may be used without the user naming them.
+"""Checks whether the settings of a run are safe to use.
 
-``--ckpt_path RUN`` takes its settings from ``RUN/resolved.yaml``, and a run may come from somebody else. Settings name
-classes, and classes take functions and paths; so these settings are compared with what a run of ours contains before
-anything is built. Nothing is imported on the way: a class counts only if it is loaded already.
+``--ckpt_path RUN`` takes its settings from ``RUN/resolved.yaml``, and the run may come from somebody else. Settings can
+name classes, functions and paths, so only those that our own runs contain are accepted. The check comes before anything
+is built and imports nothing: a class is accepted only if it is already imported.
 
 Settings that the user gives, on the command line or with ``--config``, are not checked.
 """
@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import Logger
 
 from dife_lightning.errors import UsageError
 from dife_lightning.running.configs import read_yaml
-from dife_lightning.running.folders import RESOLVED
+from dife_lightning.utils.run_folder import RESOLVED
 from dife_lightning.weights.building import all_values, check_size
 
 #: The option that skips this check.
@@ -52,7 +52,7 @@ LIGHTNING: dict[str, frozenset[str]] = {
     }.items()
 }
 _SECTIONS = ("seed_everything", "trainer", "model", "data")
-#: Options of the trainer that name classes of any library, or places.
+#: Options of the trainer that can name classes of any library, or folders.
 _LEFT_OUT = ("plugins", "model_registry", "default_root_dir")
 #: Names such as ``gpu`` and ``16-mixed``; no class, function, path or text that could be read as YAML.
 _WORD = re.compile(r"-?[a-z0-9][a-z0-9_:,-]*")
@@ -60,12 +60,12 @@ _WORD = re.compile(r"-?[a-z0-9][a-z0-9_:,-]*")
 _PLACE = re.compile(r"(dir|path|file|folder|root|location)$")
 _PACKAGES = ("dife_lightning.", "lightning.pytorch.")
 _PLAIN_TYPES = (str, int, float, bool, NoneType, Path, list, dict, tuple)
-#: Bytes of a record of settings; one of ours has 10,000.
+#: Bytes of a resolved.yaml; one of this package has about 10,000.
 _LARGEST = 1_000_000
 
 
 def check_run(run: Path) -> None:
-    """Check that the settings of a run can be used unseen: known classes, plain values, writing into the run alone.
+    """Check that the settings of a run are safe: known classes, plain values, writing only into the run.
 
     Accepted are methods, data modules and callbacks of this package and of modules that the user has imported, and the
     classes of :data:`LIGHTNING`. Paths that are only read, such as those of generators, may lie anywhere.
@@ -95,7 +95,7 @@ def check_run(run: Path) -> None:
 
 
 def check_links(run: Path) -> None:
-    """Check that no symbolic link in a run leads out of it, so that what is written into the run stays there.
+    """Check that no symbolic link in a run leads out of it, so that nothing is written elsewhere.
 
     Raises:
         UsageError: naming the first such link.
@@ -107,7 +107,7 @@ def check_links(run: Path) -> None:
 
 
 def check_arguments(cls: type[Any], arguments: Mapping[str, Any], source: Path) -> None:
-    """Check arguments of a class that a file has set, as :func:`check_run` does those of a run.
+    """Check arguments of a class that a file sets, as :func:`check_run` does for a run.
 
     Raises:
         UsageError: naming the first value that is not accepted.
@@ -141,7 +141,7 @@ class _Check:
                     self.word(name, item)
 
     def word(self, key: str, value: object) -> None:
-        """Refuse a string that the parser could take for a class or for a file of settings."""
+        """Refuse a string that the parser could read as a class or as a file of settings."""
         if isinstance(value, Mapping) and "class_path" in value:
             self.refuse(key, f"names the class {value['class_path']!r}")
         if isinstance(value, str):
@@ -192,7 +192,7 @@ class _Check:
             self.refuse(key, f"is a {type(value).__name__}, expected a plain value")
 
     def places(self, key: str, value: object) -> None:
-        """Refuse paths that lead out of the run in arguments of callbacks and loggers, which write."""
+        """Refuse paths out of the run in arguments of callbacks and loggers, which write files."""
         for text in (item for item, _ in all_values(value) if isinstance(item, str)):
             path = Path(text).expanduser()
             leads_out = path.is_absolute() or ".." in path.parts or text.startswith("~")
@@ -202,7 +202,7 @@ class _Check:
 
 
 def _loaded_class(class_path: str) -> type[Any] | None:
-    """Return the class that a full path stands for, if it is loaded; within its package a class may have moved."""
+    """Return the imported class of a full path, or None; within its package a class may have moved."""
     module, _, name = class_path.rpartition(".")
     for cls in _subclasses(LightningModule, LightningDataModule, Callback, Logger):
         same_package = any(cls.__module__.startswith(p) and module.startswith(p) for p in _PACKAGES)
@@ -219,16 +219,16 @@ def _subclasses(*bases: type[Any]) -> Iterator[type[Any]]:
 
 
 def _types(cls: type[Any]) -> dict[str, Any]:
-    """Return argument -> type of a class and its bases, which may pass arguments on."""
+    """Return argument -> type of a class and its bases (which it may pass arguments to)."""
     types: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        with contextlib.suppress(NameError, TypeError, AttributeError):  # types that cannot be told count as unknown
+        with contextlib.suppress(NameError, TypeError, AttributeError):  # unresolved types count as unknown
             types |= typing.get_type_hints(vars(base).get("__init__"))
     return types
 
 
 def _takes_text(hint: Any) -> bool:
-    """Return whether text is taken as it is for a type, and not as the name of a class, a function or a file."""
+    """Return whether a type takes text as it is, and not as the name of a class, a function or a file."""
     members = typing.get_args(hint) if typing.get_origin(hint) in (Union, UnionType) else (hint,)
     return _is_plain(hint) and any(member in (str, Path) or typing.get_origin(member) is Literal for member in members)
 

@@ -234,7 +234,7 @@ def _range(low: float, high: float, kind: str, q: float | None, method: str) -> 
         f"expected min < max and 0 < q <= max - min, found {low}, {high} and q {q}",
     )
     check(whole or kind != "int_uniform", f"int_uniform: expected whole numbers, found {low} and {high}")
-    kind_of = IntDistribution if whole and (q or kind == "int_uniform") else FloatDistribution
+    kind_of: Any = IntDistribution if whole and (q or kind == "int_uniform") else FloatDistribution
     parameter = Parameter(kind_of(low, high, log="log" in kind), q)
     if method != "grid":
         return parameter

@@ -98,11 +98,11 @@ def _influence(sweep: Sweep, done: Sequence[FrozenTrial]) -> list[str]:
     for name, short in sweep.varying.items():
         rho = rank_correlation([trial.params[name] for trial in done], reached)
         rows.append([short, "" if rho is None else f"{rho:+.2f}"])
-    told = ["Rank correlation (Spearman) of the parameter with the objective."]
+    notes = ["Rank correlation (Spearman) of the parameter with the objective."]
     if len(done) > 4:
         chance = 1.96 / math.sqrt(len(done) - 1)  # of the normal distribution that it approaches
-        told.append(f"With {len(done)} trials chance alone exceeds ±{chance:.2f} once in twenty times.")
-    return ["", *_markdown(["parameter", "rank correlation"], rows), " ".join([*told, _READING]), ""]
+        notes.append(f"With {len(done)} trials chance alone exceeds ±{chance:.2f} once in twenty times.")
+    return ["", *_markdown(["parameter", "rank correlation"], rows), " ".join([*notes, _READING]), ""]
 
 
 def rank_correlation(left: Sequence[Any], right: Sequence[float]) -> float | None:

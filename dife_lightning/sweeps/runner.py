@@ -115,7 +115,8 @@ class Runner:
 
     def _record(self, one: _Running, interrupted: bool = False) -> Outcome | None:
         """Store how a trial ended, and return it."""
-        code, outcome = one.child.poll(), None
+        code = one.child.poll()
+        outcome: Outcome | None = None
         if code and not interrupted:
             outcome = _failure(self.folder.log_file(one.number), one.offset, code)
         elif not interrupted:

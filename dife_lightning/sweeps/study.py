@@ -15,11 +15,11 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, Jou
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dife_lightning.errors import DataError, DifeError, UsageError, reason_of
-from dife_lightning.running.folders import drop_if_empty
+from dife_lightning.running.folders import drop_if_unused
 from dife_lightning.running.locks import RunLock
-from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.sweeps.definition import Sweep, check
 from dife_lightning.utils.randomness import seed_of
+from dife_lightning.utils.run_folder import RunFolder
 
 #: Random trials of method bayes before TPE has enough to go by.
 STARTUP = 8
@@ -126,7 +126,7 @@ def locked(path: Path) -> Iterator[SweepFolder]:
         yield SweepFolder(path)
     finally:
         lock.release()
-        drop_if_empty(path)
+        drop_if_unused(path)
 
 
 def _repair(journal: Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.run_folder import BEST, CHECKPOINTS, LAST
 from dife_lightning.weights.assets import find_asset, list_assets
 from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
@@ -83,11 +84,11 @@ def best_checkpoint(path: str | Path) -> Path:
     """Return ``path``, or, if it is the folder of a run, its best checkpoint (its last one if there is no best)."""
     path = Path(path).expanduser()
     if path.is_dir():
-        for name in ("best.ckpt", "last.ckpt"):
-            if (path / "checkpoints" / name).is_file():
-                return path / "checkpoints" / name
+        for name in (BEST, LAST):
+            if (path / CHECKPOINTS / name).is_file():
+                return path / CHECKPOINTS / name
         raise CheckpointError(
-            f"{path} has no checkpoints/best.ckpt or last.ckpt; give a checkpoint file or the folder of a run."
+            f"{path} has no {CHECKPOINTS}/{BEST} or {LAST}; give a checkpoint file or the folder of a run."
         )
     return path
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import ConfigError
+from dife_lightning.utils.checks import require
 from dife_lightning.world.face.species import list_species
 from dife_lightning.world.scene.factors import Split
 from dife_lightning.world.scene.framing import FramingKind, framing_for
@@ -35,8 +35,7 @@ def contact_sheet(
     Raises:
         ConfigError: unknown species, split or framing, or fewer than one column.
     """
-    if columns < 1:
-        raise ConfigError(f"a contact sheet has 1 column or more, found {columns}")
+    require(at_least=1, columns=columns)
     rows = []
     for name in species or list_species():
         samples = [

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import ConfigError
 from dife_lightning.faces.items import FaceItem
 from dife_lightning.utils.caching import cached_array
+from dife_lightning.utils.checks import require
 from dife_lightning.world.face.species import load_species
 from dife_lightning.world.scene.factors import Split, sample_rng
 from dife_lightning.world.scene.framing import FramingKind, framing_for
@@ -64,8 +64,7 @@ class WorldFaces:
         load_species(species)
         sample_rng(species, split, 0)
         check_size(size)
-        if count < 1:
-            raise ConfigError(f"a data set has 1 face or more, found count={count}")
+        require(at_least=1, count=count)
         framing_for(framing, seed, 0)
         self.species, self.split, self.count = species, split, count
         self.framing, self.size, self.seed = framing, size, seed
@@ -174,7 +173,6 @@ def cache_path(cache: Path | None, species: str, split: str, count: int, size: i
         ConfigError: unknown species, or a count below 1.
     """
     table = hashlib.sha256(json.dumps(repr(load_species(species))).encode()).hexdigest()
-    if count < 1:
-        raise ConfigError(f"the number of pictures is 1 or more, found {count}")
+    require(at_least=1, count=count)
     name = f"world-v{WORLD_VERSION}-{species}-{split}-{count}x{size}-{zlib.crc32(table.encode()):08x}.{suffix}"
     return None if cache is None else Path(cache) / name

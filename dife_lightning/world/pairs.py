@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.world.face.species import list_species
 from dife_lightning.world.scene.factors import Split
 
@@ -94,15 +95,11 @@ def pair_list(
         ConfigError: unknown pair, split or kind, a negative seed, or a count outside 1 to 100,000.
     """
     source, target = split_pair(pair)
-    if split not in get_args(Split):
-        raise ConfigError(f"no split '{split}' in the world. {did_you_mean(split, get_args(Split))}")
-    if kind not in get_args(PairListKind):
-        raise ConfigError(f"no kind of pair list '{kind}'. {did_you_mean(kind, get_args(PairListKind))}")
+    require_choice("split", split, get_args(Split))
+    require_choice("pair list", kind, get_args(PairListKind))
     number = count if count is not None else (PAPER_COUNTS.get(pair, 100) if kind == "paper" else LONG_COUNT)
-    if not 1 <= number <= INDEX_RANGE // 10:
-        raise ConfigError(f"a pair list has 1 to {INDEX_RANGE // 10} pairs, found {number}")
-    if seed is not None and seed < 0:
-        raise ConfigError(f"the seed of a pair list is 0 or more, found {seed}")
+    require(at_least=1, at_most=INDEX_RANGE // 10, count=number)
+    require(at_least=0, seed=seed)
     words = [zlib.crc32(text.encode()) for text in (pair, split, kind)]
     # SeedSequence pads its entropy with zeros, so a word of 0 would repeat the published list.
     rng = np.random.default_rng(np.random.SeedSequence(words if seed is None else [*words, 1 + seed]))

@@ -11,7 +11,7 @@ import numpy as np
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import Key, PointTable, read_predictions
-from dife_lightning.running.run_folder import PREDICTIONS, TEST_METRICS
+from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
 from experiments.analyses.sources import ResultFolder, ResultFolders
 from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 

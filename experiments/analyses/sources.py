@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
-from dife_lightning.running.run_folder import CHECKPOINTS, PREDICTIONS
+from dife_lightning.utils.run_folder import CHECKPOINTS, PREDICTIONS
 from experiments.common.plan import MOST_SEEDS, Plan
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import atomic_write, cache_folder, write_json
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.build.parts import budget
 from experiments.build.species_transfers import marked_face, transfers
 from experiments.common.commands import guarded, heading

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, TrainingError
-from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import sha256
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights.assets import list_assets, register_asset
 from experiments.common.jobs import Job
 from experiments.common.keys import settings_key

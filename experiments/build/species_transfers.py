@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import CheckpointError, DataError
 from dife_lightning.faces.items import FaceItem
-from dife_lightning.running.run_folder import TEST_METRICS, RunFolder
 from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.run_folder import TEST_METRICS, RunFolder
 from experiments.common.claims import CLAIM_LIST, CLAIM_PROTOCOL, ROW_KEYS, Row
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from dife_lightning.errors import TrainingError
-from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.common.commands import guarded
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.running.configs import load_config
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.world import WorldFaces
 from experiments.common import commands
 from experiments.common.commands import guarded

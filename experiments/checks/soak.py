@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dife_lightning.errors import DataError
-from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.viz.axes import dress, label
 from dife_lightning.viz.sheet import FAINT, LINES, new_figure, save_figure, title
 from experiments.common import commands

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dife_lightning.errors import DataError
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
+from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.common import commands
 from experiments.common.keys import Key, changes, comparable, settings_key
 from experiments.common.state_file import StateFile
@@ -68,7 +69,7 @@ class Job:
         if not self.run.resolved.is_file() or not self.run.last_checkpoint.is_file():
             return None
         key = settings_key(self.run.settings(), self.free, wanted=self.key)
-        return key, self.run.progress() >= budget or self.run.stopped_early()
+        return key, _is_done(read_checkpoint(self.run.last_checkpoint), budget)
 
     def _parent_is_newer(self) -> bool:
         if self.parent is None or not self.parent.is_file() or not self.run.resolved.is_file():
@@ -95,6 +96,13 @@ class Job:
         seconds = commands.call(words)
         self.state_file.write(self.key, finished=True)
         return seconds
+
+
+def _is_done(checkpoint: dict[str, Any], budget: int) -> bool:
+    """Return whether a training has seen its budget of images or steps, or early stopping has ended it."""
+    progress = checkpoint["state_dict"].get("images_seen", checkpoint["global_step"])
+    waiting = [state for state in checkpoint.get("callbacks", {}).values() if "wait_count" in state]
+    return int(progress) >= budget or any(state["wait_count"] >= state["patience"] for state in waiting)
 
 
 # Words of commands

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dife_lightning.errors import DataError
 from dife_lightning.metrics.bootstrap import Interval, ratio_interval
 from dife_lightning.metrics.predictions import read_predictions
-from dife_lightning.running.run_folder import PREDICTIONS
+from dife_lightning.utils.run_folder import PREDICTIONS
 from experiments.common.measure import Measure
 
 #: (kind of pair, list, framing, protocol)

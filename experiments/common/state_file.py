@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from dife_lightning.running.run_folder import RunFolder
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.common.keys import Key
 
 

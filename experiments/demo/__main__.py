@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.running.run_folder import PREDICTIONS, RunFolder
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import write_json
+from dife_lightning.utils.run_folder import PREDICTIONS, RunFolder
 from experiments.common.claims import ROW_KEYS
 from experiments.common.commands import guarded, heading
 from experiments.common.jobs import fit_words

@@ -14,7 +14,7 @@ from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods.dife import DIFE
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.viz.curves import curves
 from dife_lightning.viz.embedding import embedding_sheet
 from dife_lightning.viz.gallery import GalleryBlock, gallery

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.errors import DataError, DifeError
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.common.plan import Plan, TableRow
 from experiments.common.state_file import StateFile
 from experiments.common.untrained import untrained

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import PointTable, read_predictions
-from dife_lightning.running.run_folder import PREDICTIONS
+from dife_lightning.utils.run_folder import PREDICTIONS
 from dife_lightning.viz.comparison import comparison_sheet
 from dife_lightning.viz.transfer import TransferExample
 from experiments.analyses.failures import chosen, ranked, transfer_example

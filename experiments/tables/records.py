@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import DataError
-from dife_lightning.running.run_folder import TEST_METRICS, RunFolder
 from dife_lightning.utils.files import atomic_write, write_json
+from dife_lightning.utils.run_folder import TEST_METRICS, RunFolder
 from experiments.common.keys import Key
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import PairErrors, SetKey, decoded, read_errors

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.errors import DataError, DifeError
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.common.keys import changes, testing_key
 from experiments.common.pair_errors import read_errors
 from experiments.common.plan import TableRow

@@ -11,7 +11,7 @@ from typing import Any
 
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import DataError
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.common.jobs import Job, State, control_settings, fit_words, from_warmup_words, setting_words
 from experiments.common.keys import changes, comparable, training_key
 from experiments.common.plan import MOST_SEEDS, Plan, TableRow

@@ -207,7 +207,7 @@ def test_the_world_is_drawn_without_a_folder(tmp_path, monkeypatch, capsys):
     ("words", "says"),
     [
         (("--species", "foxx"), "Did you mean 'fox'?"),
-        (("--columns", "0"), "1 column or more, found 0"),
+        (("--columns", "0"), "columns is 0; expected at least 1"),
         (("--colums", "3"), "Did you mean 'columns'?"),
     ],
 )

@@ -111,7 +111,7 @@ def test_a_full_disk_is_found(diagnose, config, monkeypatch):
     code, text = diagnose(config)
     assert code == 1
     assert text.count("✗ disk") == 2
-    assert "make room or choose another place with --runs_root" in text
+    assert "free some space or choose another folder with --runs_root" in text
 
 
 def test_a_training_without_evaluation_is_warned_of(diagnose, config, tmp_path):

@@ -32,7 +32,7 @@ BAD = {
     "no checkpoint": ("test --config world/human_dog", 2, "would score an untrained DIFE"),
     "missing checkpoint": ("test --ckpt_path missing", 1, "no checkpoint missing"),
     "last of no run": ("fit --ckpt_path last", 2, "say of which run"),
-    "run that exists": ("fit --config world/human_dog --run there", 2, "exists; go on with it by --ckpt_path last"),
+    "run that exists": ("fit --config world/human_dog --run there", 2, "exists; resume it with --ckpt_path last"),
     "broken YAML": ("fit --config broken.yaml", 2, "broken.yaml, line 2: not valid YAML"),
     "unknown key of a file": (
         "fit --config world/human_dog --config wrong.yaml",

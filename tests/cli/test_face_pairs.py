@@ -218,7 +218,7 @@ def test_the_documented_configuration_is_understood():
     [
         ({"pairs": ["human+cat"]}, "unknown domain 'cat'"),
         ({"crop": {"rule": "celeba"}}, "not an aligned CelebA picture of 178 x 218 px"),
-        ({"crop": {"factor": -1}}, "factor > 0"),
+        ({"crop": {"factor": -1}}, "crop.factor is -1.0; expected above 0"),
         ({"protocol": "9-point"}, "has no 9-point map"),
         ({"test_lists": {"human+dog": "nowhere.json"}}, "no pair list nowhere.json"),
     ],

@@ -51,7 +51,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_the_run_goes_on_later(dife, wo
     assert done.returncode == 1, done.stderr
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: cannot write")
-    assert "what was there stays. Make room, then go on with `dife fit --ckpt_path" in line
+    assert "existing files are unchanged. Free some space, then resume with `dife fit --ckpt_path" in line
     assert last.read_bytes() == before
     assert not [path for path in workdir.rglob("*") if path.name.startswith(".")]
     assert dife(*place)[0] == 0
@@ -78,7 +78,10 @@ def test_a_read_only_folder_is_named(dife, workdir):
     [
         (PermissionError(13, "Permission denied", "runs/x"), "runs/x: permission denied. Choose a folder of your own"),
         (OSError(30, "Read-only file system", "runs/x"), "runs/x: read-only file system. Choose a folder that can be"),
-        (OSError(28, "No space left on device"), "a file could not be written: no space left on device. Make room"),
+        (
+            OSError(28, "No space left on device"),
+            "a file could not be written: no space left on device. Free some space",
+        ),
     ],
 )
 def test_what_the_system_refuses_is_told_with_what_to_do(error, says):

@@ -76,7 +76,7 @@ def test_a_second_run_never_writes_into_the_first(dife, workdir):
     before = {path: path.stat().st_mtime_ns for path in (workdir / "runs/same").rglob("*")}
     code, _, error = dife("fit", "-c", "tiny.yaml", "--run", "same")
     assert code == 2
-    assert "runs/same exists; go on with it by --ckpt_path last, replace it by --overwrite" in error
+    assert "runs/same exists; resume it with --ckpt_path last, replace it with --overwrite" in error
     assert {path: path.stat().st_mtime_ns for path in (workdir / "runs/same").rglob("*")} == before
 
 
@@ -250,7 +250,7 @@ def test_a_nan_loss_stops_with_the_step_and_keeps_the_last_good_checkpoint(dife,
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(dife):
     code, _, error = dife("fit", "-c", "tiny.yaml", "--model", "InterruptedTask")
     assert code == 130
-    assert error.splitlines()[-1].startswith("interrupted; go on with")
+    assert error.splitlines()[-1].startswith("interrupted; resume with")
 
 
 def test_a_metric_that_is_never_logged_means_no_best_checkpoint(dife, workdir):

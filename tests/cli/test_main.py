@@ -59,7 +59,7 @@ def test_user_errors_become_one_line_and_bugs_keep_their_traceback(monkeypatch, 
         def verb(name, args):
             raise error
 
-        monkeypatch.setattr(main_module, "_load", lambda target: verb)
+        monkeypatch.setattr("dife_lightning.cli.verbs.run_verb", verb)
         return main(["fit"])
 
     assert fail_with(DataError("a\nb")) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dife_lightning.errors import DataError
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.common import commands
 from experiments.common.jobs import control_settings, control_steps, fit_words, from_warmup_words
 from experiments.demo import __main__ as demo

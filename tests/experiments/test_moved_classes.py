@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.running.reconcile import saved_settings
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.common.jobs import Job
 from experiments.common.keys import changes
 

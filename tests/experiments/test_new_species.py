@@ -27,7 +27,7 @@ from dife_lightning.data.photos.folder_check import FolderReport
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.images import center_square
 from dife_lightning.running.configs import list_configs, load_config
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.weights.checkpoints import find_weights, read_checkpoint
 from dife_lightning.world import render_image

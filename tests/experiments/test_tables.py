@@ -17,7 +17,7 @@ from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.metrics.bootstrap import bootstrap_ci, paired_difference
 from dife_lightning.metrics.predictions import read_predictions
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from experiments.common import commands
 from experiments.common.jobs import Job
 from experiments.common.keys import changes, training_key

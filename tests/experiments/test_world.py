@@ -16,7 +16,7 @@ from dife_lightning.cli.main import main as dife
 from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.pretrained.generators import load_generator
-from dife_lightning.running.run_folder import RunFolder
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights import assets
 from experiments.build import parts as parts_module
 from experiments.build import world

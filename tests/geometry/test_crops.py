@@ -181,12 +181,12 @@ def test_the_least_side_is_an_option():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rule": "landmark"}, "unknown rule 'landmark'. Did you mean 'landmarks'"),
-        ({"padding": "mirror"}, "unknown padding 'mirror'.*Known: border, reflect, zero"),
-        ({"factor": 0.0}, "factor > 0"),
-        ({"factor": float("nan")}, "factor > 0"),
-        ({"shift": 2.0}, "-1 <= shift <= 1"),
-        ({"min_side": 0.0}, "min_side > 0"),
+        ({"rule": "landmark"}, "crop.rule 'landmark' is unknown. Did you mean 'landmarks'"),
+        ({"padding": "mirror"}, "crop.padding 'mirror' is unknown.*Known: border, reflect, zero"),
+        ({"factor": 0.0}, "crop.factor is 0.0; expected above 0"),
+        ({"factor": float("nan")}, "crop.factor is nan; expected a number above 0"),
+        ({"shift": 2.0}, "crop.shift is 2.0; expected at least -1 and at most 1"),
+        ({"min_side": 0.0}, "crop.min_side is 0.0; expected above 0"),
         ({"rule": "celeba", "factor": 1.2}, "rule 'celeba' has no factor or shift"),
         ({"rule": "animalweb", "shift": 0.1}, "rule 'animalweb' has no factor or shift"),
     ],

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 
 from dife_lightning.errors import UsageError
-from dife_lightning.running.folders import RESOLVED, drop_if_empty, new_run, run_of_checkpoint, stem_of
+from dife_lightning.running.folders import drop_if_unused, new_run, run_of_checkpoint, stem_of
+from dife_lightning.utils.run_folder import RESOLVED
 
 
 def test_a_name_is_never_used_twice(tmp_path):
     new_run(tmp_path, "a", None)
-    with pytest.raises(UsageError, match="a exists; go on with it by --ckpt_path last"):
+    with pytest.raises(UsageError, match="a exists; resume it with --ckpt_path last"):
         new_run(tmp_path, "a", None)
 
 
@@ -49,6 +50,6 @@ def test_only_empty_folders_are_dropped(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    drop_if_empty(tmp_path / "empty")
-    drop_if_empty(tmp_path / "full")
+    drop_if_unused(tmp_path / "empty")
+    drop_if_unused(tmp_path / "full")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -26,5 +26,5 @@ def test_canonical_coordinates_are_coloured_on_the_face_and_grey_off_it():
 
 
 def test_a_sheet_without_columns_is_refused():
-    with pytest.raises(ConfigError, match="1 column or more, found 0"):
+    with pytest.raises(ConfigError, match="columns is 0; expected at least 1"):
         contact_sheet(columns=0)

@@ -67,11 +67,11 @@ def test_an_index_outside_the_set_is_an_index_error(index):
     ("arguments", "options", "message"),
     [
         (("dgo", "val", 3), {}, "no species 'dgo'"),
-        (("dog", "vall", 3), {}, "no split 'vall'"),
-        (("dog", "val", 0), {}, "1 face or more, found count=0"),
-        (("dog", "val", 3), {"framing": "tilted"}, "framing 'tilted' is unknown; use 'plain' or 'jittered'"),
-        (("dog", "val", 3), {"framing": "jittered", "seed": -1}, "0 or more, found -1"),
-        (("dog", "val", 3), {"size": 4}, "8 pixels or more, found 4"),
+        (("dog", "vall", 3), {}, "split 'vall' is unknown"),
+        (("dog", "val", 0), {}, "count is 0; expected at least 1"),
+        (("dog", "val", 3), {"framing": "tilted"}, "framing 'tilted' is unknown.*Known: jittered, plain"),
+        (("dog", "val", 3), {"framing": "jittered", "seed": -1}, "seed is -1; expected at least 0"),
+        (("dog", "val", 3), {"size": 4}, "size is 4; expected at least 8"),
     ],
 )
 def test_a_wrong_set_is_refused_when_it_is_made(arguments, options, message):
@@ -196,9 +196,9 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
     ("arguments", "message"),
     [
         (("dgo", "val", 2, 16), "no species 'dgo'"),
-        (("dog", "vall", 2, 16), "no split 'vall'"),
-        (("dog", "val", 0, 16), "1 or more, found 0"),
-        (("dog", "val", 2, 4), "8 pixels or more, found 4"),
+        (("dog", "vall", 2, 16), "split 'vall' is unknown"),
+        (("dog", "val", 0, 16), "count is 0; expected at least 1"),
+        (("dog", "val", 2, 4), "size is 4; expected at least 8"),
     ],
 )
 def test_wrong_arrays_are_refused(tmp_path, arguments, message):

@@ -102,5 +102,5 @@ def test_a_point_outside_the_picture_is_not_seen():
     outside = ((points < -0.5) | (points > 63.5)).any(1)
     assert outside.any()
     assert not visible[outside].any()
-    with pytest.raises(ConfigError, match="8 pixels or more"):
+    with pytest.raises(ConfigError, match="expected at least 8"):
         extra_landmarks("cat", "val", 3, size=4)

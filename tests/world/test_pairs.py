@@ -94,11 +94,11 @@ def test_the_hash_is_that_of_split_and_pairs():
     [
         (("human-dog", "test", "paper"), {}, r"expected two species like 'human\+dog'.*Did you mean 'human\+dog'"),
         (("human+dgo", "test", "paper"), {}, r"no species 'dgo'.*Did you mean 'dog'"),
-        (("human+dog", "tset", "paper"), {}, r"no split 'tset'.*Did you mean 'test'"),
-        (("human+dog", "test", "papers"), {}, r"no kind of pair list 'papers'.*Did you mean 'paper'"),
-        (("human+dog", "test", "long"), {"count": 0}, "1 to 100000 pairs, found 0"),
-        (("human+dog", "test", "long"), {"count": 100_001}, "1 to 100000 pairs, found 100001"),
-        (("human+dog", "test", "long"), {"seed": -1}, "0 or more, found -1"),
+        (("human+dog", "tset", "paper"), {}, r"split 'tset' is unknown.*Did you mean 'test'"),
+        (("human+dog", "test", "papers"), {}, r"pair list 'papers' is unknown.*Did you mean 'paper'"),
+        (("human+dog", "test", "long"), {"count": 0}, "count is 0; expected at least 1 and at most 100000"),
+        (("human+dog", "test", "long"), {"count": 100_001}, "count is 100001; expected at least 1 and at most 100000"),
+        (("human+dog", "test", "long"), {"seed": -1}, "seed is -1; expected at least 0"),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(arguments, options, message):

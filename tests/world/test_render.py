@@ -87,9 +87,9 @@ def test_pictures_of_different_splits_differ(species):
     ("arguments", "options", "message"),
     [
         (("dgo", "val", 0), {}, r"no species 'dgo'.*Did you mean 'dog'\?"),
-        (("dog", "vall", 0), {}, r"no split 'vall'.*Did you mean 'val'\?"),
-        (("dog", "val", -1), {}, "index is 0 or more, found -1"),
-        (("dog", "val", 0), {"size": 7}, "8 pixels or more, found 7"),
+        (("dog", "vall", 0), {}, r"split 'vall' is unknown.*Did you mean 'val'\?"),
+        (("dog", "val", -1), {}, "index is -1; expected at least 0"),
+        (("dog", "val", 0), {"size": 7}, "size is 7; expected at least 8"),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(arguments, options, message):

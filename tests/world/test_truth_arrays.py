@@ -119,9 +119,9 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
     ("arguments", "message"),
     [
         (("dgo", "val", 2, 16), "no species 'dgo'"),
-        (("dog", "vall", 2, 16), "no split 'vall'"),
-        (("dog", "val", 0, 16), "1 or more, found 0"),
-        (("dog", "val", 2, 4), "8 pixels or more, found 4"),
+        (("dog", "vall", 2, 16), "split 'vall' is unknown"),
+        (("dog", "val", 0, 16), "count is 0; expected at least 1"),
+        (("dog", "val", 2, 4), "size is 4; expected at least 8"),
     ],
 )
 def test_wrong_arrays_are_refused(tmp_path, arguments, message):

@@ -1,4 +1,4 @@
-"""The doctor's checks of everything that takes no training."""
+"""The doctor's checks that need no training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def examine(configured: Configured) -> Iterator[Finding]:
 
 
 def check_assets(configured: Configured) -> Iterator[Finding]:
-    """Every generator and teacher is there, with its hash; otherwise say where to get it."""
+    """All generators and teachers exist, with their hashes; otherwise say where to get them."""
     from dife_lightning.cli.doctor.files import CATS, GENERATOR, TEACHER, look_at_weights
 
     given = list(configured.generators("model").values())
@@ -55,7 +55,7 @@ def check_domains(configured: Configured) -> Iterator[Finding]:
         try:
             find_weights(name)
         except DifeError:
-            continue  # check_assets says so
+            continue  # check_assets reports it
         generator = load_generator(name)
         try:
             found, side = generator.layer_shape(int(layer))
@@ -81,7 +81,7 @@ def check_encoder(configured: Configured) -> Iterator[Finding]:
 
 
 def check_data(configured: Configured) -> Iterator[Finding]:
-    """The folder of images or the photos of the pairs can be read; there are pairs to validate on."""
+    """The images or the photos of the pairs can be read; there are pairs for validation."""
     from dife_lightning.data.photos.folder_check import advice, check_folder
 
     data = configured.data
@@ -108,7 +108,7 @@ def check_data(configured: Configured) -> Iterator[Finding]:
 
 
 def check_disk(configured: Configured) -> Iterator[Finding]:
-    """There is room on the disk for the checkpoints and the cache."""
+    """There is enough space on the disk for the checkpoints and the cache."""
     from dife_lightning.utils.files import cache_folder
 
     # Four checkpoints: best, last, previous, and one being written; each holds the weights and Adam's two moments.
@@ -117,12 +117,12 @@ def check_disk(configured: Configured) -> Iterator[Finding]:
         folder = next(p for p in (place.resolve(), *place.resolve().parents) if p.exists())
         free = shutil.disk_usage(folder).free
         text = f"{about}: {free / 1e9:.1f} GB free at {folder}, about {wanted / 1e9:.2f} GB needed"
-        hint = "; make room or choose another place with --runs_root" if about == "runs" else "; set DIFE_CACHE"
+        hint = "; free some space or choose another folder with --runs_root" if about == "runs" else "; set DIFE_CACHE"
         yield Finding("ok", "disk", text) if free > wanted else Finding("error", "disk", text + hint)
 
 
 def check_device(configured: Configured) -> Iterator[Finding]:
-    """The device is there and supports the precision."""
+    """The device exists and supports the precision."""
     import torch
 
     trainer = configured.trainer

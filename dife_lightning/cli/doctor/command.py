@@ -1,7 +1,7 @@
 """``dife doctor CONFIG``: checks what a configuration needs before a long run.
 
 Every finding says what to type. The exit code is 0 without errors (there may be warnings), 1 if something would stop
-the run, 2 if the configuration itself is not understood.
+the run, 2 if the configuration is not valid.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from dife_lightning.cli.doctor.checks import examine
 from dife_lightning.cli.doctor.configured import Configured
 from dife_lightning.cli.doctor.findings import report
 from dife_lightning.cli.doctor.steps import measure
-from dife_lightning.cli.options import VerbParser
+from dife_lightning.cli.options import VerbParser, skip_broken_in
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.cli.skipping import skip_broken_in
 from dife_lightning.errors import UsageError
 
 

@@ -1,4 +1,4 @@
-"""The doctor's checks of files: generators, teachers and data sets are there, or where to get them."""
+"""The doctor's checks of files: whether generators, teachers and data sets exist, and where to get missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor's checks return, and how it is printed."""
+"""Results of the doctor's checks, and their printing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARKS: dict[Level, tuple[str, str]] = {"ok": ("✓", "green"), "warning": ("!",
 
 
 class Finding(NamedTuple):
-    """One result: how serious it is, what it is about, and a line that says what was found and what to type."""
+    """One result: its level, its topic, and a line with what was found and what to type."""
 
     level: Level
     about: str
@@ -23,11 +23,11 @@ class Finding(NamedTuple):
 
 
 def report(findings: Iterable[Finding], console: Console) -> bool:
-    """Print findings as they come, each text once; return whether one is an error."""
+    """Print findings one by one, each text once; return whether one is an error."""
     known: set[str] = set()
     failed = False
     for level, about, text in findings:
-        if text not in known:  # several checks may meet the same error
+        if text not in known:  # several checks may find the same error
             mark, style = _MARKS[level]
             line = Text.assemble((f"{mark} ", style), (f"{about}: ", "bold"), printable(text))
             console.print(line, soft_wrap=True)

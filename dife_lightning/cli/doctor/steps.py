@@ -101,7 +101,7 @@ def try_steps(words: Sequence[str]) -> Measured:
 
 
 def _duration(seconds: float) -> str:
-    """Return a duration in the unit that a person would use."""
+    """Return a duration in a readable unit."""
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.errors import ConfigError
+from dife_lightning.utils.checks import require_choice
 from dife_lightning.world.face.anatomy import Individual, draw_individual
 from dife_lightning.world.face.canonical import MIN_JACOBIAN, ThinPlateSpline, canonical_map, smallest_jacobian
 from dife_lightning.world.face.relief import EXTENT, Relief, build_relief
@@ -51,10 +52,9 @@ def sample_rng(species: str, split: str, index: int) -> np.random.Generator:
     Raises:
         ConfigError: unknown split or negative index.
     """
-    if split not in get_args(Split):
-        raise ConfigError(f"no split '{split}' in the world. {did_you_mean(split, get_args(Split))}")
+    require_choice("split", split, get_args(Split))
     if index < 0:
-        raise ConfigError(f"a sample's index is 0 or more, found {index}")
+        raise ConfigError(f"index is {index}; expected at least 0")
     entropy = [zlib.crc32(species.encode()), zlib.crc32(split.encode()), index]
     return np.random.default_rng(np.random.SeedSequence(entropy))
 

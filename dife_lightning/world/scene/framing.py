@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import ConfigError
+from dife_lightning.utils.checks import require, require_choice
 
 FramingKind = Literal["plain", "jittered"]
 
@@ -44,8 +44,7 @@ def draw_framing(kind: FramingKind, rng: np.random.Generator) -> Framing:
     """
     if kind == "plain":
         return Framing()
-    if kind != "jittered":
-        raise ConfigError(f"framing '{kind}' is unknown; use 'plain' or 'jittered'")
+    require_choice("framing", kind, get_args(FramingKind))
     rotation, scale = rng.uniform(-MAX_ROTATION, MAX_ROTATION), rng.uniform(*SCALE_RANGE)
     shift_x, shift_y = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
     return Framing(float(rotation), float(scale), float(shift_x), float(shift_y))
@@ -57,6 +56,5 @@ def framing_for(kind: FramingKind, seed: int, index: int) -> Framing:
     Raises:
         ConfigError: unknown kind or negative seed.
     """
-    if seed < 0:
-        raise ConfigError(f"the seed of a framing is 0 or more, found {seed}")
+    require(at_least=0, seed=seed)
     return draw_framing(kind, np.random.default_rng(np.random.SeedSequence([seed, index, 1])))

@@ -107,7 +107,7 @@ def landmarks_only(
 def check_size(size: int) -> None:
     """Raise ConfigError if ``size`` is below 8."""
     if size < 8:
-        raise ConfigError(f"size must be 8 pixels or more, found {size}")
+        raise ConfigError(f"size is {size}; expected at least 8")
 
 
 def _landmarks(factors: SampleFactors, size: int, framing: Framing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -271,7 +271,7 @@ def test_the_evaluation_is_handed_through(cached: Path) -> None:
         ({"domains": ["dgo"]}, "no species 'dgo'"),
         ({"batch_size": 1}, "batch_size=1 for 2"),
         ({"count": 0}, "count=0"),
-        ({"size": 4}, "8 pixels or more"),
+        ({"size": 4}, "expected at least 8"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], text: str) -> None:

@@ -1,4 +1,10 @@
-"""One class for the files of a run, so that no other module spells their names."""
+"""The names of a run's files; no other module spells them.
+
+runs/first/
+  resolved.yaml  environment.json  metrics.csv  stages.json
+  checkpoints/best.ckpt  checkpoints/last.ckpt  checkpoints/previous.ckpt  checkpoints/warmup.ckpt
+  eval/test-human_dog/metrics.json  eval/test-human_dog/predictions.csv  (what `dife test` wrote)
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,10 @@ from typing import Any
 import yaml
 
 from dife_lightning.errors import DataError
-from dife_lightning.running.folders import ENVIRONMENT, LAST, RESOLVED
 
-CHECKPOINTS, WARMUP = "checkpoints", "warmup.ckpt"
-STAGES, LOG, TESTS = "stages.json", "metrics.csv", "eval"
+RESOLVED, ENVIRONMENT, LOG, STAGES = "resolved.yaml", "environment.json", "metrics.csv", "stages.json"
+CHECKPOINTS, BEST, LAST, PREVIOUS, WARMUP = "checkpoints", "best.ckpt", "last.ckpt", "previous.ckpt", "warmup.ckpt"
+TESTS = "eval"
 #: What a test writes into a folder of its own below ``eval``.
 PREDICTIONS, TEST_METRICS = "predictions.csv", "metrics.json"
 
@@ -62,6 +68,11 @@ class RunFolder:
         return self.path / LOG
 
     @property
+    def stage_times(self) -> Path:
+        """The file of the steps and seconds of each stage."""
+        return self.path / STAGES
+
+    @property
     def tests(self) -> Path:
         """The folder of the run's tests."""
         return self.path / TESTS
@@ -72,22 +83,7 @@ class RunFolder:
 
     def stages(self) -> dict[str, dict[str, float]]:
         """Return stage -> ``steps`` and ``seconds``, as ``StageTimer`` wrote them; without stages there is one."""
-        return dict(json.loads(_existing(self.path / STAGES).read_text(encoding="utf-8")))
-
-    def progress(self) -> int:
-        """Return how far the last checkpoint is: images a generator has seen, or steps of another method."""
-        content = self._last()
-        return int(content["state_dict"].get("images_seen", content["global_step"]))
-
-    def stopped_early(self) -> bool:
-        """Return whether early stopping has ended the training."""
-        waiting = [state for state in self._last().get("callbacks", {}).values() if "wait_count" in state]
-        return any(state["wait_count"] >= state["patience"] for state in waiting)
-
-    def _last(self) -> dict[str, Any]:
-        from dife_lightning.weights.checkpoints import read_checkpoint
-
-        return read_checkpoint(self.last_checkpoint)
+        return dict(json.loads(_existing(self.stage_times).read_text(encoding="utf-8")))
 
 
 def _existing(path: Path) -> Path:
