@@ -1,1 +1,1 @@
-"""Finished runs turned into tables and pictures; ``python -m experiments.demo`` is what ``make demo`` runs."""
+"""Tables, analyses, figures and the demo from finished runs, the benchmark, and long checks."""

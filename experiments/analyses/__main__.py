@@ -1,8 +1,8 @@
 """Analyses of tests: ``python -m experiments.analyses`` on the runs of a table, or on any tests; see ``--help``.
 
-Reads what `dife test` wrote (predictions.csv) and compares all methods on the sets that all of them were tested on:
-errors of each landmark, left/right swaps, PCK curves, errors against differences of pose and shape, errors on
-unlabelled points, and pictures of failures. See docs/analyses.md.
+Reads the predictions of `dife test` and compares all methods on the sets that all of them were tested on: errors of
+each landmark, left/right swaps, PCK curves, errors against differences of pose and shape, errors on unlabelled points,
+and pictures of failures. See docs/analyses.md.
 """
 
 from __future__ import annotations
@@ -13,20 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.utils.environment import collect_environment
 from experiments.analyses.output import write_result, write_text
 from experiments.analyses.sections import SECTIONS, what_of
 from experiments.analyses.sets import ComparedTests, read_sets
-from experiments.analyses.sources import ResultFolders, from_plan, from_words
+from experiments.analyses.sources import ResultFolders, from_plan, from_words, named
 from experiments.common.commands import guarded
-from experiments.common.options import full_name, names, pair_options, plan_of, runs_root_of, table_options
-from experiments.common.plan import Plan
+from experiments.common.options import full_name, names, plan_of, recorded_facts, runs_root_of, table_parser
+from experiments.common.plan import Plan, check_names
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
-
-_FACTS = ("commit", "dirty", "versions", "machine", "time")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -37,27 +33,21 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.analyses", description=__doc__, parents=[table_options(), pair_options()]
-    )
+    parser = table_parser("analyses", __doc__, pairs=True)
     add = parser.add_argument
-    add("tests", nargs="*", help="name=folder with a predictions.csv, or of a tested run; else the runs of a table")
-    add("--only", type=names, default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}")
-    add("--list", help="test list; by default long, if there is one")
-    add("--framing", help="jittered or plain; by default jittered, if there is one")
-    add("--protocol", help="9-point or 3-point; by default 9-point, if there is one")
-    add(
-        "--pck_by",
-        choices=("crop", "interocular"),
-        default="crop",
-        help="length that PCK thresholds are a share of (%(default)s)",
-    )
+    add("tests", nargs="*", help="name=folder of a predictions.csv or a tested run; default: the runs of a table")
+    add("--only", type=names, default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}; default: all")
+    add("--list", help="test list; default: long, if there is one")
+    add("--framing", help="jittered or plain; default: jittered, if there is one")
+    add("--protocol", help="9-point or 3-point; default: 9-point, if there is one")
+    text = "PCK thresholds are shares of this length (%(default)s)"
+    add("--pck_by", choices=("crop", "interocular"), default="crop", help=text)
     add("--bins", type=int, default=5, help="bins of pose and shape differences (%(default)s)")
     add("--extra_pairs", type=int, default=200, help="pairs of each kind for unlabelled points (%(default)s)")
     add("--models", nargs="*", default=[], help="name=run, checkpoint or shipped embedder, for unlabelled points")
     add("--worst", type=int, default=6, help="worst pairs in a picture of failures (%(default)s)")
     add("--median", type=int, default=3, help="median pairs below them (%(default)s)")
-    add("--test_seed", type=int, help="seed of the test framing, if the tests had one")
+    add("--test_seed", type=int, help="seed of the framing, if the tests were made with one")
     add("--resamples", type=int, default=2000, help="bootstrap draws behind each interval (%(default)s)")
     add("--out", type=Path, default=Path("results/analyses"), help="folder of the results (%(default)s)")
     options = parser.parse_args(words)
@@ -68,19 +58,14 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def analyse(options: argparse.Namespace) -> ComparedTests:
     """Read, analyse and write; returns what was compared."""
-    for name in options.only:
-        if name not in SECTIONS:
-            raise ConfigError(f"no analysis '{name}'. {did_you_mean(name, SECTIONS)}")
-    options.models = _models(options.models)
+    check_names("no analysis {}", options.only, SECTIONS)
+    models: dict[str, list[str]] = {}
+    for name, place in named(options.models, "--models: expected name=run, such as dife=runs/first"):
+        models.setdefault(name, []).append(place)
+    options.models = models
     skipped: list[str] = []
     plan, sources = _sources(options, skipped)
-    found = read_sets(
-        sources,
-        pairs=options.pairs,
-        list_name=options.list,
-        framing=options.framing,
-        protocol=options.protocol,
-    )
+    found = read_sets(sources, options.pairs, options.list, options.framing, options.protocol)
     found.left_out[:0] = skipped
     options.photographs = partial(_photographs, plan, found)
     lines = []
@@ -96,27 +81,17 @@ def analyse(options: argparse.Namespace) -> ComparedTests:
     return found
 
 
-def _models(words: Sequence[str]) -> dict[str, list[str]]:
-    models: dict[str, list[str]] = {}
-    for word in words:
-        name, equals, place = word.partition("=")
-        if not (name and equals and place):
-            raise ConfigError(f"--models '{word}': expected name=run, such as dife=runs/first")
-        models.setdefault(name, []).append(place)
-    return models
-
-
 def _sources(options: argparse.Namespace, skipped: list[str]) -> tuple[Plan | None, ResultFolders]:
     """Return the table's plan and the tests to compare: those named by the user, those of the table, or both."""
-    named = from_words(options.tests)
+    given = from_words(options.tests)
     asked = [options.runs_root, options.plan, options.benchmark, options.rows]
-    if named and all(value is None for value in asked):
-        return None, named
+    if given and all(value is None for value in asked):
+        return None, given
     plan = plan_of("table1", options)
     root = runs_root_of(options)
-    older = root.with_name(full_name("table1", options))  # where tables had their runs before
+    older = root.with_name(full_name("table1", options))  # the folder of runs in earlier versions
     root = older if options.runs_root is None and not root.is_dir() and older.is_dir() else root
-    return plan, from_plan(plan, root, options.rows, skipped) | named
+    return plan, from_plan(plan, root, options.rows, skipped) | given
 
 
 def _photographs(plan: Plan | None, found: ComparedTests) -> PairsDataModule | None:
@@ -127,8 +102,8 @@ def _photographs(plan: Plan | None, found: ComparedTests) -> PairsDataModule | N
 
 
 def _facts(found: ComparedTests) -> dict[str, Any]:
-    """Return the facts that are needed to compare the numbers with others."""
-    one, facts = found.sets[0], collect_environment()
+    """Return what is recorded with the numbers: sets, tests, versions."""
+    one = found.sets[0]
     return {
         "sets": [
             {"pair": each.pair, "list": each.list_name, "framing": each.framing, "protocol": each.protocol,
@@ -138,7 +113,7 @@ def _facts(found: ComparedTests) -> dict[str, Any]:
         "tests": {m: list(dict.fromkeys(str(test.folder) for test in tests)) for m, tests in found.sources.items()},
         "protocol": one.protocol,
         "left_out": list(found.left_out),
-        **{key: facts[key] for key in _FACTS},
+        **recorded_facts(),
     }  # fmt: skip
 
 

@@ -1,13 +1,13 @@
-"""Errors against the differences of a pair's two faces: yaw, rotation in the picture, shape.
+"""Errors against the differences of a pair's two faces in yaw, rotation in the picture, and shape.
 
-Pose and shape of a face of the world follow from its name. For photographs they are not known.
+The name of a face of the world gives its pose and shape. Those of photographs are unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,23 @@ from experiments.analyses.numbers import Row, column_rows, over_seeds
 from experiments.analyses.sets import AnalysisSet
 
 Array = NDArray[np.float64]
-#: Variable -> its unit.
-VARIABLES = {"yaw": "°", "turn": "°", "shape": "σ"}
+
+
+class Variable(NamedTuple):
+    """How a difference of two faces is shown: label of the axis, heading, and decimals."""
+
+    axis: str
+    heading: str
+    digits: int
+
+
+VARIABLES = {
+    "yaw": Variable("difference of yaw, degrees", "the heads look in different directions", 0),
+    "turn": Variable(
+        "difference of rotation in the picture, degrees", "the heads are turned against each other in the picture", 0
+    ),
+    "shape": Variable("distance of the shapes, standard deviations", "the heads have different shapes", 2),
+}
 BINS = 5
 
 
@@ -36,7 +51,7 @@ def differences(pair_ids: Sequence[str], framing: str, test_seed: int | None = N
     Args:
         pair_ids: ``source>target``.
         framing: ``plain`` or ``jittered``.
-        test_seed: of the framing.
+        test_seed: seed of the framing.
 
     Raises:
         ConfigError: another framing, or a species that the world does not have.
@@ -47,7 +62,7 @@ def differences(pair_ids: Sequence[str], framing: str, test_seed: int | None = N
     sides = [[_parameters(*both[side]) for both in names] for side in (0, 1)]  # type: ignore[misc]
     poses, shapes = ([np.stack([getattr(one, part) for one in side]) for side in sides] for part in ("pose", "shape"))
     turns = [
-        pose[:, 2] + [framing_for(framing, seed, both[side][2]).rotation_deg for both in names]  # type: ignore[index, arg-type]
+        pose[:, 2] + np.array([framing_for(framing, seed, both[side][2]).rotation_deg for both in names])  # type: ignore[index, arg-type]
         for side, (pose, seed) in enumerate(zip(poses, framing_seeds(test_seed), strict=True))
     ]
     return {
@@ -71,7 +86,7 @@ def difference_rows(
         one: the set.
         values: variable -> (N,), in the order of the set's pairs.
         resamples: draws behind each interval.
-        bins: of about equally many pairs; the same for all methods.
+        bins: number of bins of about equally many pairs, the same for all methods.
 
     Raises:
         ConfigError: no bin.

@@ -23,7 +23,7 @@ _LONGEST = 16
 def ranked(table: PointTable) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the pairs from worst to best, and the mean error (N,) of each.
 
-    Only pairs with at least half of the landmarks visible are ranked; else pairs of a single point would be the worst.
+    Only pairs with at least half of the landmarks visible are ranked, because a single point can have a large error.
 
     Raises:
         DataError: no such pair.
@@ -37,7 +37,7 @@ def ranked(table: PointTable) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 
 def chosen(table: PointTable, worst: int, median: int) -> tuple[list[int], list[int]]:
-    """Return the ``worst`` pairs, the worst first, and the ``median`` ones around the middle of the order.
+    """Return the ``worst`` pairs, the worst first, and ``median`` pairs around the middle of the order.
 
     Raises:
         ConfigError: a number below 1.
@@ -50,17 +50,12 @@ def chosen(table: PointTable, worst: int, median: int) -> tuple[list[int], list[
 
 
 def failure_rows(one: AnalysisSet, method: str, worst: int, median: int) -> list[Row]:
-    """Return the pairs that are drawn for a method's first seed, with mean error and whether each is a worst one."""
+    """Return the pairs that are drawn for a method's first seed, with their kind (worst or median) and mean error."""
     table = one.tables[method][0]
     _, errors = ranked(table)
+    start = {"method": method, "pair": one.pair}
     return [
-        {
-            "method": method,
-            "pair": one.pair,
-            "kind": kind,
-            "pair_id": table.pair_ids[i],
-            "pixel_error": float(errors[i]),
-        }
+        {**start, "kind": kind, "pair_id": table.pair_ids[i], "pixel_error": float(errors[i])}
         for kind, numbers in zip(("worst", "median"), chosen(table, worst, median), strict=True)
         for i in numbers
     ]
@@ -104,6 +99,6 @@ def transfer_example(table: PointTable, number: int, images: PairImages, error: 
 
 
 def _short(name: str) -> str:
-    """Return the last part of a face's name: the number of a render, or a file."""
+    """Return the last part of a face's name: the number of a render, or a file name."""
     last = name.rpartition("/")[2]
     return last if len(last) <= _LONGEST else f"…{last[1 - _LONGEST :]}"

@@ -1,4 +1,4 @@
-"""The pictures of tested pairs: rendered again from the world by the pair's name, or read from a benchmark's data."""
+"""The pictures of tested pairs: rendered again from the names of the world's faces, or read from a benchmark's data."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SAME = 0.01
 
 
 class PairImages:
-    """Finds the pictures of a set's pairs.
+    """The pictures of a set's pairs.
 
     Args:
         one: the set.
-        test_seed: of the world's framing, if the test had one.
-        data: the test's pairs, set up, where they are not of the world.
+        test_seed: seed of the world's framing, if the test had one.
+        data: the test's pairs, set up, if they are not of the world.
     """
 
     def __init__(self, one: AnalysisSet, test_seed: int | None = None, data: PairsDataModule | None = None) -> None:
@@ -37,10 +37,10 @@ class PairImages:
         self._given = {pairs[i].pair_id: (pairs, i) for pairs in sets for i in range(len(pairs))}
 
     def __getitem__(self, number: int) -> PairArrays:
-        """Return the pair of this number in the set.
+        """Return the pair with this number in the set.
 
         Raises:
-            DataError: its pictures cannot be found, or are not those that were tested.
+            DataError: its pictures cannot be found, or differ from those of the test.
         """
         pair_id = self.set.pair_ids[number]
         found = self._from_data(pair_id) if self._given else self._from_world(pair_id)
@@ -59,16 +59,17 @@ class PairImages:
         return pairs[index]
 
     def _from_world(self, pair_id: str) -> PairArrays:
-        names = [parse_name(name) for name in pair_id.split(">")]
-        if len(names) != 2 or None in names:
+        names = [parsed for name in pair_id.split(">") if (parsed := parse_name(name)) is not None]
+        if len(names) != 2:
             raise DataError(f"{self.set.pair}: photographs need --benchmark, for example --benchmark mafl_ap10k")
         if self.set.image_size is None:
             raise DataError(
                 f"{self.set.pair}: no metrics.json beside the predictions: the size of the pictures is not known"
             )
-        faces: list[Any] = []
-        for (species, split, index), seed in zip(names, self.seeds, strict=True):  # type: ignore[misc]
-            faces.append(WorldFaces(species, split, index + 1, self.set.framing, self.set.image_size, seed))  # type: ignore[arg-type]
-        fields = {"pair": self.set.pair, "list_name": self.set.list_name, "framing": self.set.framing}
+        faces = [
+            WorldFaces(species, split, index + 1, self.set.framing, self.set.image_size, seed)  # type: ignore[arg-type]
+            for (species, split, index), seed in zip(names, self.seeds, strict=True)
+        ]
+        fields: dict[str, Any] = {"pair": self.set.pair, "list_name": self.set.list_name, "framing": self.set.framing}
         indices = [(faces[0].count - 1, faces[1].count - 1)]
-        return KeypointPairs(*faces, indices, size=self.set.image_size, **fields)[0]
+        return KeypointPairs(faces[0], faces[1], indices, size=self.set.image_size, **fields)[0]

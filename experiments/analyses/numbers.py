@@ -1,4 +1,4 @@
-"""Errors of each landmark, left/right swaps and PCK curves of several methods, each number with its interval.
+"""Errors of each landmark, left/right swaps and PCK curves of several methods, with intervals.
 
 Values are first averaged over the seeds of a method, point by point. The interval is a bootstrap of that mean over
 pairs, as in the tables.
@@ -29,7 +29,7 @@ ALL = "all"
 
 
 def over_seeds(tables: Sequence[PointTable], value: Callable[[PointTable], Values]) -> Values:
-    """Return the mean over tables of the same points of what ``value`` gives; what counts is the same in all."""
+    """Return the mean of ``value`` over tables of the same points; the same points count in all tables."""
     found = [value(table) for table in tables]
     counted = found[0][1]
     return np.mean([np.where(counted, values, 0.0) for values, _ in found], axis=0), counted
@@ -47,54 +47,47 @@ def column_rows(sums: Array, counts: Array, resamples: int, *, name: str) -> lis
     return rows
 
 
-def with_all(values: Array, counted: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return (N, K + 1) sums and counts of each landmark, and of all of them together in the last column."""
-    sums, counts = np.where(counted, values, 0.0), counted.astype(np.float64)
-    return (
-        np.concatenate((sums, sums.sum(1, keepdims=True)), axis=1),
-        np.concatenate((counts, counts.sum(1, keepdims=True)), axis=1),
-    )
-
-
 def landmark_rows(one: AnalysisSet, resamples: int) -> list[Row]:
     """Return method x landmark -> error in px of a 70-px crop."""
     rows = []
     for method, tables in one.tables.items():
         values, counted = over_seeds(tables, lambda table: (table.errors, table.visible))
-        found = column_rows(*with_all(values, counted), resamples, name="pixel_error")
-        for landmark, row in zip((*one.first.landmarks, ALL), found, strict=True):
-            rows.append({"method": method, "pair": one.pair, "landmark": landmark, **row, "seeds": len(tables)})
+        rows += _with_all(
+            one, method, one.first.landmarks, values, counted.astype(np.float64), resamples, "pixel_error"
+        )
     return rows
+
+
+def _with_all(
+    one: AnalysisSet, method: str, names: Sequence[str], sums: Array, counts: Array, resamples: int, value: str
+) -> list[Row]:
+    """Return a row for each column of (N, K) sums and counts, and one for all columns together."""
+    sums, counts = (np.concatenate((array, array.sum(1, keepdims=True)), axis=1) for array in (sums, counts))
+    start, end = {"method": method, "pair": one.pair}, {"seeds": len(one.tables[method])}
+    found = column_rows(sums, counts, resamples, name=value)
+    return [{**start, "landmark": name, **row, **end} for name, row in zip((*names, ALL), found, strict=True)]
 
 
 def swap_rows(one: AnalysisSet, resamples: int) -> list[Row]:
-    """Return method x pair of landmarks -> share of points that lie nearer to their partner's true place.
+    """Return method x pair of landmarks -> share of points that are closer to the true position of their partner.
 
-    The two points of a pair count together, under the name that is left when left and right are taken away.
+    The two points of a pair are counted together, under their name without ``left`` and ``right``.
+
+    Raises:
+        DataError: the landmarks are not those of the protocol.
     """
-    flips = get_protocol(one.protocol).flip_pairs
-    _check_landmarks(one)
-    names = [_sideless(one.first.landmarks[a]) for a, _ in flips]
+    protocol, landmarks = get_protocol(one.protocol), one.first.landmarks
+    if landmarks != protocol.landmarks:
+        expected = f"those of {one.protocol} ({', '.join(protocol.landmarks)})"
+        raise DataError(f"{one.pair}: landmarks {', '.join(landmarks)} are not {expected}")
+    flips = protocol.flip_pairs
+    names = ["_".join(w for w in landmarks[a].split("_") if w not in ("left", "right")) for a, _ in flips]
     rows = []
     for method, tables in one.tables.items():
-        values, counted = over_seeds(tables, lambda table: swap_events(table, flips))
-        both = [np.stack([array[:, list(pair)].sum(1) for pair in flips], 1) for array in (values, counted)]
-        sums, counts = (np.concatenate((array, array.sum(1, keepdims=True)), 1) for array in both)
-        found = column_rows(sums, counts.astype(np.float64), resamples, name="swap_rate")
-        for landmark, row in zip((*names, ALL), found, strict=True):
-            rows.append({"method": method, "pair": one.pair, "landmark": landmark, **row, "seeds": len(tables)})
+        values = over_seeds(tables, lambda table: swap_events(table, flips))
+        sums, counts = (np.stack([v[:, list(pair)].sum(1) for pair in flips], 1).astype(np.float64) for v in values)
+        rows += _with_all(one, method, names, sums, counts, resamples, "swap_rate")
     return rows
-
-
-def _check_landmarks(one: AnalysisSet) -> None:
-    known = get_protocol(one.protocol).landmarks
-    if one.first.landmarks != known:
-        found = ", ".join(one.first.landmarks)
-        raise DataError(f"{one.pair}: landmarks {found} are not those of {one.protocol} ({', '.join(known)})")
-
-
-def _sideless(name: str) -> str:
-    return "_".join(word for word in name.split("_") if word not in ("left", "right"))
 
 
 def pck_rows(one: AnalysisSet, resamples: int, by: Normalizer) -> tuple[list[Row], list[Row]]:

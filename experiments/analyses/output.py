@@ -56,24 +56,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
-    """Return rows as CSV, the ends of an interval in two columns, empty where a value is not known."""
-    flat = [_flat(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
+    """Return rows as CSV, with an interval's ends in the last two columns and unknown values left empty."""
+    text, names = io.StringIO(), list(dict.fromkeys(name for row in rows for name in _flat(row)))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(map(_flat, rows))
     return text.getvalue()
 
 
 def _flat(row: Row) -> Row:
-    found: Row = {}
-    for name, value in row.items():
-        if name == "ci95":
-            found["low95"], found["high95"] = value if value is not None else ("", "")
-        else:
-            found[name] = "" if value is None else value
-    return found
+    ends = dict(zip(("low95", "high95"), row["ci95"] or (None, None), strict=True)) if "ci95" in row else {}
+    return {key: value for key, value in row.items() if key != "ci95"} | ends
 
 
 def markdown_table(
@@ -84,14 +77,14 @@ def markdown_table(
     show: Callable[[float], str] = lambda number: f"{number:.2f}",
     best: Callable[[Sequence[float]], float] | None = min,
 ) -> list[str]:
-    """Return the lines of a table: methods down, the values of ``column`` across, each number with its interval.
+    """Return the lines of a table with a row per method and a column per value of ``column``, with intervals.
 
     Args:
-        rows: of one kind of pair.
-        column: key of what goes across.
+        rows: rows of one kind of pair.
+        column: key of the columns.
         value: key of the number.
-        show: a number as text.
-        best: which of a column's numbers is bold; None for none.
+        show: formats a number.
+        best: returns the number of a column that is bold; None for none.
     """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     names = list(dict.fromkeys(row[column] for row in rows))

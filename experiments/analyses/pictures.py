@@ -7,25 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dife_lightning.viz.heat import heat_table
-from dife_lightning.viz.intervals import interval_chart
 from dife_lightning.viz.methods import Estimate, Panel
 from dife_lightning.viz.pck import Curves, pck_chart
-from experiments.analyses.differences import VARIABLES
-from experiments.analyses.extra import GROUPS
 from experiments.analyses.numbers import Row
 
 PX = "px of a 70-px crop"
 INTERVAL = "bars: 95 % interval over pairs"
-#: Label of the axis and title for each variable.
-AXES = {
-    "yaw": ("difference of yaw, degrees", "the heads look in different directions"),
-    "turn": (
-        "difference of rotation in the picture, degrees",
-        "the heads are turned against each other in the picture",
-    ),
-    "shape": ("distance of the shapes, standard deviations", "the heads have different shapes"),
-}
 
 
 def panels_of(
@@ -42,7 +29,7 @@ def panels_of(
         rows: method x kind of pair x column.
         column: key of the categories.
         value: key of the number.
-        label: of a category, from one of its rows.
+        label: returns the label of a category from one of its rows.
         notes: (kind of pair, method) -> note beside the panel's title.
         note_of: what the notes are.
     """
@@ -65,40 +52,19 @@ def _estimate(row: Row | None, value: str) -> Estimate | None:
 
 
 def signed(number: float) -> str:
-    """Return a number with its sign and two digits; no sign where both are 0."""
+    """Return a number with its sign and two decimals; zero has no sign."""
     text = f"{abs(number):.2f}"
     sign = "" if float(text) == 0 else "+" if number > 0 else "−"
     return f"{sign}{text}"
 
 
 def two_lines(name: str) -> str:
-    """Return a landmark's name on two lines of about one length: ``left_eye_outer`` as left eye / outer."""
+    """Return a landmark's name on two lines of similar length: ``left_eye_outer`` becomes left eye / outer."""
     words = name.split("_")
     if len(words) == 1:
         return name
     cut = min(reversed(range(1, len(words))), key=lambda i: abs(len(" ".join(words[:i])) - len(" ".join(words[i:]))))
     return f"{' '.join(words[:cut])}\n{' '.join(words[cut:])}"
-
-
-def landmark_heat(rows: Sequence[Row], what: str) -> Figure:
-    """Return the errors of all landmarks as a table of colours."""
-    panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
-    note = f"{what}; {PX}; ± half of the 95 % interval over pairs; the smallest of a column in bold"
-    return heat_table(panels, heading="Error of each landmark", note=note)
-
-
-def landmark_chart(rows: Sequence[Row], what: str) -> Figure:
-    """Return the errors of all landmarks as dots with intervals."""
-    panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
-    note = f"{what}; {INTERVAL}"
-    return interval_chart(panels, heading="Error of each landmark", note=note, ylabel=PX, columns=1, height=1.7)
-
-
-def swap_chart(rows: Sequence[Row], what: str) -> Figure:
-    """Return the swap rates of all pairs of landmarks."""
-    panels = panels_of(rows, "landmark", "swap_rate", lambda row: row["landmark"].replace("_", " "))
-    note = f"share of points that lie nearer to the true position of their mirror partner; {what}; {INTERVAL}"
-    return interval_chart(panels, heading="Left/right swaps", note=note, ylabel="swapped points", percent=True)
 
 
 def pck_figure(curve: Sequence[Row], areas: Sequence[Row], by: str, what: str) -> Figure:
@@ -116,27 +82,3 @@ def pck_figure(curve: Sequence[Row], areas: Sequence[Row], by: str, what: str) -
     length = "the crop's side" if by == "crop" else "the distance between the eyes"
     note = f"{what}; bands: 95 % interval over pairs; area: mean PCK over the thresholds"
     return pck_chart(panels, heading="Points within a threshold", note=note, xlabel=f"threshold, share of {length}")
-
-
-def difference_chart(binned: Sequence[Row], correlations: Sequence[Row], variable: str, what: str) -> Figure:
-    """Return the errors in bins of one variable, with each method's rank correlation."""
-    notes = {
-        (row["pair"], row["method"]): signed(row["spearman"]) for row in correlations if row["variable"] == variable
-    }
-    own = [row for row in binned if row["variable"] == variable]
-    panels = panels_of(own, "bin", "pixel_error", lambda row: _range(row, variable), notes, "ρ")
-    axis, heading = AXES[variable]
-    note = f"{what}; bins of equally many pairs; ρ: Spearman's rank correlation over pairs; {INTERVAL}"
-    return interval_chart(panels, heading=f"Error where {heading}", note=note, ylabel=PX, xlabel=axis)
-
-
-def _range(row: Row, variable: str) -> str:
-    digits = 0 if VARIABLES[variable] == "°" else 2
-    return f"{row['low']:.{digits}f}–{row['high']:.{digits}f}"
-
-
-def extra_chart(groups: Sequence[Row], what: str) -> Figure:
-    """Return the errors on landmarks, further points of the face, and ears."""
-    panels = panels_of(groups, "group", "pixel_error", lambda row: GROUPS[row["group"]])
-    heading = "Unlabelled points"
-    return interval_chart(panels, heading=heading, note=f"{what}; {INTERVAL}", ylabel=PX)

@@ -43,6 +43,5 @@ def _draw(axes: Any, species: str) -> None:
     all_points, all_visible = np.concatenate((sample.points, points)), np.concatenate((sample.visible, visible))
     for point, shown, group in zip(all_points, all_visible, point_groups().values(), strict=True):
         if shown:
-            axes.plot(
-                *point, "o", markersize=6, markerfacecolor=_COLORS[group], markeredgecolor="black", markeredgewidth=0.8
-            )
+            look = {"markerfacecolor": _COLORS[group], "markeredgecolor": "black", "markeredgewidth": 0.8}
+            axes.plot(*point, "o", markersize=6, **look)

@@ -6,21 +6,26 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from matplotlib.figure import Figure
+
 from dife_lightning.data.world.extra_pairs import extra_batches
 from dife_lightning.errors import DifeError
+from dife_lightning.viz.heat import heat_table
+from dife_lightning.viz.intervals import interval_chart
 from dife_lightning.viz.methods import drawn
 from dife_lightning.world.parameters import parse_name
-from experiments.analyses import pictures as pictures
 from experiments.analyses.differences import VARIABLES, difference_rows, differences
-from experiments.analyses.extra import GROUPS, all_extra_rows, models_of
+from experiments.analyses.extra import GROUPS, extra_rows, models_of
 from experiments.analyses.failures import failure_rows, failure_sheet
 from experiments.analyses.images import PairImages
 from experiments.analyses.numbers import Row, landmark_rows, pck_rows, swap_rows
 from experiments.analyses.output import Result, markdown_table
+from experiments.analyses.pictures import INTERVAL, PX, panels_of, pck_figure, signed, two_lines
 from experiments.analyses.point_map import extra_places
-from experiments.analyses.sets import AnalysisSet, ComparedTests
+from experiments.analyses.sets import ComparedTests
 
 LOWER = "The smallest value of each column is bold; [ ] is the 95 % interval over pairs."
+NEARER = "points that lie nearer to the true position of their mirror partner"
 
 
 def what_of(found: ComparedTests) -> str:
@@ -34,29 +39,27 @@ def what_of(found: ComparedTests) -> str:
 def landmarks(found: ComparedTests, options: Namespace) -> Result:
     """Error of each landmark."""
     rows = [row for one in found.sets for row in landmark_rows(one, options.resamples)]
-    text = [f"Error in px of a 70-px crop. {LOWER}"]
-    text += _tables(rows, lambda own: markdown_table(own, column="landmark", value="pixel_error"))
-    figures = {
-        "landmarks_heat": pictures.landmark_heat(rows, what_of(found)),
-        "landmarks": pictures.landmark_chart(rows, what_of(found)),
-    }
-    return Result("landmarks", "Error of each landmark", {"landmarks": rows}, text, figures)
+    text = [f"Error in px of a 70-px crop. {LOWER}", *_tables(rows, "landmark", "pixel_error")]
+    panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
+    what, heading = what_of(found), "Error of each landmark"
+    note = f"{what}; {PX}; ± half of the 95 % interval over pairs; the smallest of a column in bold"
+    heat = heat_table(panels, heading=heading, note=note)
+    note = f"{what}; {INTERVAL}"
+    dots = interval_chart(panels, heading=heading, note=note, ylabel=PX, columns=1, height=1.7)
+    figures = {"landmarks_heat": heat, "landmarks": dots}
+    return Result("landmarks", heading, {"landmarks": rows}, text, figures)
 
 
 def swaps(found: ComparedTests, options: Namespace) -> Result:
     """Left/right swaps."""
     rows = [row for one in found.sets for row in swap_rows(one, options.resamples)]
-    text = [
-        "Share of points that lie nearer to the true position of their mirror partner than to their own, among those"
-    ]
+    text = [f"Share of {NEARER} than to their own, among those"]
     text += [f"that are visible, with their partner, in both faces. {LOWER}"]
-    text += _tables(rows, lambda own: markdown_table(own, column="landmark", value="swap_rate", show=_percent))
-    figure = pictures.swap_chart(rows, what_of(found))
-    return Result("swaps", "Left/right swaps", {"swaps": rows}, text, {"swaps": figure})
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    text += _tables(rows, "landmark", "swap_rate", show=lambda share: f"{100 * share:.1f} %")
+    panels = panels_of(rows, "landmark", "swap_rate", lambda row: row["landmark"].replace("_", " "))
+    note, heading = f"share of {NEARER}; {what_of(found)}; {INTERVAL}", "Left/right swaps"
+    figure = interval_chart(panels, heading=heading, note=note, ylabel="swapped points", percent=True)
+    return Result("swaps", heading, {"swaps": rows}, text, {"swaps": figure})
 
 
 def pck(found: ComparedTests, options: Namespace) -> Result:
@@ -64,53 +67,61 @@ def pck(found: ComparedTests, options: Namespace) -> Result:
     both = [pck_rows(one, options.resamples, options.pck_by) for one in found.sets]
     curve, areas = ([row for part in parts for row in part] for parts in zip(*both, strict=True))
     length = "the crop's side" if options.pck_by == "crop" else "the distance between the eyes of the target face"
-    text = [
-        f"Area under the curve between thresholds of 0.01 and 0.2 of {length}: the mean PCK over them, 1 at best.",
-        "",
-    ]
-    text += markdown_table(areas, column="pair", value="area", show=lambda share: f"{share:.3f}", best=max)
-    figure = pictures.pck_figure(curve, areas, options.pck_by, what_of(found))
+    text = [f"Area under the curve between thresholds of 0.01 and 0.2 of {length}: the mean PCK over them, 1 at best."]
+    text += ["", *markdown_table(areas, column="pair", value="area", show=lambda share: f"{share:.3f}", best=max)]
+    figure = pck_figure(curve, areas, options.pck_by, what_of(found))
     return Result("pck", "Points within a threshold", {"pck": curve, "pck_area": areas}, text, {"pck": figure})
 
 
 def against_differences(found: ComparedTests, options: Namespace) -> Result | None:
-    """Errors in bins of pose and shape differences; None on photographs, of which neither is known."""
+    """Errors in bins of pose and shape differences; None on photographs, whose pose and shape are unknown."""
     binned: list[Row] = []
-    correlations: list[Row] = []
+    ranks: list[Row] = []
     for one in found.sets:
         values = differences(one.pair_ids, one.framing, options.test_seed)
         if values is None:
-            found.left_out.append(
-                f"{one.pair}: photographs have no known pose and shape, so there is no error against them"
-            )
+            why = "photographs have no known pose and shape, so there is no error against them"
+            found.left_out.append(f"{one.pair}: {why}")
             continue
         try:
             PairImages(one, options.test_seed)[0]
         except DifeError as error:
             found.left_out.append(f"{one.pair}: no error against the rotation in the picture ({error})")
             del values["turn"]
-        some, ranks = difference_rows(one, values, options.resamples, options.bins)
-        binned, correlations = binned + some, correlations + ranks
+        more = difference_rows(one, values, options.resamples, options.bins)
+        binned, ranks = binned + more[0], ranks + more[1]
     if not binned:
         return None
-    known = [name for name in VARIABLES if any(row["variable"] == name for row in binned)]
     text = ["Spearman's rank correlation of a pair's mean error with the difference of its two faces."]
-    for name in known:
-        own = [row for row in correlations if row["variable"] == name]
-        lines = markdown_table(own, column="pair", value="spearman", show=pictures.signed, best=None)
-        text += ["", f"**{pictures.AXES[name][0]}**", "", *lines]
-    figures = {
-        f"differences_{name}": pictures.difference_chart(binned, correlations, name, what_of(found)) for name in known
-    }
-    tables = {"differences": binned, "differences_rank": correlations}
+    figures = {}
+    for name in VARIABLES:
+        own = [row for row in binned if row["variable"] == name]
+        correlations = [row for row in ranks if row["variable"] == name]
+        if own:
+            lines = markdown_table(correlations, column="pair", value="spearman", show=signed, best=None)
+            text += ["", f"**{VARIABLES[name].axis}**", "", *lines]
+            figures[f"differences_{name}"] = _difference_chart(own, correlations, name, what_of(found))
+    tables = {"differences": binned, "differences_rank": ranks}
     return Result("differences", "Error against pose and shape", tables, text, figures)
+
+
+def _difference_chart(binned: Sequence[Row], correlations: Sequence[Row], variable: str, what: str) -> Figure:
+    axis, heading, digits = VARIABLES[variable]
+    notes = {(row["pair"], row["method"]): signed(row["spearman"]) for row in correlations}
+
+    def label(row: Row) -> str:
+        return f"{row['low']:.{digits}f}–{row['high']:.{digits}f}"
+
+    panels = panels_of(binned, "bin", "pixel_error", label, notes, "ρ")
+    note = f"{what}; bins of equally many pairs; ρ: Spearman's rank correlation over pairs; {INTERVAL}"
+    return interval_chart(panels, heading=f"Error where {heading}", note=note, ylabel=PX, xlabel=axis)
 
 
 def extra(found: ComparedTests, options: Namespace) -> Result | None:
     """Errors on unlabelled points; None on photographs, or if no model can be loaded."""
     batches = {}
     for one in found.sets:
-        if not _of_world(one):
+        if not all(parse_name(name) is not None for name in one.pair_ids[0].split(">")):
             found.left_out.append(f"{one.pair}: further points are known only in the embedded world")
             continue
         made = extra_batches(
@@ -123,29 +134,25 @@ def extra(found: ComparedTests, options: Namespace) -> Result | None:
         )
         batches[one.pair] = list(made)
     models = models_of(found.sources, options.models)
-    groups, points = all_extra_rows(models, batches, options.resamples, found.left_out)
+    groups, points = extra_rows(models, batches, options.resamples, found.left_out)
     if not groups:
         return None
     text = [f"Error in px of a 70-px crop on the first {options.extra_pairs} pairs of the test list. {LOWER}"]
-    named = [{**row, "group": GROUPS[row["group"]]} for row in groups]
-    text += _tables(named, lambda own: markdown_table(own, column="group", value="pixel_error"))
-    species = dict.fromkeys(name for pair in batches for name in pair.split("+"))
+    text += _tables([{**row, "group": GROUPS[row["group"]]} for row in groups], "group", "pixel_error")
+    species, heading = dict.fromkeys(name for pair in batches for name in pair.split("+")), "Unlabelled points"
+    panels = panels_of(groups, "group", "pixel_error", lambda row: GROUPS[row["group"]])
+    note = f"first {options.extra_pairs} pairs, {found.sets[0].framing}; {INTERVAL}"
     figures = {
-        "extra": pictures.extra_chart(groups, f"first {options.extra_pairs} pairs, {found.sets[0].framing}"),
+        "extra": interval_chart(panels, heading=heading, note=note, ylabel=PX),
         "extra_where": extra_places(list(species)),
     }
-    tables = {"extra": groups, "extra_points": points}
-    return Result("extra", "Unlabelled points", tables, text, figures)
-
-
-def _of_world(one: AnalysisSet) -> bool:
-    return all(parse_name(name) is not None for name in one.pair_ids[0].split(">"))
+    return Result("extra", heading, {"extra": groups, "extra_points": points}, text, figures)
 
 
 def failures(found: ComparedTests, options: Namespace) -> Result | None:
     """Worst and median pairs; None if there are no pictures."""
     rows: list[Row] = []
-    figures: dict[str, Callable[[], object]] = {}
+    figures: dict[str, Callable[[], Figure]] = {}
     try:
         data = options.photographs()
     except DifeError as error:
@@ -166,17 +173,20 @@ def failures(found: ComparedTests, options: Namespace) -> Result | None:
         return None
     seeds = "" if all(len(t) == 1 for one in found.sets for t in one.tables.values()) else ", of its first seed"
     text = [
-        f"The pairs with the largest errors of each method{seeds}, and the median ones, among pairs of which at least"
+        f"The pairs with the largest errors of each method{seeds}, and the median ones, among pairs of which at least",
+        "half of the landmarks are visible. Rings are true positions, dots are predictions.",
     ]
-    text += ["half of the landmarks are visible. Rings are true positions, dots are predictions."]
-    return Result("failures", "Failures", {"failures": rows}, text, figures)  # type: ignore[arg-type]
+    return Result("failures", "Failures", {"failures": rows}, text, figures)
 
 
-def _tables(rows: Sequence[Row], table: Callable[[Sequence[Row]], list[str]]) -> list[str]:
+def _tables(
+    rows: Sequence[Row], column: str, value: str, show: Callable[[float], str] = lambda number: f"{number:.2f}"
+) -> list[str]:
     """Return a table for each kind of pair, with its name above."""
     lines: list[str] = []
     for pair in dict.fromkeys(row["pair"] for row in rows):
-        lines += ["", f"**{pair}**", "", *table([row for row in rows if row["pair"] == pair])]
+        own = [row for row in rows if row["pair"] == pair]
+        lines += ["", f"**{pair}**", "", *markdown_table(own, column=column, value=value, show=show)]
     return lines
 
 

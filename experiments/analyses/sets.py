@@ -1,4 +1,4 @@
-"""The sets of pairs that all compared tests share, with the predictions of each method."""
+"""The sets of pairs that all compared tests have in common, with the predictions of each method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAME = 0.01
 
 @dataclass(frozen=True)
 class AnalysisSet:
-    """The pairs of one kind, in one order, with the predictions of each method (of one or several seeds)."""
+    """The pairs of one kind in one order, with the predictions of each method for one or several seeds."""
 
     pair: str
     list_name: str
@@ -37,13 +37,13 @@ class AnalysisSet:
 
     @property
     def first(self) -> PointTable:
-        """A table, for what all of them share: pairs, landmarks, truth and visibility."""
+        """The first table; all have the same pairs, landmarks, truth and visibility."""
         return next(iter(self.tables.values()))[0]
 
 
 @dataclass
 class ComparedTests:
-    """The sets that all methods share, and one line for everything that was left out."""
+    """The sets that all methods have in common, and one line for everything that was left out."""
 
     sets: list[AnalysisSet]
     sources: ResultFolders
@@ -52,7 +52,6 @@ class ComparedTests:
 
 def read_sets(
     sources: ResultFolders,
-    *,
     pairs: Sequence[str] | None = None,
     list_name: str | None = None,
     framing: str | None = None,
@@ -62,10 +61,10 @@ def read_sets(
 
     Args:
         sources: method -> its tests.
-        pairs: kinds of pair, all that are found if None.
-        list_name: test list; if None ``long``, or another where no test has that.
-        framing: of the pictures; if None ``jittered``, or another.
-        protocol: landmark set; if None ``9-point``, or another.
+        pairs: kinds of pair; None takes all.
+        list_name: test list; None takes ``long``, or another one if no test has it.
+        framing: framing of the pictures; None takes ``jittered`` or another one.
+        protocol: landmark set; None takes ``9-point`` or another one.
 
     Raises:
         ConfigError: an unknown protocol.
@@ -125,7 +124,7 @@ def _common(
 
 
 def _in_order(table: PointTable, first: PointTable) -> PointTable | None:
-    """Return ``table`` in the order of ``first``; None if it is not about the same points of the same pictures."""
+    """Return ``table`` in the order of ``first``; None if the two have different points or pictures."""
     if table.landmarks != first.landmarks or set(table.pair_ids) != set(first.pair_ids):
         return None
     row = {pair_id: i for i, pair_id in enumerate(table.pair_ids)}
@@ -137,7 +136,7 @@ def _in_order(table: PointTable, first: PointTable) -> PointTable | None:
 
 
 def _image_size(tests: Sequence[ResultFolder]) -> int | None:
-    """Return the side of the test pictures, from the first ``metrics.json`` beside a test that says it."""
+    """Return the side of the test pictures, from the first ``metrics.json`` that holds it."""
     for test in tests:
         try:
             metrics = json.loads((test.folder / TEST_METRICS).read_text(encoding="utf-8"))

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.utils.run_folder import CHECKPOINTS, PREDICTIONS
-from experiments.common.plan import MOST_SEEDS, Plan
+from experiments.common.plan import MOST_SEEDS, Plan, check_names
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class ResultFolder:
     """The folder of one test.
 
     Attributes:
-        folder: with the predictions.
+        folder: holds the predictions.
         pairs: kinds of pair to read from it; None reads all.
         model: what was tested, if known: a run's folder, the name of an embedder, or a method's class.
-        seed: orders the tests of a method.
+        seed: position of the test among those of a method.
     """
 
     folder: Path
@@ -33,22 +33,19 @@ ResultFolders = dict[str, list[ResultFolder]]
 
 
 def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out: list[str]) -> ResultFolders:
-    """Return the tests of a table's rows: of each kind of pair that of the first column's model that has it.
+    """Return the tests of a table's rows; for each kind of pair, that of the model of the first column with the kind.
 
     Args:
-        plan: of the table.
-        runs_root: where its runs lie.
-        rows: which of its rows, all if None; a row that is named must have a test.
+        plan: plan of the table.
+        runs_root: folder of its runs.
+        rows: its rows, all if None; a named row must have a test.
         left_out: gets a line for each other row without a test.
 
     Raises:
         ConfigError: a row is not in the plan.
-        DataError: no run, or none of a row that was asked for.
+        DataError: a named row has no test.
     """
-    names = [row.name for row in plan.rows]
-    for name in rows or ():
-        if name not in names:
-            raise ConfigError(f"no row '{name}' in the table. {did_you_mean(name, names)}")
+    check_names("no row {} in the table", rows, [row.name for row in plan.rows])
     found: ResultFolders = {}
     for row in plan.rows:
         if rows is None and row.first is not None:
@@ -83,7 +80,7 @@ def _untrained_model(test: str | None, arguments: Mapping[str, str]) -> str | No
 
 
 def _newest(run: Path, pair: str, model: str | None, seed: int) -> list[ResultFolder]:
-    """Return the newest test of a run that has a kind of pair; none if there is none."""
+    """Return the newest test of a run with a kind of pair, or an empty list."""
     files = _newest_first(run.glob(f"eval/*/{PREDICTIONS}"))
     folder = next((file.parent for file in files if pair in file.parent.name.split("_")), None)
     return [] if folder is None else [ResultFolder(folder, (pair,), model, seed)]
@@ -93,31 +90,36 @@ def _newest_first(files: Iterable[Path]) -> list[Path]:
     return sorted(files, key=lambda file: (file.stat().st_mtime, str(file)), reverse=True)
 
 
-def from_words(words: Iterable[str]) -> ResultFolders:
-    """Return the tests that ``name=folder`` words name; a name may come several times, for several seeds.
+def named(words: Sequence[str], expected: str) -> list[tuple[str, str]]:
+    """Split words of the form ``name=place``.
+
+    Raises:
+        ConfigError: a word of another form; the message says what was ``expected``.
+    """
+    for word in words:
+        if not all(word.partition("=")):
+            raise ConfigError(f"'{word}': {expected}")
+    return [(name, place) for name, _, place in (word.partition("=") for word in words)]
+
+
+def from_words(words: Sequence[str]) -> ResultFolders:
+    """Return the tests that ``name=folder`` words name; several with one name are several seeds.
 
     Args:
-        words: a folder holds predictions.csv, or is a run with tests below ``eval``.
+        words: a folder holds predictions.csv, or is a run with tests in ``eval``.
 
     Raises:
         ConfigError: a word of another form.
         DataError: a folder without predictions.
     """
     found: ResultFolders = {}
-    for word in words:
-        name, equals, place = word.partition("=")
-        if not (name and equals and place):
-            raise ConfigError(f"'{word}': expected name=folder, a folder with the {PREDICTIONS} of `dife test`")
+    for name, place in named(words, f"expected name=folder, a folder with the {PREDICTIONS} of `dife test`"):
         folder = Path(place).expanduser()
-        run = next((place for place in (folder, *folder.parents[:3]) if (place / CHECKPOINTS).is_dir()), None)
-        model = None if run is None else str(run)
-        files = (
-            [folder / PREDICTIONS]
-            if (folder / PREDICTIONS).is_file()
-            else _newest_first(folder.glob(f"eval/**/{PREDICTIONS}"))
-        )
+        run = next((str(up) for up in (folder, *folder.parents[:3]) if (up / CHECKPOINTS).is_dir()), None)
+        own = folder / PREDICTIONS
+        files = [own] if own.is_file() else _newest_first(folder.glob(f"eval/**/{PREDICTIONS}"))
         if not files:
-            raise DataError(f"no {PREDICTIONS} in {folder} or below its eval: run `dife test` first")
+            raise DataError(f"no {PREDICTIONS} in {folder} or in its eval folder: run `dife test` first")
         seed = 1 + max((source.seed for source in found.get(name, [])), default=-1)
-        found.setdefault(name, []).extend(ResultFolder(file.parent, None, model, seed) for file in files)
+        found.setdefault(name, []).extend(ResultFolder(file.parent, None, run, seed) for file in files)
     return found

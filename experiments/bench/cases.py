@@ -1,4 +1,4 @@
-"""What ``python -m experiments.bench`` measures: each case is a function from a :class:`Conditions` to its records."""
+"""What ``python -m experiments.bench`` measures: each case is a function from :class:`Conditions` to its timings."""
 
 from __future__ import annotations
 
@@ -22,18 +22,14 @@ from dife_lightning.utils.randomness import uniform
 from dife_lightning.world.pairs import PAPER_COUNTS
 from experiments.bench.readers import readers_case
 from experiments.bench.steps import step_case
-from experiments.bench.timing import (
-    ALWAYS_FREE,
-    EXPLORATION_STEPS,
-    SPARE,
-    TAPS,
-    Conditions,
-    Timing,
-    available_memory,
-    peak_memory,
-    timed,
-    timing,
-)
+from experiments.bench.timing import Conditions, Timing, peak_memory, timed
+
+#: Side of the generator -> tapped layer, in the paper's numbers.
+TAPS = {64: 5, 128: 7, 256: 7}
+#: A plain loss that needs more bytes is measured on one pair and multiplied (14.3 GiB for matching at 96 px).
+MOST_MEMORY = 2**30
+#: Adam steps per call of the exploration.
+EXPLORATION_STEPS = 4
 
 # Networks
 
@@ -58,24 +54,20 @@ def generator_case(conditions: Conditions, side: int, layer: int | None = None) 
         w = generator.map(z)
         generator.image(w) if layer is None else generator.features(w, layer)
 
-    with torch.no_grad(), conditions.autocast():
-        seconds, repeats = timed(call, conditions)
     name, what = (f"generator-{side}", "images/s") if layer is None else (f"features-{side}", "maps/s")
-    return [timing(name, conditions, seconds, repeats, len(z), what=what)]
+    with torch.no_grad(), conditions.autocast():
+        return [timed(name, conditions, call, len(z), what)]
 
 
 def exploration_case(conditions: Conditions) -> list[Timing]:
-    """Time a step of latent exploration of one w at 256 px: up to the tap, its gradient in w, Adam.
-
-    The forward pass after the last step is counted too, so that the figure is a little too large.
-    """
+    """Time a step of latent exploration of one w at 256 px; the forward pass after the last step is included."""
     generator, layer, steps = random_generator(256, conditions.small, conditions.device), TAPS[256], EXPLORATION_STEPS
     start, mean = conditions.normal(1, generator.w_dim), generator.mean_w
     options = ExplorationOptions(steps=steps)
     with torch.no_grad(), conditions.autocast():
         target = generator.features(mean[None], layer).float()
-        seconds, repeats = timed(lambda: explore(generator, layer, target, start, mean, options), conditions)
-    return [timing("exploration-256", conditions, seconds / steps, repeats, 1, what="steps/s")]
+        call = functools.partial(explore, generator, layer, target, start, mean, options)
+        return [timed("exploration-256", conditions, call, 1, "steps/s", scale=1 / steps)]
 
 
 def encoder_case(conditions: Conditions, step: bool) -> list[Timing]:
@@ -97,8 +89,7 @@ def encoder_case(conditions: Conditions, step: bool) -> list[Timing]:
                 torch.autograd.grad(output.float().square().mean(), parameters)
 
     parameters = [*encoder.parameters(), *converter.parameters()]
-    seconds, repeats = timed(call, conditions)
-    return [timing(f"encoder-{'step' if step else 'forward'}", conditions, seconds, repeats, count, what="images/s")]
+    return [timed(f"encoder-{'step' if step else 'forward'}", conditions, call, count, "images/s")]
 
 
 # Losses and evaluation
@@ -122,16 +113,14 @@ def loss_case(conditions: Conditions, name: str, side: int, plain: Loss, ours: L
     def measured(suffix: str, count: int, function: Loss) -> Timing:
         values: list[float] = []
         memory = peak_memory(lambda: values.append(loss(function, count)), conditions.device)
-        seconds, repeats = timed(lambda: values.append(loss(function, count)), conditions, warm=True)
-        scale = pairs // count  # each pair has maps of its own: seconds and memory grow with their number
-        return timing(
-            f"{name}-{suffix}", conditions, seconds * scale, repeats, pairs, what="pairs/s",
-            memory_bytes=memory * scale, estimated=True if scale > 1 else None, loss=values[0] if scale == 1 else None,
-        )  # fmt: skip
+        scale = pairs // count  # seconds and memory grow with the number of pairs
+        more: dict[str, float] = {"loss": values[0]} if scale == 1 else {"estimated": True}
+        call = functools.partial(loss, function, count)
+        more["memory_bytes"] = memory * scale
+        return timed(f"{name}-{suffix}", conditions, call, pairs, "pairs/s", scale, **more)
 
     needed = peak_memory(lambda: loss(plain, 1), conditions.device) * pairs
-    fits = needed <= ALWAYS_FREE or available_memory(conditions.device) >= SPARE * needed
-    return [measured("plain", pairs if fits else 1, plain), measured("ours", pairs, ours)]
+    return [measured("plain", pairs if needed <= MOST_MEMORY else 1, plain), measured("ours", pairs, ours)]
 
 
 def matching_case(conditions: Conditions, side: int) -> list[Timing]:
@@ -173,30 +162,19 @@ def plain_dve(first: Tensor, second: Tensor, aux: Tensor, grid: Tensor) -> Tenso
     return ((found @ target.mT).softmax(dim=-1) * distance).sum(dim=-1).mean()
 
 
-def evaluation_case(conditions: Conditions) -> list[Timing]:
-    """Time the transfer of 9 points of each of 100 pairs at 96 px and 16 channels."""
-    pairs, side = (3, 12) if conditions.small else (100, 96)
-    source, target = conditions.normal(2, pairs, 16, side, side)
-    points = uniform((pairs, 9, 2), 0, "bench").to(conditions.device) * (side - 1)
-    with torch.no_grad(), conditions.autocast():
-        seconds, repeats = timed(lambda: transfer(source, target, points), conditions)
-    return [timing("evaluation", conditions, seconds, repeats, pairs, what="pairs/s")]
+Transfer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def lists_case(conditions: Conditions, count: int) -> list[Timing]:
-    """Time the transfer of ``count`` points of each pair of the paper's four lists at 96 px: ours, and point by point.
-
-    The paper has 3 points on MAFL and AP-10K, 9 on WFLW and AnimalWeb.
-    """
-    pairs, side = (4, 12) if conditions.small else (sum(PAPER_COUNTS.values()), 96)
+def transfer_case(conditions: Conditions, names: dict[str, Transfer], pairs: int, count: int) -> list[Timing]:
+    """Time the transfer of ``count`` points of each pair at 96 px and 16 channels, by each function of ``names``."""
+    pairs, side = (4, 12) if conditions.small else (pairs, 96)
     source, target = conditions.normal(2, pairs, 16, side, side)
     points = uniform((pairs, count, 2), 0, "bench").to(conditions.device) * (side - 1)
-    records = []
-    for suffix, function in (("plain", plain_transfer), ("ours", transfer)):
-        with torch.no_grad(), conditions.autocast():
-            seconds, repeats = timed(lambda function=function: function(source, target, points), conditions)  # type: ignore[misc]
-        records.append(timing(f"lists-{count}-{suffix}", conditions, seconds, repeats, pairs, what="pairs/s"))
-    return records
+    with torch.no_grad(), conditions.autocast():
+        return [
+            timed(name, conditions, functools.partial(function, source, target, points), pairs, "pairs/s")
+            for name, function in names.items()
+        ]
 
 
 def plain_transfer(source: Tensor, target: Tensor, points: Tensor) -> Tensor:
@@ -214,22 +192,24 @@ Case = Callable[[Conditions], list[Timing]]
 
 
 def _cases() -> dict[str, Case]:
+    part = functools.partial
     cases: dict[str, Case] = {}
     for side, layer in TAPS.items():
-        cases[f"generator-{side}"] = functools.partial(generator_case, side=side)
-        cases[f"features-{side}"] = functools.partial(generator_case, side=side, layer=layer)
+        cases[f"generator-{side}"] = part(generator_case, side=side)
+        cases[f"features-{side}"] = part(generator_case, side=side, layer=layer)
     cases["exploration-256"] = exploration_case
-    cases["encoder-forward"] = functools.partial(encoder_case, step=False)
-    cases["encoder-step"] = functools.partial(encoder_case, step=True)
-    cases |= {f"matching-{side}": functools.partial(matching_case, side=side) for side in (48, 96)}
-    cases["dve-96"] = functools.partial(dve_case, side=96)
-    cases |= {"evaluation": evaluation_case, "readers": readers_case}
-    cases |= {f"lists-{count}": functools.partial(lists_case, count=count) for count in (3, 9)}
-    cases |= {f"step-{stage}": functools.partial(step_case, stage=stage) for stage in ("warmup", "matching")}
-    return cases
+    cases |= {"encoder-forward": part(encoder_case, step=False), "encoder-step": part(encoder_case, step=True)}
+    cases |= {f"matching-{side}": part(matching_case, side=side) for side in (48, 96)}
+    cases |= {"dve-96": part(dve_case, side=96)}
+    cases |= {"evaluation": part(transfer_case, names={"evaluation": transfer}, pairs=100, count=9)}
+    cases |= {"readers": readers_case}
+    for count in (3, 9):  # the paper's four lists: 3 points on MAFL and AP-10K, 9 on WFLW and AnimalWeb
+        names: dict[str, Transfer] = {f"lists-{count}-plain": plain_transfer, f"lists-{count}-ours": transfer}
+        cases[f"lists-{count}"] = part(transfer_case, names=names, pairs=sum(PAPER_COUNTS.values()), count=count)
+    return cases | {f"step-{stage}": part(step_case, stage=stage) for stage in ("warmup", "matching")}
 
 
-#: Cases without networks, which are measured in one precision alone.
+#: Cases without networks; they are measured in one precision only.
 ONCE = ("readers",)
-#: Name -> what measures it, in the order of the table.
+#: Name -> function, in the order of the table.
 CASES = _cases()

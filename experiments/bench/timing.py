@@ -1,4 +1,4 @@
-"""What the benchmark's cases share: conditions, timings, seconds and memory."""
+"""Conditions, seconds and peak memory of the benchmark's cases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,19 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from dife_lightning.utils.randomness import normal
 
 FP32 = "32-true"
-CONFIG = "world/human_dog"
-#: Side of the generator -> tapped layer, in the paper's numbers.
-TAPS = {64: 5, 128: 7, 256: 7}
-#: The plain matching loss is measured only where this times the memory that it needs is free (14.3 GiB at 96 px).
-SPARE = 1.25
-#: Bytes that may be used without checking the free memory.
-ALWAYS_FREE = 2**28
-#: Adam steps per call of the exploration.
-EXPLORATION_STEPS = 4
-#: Training steps before the clock counts.
-UNTIMED_STEPS = 3
-#: Seconds of the public reference code: fp32, 2 cores with AMX, nothing else running. They were measured at another
-#: time, not beside ours.
+#: Seconds of the public reference code in fp32 on 2 idle cores with AMX. They were not measured beside ours.
 REFERENCE = {
     "generator-64": 1.82,
     "generator-128": 3.24,
@@ -48,11 +35,11 @@ class Conditions:
     """How a case is measured.
 
     Attributes:
-        device: where.
-        precision: Lightning's name of it.
-        small: tiny sizes, to see that everything runs.
-        repeats: calls that are timed, after one that is not.
-        seconds: no further call is timed once those before took so long.
+        device: where it runs.
+        precision: Lightning's name of the precision.
+        small: use tiny sizes, to check that everything runs.
+        repeats: timed calls at most, after one call that is not timed.
+        seconds: start no further call after this many seconds.
     """
 
     device: torch.device
@@ -63,7 +50,7 @@ class Conditions:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What convolutions compute in."""
+        """Type in which convolutions compute."""
         return {FP32: torch.float32, "16-mixed": torch.float16}.get(self.precision, torch.bfloat16)
 
     def autocast(self) -> torch.autocast | nullcontext[None]:
@@ -71,7 +58,7 @@ class Conditions:
         return nullcontext() if self.precision == FP32 else torch.autocast(self.device.type, dtype=self.dtype)
 
     def clock(self) -> float:
-        """Return seconds; a GPU's queue is waited for."""
+        """Return seconds, after all work on a GPU is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
@@ -86,19 +73,19 @@ class Timing:
     """One line of the results.
 
     Attributes:
-        name: the case's, with a suffix where a case has several records.
+        name: name of the case, with a suffix if the case has several lines.
         precision: Lightning's name of it.
         seconds: median of one call (generators: a batch of 4; exploration and training: a step).
-        repeats: calls behind the median.
+        repeats: timed calls.
         what: unit of ``rate``.
         rate: how many a second.
-        reference_seconds: of the public reference code, fp32.
+        reference_seconds: seconds of the public reference code in fp32.
         ratio: ``reference_seconds / seconds``.
         memory_bytes: peak memory of tensors beyond the inputs.
-        estimated: scaled up from one pair, because memory is short.
-        loss: value that was computed.
-        outside_share: share of a training step that is spent outside networks.
-        parts: seconds of a training step inside networks, by network.
+        estimated: whether seconds and memory are those of one pair, multiplied by the number of pairs.
+        loss: value of the loss.
+        outside_share: share of a training step that is spent outside the networks.
+        parts: network -> seconds of a training step inside it.
     """
 
     name: str
@@ -116,33 +103,33 @@ class Timing:
     parts: dict[str, float] | None = None
 
 
-def timing(name: str, conditions: Conditions, seconds: float, repeats: int, count: int = 0, **more: Any) -> Timing:
-    """Return a timing; ``count`` (things per call) and ``what`` give a rate, a known case has a reference."""
+def timing(
+    name: str, conditions: Conditions, seconds: float, repeats: int, count: int, what: str, **more: Any
+) -> Timing:
+    """Return a timing of ``count`` things per call, compared with the reference if there is one."""
     reference = REFERENCE.get(name) if conditions.device.type == "cpu" and not conditions.small else None
-    ratio = reference / seconds if reference else None
-    rate = count / seconds if count else None
-    return Timing(
-        name, conditions.precision, seconds, repeats, rate=rate, reference_seconds=reference, ratio=ratio, **more
-    )
+    compared: dict[str, Any] = {"reference_seconds": reference, "ratio": reference / seconds} if reference else {}
+    return Timing(name, conditions.precision, seconds, repeats, what, count / seconds, **compared, **more)
 
 
-def timed(call: Callable[[], object], conditions: Conditions, warm: bool = False) -> tuple[float, int]:
-    """Return the median seconds of ``call`` and how many calls it is of; unless ``warm``, one before is not counted."""
-    if not warm:
-        call()
+def timed(
+    name: str, conditions: Conditions, call: Callable[[], object], count: int, what: str, scale: float = 1, **more: Any
+) -> Timing:
+    """Time ``call``: the median of several calls, multiplied by ``scale``; a first call is not timed."""
+    call()
     times: list[float] = []
     while not times or (len(times) < conditions.repeats and sum(times) < conditions.seconds):
         start = conditions.clock()
         call()
         times.append(conditions.clock() - start)
-    return statistics.median(times), len(times)
+    return timing(name, conditions, statistics.median(times) * scale, len(times), count, what, **more)
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> int:
-    """Return the bytes that tensors took at most during ``call``, beyond those that were there before.
+    """Return the most bytes that tensors took during ``call``, beyond those that existed before.
 
-    On a CPU the profiler's record of each allocation and release is added up, which is exact and sees temporary
-    tensors; what kernels take for themselves is not in it.
+    On a CPU this adds up the allocations and releases that the profiler records. It is exact for tensors, temporary
+    ones included; memory that kernels take for themselves is not counted.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -157,16 +144,3 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> int:
         held += event.nbytes()
         peak = max(peak, held)
     return peak
-
-
-def available_memory(device: torch.device) -> int:
-    """Return the bytes that can still be had; 0 where the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    info = Path("/proc/meminfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if found and limit.is_file() and limit.read_text().strip().isdigit():
-        found.append(int(limit.read_text()) - int(used.read_text()))
-    return min(found, default=0)

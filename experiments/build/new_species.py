@@ -1,8 +1,8 @@
 """A new species from a folder of photos: check them, train a generator, train DIFE with it, transfer landmarks.
 
 ``python -m experiments.build.new_species --folder my/photos`` prints each `dife` command that it runs. Without photos,
-``--world fox --count 200`` renders a species of the embedded world first. Finished trainings are kept, interrupted ones
-continue. See docs/new_species.md.
+``--world fox --count 200`` renders a species of the embedded world first. Finished trainings are kept and interrupted
+ones continue. See docs/new_species.md.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from experiments.common.keys import settings_key
 if TYPE_CHECKING:
     from dife_lightning.data.photos.folder_check import FolderReport
 
-#: Trainings of a few steps that only show that everything runs; for tests.
+#: Options of ``--fast``: a few steps, only to check that everything runs.
 FAST_GENERATOR = (
     "--model.init_args.max_images=16",
     "--data.init_args.batch_size=4",
@@ -46,36 +45,6 @@ FAST_DIFE = (
 )
 
 
-@dataclass(frozen=True)
-class SpeciesTraining:
-    """One of the two trainings: its job, all its settings, and the dotted setting that makes it longer."""
-
-    job: Job
-    settings: Mapping[str, Any]
-    length: str
-
-    def state(self, overwrite: bool) -> State:
-        """Return how far the run is; with ``overwrite`` it is new.
-
-        Raises:
-            ConfigError: it was made with other settings than these (its length excepted).
-        """
-        state, why = ("new", "") if overwrite else self.job.state()
-        if state == "changed":
-            raise ConfigError(
-                f"{self.job.run.path} was trained with other settings ({why}); choose another --name, "
-                "or add --overwrite to train it anew"
-            )
-        return state
-
-    def fit(self, state: State) -> None:
-        """Train from the start, continue an interrupted training, or keep a finished one."""
-        if state == "finished":
-            print(f"{self.job.run.path}: already finished, kept (--overwrite trains it anew)", flush=True)
-        else:
-            self.job.fit(state, [f"--{self.length}={budget(self.settings)}"])
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parse(words)
@@ -86,22 +55,28 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options and fill in those that depend on others."""
     parser = argparse.ArgumentParser(prog="python -m experiments.build.new_species", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--folder", type=Path, help="photos of the new species, one face each, in the middle")
-    what.add_argument("--world", metavar="SPECIES", help="write renders of this species of the embedded world instead")
+    what.add_argument("--folder", type=Path, help="photos of the new species, one face each, in the centre")
+    what.add_argument("--world", metavar="SPECIES", help="use renders of this species of the embedded world instead")
     add = parser.add_argument
-    add("--count", type=int, default=200, help="renders for --world (%(default)s)")
-    add("--name", help="of the runs: <name> and human_<name>; `new`, or the species of --world")
-    add("--start", help="generator to start from: a name of `dife assets`, a run, a file, or none (world/dog)")
+    add("--count", type=int, default=200, help="number of renders for --world (%(default)s)")
+    add("--name", help="the runs are <name> and human_<name>; default: `new`, or the species of --world")
+    add(
+        "--start", help="generator to start from: a name of `dife assets`, a run, a file, or `none`; default: world/dog"
+    )
     add("--human-generator", default="world/human", help="generator of the human faces (%(default)s)")
-    add("--human", type=Path, help="a human face to transfer points from, in place of the embedded world's")
-    add("--points", type=Path, help="its points: a CSV file with x,y or name,x,y in pixels of that image")
-    add("--images", type=int, help="length of the generator's training; the configuration's")
-    add("--steps-warmup", type=int, help="steps of DIFE's warm-up; the configuration's")
-    add("--steps", type=int, help="steps of both stages of DIFE; the configuration's")
+    add(
+        "--human",
+        type=Path,
+        help="image of a human face whose points are transferred; default: faces of the embedded world",
+    )
+    add("--points", type=Path, help="CSV file of its points: rows of x,y or name,x,y in pixels of that image")
+    add("--images", type=int, help="training images of the generator; default: as configured")
+    add("--steps-warmup", type=int, help="steps of DIFE's warm-up; default: as configured")
+    add("--steps", type=int, help="steps of both stages of DIFE together; default: as configured")
     add("--generator-config", default="stylegan2/small", help="(%(default)s)")
     add("--dife-config", default="world/human_new", help="(%(default)s)")
     add("--trainer", default="trainer/cpu", help="trainer preset (%(default)s)")
-    add("--seed", type=int, default=0, help="of everything that is drawn")
+    add("--seed", type=int, default=0, help="of the trainings (%(default)s)")
     add("--out", type=Path, default=Path("results/new_species"), help="folder of the results (%(default)s)")
     add("--runs_root", type=Path, default=Path("runs"), help="folder of the runs (%(default)s)")
     add("--overwrite", action="store_true", help="train again even if a run exists")
@@ -120,21 +95,21 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     size = int(generator_settings["data"]["init_args"]["size"])
     folder = options.folder or write_renders(options.world, options.count, size, options.out / "photos")
     report = check_photos(folder, size)
-    generator, dife = generator_training(options, folder), dife_training(options)
-    side = int(dife.settings["model"]["init_args"]["size"])
+    generator, (dife, settings) = generator_training(options, folder), dife_training(options)
+    side = int(settings["model"]["init_args"]["size"])
     human = marked_face(options.human, options.points, side) if options.human else None
-    states = [training.state(options.overwrite) for training in (generator, dife)]  # before the long training begins
+    states = [state_of(job, options.overwrite) for job in (generator, dife)]  # errors come before the long training
     heading(2, "Generator of the new species")
-    generator.fit(states[0])
-    copy_last_sheet(generator.job.run.path / "samples", options.out / "samples.png")
+    fit(generator, states[0])
+    copy_last_sheet(generator.run.path / "samples", options.out / "samples.png")
     heading(3, "DIFE for human and the new species")
-    dife.fit("new" if _is_older(dife.job.run, generator.job.run) else states[1])
+    fit(dife, "new" if _is_older(dife.run, generator.run) else states[1])
     heading(4, "Transfers")
-    rows = transfers(options, dife.job.run, dife.settings, report, human)
+    rows = transfers(options, dife.run, settings, report, human)
     summary = {
         "name": options.name,
         "photos": {"folder": folder, "count": report.count, "usable": report.usable},
-        "runs": {"generator": generator.job.run.path, "dife": dife.job.run.path},
+        "runs": {"generator": generator.run.path, "dife": dife.run.path},
         "rows": rows,
         "seed": options.seed,
         "fast": options.fast,
@@ -187,21 +162,20 @@ def check_photos(folder: Path, size: int) -> FolderReport:
 # Trainings
 
 
-def generator_training(options: argparse.Namespace, folder: Path) -> SpeciesTraining:
+def generator_training(options: argparse.Namespace, folder: Path) -> Job:
     """Return the training of the new species' generator."""
-    more = [f"--data.init_args.folder={folder}"]
+    more = [f"--data.init_args.folder={folder}", *(FAST_GENERATOR if options.fast else ())]
     if options.start is not None:
         more.append(f"--model.init_args.init_from={'null' if options.start == 'none' else options.start}")
-    more += FAST_GENERATOR if options.fast else ()
     length = "model.init_args.max_images"
     more += [] if options.images is None else [f"--{length}={options.images}"]
-    return _training(options.generator_config, options, options.name, more, length)
+    return _training(options.generator_config, options, options.name, more, length)[0]
 
 
-def dife_training(options: argparse.Namespace) -> SpeciesTraining:
-    """Return the training of DIFE with that generator."""
-    names = json.dumps({"human": options.human_generator, "new": str(options.runs_root / options.name)})
-    more = [f"--{part}.init_args.generators={names}" for part in ("model", "data")]
+def dife_training(options: argparse.Namespace) -> tuple[Job, dict[str, Any]]:
+    """Return the training of DIFE with that generator, and its settings."""
+    generators = json.dumps({"human": options.human_generator, "new": str(options.runs_root / options.name)})
+    more = [f"--{part}.init_args.generators={generators}" for part in ("model", "data")]
     more += FAST_DIFE if options.fast else ()
     length = "trainer.max_steps"
     more += [] if options.steps_warmup is None else [f"--model.init_args.warmup_steps={options.steps_warmup}"]
@@ -209,11 +183,36 @@ def dife_training(options: argparse.Namespace) -> SpeciesTraining:
     return _training(options.dife_config, options, f"human_{options.name}", more, length)
 
 
-def _training(config: str, options: argparse.Namespace, name: str, more: Sequence[str], length: str) -> SpeciesTraining:
+def _training(
+    config: str, options: argparse.Namespace, name: str, more: Sequence[str], length: str
+) -> tuple[Job, dict[str, Any]]:
+    """Return a training, which continues if only the setting ``length`` was raised, and its settings."""
     words = fit_words(config, options.seed, more, options.trainer)
     settings, run = resolved_settings(words), RunFolder(options.runs_root, name)
-    job = Job(run, words, settings_key(settings, [length]), budget(settings), free=[length])
-    return SpeciesTraining(job, settings, length)
+    return Job(run, words, settings_key(settings, [length]), budget(settings), free=[length]), settings
+
+
+def state_of(job: Job, overwrite: bool) -> State:
+    """Return the state of a training; with ``overwrite`` it is new.
+
+    Raises:
+        ConfigError: the run was made with other settings.
+    """
+    if overwrite:
+        return "new"
+    state, why = job.state()
+    if state == "changed":
+        text = f"{job.run.path} was trained with other settings ({why}); choose another --name, or add --overwrite"
+        raise ConfigError(f"{text} to train it anew")
+    return state
+
+
+def fit(job: Job, state: State) -> None:
+    """Train from the start, continue an interrupted training, or keep a finished one."""
+    if state == "finished":
+        print(f"{job.run.path}: already finished, kept (--overwrite trains it anew)", flush=True)
+    else:
+        job.fit(state, [f"--{job.free[0]}={job.budget}"])
 
 
 def _is_older(dife: RunFolder, generator: RunFolder) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,9 @@ from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights.assets import list_assets, register_asset
 from experiments.common.jobs import Job
 from experiments.common.keys import settings_key
+from experiments.common.plan import check_names
 
-#: A score may be this much worse than the recorded one before the part is refused.
+#: A part is refused if its score is worse than the recorded one by more than this factor.
 TOLERANCE = 1.25
 
 
@@ -26,7 +25,7 @@ class Part:
     """One shipped file and the recipe behind it.
 
     Attributes:
-        name: of the run, and of the part on the command line.
+        name: name of the run, and of the part on the command line.
         asset: the name under which it is shipped.
         kind: ``generator`` or ``surface-teacher``.
         config: the configuration that ``dife fit`` takes.
@@ -50,7 +49,7 @@ class Part:
 
     @property
     def unit(self) -> str:
-        """What its training counts."""
+        """Unit of its training's length."""
         return "images" if self.kind == "generator" else "steps"
 
 
@@ -68,10 +67,7 @@ def select(names: Sequence[str] | None) -> list[Part]:
     Raises:
         ConfigError: a name is not a part.
     """
-    known = [part.name for part in PARTS]
-    for name in names or ():
-        if name not in known:
-            raise ConfigError(f"--only: no part '{name}'; known: {', '.join(known)}")
+    check_names("--only: no part {}", names, [part.name for part in PARTS])
     return [part for part in PARTS if not names or part.name in names]
 
 
@@ -79,7 +75,7 @@ def job_of(part: Part, root: Path, trainer: str) -> tuple[Job, dict[str, Any]]:
     """Return the training of a part and all its settings.
 
     Args:
-        part: what is trained.
+        part: the part to train.
         root: folder of the runs.
         trainer: trainer preset.
 
@@ -105,21 +101,15 @@ def budget(settings: Mapping[str, Any]) -> int:
 
 def score(part: Part, module: Any, settings: Mapping[str, Any]) -> float:
     """Return the score of a trained module on val renders, in fp32: FID-like distance, or teacher's pixel error."""
-    import lightning as L
-
     from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
     from dife_lightning.data.images import GeneratorImages
     from dife_lightning.data.world.pairs import WorldPairs
+    from experiments.common.untrained import quiet_trainer
 
     arguments = settings["data"]["init_args"]
     generator = part.kind == "generator"
     data = GeneratorImages(**arguments) if generator else WorldPairs(**arguments["evaluation"]["init_args"])
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    callbacks = [] if generator else [KeypointTransfer(val_pictures=0)]
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = L.Trainer(accelerator="cpu", callbacks=callbacks, **quiet)
+    with quiet_trainer(*([] if generator else [KeypointTransfer(val_pictures=0)])) as trainer:
         found = trainer.validate(module, data, verbose=False)
     return float({key: value for row in found for key, value in row.items()}[part.metric])
 
@@ -141,7 +131,7 @@ def check_quality(part: Part, found: float, accept: bool) -> None:
 
 
 def _exported(run: RunFolder) -> Path:
-    """Return the file that is copied among the shipped ones."""
+    """Return the exported file of a run, which is copied to the shipped ones."""
     return run.root / "export" / f"{run.name}.safetensors"
 
 

@@ -1,4 +1,4 @@
-"""Transfer of landmarks from human faces to photos of a new species, the last step of `new_species`."""
+"""The last step of `new_species`: transfer landmarks from human faces to photos of the new species."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import CheckpointError, DataError
 from dife_lightning.faces.items import FaceItem
+from dife_lightning.geometry.crops import Square
 from dife_lightning.utils.files import atomic_write
 from dife_lightning.utils.run_folder import TEST_METRICS, RunFolder
 from experiments.common.claims import CLAIM_LIST, CLAIM_PROTOCOL, ROW_KEYS, Row
 
 if TYPE_CHECKING:
     from dife_lightning.data.photos.folder_check import FolderReport
-    from dife_lightning.methods.dife import DIFE
+    from dife_lightning.methods._base import EmbedderModule
 
-#: Pairs in ``transfers.png``, and test pairs of a species of the world, whose truth is known.
-DRAWN, SCORED = 8, 200
-SCORED_METHODS = ("copy-xy", "surface-teacher", "dife")
-FAST_SCORED = 4
+#: Pairs in ``transfers.png``; scored pairs of a species of the world, and with ``--fast``.
+DRAWN, SCORED, FAST_SCORED = 8, 200, 4
 
 
 def usable_photos(report: FolderReport, count: int) -> list[Path]:
@@ -47,15 +46,15 @@ def transfers(
     """Transfer landmarks to the new species and draw them; returns the errors if the truth is known.
 
     Args:
-        options: of the command.
-        run: of DIFE.
-        settings: of that run.
-        report: of the folder of photos.
-        human: a face of one's own with the names of its points; None takes human faces of the world.
+        options: options of the command.
+        run: DIFE's run.
+        settings: settings of that run.
+        report: report on the folder of photos.
+        human: the user's own face with the names of its points; None takes human faces of the world.
     """
-    import dife_lightning
+    from dife_lightning import load
 
-    method: DIFE = dife_lightning.load(run.path)
+    method: Any = load(run.path)
     if not hasattr(method, "embed"):
         raise CheckpointError(f"{run.path} holds a {type(method).__name__}, which has no embed(images)")
     if options.world is None or human is not None:
@@ -64,7 +63,7 @@ def transfers(
 
 
 def draw_photos(
-    options: argparse.Namespace, method: DIFE, report: FolderReport, human: tuple[FaceItem, list[str]] | None
+    options: argparse.Namespace, method: EmbedderModule, report: FolderReport, human: tuple[FaceItem, list[str]] | None
 ) -> None:
     """Write ``transfers.png``, and ``transfers.csv`` in pixels of the photos."""
     from dife_lightning.faces.images import center_square, read_image
@@ -75,76 +74,31 @@ def draw_photos(
 
     paths, size = usable_photos(report, DRAWN), method.size
     photos = [read_image(path) for path in paths]
-    squares = np.stack([center_square(photo, size) for photo in photos])
     if human is None:
         faces, names = list(WorldFaces("human", "test", len(paths), size=size)), list(get_protocol("9-point").landmarks)
     else:
         faces, names = [human[0]] * len(paths), human[1]
-    found = carry(method, faces, squares)
-    examples = [
-        TransferExample(
-            face["image"], square, face["points"], np.full_like(points, np.nan), points, face["visible"], np.nan, label
+    examples, own = [], []
+    for face, path, photo in zip(faces, paths, photos, strict=True):
+        square = center_square(photo, size)
+        points = method.transfer((face["image"], square), face["points"]).numpy()
+        unknown, label = np.full_like(points, np.nan), path.name[-20:]
+        examples.append(
+            TransferExample(face["image"], square, face["points"], unknown, points, face["visible"], np.nan, label)
         )
-        for face, square, points, label in zip(faces, squares, found, [path.name[-20:] for path in paths], strict=True)
-    ]
+        matrix = central(photo).matrix(size)
+        own.append(points @ matrix[:, :2].T + matrix[:, 2])
     note = f"run {options.name}; the truth is not known: check whether each colour is where it should be"
-    save_figure(
-        transfer_sheet(examples, names, heading="Points transferred from human faces", note=note),
-        options.out / "transfers.png",
-    )
-    own = [in_photo(points, size, photo.shape) for points, photo in zip(found, photos, strict=True)]
+    sheet = transfer_sheet(examples, names, heading="Points transferred from human faces", note=note)
+    save_figure(sheet, options.out / "transfers.png")
     write_points(options.out / "transfers.csv", faces, names, paths, own)
 
 
-def carry(method: DIFE, faces: Sequence[FaceItem], photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Transfer the points of face i to photo i.
-
-    Args:
-        method: a trained DIFE.
-        faces: N human faces with K points each, images (S, S, 3).
-        photos: (N, S, S, 3).
-
-    Returns:
-        Points (N, K, 2), x then y, in pixels of ``photos``.
-    """
-    import torch
-
-    from dife_lightning.data.images import to_float
-    from dife_lightning.matching import transfer
-
-    images = (np.stack([face["image"] for face in faces]), photos)
-    with torch.no_grad():
-        source, target = (method.embed(to_float(torch.from_numpy(part).permute(0, 3, 1, 2))) for part in images)
-        points = torch.from_numpy(np.stack([face["points"] for face in faces]))
-        found = transfer(source, target, points, source_size=images[0].shape[1], target_size=photos.shape[1])
-    return np.asarray(found.numpy())
-
-
-def in_photo(points: NDArray[np.float32], size: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Bring points (K, 2) of the central square at ``size`` px to pixels of the photo of ``shape`` (H, W, 3)."""
-    side, corner = _square(shape)
-    return _scaled(points, size, side) + corner
-
-
-def in_square(points: NDArray[np.float32], size: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Bring points (K, 2) of a photo of ``shape`` (H, W, 3) to its central square at ``size`` px."""
-    side, corner = _square(shape)
-    return _scaled(points - corner, side, size)
-
-
-def _square(shape: Sequence[int]) -> tuple[int, NDArray[np.float32]]:
-    """Return side and upper left corner (x, y) of the central square that ``center_square`` cuts out."""
-    height, width = shape[:2]
+def central(photo: NDArray[np.uint8]) -> Square:
+    """Return the square of a photo (H, W, 3) that ``center_square`` cuts out."""
+    height, width = photo.shape[:2]
     side = min(height, width)
-    return side, np.array([(width - side) // 2, (height - side) // 2], np.float32)
-
-
-def _scaled(points: NDArray[np.float32], old: int, new: int) -> NDArray[np.float32]:
-    import torch
-
-    from dife_lightning.geometry.coordinates import resize_points
-
-    return np.asarray(resize_points(torch.from_numpy(points), (old, old), (new, new)).numpy())
+    return Square((width - side) // 2 + side / 2 - 0.5, (height - side) // 2 + side / 2 - 0.5, side)
 
 
 def write_points(
@@ -152,7 +106,7 @@ def write_points(
     faces: Sequence[FaceItem],
     names: Sequence[str],
     photos: Sequence[Path],
-    points: Sequence[NDArray[np.float32]],
+    points: Sequence[NDArray[np.float64]],
 ) -> None:
     """Write one row per photo and point that is visible in the human face."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -163,7 +117,9 @@ def write_points(
                 writer.writerow((face["name"], photo, names[k], *(f"{value:.2f}" for value in found[k].tolist())))
 
 
-def score_world(options: argparse.Namespace, method: DIFE, settings: Mapping[str, Any], *, draw: bool) -> list[Row]:
+def score_world(
+    options: argparse.Namespace, method: EmbedderModule, settings: Mapping[str, Any], *, draw: bool
+) -> list[Row]:
     """Test DIFE, its teacher and copying on pairs of human and the new species; prints and returns the errors."""
     from dife_lightning.registry import get_method
     from dife_lightning.viz.sheet import save_figure
@@ -175,7 +131,7 @@ def score_world(options: argparse.Namespace, method: DIFE, settings: Mapping[str
     data = measure.prepared([f"human+{options.world}"], FAST_SCORED if options.fast else SCORED)
     teacher = get_method("frozen-embedder")(embedder=settings["model"]["init_args"]["teacher"])
     rows: list[Row] = []
-    for name, tested in zip(SCORED_METHODS, (get_method("copy-xy")(), teacher, method), strict=True):
+    for name, tested in {"copy-xy": get_method("copy-xy")(), "surface-teacher": teacher, "dife": method}.items():
         folder = options.out / "tests" / name
         score(name, tested, data, folder)
         found = json.loads((folder / TEST_METRICS).read_text(encoding="utf-8"))["rows"]
@@ -190,7 +146,7 @@ def score_world(options: argparse.Namespace, method: DIFE, settings: Mapping[str
     return rows
 
 
-# A human face of one's own
+# The user's own human face
 
 
 def marked_face(image: Path, points: Path, size: int) -> tuple[FaceItem, list[str]]:
@@ -203,7 +159,7 @@ def marked_face(image: Path, points: Path, size: int) -> tuple[FaceItem, list[st
 
     photo = read_image(image)
     names, found = read_points(points)
-    square = in_square(found, size, photo.shape)
+    square = central(photo).to_crop(found, size)
     outside = (square < -0.5) | (square > size - 0.5)
     if outside.any():
         first = names[int(outside.any(axis=1).argmax())]

@@ -1,7 +1,7 @@
 """Rebuild the embedded world's shipped files: `make world`, or `python -m experiments.build.world --help`.
 
-Renders faces (cached), trains the human generator from scratch, those of dog and cat from the human one, and the
-surface teacher. Each part is a `dife fit` with a shipped configuration. Finished parts are kept, interrupted ones
+Renders faces (cached), trains the human generator from scratch, the dog and cat generators from the human one, and the
+surface teacher. Each part is a `dife fit` with a shipped configuration. Finished parts are kept and interrupted ones
 continue.
 """
 
@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from dife_lightning.errors import ConfigError, TrainingError
+from dife_lightning.errors import ConfigError
 from experiments.build.parts import PARTS, Part, budget, check_quality, is_shipped, job_of, score, select, ship
+from experiments.common import commands
 from experiments.common.commands import guarded
 from experiments.common.jobs import Job, State
 from experiments.common.options import names
 
-#: Runs `dife` with these words, several commands at a time if there are several; raises where one fails.
-Runner = Callable[[Sequence[tuple[str, list[str]]], Path], None]
 #: Renders per second and core, for the estimate of the plan.
 _RENDERS_PER_SECOND = 40
 _PSI = (0.7, 1.0)
@@ -45,24 +42,24 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.build.world", description=__doc__)
     add = parser.add_argument
     known = ",".join(part.name for part in PARTS)
-    add("--only", type=names, metavar="NAMES", help=f"parts to build, with commas: {known}")
+    add("--only", type=names, metavar="NAMES", help=f"parts to build, separated by commas: {known}")
     add("--out", type=Path, default=Path("runs/world"), help="folder of the runs (%(default)s)")
     add("--results", type=Path, default=Path("results/world"), help="folder of the pictures (%(default)s)")
     add("--trainer", default="trainer/cpu", help="trainer preset, for example trainer/gpu_bf16 (%(default)s)")
-    add("--force", action="store_true", help="train again what is finished")
+    add("--force", action="store_true", help="train finished parts again")
     add("--accept", action="store_true", help="register a part even if it scores worse than the shipped one")
-    add("--parallel", action="store_true", help="train dog and cat side by side, each on half of the cores")
     add("--checkpoint", type=Path, help="score and register this checkpoint of one part (--only), without training")
-    add("--dry-run", action="store_true", help="show the plan only")
+    add("--dry-run", action="store_true", help="only show the plan")
     return parser.parse_args(words)
 
 
-def build(parts: Sequence[Part], options: argparse.Namespace, runner: Runner | None = None) -> None:
+def build(parts: Sequence[Part], options: argparse.Namespace) -> None:
     """Train, score and register ``parts``, parents before the parts that start from them.
 
     Raises:
         ConfigError: a parent is missing, or the options contradict each other.
-        TrainingError: a training failed, or a part is clearly worse than the shipped one.
+        CommandError: a training failed.
+        TrainingError: a part is clearly worse than the shipped one.
     """
     jobs: Jobs = {part.name: job_of(part, options.out, options.trainer) for part in parts}
     if options.checkpoint is not None:
@@ -70,23 +67,24 @@ def build(parts: Sequence[Part], options: argparse.Namespace, runner: Runner | N
             raise ConfigError("--checkpoint is the checkpoint of one part; name it with --only")
         _finish(parts[0], options.checkpoint, jobs, options)
         return
-    states = _states(parts, jobs, options.force)
-    _show_plan(parts, states, jobs)
+    _show_plan(parts, {part.name: _state(part, jobs, options.force) for part in parts}, jobs)
     if options.dry_run:
         return
     _render(parts, jobs)
     options.results.mkdir(parents=True, exist_ok=True)
-    for group in _groups(parts, options.parallel):
-        states |= _states(group, jobs, options.force)  # a parent that was just trained makes its children out of date
-        due = [part for part in group if states[part.name] != "finished"]
-        commands = [(part.name, command_of(part, jobs[part.name][0], states[part.name])) for part in due]
-        (runner or run_processes)(commands, options.out)
-        for part in group:
-            run = jobs[part.name][0].run
-            if part not in due and is_shipped(part, run):
-                print(f"{part.asset}: up to date")
-            else:
-                _finish(part, run.last_checkpoint, jobs, options)
+    for part in parts:
+        job = jobs[part.name][0]
+        state = _state(part, jobs, options.force)  # a parent that was just trained makes its children out of date
+        if state != "finished":
+            commands.call(command_of(part, job, state))
+        elif is_shipped(part, job.run):
+            print(f"{part.asset}: up to date")
+            continue
+        _finish(part, job.run.last_checkpoint, jobs, options)
+
+
+def _state(part: Part, jobs: Jobs, force: bool) -> State:
+    return "new" if force else jobs[part.name][0].state()[0]
 
 
 def _finish(part: Part, checkpoint: Path, jobs: Jobs, options: argparse.Namespace) -> None:
@@ -103,7 +101,7 @@ def _finish(part: Part, checkpoint: Path, jobs: Jobs, options: argparse.Namespac
 
 
 def command_of(part: Part, job: Job, state: State) -> list[str]:
-    """Return the words of the `dife fit` that is due.
+    """Return the `dife fit` command of a part.
 
     Raises:
         ConfigError: the part that it starts from has no run.
@@ -113,36 +111,6 @@ def command_of(part: Part, job: Job, state: State) -> list[str]:
             f"part '{part.name}' starts from '{part.parent}'; build that too: --only {part.parent},{part.name}"
         )
     return job.command(state)
-
-
-def run_processes(commands: Sequence[tuple[str, list[str]]], root: Path) -> None:
-    """Run `dife` commands, each in a process of its own; several share the cores and write log files.
-
-    Raises:
-        TrainingError: a command ended with an error.
-    """
-    threads = max(1, (os.cpu_count() or 1) // max(1, len(commands)))
-    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if len(commands) > 1 else {})
-    root.mkdir(parents=True, exist_ok=True)
-    running: list[tuple[str, subprocess.Popen[bytes]]] = []
-    try:
-        for name, words in commands:
-            log = None if len(commands) == 1 else (root / f"{name}.log").open("ab")
-            print(f"{name}: dife {' '.join(words)}" + ("" if log is None else f" > {log.name}"), flush=True)
-            command = [sys.executable, "-m", "dife_lightning", *words]
-            running.append((name, subprocess.Popen(command, stdout=log, stderr=log, env=environment)))
-            if log is not None:
-                log.close()
-        failed = [name for name, process in running if process.wait()]
-    finally:
-        for _, process in running:
-            process.terminate()
-            process.wait()
-    if failed:
-        hint = f"see {root / failed[0]}.log" if len(commands) > 1 else "see above"
-        raise TrainingError(
-            f"the training of '{failed[0]}' ended with an error ({hint}); run the same command again to continue"
-        )
 
 
 def draw(part: Part, module: Any, results: Path) -> None:
@@ -161,22 +129,8 @@ def draw(part: Part, module: Any, results: Path) -> None:
     print(f"{part.asset}: samples in {results / part.name}.png (above psi {_PSI[0]}, below {_PSI[1]})")
 
 
-def _states(parts: Sequence[Part], jobs: Jobs, force: bool) -> dict[str, State]:
-    return {part.name: "new" if force else jobs[part.name][0].state()[0] for part in parts}
-
-
-def _groups(parts: Sequence[Part], parallel: bool) -> list[list[Part]]:
-    """Return the parts in the order of their training; with ``parallel``, those with one parent side by side."""
-    if not parallel:
-        return [[part] for part in parts]
-    children = [part for part in parts if part.parent is not None]
-    alone = [[part] for part in parts if part.parent is None]
-    before = [group for group in alone if any(part.parent == group[0].name for part in PARTS)]
-    return [*before, *([children] if children else []), *(group for group in alone if group not in before)]
-
-
 def _render(parts: Sequence[Part], jobs: Jobs) -> None:
-    """Fill the cache of renders, on all cores; the trainings then read it."""
+    """Fill the cache of renders on all cores."""
     from dife_lightning.utils.files import cache_folder
     from dife_lightning.world.dataset import render_arrays
 

@@ -53,7 +53,7 @@ def report(options: argparse.Namespace) -> None:
 def joint_rows(records: Path, joint: str, pairwise: str) -> list[dict[str, Any]]:
     """Return rows of the joint model's error minus the pairwise ones', on all kinds of pairs together and on each.
 
-    Seeds that only one side has count for that side: both are means over their seeds.
+    Both sides are means over their own seeds.
 
     Raises:
         DataError: a run has no record.

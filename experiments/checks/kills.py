@@ -1,4 +1,4 @@
-"""Kill a training at random moments, resume it, and check that it ends bit-equal to an undisturbed one.
+"""Kill a training at random moments, resume it, and check that its result is bit-equal to an undisturbed one.
 
 ``python -m experiments.checks.kills --kills 20`` trains human and dog of the embedded world for a few seconds. The
 signals SIGKILL, SIGTERM and SIGINT take turns, as do 0 and 2 loader processes; a run may be killed several times.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import random
 import shutil
 import signal
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from dife_lightning.utils.files import write_json
 from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.common.commands import guarded
+from experiments.common.jobs import place_words
 
-#: A schedule of seconds in which everything happens: both stages, two refreshes of pairs, several validations.
+#: A training of seconds with both stages, two refreshes of pairs and several validations.
 SHORT = (
     "--model.init_args.warmup_steps=10",
     "--model.init_args.pairs={refresh_every: 4, per_refresh: 2, first: 3, bank_size: 4, batch_size: 4}",
@@ -44,29 +45,22 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 DECISIVE = ("state_dict", "optimizer_states", "lr_schedulers", "pseudo_pairs", "global_step")
 
 
-@dataclass(frozen=True)
-class Kill:
-    """One signal: which, after how many seconds, and the step from which the run then went on (None: anew)."""
-
-    signal: str
-    seconds: float
-    step: int | None
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the undisturbed and the killed trainings; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.kills", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="signals in all (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=20, help="total number of signals (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/kills"), help="folder of the runs (%(default)s)")
-    parser.add_argument("--report", type=Path, default=Path("results/kills.json"), help="(%(default)s)")
-    parser.add_argument("--config", default="world/human_dog", help="of the training (%(default)s)")
+    parser.add_argument(
+        "--report", type=Path, default=Path("results/kills.json"), help="file of the report (%(default)s)"
+    )
+    parser.add_argument("--config", default="world/human_dog", help="configuration of the training (%(default)s)")
     options = parser.parse_args(words)
     return guarded(lambda: kills(options), "run the same command to start again")
 
 
 def kills(options: argparse.Namespace) -> int:
-    """Attack trainings and report; returns 1 where one ended unequal."""
+    """Kill trainings and report; returns 1 if one ended unequal."""
     report = attack(options.config, SHORT, options.out, options.kills, options.seed)
     write_json(options.report, report)
     print(f"{report['kills']} kills in {len(report['runs'])} runs, {report['unequal']} ended unequal; {options.report}")
@@ -77,66 +71,63 @@ def attack(config: str, extra: Sequence[str], out: Path, kills: int, seed: int) 
     """Train once undisturbed, then again and again with signals, until ``kills`` of them hit a training.
 
     Returns:
-        What happened; ``unequal`` counts runs whose end differs from the undisturbed one.
+        What happened; ``unequal`` counts the runs whose result differs from the undisturbed one.
     """
     shutil.rmtree(out, ignore_errors=True)
-    start = time.perf_counter()
-    _finish(_fit(config, extra, out, "reference"))
+    out.mkdir(parents=True)
+    start, reference = time.perf_counter(), RunFolder(out, "reference")
+    _finish(_fit(config, extra, reference))
     whole = time.perf_counter() - start
-    wanted, rows = read_checkpoint(RunFolder(out, "reference").last_checkpoint), _rows(out / "reference")
-    rng, runs = random.Random(seed), []
-    plan, hits = _plan(rng), 0
-    while hits < kills:
-        name, workers = f"run-{len(runs)}", len(runs) % 2 * 2
+    wanted, rows = read_checkpoint(reference.last_checkpoint), _rows(reference.path)
+    rng = random.Random(seed)
+    signals = itertools.chain.from_iterable(rng.sample(SIGNALS, len(SIGNALS)) for _ in itertools.count())
+    runs: list[dict[str, Any]] = []
+    while (hits := sum(len(run["kills"]) for run in runs)) < kills:
+        run, workers = RunFolder(out, f"run-{len(runs)}"), len(runs) % 2 * 2
         words = [*extra, f"--data.init_args.num_workers={workers}"]
-        done = _struck(config, words, out, name, rng.randint(1, 3), whole, plan)
-        hits += len(done)
-        differs = differences(wanted, read_checkpoint(RunFolder(out, name).last_checkpoint))
-        differs += [] if _rows(out / name) == rows else ["metrics.csv"]
-        runs.append({"workers": workers, "kills": [vars(kill) for kill in done], "differs": differs})
-        print(f"{name}: {workers} workers, {', '.join(_text(kill) for kill in done) or 'no hit'}: ", end="")
-        print("equal" if not differs else f"differs in {', '.join(differs)}", flush=True)
+        done = _killed(config, words, run, rng.randint(1, 3), whole, signals)
+        differs = differences(wanted, read_checkpoint(run.last_checkpoint))
+        differs += [] if _rows(run.path) == rows else ["metrics.csv"]
+        runs.append({"workers": workers, "kills": done, "differs": differs})
+        told = [f"{kill['signal']} after {kill['seconds']:.1f} s (continued from step {kill['step']})" for kill in done]
+        end = "equal" if not differs else f"differs in {', '.join(differs)}"
+        print(f"{run.name}: {workers} workers, {', '.join(told) or 'no hit'}: {end}", flush=True)
     return {"kills": hits, "runs": runs, "unequal": sum(bool(run["differs"]) for run in runs), "seed": seed}
 
 
-def _plan(rng: random.Random) -> Iterator[signal.Signals]:
-    while True:
-        yield from rng.sample(SIGNALS, len(SIGNALS))
+def _killed(
+    config: str, extra: Sequence[str], run: RunFolder, count: int, whole: float, signals: Iterator[signal.Signals]
+) -> list[dict[str, Any]]:
+    """Train with up to ``count`` signals, then to the end; returns the signals.
 
-
-def _struck(
-    config: str, extra: Sequence[str], out: Path, name: str, count: int, whole: float, plan: Iterator[signal.Signals]
-) -> list[Kill]:
-    """Train with up to ``count`` signals, then to the end."""
-    done: list[Kill] = []
-    rng, last = random.Random(f"{name}/{count}"), RunFolder(out, name).last_checkpoint
+    Each has its name, the seconds after which it was sent, and the step from which the run continued (None: anew).
+    """
+    done: list[dict[str, Any]] = []
+    rng = random.Random(f"{run.name}/{count}")
     for _ in range(count):
-        process = _fit(config, extra, out, name, resume=last.is_file())
-        # early moments are spent on imports, where there is nothing to lose yet
-        seconds = whole * rng.uniform(0.35, 1.0)
+        process = _fit(config, extra, run)
+        seconds = whole * rng.uniform(0.35, 1.0)  # earlier moments would only hit imports
         try:
             process.wait(seconds)
+            return done
         except subprocess.TimeoutExpired:
-            number = next(plan)
+            number = next(signals)
             process.send_signal(number)
             process.wait(120)
-            step = read_checkpoint(last)["global_step"] if last.is_file() else None
-            done.append(Kill(number.name, round(seconds, 2), step))
-        else:
-            return done
-    _finish(_fit(config, extra, out, name, resume=last.is_file()))
+        last = run.last_checkpoint
+        step = read_checkpoint(last)["global_step"] if last.is_file() else None
+        done.append({"signal": number.name, "seconds": round(seconds, 2), "step": step})
+    _finish(_fit(config, extra, run))
     return done
 
 
-def _fit(config: str, extra: Sequence[str], out: Path, name: str, resume: bool = False) -> subprocess.Popen[bytes]:
-    place = ["--runs_root", str(out), "--run", name, *(["--ckpt_path", "last"] if resume else ["--overwrite"])]
-    out.mkdir(parents=True, exist_ok=True)
-    words = [] if resume else ["--config", config, "--config", "trainer/cpu", *extra]
-    log = (out / f"{name}.log").open("ab")
-    command = [sys.executable, "-m", "dife_lightning", "fit", *words, *place]
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    log.close()
-    return process
+def _fit(config: str, extra: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
+    """Start a training, or continue it if there is a checkpoint; its output goes to a log file beside the run."""
+    resume = run.last_checkpoint.is_file()
+    words = ["--ckpt_path", "last"] if resume else ["--config", config, "--config", "trainer/cpu", *extra]
+    command = [sys.executable, "-m", "dife_lightning", "fit", *words, *place_words(run, overwrite=not resume)]
+    with (run.root / f"{run.name}.log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def _finish(process: subprocess.Popen[bytes]) -> None:
@@ -145,7 +136,7 @@ def _finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def _rows(run: Path) -> list[dict[str, str]]:
-    """Return the rows of ``metrics.csv`` without the columns that other rows brought in."""
+    """Return the rows of ``metrics.csv`` without empty cells."""
     with RunFolder.at(run).log.open(newline="") as file:
         return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
 
@@ -164,10 +155,6 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
     return bool(left == right)
-
-
-def _text(kill: Kill) -> str:
-    return f"{kill.signal} after {kill.seconds:.1f} s (went on from step {kill.step})"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Check the whole path with public weights and data sets, with small stand-ins for all of them.
+"""Check the whole path from public weights and data sets to the tables, with small stand-ins for all of them.
 
 Writes small generators in the files of NVlabs and rosinality, a small DensePose CSE in that of detectron2, a small CATs
 in those of its authors, and faces of the embedded world in the trees of CelebA / MAFL, AP-10K, WFLW and AnimalWeb, all
-named in a ``paths.yaml``. Then everything that a user does with the real ones is done with these, by the same commands:
+named in a ``paths.yaml``. Then runs all commands that a user runs with the real ones:
 ``dife doctor``, ``dife fit`` with the paper's configurations (reduced in length and width by one more file), ``dife
 test``, ``dife data preview`` and both benchmark tables. The numbers mean nothing.
 """
@@ -46,14 +46,14 @@ Points = NDArray[np.float32]
 def main(words: Sequence[str] | None = None) -> int:
     """Write the stand-ins and run all commands; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.rehearsal", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("results/rehearsal"), help="folder of all of it (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("results/rehearsal"), help="folder of all files (%(default)s)")
     parser.add_argument("--faces", type=int, default=12, help="faces of each species and split (%(default)s)")
     options = parser.parse_args(words)
     return guarded(lambda: rehearse(options.out, options.faces), "run the same command to start again")
 
 
 def rehearse(out: Path, faces: int) -> None:
-    """Run everything once, below ``out``."""
+    """Run everything once in the folder ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     os.environ["DIFE_PATHS"] = str((out / "paths.yaml").resolve())
     (out / "paths.yaml").write_text(yaml.safe_dump(write_weights(out / "weights") | write_faces(out / "faces", faces)))
@@ -74,7 +74,7 @@ def rehearse(out: Path, faces: int) -> None:
 
 
 def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> None:
-    """Build the benchmark's table by its own plan, its trainings reduced, without backbones of the hub."""
+    """Build the benchmark's table from its plan, with short trainings and without backbones from the hub."""
     plan = plan_content(PLANS / f"table1_{benchmark}.yaml")
     plan["rows"] = {name: row for name, row in plan["rows"].items() if row.get("test") != "FrozenBackbone"}
     for name, row in plan["rows"].items():
@@ -129,7 +129,7 @@ def write_faces(folder: Path, count: int) -> dict[str, str]:
 
 
 def _groups(benchmark: str, domain: str) -> list[str]:
-    """Return the species of a data set that a benchmark's configuration counts to a domain."""
+    """Return the species of a data set that belong to a domain in a benchmark's configuration."""
     content = load_config(f"paper/{benchmark}")
     domains = content["data"]["init_args"]["evaluation"]["init_args"]["domains"]
     found = domains[domain]["options"]["species"]
@@ -155,7 +155,7 @@ def _five(points: Points) -> Points:
 
 
 def _in_celeba(face: tuple[NDArray[np.uint8], Points], split: str) -> Face:
-    """Put a face where aligned CelebA pictures (178 x 218) have theirs."""
+    """Return a face at its position in an aligned CelebA picture (178 x 218)."""
     from dife_lightning.faces.transforms import resize
 
     image, points = resize(*face, 178)
@@ -204,7 +204,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def reduced(name: str, count: int) -> dict[str, Any]:
-    """Return what makes the paper's configurations of a row short and narrow."""
+    """Return settings that make the paper's configurations of a row short and narrow."""
     class_path, model = SMALL[name]
     evaluation = {"class_path": "FacePairs", "init_args": {"count": count, "val_count": 2}}
     return {

@@ -1,7 +1,7 @@
 """Train 2,000 steps of both stages and check that memory and open files do not grow: ``experiments.checks.soak``.
 
-The steps are those of the world's human and dog, with smaller batches, so that it takes minutes; pairs are refreshed,
-validations run and checkpoints are written many times. Writes ``results/soak.json`` and ``results/soak.png``.
+Trains the world's human and dog with small batches, which takes minutes; pairs are refreshed, validations run and
+checkpoints are written many times. Writes ``results/soak.json`` and ``results/soak.png``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from experiments.common import commands
 from experiments.common.commands import guarded
 from experiments.common.jobs import fit_words, place_words
 
-#: Growth from the second to the last quarter of a stage that is tolerated: a share, and in MB.
+#: Tolerated growth from the second to the last quarter of a stage, as a share and in MB.
 TOLERANCE, SLACK_MB = 0.02, 10.0
 SMALL = (
     "--model.init_args.pairs={refresh_every: 50, per_refresh: 2, first: 4, bank_size: 8, batch_size: 4}",
@@ -38,18 +38,18 @@ SMALL = (
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Train, judge and draw; returns the exit code."""
+    """Train, check and draw; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.checks.soak", description=__doc__)
-    parser.add_argument("--steps", type=int, default=2000, help="of both stages together (%(default)s)")
-    parser.add_argument("--config", default="world/human_dog", help="(%(default)s)")
-    parser.add_argument("--runs_root", type=Path, default=Path("runs"), help="(%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="(%(default)s)")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of both stages together (%(default)s)")
+    parser.add_argument("--config", default="world/human_dog", help="configuration (%(default)s)")
+    parser.add_argument("--runs_root", type=Path, default=Path("runs"), help="folder of the run (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results (%(default)s)")
     options = parser.parse_args(words)
     return guarded(lambda: soak(options), "run the same command to start again")
 
 
 def soak(options: argparse.Namespace) -> int:
-    """Train, judge and draw; returns 1 if something grows."""
+    """Train, check and draw; returns 1 if something grows."""
     run = RunFolder(options.runs_root, "soak")
     half = options.steps // 2
     extra = [
@@ -75,14 +75,14 @@ def read_resources(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     with path.open(newline="") as file:
         found = [row for row in csv.DictReader(file) if row.get("system/memory_mb")]
     if len(found) < 8:
-        raise DataError(f"{path} has {len(found)} looks at the resources; expected 8 or more: train more steps")
+        raise DataError(f"{path} has {len(found)} rows with resources; expected 8 or more: train more steps")
     return np.array([[float(r[k]) for k in ("step", "system/memory_mb", "system/open_files")] for r in found])
 
 
 def growth(rows: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
     """Return how much the medians grew from the second quarter to the last, and a verdict.
 
-    The first quarter is left out: allocators and caches fill then.
+    The first quarter is left out because allocators and caches fill during it.
     """
     quarter = len(rows) // 4
     early, late = (np.median(part, axis=0) for part in (rows[quarter : 2 * quarter], rows[-quarter:]))

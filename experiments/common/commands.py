@@ -1,4 +1,4 @@
-"""Running `dife` commands in processes of their own, and the exit code of a command that does so."""
+"""Runs `dife` commands as separate processes, and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from collections.abc import Callable, Sequence
 
 from dife_lightning.errors import DifeError
 
-#: Seconds that an interrupted command gets to end by itself before it is ended.
+#: Seconds that an interrupted command has to end by itself after each signal.
 GRACE = 10.0
 #: The usual exit code after Ctrl-C.
 INTERRUPTED = 130
 
 
 class CommandError(DifeError):
-    """A `dife` command failed; its own message is above."""
+    """A `dife` command failed; its own message was printed before."""
 
 
 def guarded(work: Callable[[], object], interrupted: str) -> int:
-    """Do ``work`` and return the exit code: what ``work`` returns, 1 after an error, 130 after Ctrl-C.
+    """Run ``work`` and return the exit code: the number that it returns or 0, 1 after an error, 130 after Ctrl-C.
 
     Args:
-        work: the command; the code is 0 where it returns no number.
-        interrupted: what to tell a user who pressed Ctrl-C.
+        work: the command.
+        interrupted: message after Ctrl-C.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
@@ -48,7 +48,7 @@ def heading(number: int, text: str) -> None:
 
 
 def call(words: Sequence[str]) -> float:
-    """Print a `dife` command and run it in a process of its own.
+    """Print a `dife` command and run it as a separate process.
 
     Args:
         words: verb and options.
@@ -71,7 +71,7 @@ def call(words: Sequence[str]) -> float:
 
 
 def _wait(command: Sequence[str]) -> int:
-    """Run a command to its end, also when Ctrl-C interrupts this process."""
+    """Run a command; after Ctrl-C, end it before this process ends."""
     process = subprocess.Popen(command)
     try:
         return process.wait()
@@ -81,7 +81,7 @@ def _wait(command: Sequence[str]) -> int:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End an interrupted command; Ctrl-C has reached it too, unless only this process got the signal."""
+    """End an interrupted command, which may not have received the signal itself."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE / 5)
     for end in (lambda: process.send_signal(signal.SIGINT), process.terminate, process.kill):

@@ -1,4 +1,4 @@
-"""A resumable `dife fit`: whether it is new, interrupted, finished or out of date, and the command that is due."""
+"""A resumable `dife fit`: its state (new, interrupted, finished or out of date) and the command to run next."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dife_lightning.errors import DataError
+from dife_lightning.utils.files import write_json
 from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights.checkpoints import read_checkpoint
 from experiments.common import commands
 from experiments.common.keys import Key, changes, comparable, settings_key
-from experiments.common.state_file import StateFile
 
 State = Literal["new", "interrupted", "finished", "changed"]
 
@@ -23,16 +23,16 @@ State = Literal["new", "interrupted", "finished", "changed"]
 class Job:
     """One training that can be interrupted and continued.
 
-    Whether it is complete is said either by a file beside the runs (``cells/<run>.json``), or, where ``budget`` is
-    given, by the run itself: its settings and its last checkpoint.
+    Whether it is complete is read from a file beside the runs (``cells/<run>.json``) or, if ``budget`` is given, from
+    the run itself: its settings and its last checkpoint.
 
     Attributes:
-        run: the folder that it writes.
-        words: verb and options that start it, without its place.
-        key: what decides its result.
+        run: its folder.
+        words: verb and options that start it, without those of the folder.
+        key: key of its result.
         budget: images or steps after which it is finished.
-        free: dotted settings that may differ from those of the run that is there, such as the budget's.
-        parent: a checkpoint that it starts from; if that is newer than the run, the run is out of date.
+        free: dotted settings that may differ from those of an existing run, such as the budget.
+        parent: the checkpoint that it starts from; the run is out of date if this file is newer.
     """
 
     run: RunFolder
@@ -42,13 +42,8 @@ class Job:
     free: Sequence[str] = ()
     parent: Path | None = None
 
-    @property
-    def state_file(self) -> StateFile:
-        """The file beside the runs that says what decided the run and whether it is complete."""
-        return StateFile.beside(self.run)
-
     def state(self) -> tuple[State, str]:
-        """Return how far the run is, and what changed since it was made (or an empty string)."""
+        """Return the state of the run and, if it is out of date, what changed."""
         found = self._by_state_file() if self.budget is None else self._by_run(self.budget)
         if found is None:
             return "new", ""
@@ -60,7 +55,7 @@ class Job:
         return ("finished" if finished else "interrupted"), ""
 
     def _by_state_file(self) -> tuple[Key, bool] | None:
-        found = self.state_file.read() if self.run.path.is_dir() else None
+        found = read_state(state_path(self.run)) if self.run.path.is_dir() else None
         if found is None or not self.run.resolved.is_file():
             return found
         return comparable(found[0], self.run.settings(), self.key), found[1]
@@ -77,11 +72,11 @@ class Job:
         return self.parent.stat().st_mtime > self.run.resolved.stat().st_mtime
 
     def command(self, state: State, more: Sequence[str] = ()) -> list[str]:
-        """Return the words of the `dife fit` that is due: it continues an interrupted run, or starts anew.
+        """Return the `dife fit` command that continues an interrupted run or starts a new one.
 
         Args:
-            state: of the run.
-            more: options of the command that continues; all other settings come from the run.
+            state: state of the run.
+            more: options of a command that continues; all other settings come from the run.
         """
         if state == "interrupted" and self.run.last_checkpoint.is_file():
             return ["fit", *place_words(self.run, overwrite=False), "--ckpt_path", "last", *more]
@@ -92,9 +87,9 @@ class Job:
         words = self.command(state, more)
         if self.budget is not None:
             return commands.call(words)
-        self.state_file.write(self.key, finished=False)
+        write_state(state_path(self.run), self.key, finished=False)
         seconds = commands.call(words)
-        self.state_file.write(self.key, finished=True)
+        write_state(state_path(self.run), self.key, finished=True)
         return seconds
 
 
@@ -105,11 +100,32 @@ def _is_done(checkpoint: dict[str, Any], budget: int) -> bool:
     return int(progress) >= budget or any(state["wait_count"] >= state["patience"] for state in waiting)
 
 
-# Words of commands
+# State files: the key of a result, and whether it is complete
+
+
+def state_path(run: RunFolder) -> Path:
+    """Return the state file of a run: ``cells/<run>.json`` in the folder of all runs."""
+    return run.root / "cells" / f"{run.name}.json"
+
+
+def read_state(path: Path) -> tuple[Key, bool] | None:
+    """Return the key of a result and whether it is complete; None if there is no file."""
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found["key"], bool(found["finished"])
+
+
+def write_state(path: Path, key: Key, *, finished: bool) -> None:
+    """Write the key of a result and whether it is complete."""
+    write_json(path, {"finished": finished, "key": key})
+
+
+# Commands
 
 
 def fit_words(configs: str | Sequence[str], seed: int, more: Sequence[str] = (), trainer: str = "") -> list[str]:
-    """Return the words of a `dife fit` with configurations, a trainer preset (if any), one seed and further options."""
+    """Return a `dife fit` command with configurations, a trainer preset (if any), one seed and further options."""
     names = [configs] if isinstance(configs, str) else list(configs)
     given = [word for name in (*names, trainer) if name for word in ("--config", name)]
     seeds = [f"--{key}={seed}" for key in ("seed_everything", "model.init_args.seed", "data.init_args.seed")]
@@ -117,22 +133,22 @@ def fit_words(configs: str | Sequence[str], seed: int, more: Sequence[str] = (),
 
 
 def place_words(run: RunFolder, *, overwrite: bool = True) -> list[str]:
-    """Return the words that say where a run lies, and whether an earlier run of that name is replaced."""
+    """Return the options for the folder of a run; ``overwrite`` replaces an earlier run of that name."""
     return ["--run", run.name, "--runs_root", str(run.root), *(["--overwrite"] if overwrite else [])]
 
 
 def setting_words(settings: dict[str, Any]) -> list[str]:
-    """Return dotted settings as words of a command."""
+    """Return dotted settings as options of a command."""
     return [f"--{key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in settings.items()]
 
 
 def from_warmup_words(run: RunFolder, settings: dict[str, Any]) -> list[str]:
-    """Return the words that continue from the warm-up of ``run`` with other ``settings``; the rest comes from it."""
+    """Return the command that continues from the warm-up of ``run`` with some other ``settings``."""
     return ["fit", "--ckpt_path", str(run.warmup_checkpoint), *setting_words(settings)]
 
 
 def control_settings(run: RunFolder) -> dict[str, Any]:
-    """Return the settings of the control of ``run``: no matching, in equal time."""
+    """Return the settings of the control of ``run``: training without matching for the same time."""
     steps = control_steps(run.stages(), int(run.settings()["trainer"]["val_check_interval"]))
     return {"model.init_args.lambda_m1": 0, "model.init_args.lambda_m2": 0, "trainer.max_steps": steps}
 

@@ -21,11 +21,11 @@ class Measure:
     Attributes:
         title: heading of the table.
         data: class of the pairs, ``WorldPairs`` or another data module of key-point pairs.
-        arguments: of that class.
+        arguments: arguments of that class.
         config: configuration whose evaluation gives the other arguments.
         lists: test lists; the first has the paper's numbers of pairs, the claims are about the last.
         protocols: landmark sets, that of the claims first.
-        framings: of the pictures, that of the claims first.
+        framings: framings of the pictures, that of the claims first.
     """
 
     title: str = "Keypoint transfer on the embedded world"
@@ -61,17 +61,17 @@ class Measure:
         return dict(content["data"]["init_args"]["evaluation"]["init_args"])
 
     def prepared(self, pairs: Sequence[str], count: int | None, first: int | None = None) -> PairsDataModule:
-        """Return the test pairs, made (by two processes where there are two processors) or read from the cache.
+        """Return the test pairs, made by up to two processes or read from the cache.
 
         Args:
             pairs: kinds of pair.
             count: pairs in each test list in place of its own number.
-            first: keep only so many of each, the first ones.
+            first: keep only the first so many pairs of each list.
         """
         data = self.pairs(pairs, count)
         data.num_workers = 2 if processors() > 1 else 0
         data.setup("test")
-        data.num_workers = 0  # what is in memory needs no worker
+        data.num_workers = 0  # the pairs are in memory now
         if first is not None:
             data.test_sets = [found.first(first) for found in data.test_sets]
         return data
@@ -90,7 +90,7 @@ def _data_modules() -> dict[str, type[PairsDataModule]]:
 
 
 def _built(cls: type[Any], arguments: Mapping[str, Any]) -> Any:
-    """Make an object whose (nested) arguments came from a file."""
+    """Return an object whose (nested) arguments come from a file."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)

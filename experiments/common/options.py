@@ -1,39 +1,42 @@
-"""Options that the commands about tables share: which plan, which of its rows and pairs, and where its runs lie."""
+"""Options that the commands about tables share, and facts that their results record."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.utils.environment import collect_environment
 from experiments.common.plan import PLANS, Plan, read_plan
 
 
 def names(text: str) -> list[str]:
-    """Read a list of names with commas."""
+    """Read names separated by commas."""
     return text.split(",")
 
 
-def table_options() -> argparse.ArgumentParser:
-    """Return the parent parser of the commands that read a table's plan and runs."""
-    parser = argparse.ArgumentParser(add_help=False)
+def table_parser(prog: str, description: str | None, *, pairs: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of a command that reads a table's plan and runs.
+
+    Args:
+        prog: name of the command.
+        description: its help text.
+        pairs: add ``--pairs``.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.{prog}", description=description)
     add = parser.add_argument
-    add("--benchmark", help="mafl_ap10k or wflw_animalweb: the table on your own photographs (docs/real_data.md)")
-    add("--plan", type=Path, help="file of the plan (experiments/tables/plans/<table>.yaml, or the benchmark's)")
-    add("--runs_root", type=Path, help="folder of the table's runs (runs/tables, or runs/<benchmark>)")
-    add("--rows", type=names, help="rows of the table, with commas; all by default")
-    return parser
-
-
-def pair_options() -> argparse.ArgumentParser:
-    """Return the parent parser of the commands that look at some kinds of pair."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--pairs", type=names, help="kinds of pair, with commas, such as human+dog; all by default")
+    add("--benchmark", help="table on your own photographs: mafl_ap10k or wflw_animalweb (docs/real_data.md)")
+    add("--plan", type=Path, help="file of the plan; default: experiments/tables/plans/<table>.yaml or the benchmark's")
+    add("--runs_root", type=Path, help="folder of the table's runs; default: runs/tables or runs/<benchmark>")
+    add("--rows", type=names, help="rows of the table, separated by commas; default: all")
+    if pairs:
+        add("--pairs", type=names, help="kinds of pair, separated by commas, such as human+dog; default: all")
     return parser
 
 
 def full_name(table: str, options: argparse.Namespace) -> str:
-    """Return the name of a table, with that of the benchmark behind it."""
+    """Return the name of a table, followed by that of the benchmark if there is one."""
     return f"{table}_{options.benchmark}" if options.benchmark else table
 
 
@@ -56,3 +59,9 @@ def plan_of(table: str, options: argparse.Namespace) -> Plan:
 def runs_root_of(options: argparse.Namespace) -> Path:
     """Return the folder of the table's runs."""
     return options.runs_root or Path("runs") / (options.benchmark or "tables")
+
+
+def recorded_facts() -> dict[str, Any]:
+    """Return the facts about this machine that every result records."""
+    facts = collect_environment()
+    return {key: facts[key] for key in ("commit", "dirty", "versions", "machine", "time")}

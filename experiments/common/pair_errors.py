@@ -1,4 +1,4 @@
-"""Errors pair by pair: the part of a test that a table of results needs."""
+"""The error of each pair of a test, which is all that a table of results needs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def decoded(entry: Mapping[str, Any]) -> PairErrors:
 
 
 def read_errors(tested: Path, measure: Measure) -> dict[SetKey, PairErrors]:
-    """Read the predictions of a test; if there is only one list, it gets the name that the measure has for it."""
+    """Return the errors in the predictions of a test; a single list gets the name that the measure has for it."""
     found = {}
     for (pair, name, framing, protocol), table in read_predictions(tested / PREDICTIONS).items():
         key = (pair, measure.lists[0] if len(measure.lists) == 1 else name, framing, protocol)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from experiments.common.measure import Measure
 
 #: Folder of the shipped plans.
 PLANS = Path(__file__).resolve().parents[1] / "tables" / "plans"
-#: Seeds beyond this are never looked for.
+#: Seeds from this number on are not looked for.
 MOST_SEEDS = 10
 _KINDS = ("test", "fit", "control", "start")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: a model, and the kinds of pairs on which it is tested, all together."""
+    """A column: a model, and the kinds of pairs that it is tested on together."""
 
     name: str
     model: str
@@ -34,18 +34,18 @@ class TableRow:
     """A row: exactly one of ``test``, ``fit``, ``control`` and ``start`` is given.
 
     Attributes:
-        name: of the method in the results, and of its runs: rows of the same name in two tables share their runs.
+        name: name of the method in the results, and of its runs; rows of the same name in two tables share their runs.
         test: class of a method that needs no training.
-        arguments: of that class.
+        arguments: arguments of that class.
         fit: configuration of a training, or several; ``{model}`` stands for the column's model.
         control: the row whose warm-up is continued without matching, for as long as its matching took.
         start: the row from whose warm-up the training continues, with ``set``, up to that row's last step.
-        set: settings in place of those of the configuration, dotted as in the command line.
+        set: dotted settings that replace those of the configuration.
         steps: the row whose number of steps a ``fit`` takes.
-        first: test only the first so many pairs of each list, for a slow method; None tests all.
-        optional: if weights or a package for its test are missing, the row is left out, with the reason in the table.
+        first: number of pairs of each list to test, for a slow method; None tests all.
+        optional: leave the row out, with the reason in the table, if weights or a package for its test are missing.
         supervision: what people had to label for it.
-        note: what the row is, for readers of the table.
+        note: explanation of the row for readers of the table.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Plan:
     """A whole table.
 
     Attributes:
-        columns: of the table.
-        rows: of the table.
+        columns: columns of the table.
+        rows: rows of the table.
         paper: row -> protocol -> column -> the paper's figure.
         measure: the pairs.
         trainer: preset of the trainings.
@@ -97,13 +97,14 @@ class Plan:
     reference: str = "dife"
 
     def only(self, columns: Sequence[str] | None, rows: Sequence[str] | None) -> Plan:
-        """Return the plan of some columns and rows; a row brings those that must be trained before it.
+        """Return the plan of some columns and rows, including the rows that must be trained before these.
 
         Raises:
             ConfigError: a name is not in the plan.
         """
-        chosen = _chosen("column", columns, [c.name for c in self.columns])
-        names = _chosen("row", rows, [r.name for r in self.rows])
+        check_names("no column {} in the table", columns, [c.name for c in self.columns])
+        check_names("no row {} in the table", rows, [r.name for r in self.rows])
+        chosen, names = set(columns or [c.name for c in self.columns]), set(rows or [r.name for r in self.rows])
         for row in reversed(self.in_order()):
             if row.name in names:
                 names |= set(row.needs)
@@ -122,14 +123,14 @@ class Plan:
         return next(row for row in self.rows if row.name == name)
 
     def first_of(self, *names: str) -> int | None:
-        """Return how many pairs of each list all these rows were tested on, None if on all."""
+        """Return the number of pairs of each list that all these rows were tested on; None for all pairs."""
         return min((row.first for row in self.rows if row.name in names and row.first), default=None)
 
     def in_order(self) -> list[TableRow]:
         """Return the rows, each after those that it needs.
 
         Raises:
-            ConfigError: rows that wait for each other.
+            ConfigError: rows need each other in a circle.
         """
         found: list[TableRow] = []
         left = list(self.rows)
@@ -154,12 +155,12 @@ class Plan:
         return list(dict.fromkeys(pair for column in self.columns for pair in column.pairs))
 
     def published(self, row: str, protocol: str, column: str) -> float | None:
-        """Return the paper's figure, None where it has none."""
+        """Return the paper's number, or None if it has none."""
         return self.paper.get(row, {}).get(protocol, {}).get(column)
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Read a plan; its ``base`` names another file, whose top-level parts count where it has none of its own.
+    """Read a plan; its ``base`` names another file, which gives the top-level parts that this one does not have.
 
     Raises:
         ConfigError: a column or row without its parts.
@@ -173,7 +174,7 @@ def read_plan(path: str | Path) -> Plan:
         raise ConfigError(f"{path}: {str(error).partition('() ')[2] or error}") from None
     for row in rows:
         _check(row, [row.name for row in rows], path)
-    more = {key: content[key] for key in ("trainer", "ratios", "reference") if key in content}
+    more: dict[str, Any] = {key: content[key] for key in ("trainer", "ratios", "reference") if key in content}
     if "comparisons" in content:
         more["comparisons"] = tuple(tuple(both) for both in content["comparisons"])
     return Plan(columns, rows, content.get("paper", {}), measure, **more)
@@ -191,13 +192,20 @@ def _check(row: TableRow, names: Sequence[str], path: str | Path) -> None:
         raise ConfigError(f"{path}, row '{row.name}': give exactly one of {', '.join(_KINDS)}")
     if row.first is not None and row.first < 1:
         raise ConfigError(f"{path}, row '{row.name}': first is {row.first}, expected 1 or more")
-    for name in row.needs:
-        if name not in names:
-            raise ConfigError(f"{path}, row '{row.name}': no row '{name}'. {did_you_mean(name, names)}")
+    check_names(f"{path}, row '{row.name}': no row {{}}", row.needs, names)
 
 
-def _chosen(what: str, wanted: Sequence[str] | None, known: Sequence[str]) -> set[str]:
-    for name in wanted or ():
+def check_names(text: str, names: Iterable[str] | None, known: Collection[str]) -> None:
+    """Check that all ``names`` are known.
+
+    Args:
+        text: start of the message, with ``{}`` in place of the name.
+        names: None checks nothing.
+        known: the names that exist.
+
+    Raises:
+        ConfigError: a name is unknown.
+    """
+    for name in names or ():
         if name not in known:
-            raise ConfigError(f"no {what} '{name}' in the table. {did_you_mean(name, known)}")
-    return set(wanted or known)
+            raise ConfigError(f"{text.format(repr(name))}. {did_you_mean(name, known)}")

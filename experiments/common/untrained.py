@@ -32,24 +32,23 @@ def untrained(row: TableRow) -> Any:
 
 def score(name: str, module: L.LightningModule, data: PairsDataModule, folder: Path) -> None:
     """Test one method and write ``metrics.json`` and ``predictions.csv`` into ``folder``, as `dife test` does."""
-    callback = KeypointTransfer(out_dir=str(folder), method=name, pictures=0, table=False)
-    with quiet(), warnings_only():
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            callbacks=[callback],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
+    with quiet_trainer(KeypointTransfer(out_dir=str(folder), method=name, pictures=0, table=False)) as trainer:
         trainer.test(module, datamodule=data, verbose=False)
 
 
 @contextmanager
+def quiet_trainer(*callbacks: L.Callback) -> Iterator[L.Trainer]:
+    """Give a trainer for tests on the CPU in fp32 that writes and prints nothing but warnings."""
+    silent: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    with quiet(), warnings_only():
+        yield L.Trainer(accelerator="cpu", devices=1, callbacks=list(callbacks), **silent)
+
+
+@contextmanager
 def warnings_only() -> Iterator[None]:
-    """Hide what Lightning says about the machine each time; warnings stay."""
+    """Hide Lightning's remarks about the machine; warnings are still shown."""
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = log.level
     log.setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
-"""The whole of DIFE on the embedded world: train both stages and the equal-time control, test, draw, report.
+"""All of DIFE on the embedded world: train both stages and the equal-time control, test, draw, report.
 
-``python -m experiments.demo`` builds the plan ``experiments/tables/plans/demo.yaml`` as the tables are built, so that
+``python -m experiments.demo`` builds the plan ``experiments/tables/plans/demo.yaml`` in the same way as the tables, so
 a finished training is kept and an interrupted one continues. It prints each `dife` command that it runs.
 """
 
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.cli.settings import resolved_settings
-from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import write_json
 from dife_lightning.utils.run_folder import PREDICTIONS, RunFolder
 from experiments.common.claims import ROW_KEYS
 from experiments.common.commands import guarded, heading
 from experiments.common.jobs import fit_words
+from experiments.common.options import recorded_facts
 from experiments.common.plan import PLANS, Plan, read_plan
 from experiments.tables.__main__ import build
 from experiments.tables.workspace import Workspace
 
 MODELS = {"human+dog": "human_dog", "human+cat": "human_cat", "dog+cat": "dog_cat"}
-#: A demo of a few seconds that shows nothing but that it runs; for tests.
+#: Settings of ``--fast``: a few steps, only to check that everything runs.
 FAST_FIT = {
     "model.init_args.warmup_steps": 4,
     "trainer.max_steps": 6,
@@ -46,12 +46,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options and fill in those that depend on others."""
     parser = argparse.ArgumentParser(prog="python -m experiments.demo", description=__doc__)
     add = parser.add_argument
-    add("--pair", choices=MODELS, default="human+dog", help="species, source first")
-    add("--seed", type=int, default=0, help="of everything that is drawn")
-    add("--out", type=Path, help="folder of the results; results/demo, with the pair and seed if given")
+    add("--pair", choices=MODELS, default="human+dog", help="source and target species (%(default)s)")
+    add("--seed", type=int, default=0, help="seed of the trainings and pictures (%(default)s)")
+    add("--out", type=Path, help="folder of the results; default: results/demo, with the pair and seed if given")
     add("--runs_root", type=Path, default=Path("runs/demo"), help="folder of the runs (%(default)s)")
-    add("--config", help="configuration of the fit; world/<pair> by default")
-    add("--fast", action="store_true", help="a few steps and pairs, to see that everything runs")
+    add("--config", help="configuration of the training; default: world/<pair>")
+    add("--fast", action="store_true", help="a few steps and pairs, to check that everything runs")
     options = parser.parse_args(arguments)
     options.model = MODELS[options.pair]
     usual = options.pair == "human+dog" and options.seed == 0
@@ -65,14 +65,12 @@ def demo_plan(options: argparse.Namespace) -> Plan:
     plan = plan.only([column.name for column in plan.columns if column.model == options.model], None)
     changed: dict[str, Any] = {"fit": options.config} if options.config else {}
     changed |= {"set": FAST_FIT} if options.fast else {}
-    teacher = {"arguments": {"embedder": _teacher_of(options.config)}} if options.config else {}
-    changes = {"dife": changed, "surface-teacher": teacher}
+    changes: dict[str, dict[str, Any]] = {"dife": changed}
+    if options.config:
+        teacher = resolved_settings(fit_words(options.config, 0))["model"]["init_args"]["teacher"]
+        changes["surface-teacher"] = {"arguments": {"embedder": str(teacher)}}
     rows = tuple(replace(row, **changes.get(row.name, {})) for row in plan.rows)
     return replace(plan, rows=rows, measure=replace(plan.measure, config=options.config))
-
-
-def _teacher_of(config: str) -> str:
-    return str(resolved_settings(fit_words(config, 0))["model"]["init_args"]["teacher"])
 
 
 def demo(options: argparse.Namespace) -> dict[str, Any]:
@@ -84,15 +82,13 @@ def demo(options: argparse.Namespace) -> dict[str, Any]:
     table = build(workspace, [options.seed], options.out)
     runs = {name: workspace.run(name, options.model, options.seed) for name in ("dife", "dife-warmup")}
     matching, alone = (run.stages()["matching"]["seconds"] for run in runs.values())
-    print(f"matching with pair synthesis took {matching:.0f} s, training on without it {alone:.0f} s")
+    print(f"matching with pair synthesis took {matching:.0f} s, the control without it {alone:.0f} s")
     heading(2, "Pictures")
     drawn = time.perf_counter()
     pictures = draw(runs["dife"], workspace, options)
-    times = {
-        name: table["times"].get(run.name, 0.0) for name, run in zip(("fit", "control"), runs.values(), strict=True)
-    }
-    times |= {"test": table["times"]["test"], "pictures": time.perf_counter() - drawn}
-    times |= {"total": time.perf_counter() - start}
+    times = {"fit": table["times"].get(runs["dife"].name, 0.0)}
+    times |= {"control": table["times"].get(runs["dife-warmup"].name, 0.0), "test": table["times"]["test"]}
+    times |= {"pictures": time.perf_counter() - drawn, "total": time.perf_counter() - start}
     summary = summarize(table, runs, options)
     summary |= {"seconds": {name: round(value, 1) for name, value in times.items()}, "pictures": pictures}
     write_json(options.out / "summary.json", summary)
@@ -116,8 +112,7 @@ def draw(run: RunFolder, workspace: Workspace, options: argparse.Namespace) -> d
 
 
 def summarize(table: dict[str, Any], runs: dict[str, RunFolder], options: argparse.Namespace) -> dict[str, Any]:
-    """Return what is in ``summary.json`` but times and pictures, from the content of ``table.json``."""
-    facts = collect_environment()
+    """Return ``summary.json`` without times and pictures, from the content of ``table.json``."""
     return {
         **{kind: [{key: row[key] for key in ROW_KEYS} for row in table[kind]] for kind in ("rows", "paper_rows")},
         "comparisons": table["comparisons"],
@@ -125,7 +120,7 @@ def summarize(table: dict[str, Any], runs: dict[str, RunFolder], options: argpar
         "stages": {name: run.stages() for name, run in runs.items()},
         "seed": options.seed,
         "fast": options.fast,
-        **{key: facts[key] for key in ("commit", "dirty", "versions", "machine", "time")},
+        **recorded_facts(),
         "runs": {name: str(run.path) for name, run in runs.items()},
         "predictions": {row["method"]: f"{row['run'][0]}/{PREDICTIONS}" for row in table["rows"]},
     }

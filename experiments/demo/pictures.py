@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dife_lightning.callbacks._collect import TransferCollector
-from dife_lightning.data.world.pairs import WorldPairs
+from dife_lightning.data.pairs import PairsDataModule
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods.dife import DIFE
@@ -24,25 +24,27 @@ from dife_lightning.world import WorldFaces
 from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
 
 Embedders = dict[str, EmbedderModule]
-#: Drawn side by side, also those that DIFE was not trained on.
+#: Species in the picture of embeddings, including those that DIFE was not trained on.
 SPECIES = ("human", "dog", "cat", "wild")
 
 
-def draw_all(methods: Embedders, data: WorldPairs, run: RunFolder, folder: Path, *, seed: int = 0) -> dict[str, str]:
+def draw_all(
+    methods: Embedders, data: PairsDataModule, run: RunFolder, folder: Path, *, seed: int = 0
+) -> dict[str, str]:
     """Write the four pictures and return picture -> file name.
 
     Args:
-        methods: name -> embedder, ``DIFE`` (trained) the first.
+        methods: name -> embedder, with the trained ``DIFE`` first.
         data: test pairs, set up.
         run: DIFE's run.
-        folder: where to write.
-        seed: of the originals in the gallery of pairs.
+        folder: folder of the pictures.
+        seed: seed of the originals in the gallery of pairs.
     """
     dife = next(iter(methods.values()))
     assert isinstance(dife, DIFE)
     figures = {
         "transfers": draw_transfers(methods, data),
-        "embeddings": draw_embeddings(methods, data.size),
+        "embeddings": draw_embeddings(methods, data.test_sets[0].size),
         "pairs": draw_pairs(dife, drawing=seed),
         "curves": curves(run.log, heading="DIFE's two stages", note=f"run {run.name}"),
     }
@@ -50,7 +52,7 @@ def draw_all(methods: Embedders, data: WorldPairs, run: RunFolder, folder: Path,
 
 
 @torch.no_grad()
-def draw_transfers(methods: Embedders, data: WorldPairs, count: int = 10) -> Figure:
+def draw_transfers(methods: Embedders, data: PairsDataModule, count: int = 10) -> Figure:
     """Draw the first pairs of the long jittered list, each once per method, side by side."""
     pairs = next(p for p in data.test_sets if (p.list_name, p.framing) == (CLAIM_LIST, CLAIM_FRAMING))
     batch = pairs.collate([(i, pairs[i]) for i in range(min(count, len(pairs)))])
@@ -63,7 +65,7 @@ def draw_transfers(methods: Embedders, data: WorldPairs, count: int = 10) -> Fig
         [example for row in zip(*columns, strict=True) for example in row],
         get_protocol(CLAIM_PROTOCOL).landmarks,
         columns=2 * len(methods),
-        heading=f"Key points transferred from {' to '.join(pairs.pair.split('+'))}",
+        heading=f"Keypoints transferred from {' to '.join(pairs.pair.split('+'))}",
         note=f"the first {len(batch)} pairs of the test list, jittered framing; errors in px of a 70-px crop",
     )
 

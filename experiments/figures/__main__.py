@@ -1,6 +1,6 @@
 """Figures 3 and 4 of the paper from the runs of table 1: ``python -m experiments.figures fig3 fig4``, see ``--help``.
 
-``fig3`` is key-point transfer across species, each method on the same pairs; ``fig4`` shows the embeddings of all
+``fig3`` is keypoint transfer across species, each method on the same pairs; ``fig4`` shows the embeddings of all
 species in colour. (``make demo`` draws the paper's figure 9, the gallery of pseudo-pairs.) Nothing is trained: a row of
 the table without a finished run is left out, and the reason is printed. See docs/tables.md.
 """
@@ -12,17 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import write_json
 from dife_lightning.viz.sheet import save_figure
 from experiments.common.commands import guarded
-from experiments.common.options import full_name, pair_options, plan_of, runs_root_of, table_options
-from experiments.common.plan import Plan
+from experiments.common.options import full_name, plan_of, recorded_facts, runs_root_of, table_parser
+from experiments.common.plan import Plan, check_names
 from experiments.figures.gallery import Gallery, require_runs, wanted_rows
 
 FIGURES = ("fig3", "fig4")
-_FACTS = ("commit", "dirty", "versions", "machine", "time")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -33,26 +30,17 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.figures", description=__doc__, parents=[table_options(), pair_options()]
-    )
+    parser = table_parser("figures", __doc__, pairs=True)
     add = parser.add_argument
-    add("figures", nargs="*", default=list(FIGURES), help="fig3, fig4; both by default")
-    add("--seed", type=int, default=0, help="of the trained runs (%(default)s)")
+    add("figures", nargs="*", default=list(FIGURES), help="fig3, fig4; default: both")
+    add("--seed", type=int, default=0, help="seed of the trained runs (%(default)s)")
     add("--each", type=int, default=2, help="pairs of each kind (fig3), faces of each species (fig4) (%(default)s)")
-    add(
-        "--model",
-        help="fig4: model that embeds all species; by default the one of the most species that has a run of dife",
-    )
-    add(
-        "--colors",
-        choices=("pca", "first-three"),
-        default="pca",
-        help="fig4: joint principal components, or as in the paper each image's first three channels (%(default)s)",
-    )
-    add("--count", type=int, help="test pairs in each list instead of its own number; to try things out")
+    add("--model", help="fig4: model that embeds all species; default: the one of most species with a run of dife")
+    text = "fig4: joint principal components, or each image's first three channels as in the paper (%(default)s)"
+    add("--colors", choices=("pca", "first-three"), default="pca", help=text)
+    add("--count", type=int, help="test pairs in each list, to try things out; default: all")
     add("--dpi", type=int, default=200, help="pixels per inch (%(default)s)")
-    add("--out", type=Path, help="folder of the figures (results/figures, with the benchmark's name)")
+    add("--out", type=Path, help="folder of the figures; default: results/figures, with the benchmark's name")
     options = parser.parse_args(words)
     if options.each < 1 or options.dpi < 30:
         parser.error("--each takes 1 or more, --dpi 30 or more")
@@ -61,9 +49,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def draw_all(options: argparse.Namespace) -> None:
     """Draw each figure that was asked for."""
-    for name in options.figures:
-        if name not in FIGURES:
-            raise ConfigError(f"no figure '{name}'. {did_you_mean(name, FIGURES)}")
+    check_names("no figure {}", options.figures, FIGURES)
     options.out = options.out or Path("results") / full_name("figures", options)
     plan = plan_of("table1", options)
     for name in dict.fromkeys(options.figures):
@@ -76,7 +62,8 @@ def draw(name: str, plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     from experiments.figures.transfers import transfers
 
     gallery = Gallery(plan, wanted_rows(plan, options.rows), runs_root_of(options), options.seed)
-    kinds = _kinds(plan, options.pairs)
+    check_names("no kind of pair {} in the table", options.pairs, plan.pairs())
+    kinds = [name for name in plan.pairs() if not options.pairs or name in options.pairs]
     command = f"make reproduce-table1{f' BENCHMARK={options.benchmark}' if options.benchmark else ''}"
     require_runs(gallery, list(plan.models()), command)
     if name == "fig3":
@@ -85,22 +72,12 @@ def draw(name: str, plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
         look = {"model": options.model, "colors": options.colors}
         figure, facts = embeddings(gallery, kinds, options.each, count=options.count, **look)
     save_figure(figure, options.out / f"{name}.png", options.dpi)
-    environment = collect_environment()
-    facts = {"figure": name, **facts, "rows": gallery.used, "left_out": gallery.left_out}
-    facts |= {key: environment[key] for key in _FACTS}
+    facts = {"figure": name, **facts, "rows": gallery.used, "left_out": gallery.left_out, **recorded_facts()}
     write_json(options.out / f"{name}.json", facts)
     for line in gallery.left_out:
         print(f"left out of {name}: {line}")
     print(f"{options.out}/{name}.png and .json show {', '.join(gallery.used)}")
     return facts
-
-
-def _kinds(plan: Plan, wanted: Sequence[str] | None) -> list[str]:
-    known = plan.pairs()
-    for name in wanted or ():
-        if name not in known:
-            raise ConfigError(f"no kind of pair '{name}' in the table. {did_you_mean(name, known)}")
-    return [name for name in known if not wanted or name in wanted]
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dife_lightning.data.images import to_float
-from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.errors import DataError
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.viz.embedding import Mode, embedding_sheet
+from experiments.common.plan import check_names
 from experiments.figures.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ def embeddings(
 
     Args:
         gallery: the rows; those without an embedding are left out.
-        kinds: of pair, whose faces are drawn.
-        each: faces of each species.
-        model: whose runs embed all species; None for the one of most species that there is.
+        kinds: kinds of pair whose faces are drawn.
+        each: number of faces of each species.
+        model: its runs embed all species; None takes the model of most species.
         colors: see :func:`~dife_lightning.viz.embedding.embedding_colors`.
-        count: pairs in the list instead of its own number.
+        count: pairs in the list in place of its own number.
     """
     model = model_of(gallery, model)
     measure = gallery.plan.measure
@@ -69,15 +70,14 @@ def _note(colors: Mode, trained: Sequence[str], unseen: Sequence[str]) -> str:
 
 
 def model_of(gallery: Gallery, wanted: str | None) -> str:
-    """Return the model whose runs are drawn: the wanted one, else the one of most species with a run of reference.
+    """Return the model whose runs are drawn: ``wanted``, or the one of most species with a run of the reference row.
 
     Raises:
         ConfigError: the plan has no such model.
     """
     models = list(gallery.plan.models())
     if wanted is not None:
-        if wanted not in models:
-            raise ConfigError(f"no model '{wanted}' in the table. {did_you_mean(wanted, models)}")
+        check_names("no model {} in the table", [wanted], models)
         return wanted
     trained = [row for row in gallery.rows if row.trained]
     usual = [row for row in trained if row.name == gallery.plan.reference]

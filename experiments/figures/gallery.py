@@ -1,4 +1,4 @@
-"""The rows of a table that can be drawn, with their methods: trained runs, and methods that need no training."""
+"""The rows of a table that can be drawn, and their methods: trained runs, or methods that need no training."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from dife_lightning.errors import DataError, DifeError
 from dife_lightning.utils.run_folder import RunFolder
+from experiments.common.jobs import read_state, state_path
 from experiments.common.plan import Plan, TableRow
-from experiments.common.state_file import StateFile
 from experiments.common.untrained import untrained
 
 if TYPE_CHECKING:
     from dife_lightning.methods._base import MatcherModule
 
-#: Drawn only on request: its points are random.
+#: Rows that are drawn only on request.
 _NOT_DRAWN = ("random",)
 
 
@@ -25,10 +25,10 @@ class Gallery:
     """The rows of a figure.
 
     Attributes:
-        plan: of the table.
-        rows: which of its rows are wanted.
-        runs_root: where its runs lie.
-        seed: of the trained ones.
+        plan: plan of the table.
+        rows: its rows to draw.
+        runs_root: folder of its runs.
+        seed: seed of the runs.
         used: row -> model (or ``untrained``) -> the run's folder, or the method's class.
         left_out: one line for each row that is not drawn, with the reason.
     """
@@ -47,32 +47,35 @@ class Gallery:
     def finished(self, row: TableRow, model: str) -> bool:
         """Whether a trained row has a finished run of this model."""
         run = self.run(row, model)
-        found = StateFile.beside(RunFolder.at(run)).read()
+        found = read_state(state_path(RunFolder.at(run)))
         return run.is_dir() and found is not None and found[1]
 
     def models(self, row: TableRow, models: Sequence[str]) -> dict[str, MatcherModule]:
-        """Return model -> method, ready to be used; what is missing is added to ``left_out``.
+        """Return model -> method, ready for use; missing runs are added to ``left_out``.
 
-        Args:
-            row: of the plan; one that needs no training gives the same method for each model.
-            models: whose runs are wanted.
+        A row that needs no training has the same method for each model.
         """
-        found: dict[str, MatcherModule] = {}
+        from dife_lightning import load
+
         missing = [model for model in models if row.trained and not self.finished(row, model)]
         if missing:
             names = ", ".join(self.run(row, model).name for model in missing)
             self.left_out.append(f"{row.name}: no finished run {names} in {self.runs_root}")
+        there = [model for model in models if model not in missing]
         try:
-            method = None if row.trained else _untrained(row)
-            for model in models:
-                if model not in missing:
-                    found[model] = method or _trained(self.run(row, model))
+            found: dict[str, Any]
+            if row.trained:
+                found = {model: load(self.run(row, model)) for model in there}
+            else:
+                method = untrained(row).eval()
+                method.setup("test")  # missing weights are an error before anything is drawn
+                found = dict.fromkeys(there, method)
         except DifeError as error:
             self.left_out.append(f"{row.name}: {error}")
             return {}
-        places = {model: str(self.run(row, model)) for model in found} if row.trained else {"untrained": str(row.test)}
         if found:
-            self.used[row.name] = places
+            trained = {model: str(self.run(row, model)) for model in found}
+            self.used[row.name] = trained if row.trained else {"untrained": str(row.test)}
         return found
 
 
@@ -87,25 +90,13 @@ def wanted_rows(plan: Plan, names: Sequence[str] | None) -> list[TableRow]:
 
 
 def require_runs(gallery: Gallery, models: Sequence[str], command: str) -> None:
-    """Check that some trained row has a run.
+    """Check that at least one trained row has a finished run.
 
     Raises:
-        DataError: trained rows are wanted, and none of them has a finished run of any of the models.
+        DataError: trained rows are wanted, but none has a finished run of any of the models.
     """
     trained = [row for row in gallery.rows if row.trained]
     if trained and not any(gallery.finished(row, model) for row in trained for model in models):
         names = ", ".join(row.name for row in trained)
         where = f"{gallery.runs_root} (seed {gallery.seed})"
         raise DataError(f"no finished run of {names} in {where}: train them with `{command}`, or give --runs_root")
-
-
-def _trained(run: Path) -> Any:
-    from dife_lightning import load
-
-    return load(run)
-
-
-def _untrained(row: TableRow) -> Any:
-    method = untrained(row).eval()
-    method.setup("test")  # missing weights are an error before anything is drawn
-    return method

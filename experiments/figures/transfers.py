@@ -1,6 +1,6 @@
-"""The paper's figure 3: key points carried across species, by all methods on the same pairs.
+"""The paper's figure 3: keypoint transfer across species by all methods on the same pairs.
 
-The pairs are chosen by a rule, not by eye: of each kind, those with the median errors of one method.
+The pairs are chosen by a rule: for each kind of pair, those with the median errors of one method.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from experiments.analyses.failures import chosen, ranked, transfer_example
 from experiments.analyses.images import PairImages
 from experiments.analyses.sets import AnalysisSet
 from experiments.common.plan import TableRow
+from experiments.common.untrained import score
 from experiments.figures.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def transfers(
 
     Args:
         gallery: the rows.
-        kinds: of pair.
-        each: pairs of each kind.
-        tests: where the test of each row on each kind is written.
-        count: pairs in the list instead of its own number.
+        kinds: kinds of pair.
+        each: number of pairs of each kind.
+        tests: folder for the test of each row on each kind.
+        count: pairs in the list in place of its own number.
     """
     measure = gallery.plan.measure
     measure = replace(measure, lists=measure.lists[:1], framings=measure.framings[:1])
@@ -70,9 +71,7 @@ def transfers(
 def tested(
     gallery: Gallery, row: TableRow, kinds: Sequence[str], data: PairsDataModule, tests: Path
 ) -> dict[str, PointTable]:
-    """Test a row on all kinds of pair for which it has a method: that of the first column with the kind."""
-    from experiments.common.untrained import score
-
+    """Test a row on all kinds of pair for which it has a method, that of the first column with the kind."""
     model_of = {kind: next(column.model for column in gallery.plan.columns if kind in column.pairs) for kind in kinds}
     methods = gallery.models(row, list(dict.fromkeys(model_of.values())))
     found = {}
@@ -80,24 +79,16 @@ def tested(
         if model in methods:
             folder = tests / f"{row.name}-{kind}"
             print(f"{row.name} on {kind} ...", flush=True)
-            score(row.name, methods[model], _only(data, kind), folder)
-            (found[kind],) = (
-                table
-                for key, table in read_predictions(folder / PREDICTIONS).items()
-                if key[3] == gallery.plan.measure.protocols[0]
-            )
+            part = copy.copy(data)
+            part.test_sets = [pairs for pairs in data.test_sets if pairs.pair == kind]
+            score(row.name, methods[model], part, folder)
+            tables = read_predictions(folder / PREDICTIONS)
+            (found[kind],) = (table for key, table in tables.items() if key[3] == gallery.plan.measure.protocols[0])
     return found
 
 
-def _only(data: PairsDataModule, kind: str) -> PairsDataModule:
-    """Return the same data with the test pairs of one kind."""
-    part = copy.copy(data)
-    part.test_sets = [pairs for pairs in data.test_sets if pairs.pair == kind]
-    return part
-
-
 def reference_of(tables: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], usual: str) -> str:
-    """Return the row whose errors choose the pairs: the usual one, else the last that was tested on all kinds."""
+    """Return the row whose errors choose the pairs: the ``usual`` one, or else the last one tested on all kinds."""
     complete = [name for name, by_kind in tables.items() if set(kinds) <= set(by_kind)]
     return usual if usual in complete else complete[-1]
 
@@ -107,8 +98,8 @@ def _examples(
 ) -> dict[str, Sequence[TransferExample | None]]:
     found: dict[str, Sequence[TransferExample | None]] = {}
     for name in rows:
+        found[name] = [None] * len(numbers)
         if name not in one.tables:
-            found[name] = [None] * len(numbers)
             continue
         table = one.tables[name][0]
         row_of = {pair_id: i for i, pair_id in enumerate(table.pair_ids)}

@@ -1,7 +1,7 @@
 """The paper's tables: `make reproduce-table1` to `table4`, or `python -m experiments.tables table1 --help`.
 
 Trains the rows of the plan, tests all of them on the same pairs, and writes the table. Finished runs are kept,
-interrupted ones continue, and seeds that were trained before are always used. Runs that are recorded in the folder
+interrupted ones continue, and seeds of earlier calls are always included. Runs that have a record in the folder
 ``--records`` are not trained again; ``--no_training`` trains nothing.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.commands import guarded
-from experiments.common.options import full_name, names, plan_of, runs_root_of, table_options
+from experiments.common.options import full_name, names, plan_of, runs_root_of, table_parser
 from experiments.common.plan import MOST_SEEDS
 from experiments.tables.workspace import Workspace, remembering
 
@@ -27,19 +27,17 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.tables", description=__doc__, parents=[table_options()]
-    )
+    parser = table_parser("tables", __doc__)
     add = parser.add_argument
-    add("tables", nargs="*", default=["table1"], help="table1 to table4, swept; table1 by default")
-    add("--seeds", type=_seeds, default=[0], help="how many: 3 is seeds 0, 1, 2 of each training; or 1,2: just those")
-    add("--columns", type=names, help="columns to build, with commas; all by default")
-    add("--out", type=Path, help="folder of the table (results/<table>, with the benchmark's name)")
-    add("--trainer", help="trainer preset; by default the plan's")
-    add("--records", type=Path, help="folder of committed records: what they hold is neither trained nor tested again")
+    add("tables", nargs="*", default=["table1"], help="table1 to table4, or swept; default: table1")
+    add("--seeds", type=_seeds, default=[0], help="number of seeds (3 means 0, 1, 2), or seeds such as 1,2")
+    add("--columns", type=names, help="columns to build, separated by commas; default: all")
+    add("--out", type=Path, help="folder of the table; default: results/<table>, with the benchmark's name")
+    add("--trainer", help="trainer preset; default: the plan's")
+    add("--records", type=Path, help="folder of committed records, which replace trainings and tests")
     add("--no_training", action="store_true", help="train nothing; rows without a run are left out")
-    add("--record", type=Path, help="also write the table and a small file per run here, to be committed")
-    add("--count", type=int, help="test pairs in each list in place of its own number; to try things out")
+    add("--record", type=Path, help="folder for records to commit: the table and a small file for each run")
+    add("--count", type=int, help="test pairs in each list, to try things out; default: all")
     options = parser.parse_args(words)
     if options.plan is not None and len(options.tables) > 1:
         parser.error("--plan takes a single table")
@@ -79,7 +77,7 @@ def build(
 
     Args:
         workspace: plan, runs and records.
-        seeds: of the trainings.
+        seeds: seeds of the trainings.
         out: folder of the table.
         record: folder for records and the name of the table there; None writes no records.
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dife_lightning.errors import DataError
-from dife_lightning.utils.environment import collect_environment
-from experiments.common.claims import Comparison, Ratio, Row, plain
+from experiments.common.claims import Row
+from experiments.common.options import recorded_facts
 from experiments.common.pair_errors import PairErrors, SetKey, difference, joined, mean_of
 from experiments.common.plan import Column, Plan, TableRow
 
@@ -27,6 +27,8 @@ class RowTest:
 #: (row, model, seed)
 RunKey = tuple[str, str, int]
 Tests = Mapping[RunKey, RowTest]
+#: (list, framing, protocol)
+Place = tuple[str, str, str]
 
 
 def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
 
     Args:
         plan: columns, rows and measure.
-        tests: of each row and model, with all seeds that exist.
+        tests: the test of each row, model and existing seed.
 
     Raises:
         DataError: a row has no test.
@@ -42,30 +44,28 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
     measure = plan.measure
     found = {
         name: [
-            result_row(plan, column, row, tests, name, protocol, framing)
+            result_row(plan, column, row, tests, (name, framing, protocol))
             for column, row, protocol, framing in itertools.product(
                 plan.columns, plan.rows, measure.protocols, measure.framings
             )
         ]
         for name in measure.lists
     }
-    names = [row.name for row in plan.rows]
-    comparisons = [
-        {**entry, "verdict": verdict(entry["ci95"]), "by_seed": by_seed(plan, column, *pair, tests)}
-        for column in plan.columns
-        for pair in (pair for pair in plan.comparisons if set(pair) <= set(names))
-        for entry in plain([paired_comparison(plan, column, *pair, tests)])
-    ]
-    facts = collect_environment()
+    names = {row.name for row in plan.rows}
     return {
         "rows": found[measure.lists[-1]],
         "paper_rows": found[measure.lists[0]],
-        "comparisons": comparisons,
-        "ratios": plain(ratios(found[measure.lists[-1]], plan)),
+        "comparisons": [
+            comparison(plan, column, *pair, tests)
+            for column in plan.columns
+            for pair in plan.comparisons
+            if set(pair) <= names
+        ],
+        "ratios": ratios(found[measure.lists[-1]], plan),
         "claim": dict(zip(("list", "framing", "protocol"), measure.claim, strict=True)),
         "columns": {column.name: {"model": column.model, "pairs": list(column.pairs)} for column in plan.columns},
         "notes": {row.name: note for row in plan.rows if (note := _note(row))},
-        **{key: facts[key] for key in ("commit", "dirty", "versions", "machine", "time")},
+        **recorded_facts(),
     }
 
 
@@ -74,19 +74,17 @@ def _note(row: TableRow) -> str:
     return "; ".join(part for part in (row.note, few) if part)
 
 
-def result_row(
-    plan: Plan, column: Column, row: TableRow, tests: Tests, list_name: str, protocol: str, framing: str
-) -> Row:
-    """Return one row of results: the mean over seeds, its interval over pairs, the spread over seeds.
+def result_row(plan: Plan, column: Column, row: TableRow, tests: Tests, place: Place) -> Row:
+    """Return one row of results on a list, framing and protocol.
 
-    The interval is a bootstrap over pairs of the mean over the seeds; ``spread`` is the standard
-    deviation over seeds (None for one); ``against`` is the paired difference to the reference row.
+    ``pixel_error`` is the mean over seeds, ``ci95`` its bootstrap interval over pairs, ``spread`` the standard
+    deviation over seeds (None for one seed), and ``against`` the paired difference to the reference row.
     """
     seeds = seeds_of(tests, row.name, column)
-    place = (list_name, framing, protocol)
     several = [pooled(tests[row.name, column.model, seed].errors, column, *place, row.first) for seed in seeds]
     mean = mean_of(several)
     errors = [part.pixel_error for part in several]
+    _, framing, protocol = place
     return {
         "method": row.name,
         "pair": column.name,
@@ -106,16 +104,19 @@ def result_row(
 
 
 def _against(
-    plan: Plan, column: Column, row: str, mean: PairErrors, tests: Tests, place: tuple[str, str, str]
+    plan: Plan, column: Column, row: str, mean: PairErrors, tests: Tests, place: Place
 ) -> dict[str, Any] | None:
     """Return the paired difference of a row to the reference row; None for that row itself, or if it has no test."""
     seeds = [seed for name, model, seed in tests if (name, model) == (plan.reference, column.model)]
     if row == plan.reference or not seeds:
         return None
     first = plan.first_of(row, plan.reference)
-    reference = mean_of([pooled(tests[plan.reference, column.model, s].errors, column, *place, first) for s in seeds])
-    gap, interval = difference(mean, reference)
+    gap, interval = difference(mean, _mean(tests, plan.reference, column, seeds, place, first))
     return {"method": plan.reference, "difference": gap, "ci95": list(interval), "verdict": verdict(interval)}
+
+
+def _mean(tests: Tests, row: str, column: Column, seeds: Sequence[int], place: Place, first: int | None) -> PairErrors:
+    return mean_of([pooled(tests[row, column.model, seed].errors, column, *place, first) for seed in seeds])
 
 
 def verdict(interval: Sequence[float]) -> str:
@@ -139,7 +140,7 @@ def pooled(
     protocol: str,
     first: int | None = None,
 ) -> PairErrors:
-    """Return the pairs of all kinds of a column as one set; of each kind the ``first`` ones, or all."""
+    """Return the pairs of all kinds of a column as one set: the ``first`` pairs of each kind, or all."""
     keys = [(pair, list_name, framing, protocol) for pair in column.pairs]
     for key in keys:
         if key not in errors:
@@ -147,43 +148,49 @@ def pooled(
     return joined([errors[key].first(first) for key in keys])
 
 
-def paired_comparison(
-    plan: Plan, column: Column, worse: str, better: str, tests: Tests, seeds: Sequence[int] | None = None
-) -> Comparison:
-    """Return the difference of two rows on the same pairs, the mean over ``seeds`` (None: all), and its interval."""
-    means = []
-    place = (*plan.measure.claim, plan.first_of(worse, better))
-    for row in (worse, better):
-        own = seeds_of(tests, row, column)
-        chosen = [seed for seed in own if seeds is None or len(own) == 1 or seed in seeds]
-        means.append(mean_of([pooled(tests[row, column.model, s].errors, column, *place) for s in chosen]))
-    gap, interval = difference(*means)
-    _, framing, protocol = plan.measure.claim
-    return Comparison(worse, better, column.name, gap, interval, protocol, framing)
+def comparison(plan: Plan, column: Column, worse: str, better: str, tests: Tests) -> Row:
+    """Return the error of ``worse`` minus that of ``better`` on the same pairs, in px of a 70-px crop.
+
+    The claim ``holds`` if the 95 % interval over pairs lies above zero. ``by_seed`` is the same difference for each
+    seed that both rows have; a row with a single seed is compared with every seed of the other.
+    """
+    place, first = plan.measure.claim, plan.first_of(worse, better)
+    seeds = {row: seeds_of(tests, row, column) for row in (worse, better)}
+
+    def gap(chosen: Sequence[int] | None) -> Row:
+        means = [
+            _mean(tests, row, column, [s for s in own if chosen is None or len(own) == 1 or s in chosen], place, first)
+            for row, own in seeds.items()
+        ]
+        value, interval = difference(*means)
+        return {"difference": value, "ci95": interval, "holds": interval[0] > 0}
+
+    whole, both = gap(None), [s for s in seeds[better] if len(seeds[worse]) == 1 or s in seeds[worse]]
+    return {
+        "worse": worse,
+        "better": better,
+        "pair": column.name,
+        "difference": whole["difference"],
+        "ci95": whole["ci95"],
+        "protocol": place[2],
+        "framing": place[1],
+        "holds": whole["holds"],
+        "verdict": verdict(whole["ci95"]),
+        "by_seed": {str(seed): gap([seed]) for seed in both},
+    }
 
 
-def by_seed(plan: Plan, column: Column, worse: str, better: str, tests: Tests) -> dict[str, dict[str, Any]]:
-    """Return the same comparison for each single seed that both rows have."""
-    found = {}
-    own = seeds_of(tests, worse, column)
-    for seed in seeds_of(tests, better, column):
-        if len(own) == 1 or seed in own:
-            one = paired_comparison(plan, column, worse, better, tests, [seed])
-            found[str(seed)] = {"difference": one.difference, "ci95": one.ci95, "holds": one.holds}
-    return found
-
-
-def ratios(rows: Sequence[Row], plan: Plan) -> list[Ratio]:
-    """Return DIFE's error as a share of the other methods' that the plan names, for each column."""
+def ratios(rows: Sequence[Row], plan: Plan) -> list[Row]:
+    """Return DIFE's error divided by that of the methods that the plan names, for each column."""
     error = {
         (row["pair"], row["method"]): row["pixel_error"]
         for row in rows
         if (row["framing"], row["protocol"]) == plan.measure.claim[1:]
     }
-    columns = list(dict.fromkeys(pair for pair, _ in error))
-    return [
-        Ratio(other, pair, error[pair, "dife"] / error[pair, other], limit)
-        for pair in columns
-        for other, limit in plan.ratios.items()
-        if (pair, "dife") in error and (pair, other) in error
-    ]
+    found = []
+    for pair in dict.fromkeys(pair for pair, _ in error):
+        for other, limit in plan.ratios.items():
+            if (pair, "dife") in error and (pair, other) in error:
+                value = error[pair, "dife"] / error[pair, other]
+                found.append({"other": other, "pair": pair, "value": value, "limit": limit, "holds": value <= limit})
+    return found

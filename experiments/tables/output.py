@@ -1,10 +1,11 @@
-"""A table of results as rich text, Markdown, CSV, LaTeX, JSON and a picture."""
+"""A table of results for the terminal, and as Markdown, CSV, LaTeX, JSON and a picture."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,17 @@ from dife_lightning.viz.sheet import INK, LINES, new_figure, save_figure, title
 from experiments.common.claims import Row
 from experiments.common.measure import Measure
 from experiments.common.plan import Plan
-from experiments.tables.latex import latex
 
-_FIELDS = ("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points")
-_MORE = ("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run")
+_FIELDS = (
+    *("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points"),
+    *("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run"),
+)
 LEGEND = "=: tied with the reference row on the same pairs (the interval contains 0); <: better than it."
+_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+}
 #: Verdict of the paired comparison with the reference row -> mark behind a number.
 MARKS = {"better": "", "tie": " =", "worse": " <"}
 
@@ -48,16 +55,33 @@ def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Consol
     save_figure(picture(table["rows"], plan.measure), folder / "table.png")
 
 
-def grid(rows: Sequence[Row], protocol: str, framing: str) -> tuple[list[str], list[str], dict[tuple[str, str], Row]]:
-    """Return methods, columns and (method, column) -> row of one protocol and framing."""
+@dataclass(frozen=True)
+class Grid:
+    """The rows of one protocol and framing as a grid of methods and columns."""
+
+    methods: list[str]
+    columns: list[str]
+    cells: dict[tuple[str, str], Row]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Column -> smallest error."""
+        return {c: min(self.cells[method, c]["pixel_error"] for method in self.methods) for c in self.columns}
+
+    def row(self, method: str) -> list[Row]:
+        """Return the cells of a method."""
+        return [self.cells[method, column] for column in self.columns]
+
+
+def grid(rows: Sequence[Row], protocol: str, framing: str) -> Grid:
+    """Return the rows of one protocol and framing."""
     chosen = [row for row in rows if (row["protocol"], row["framing"]) == (protocol, framing)]
-    methods = list(dict.fromkeys(row["method"] for row in chosen))
-    columns = list(dict.fromkeys(row["pair"] for row in chosen))
-    return methods, columns, {(row["method"], row["pair"]): row for row in chosen}
+    methods, columns = (list(dict.fromkeys(row[key] for row in chosen)) for key in ("method", "pair"))
+    return Grid(methods, columns, {(row["method"], row["pair"]): row for row in chosen})
 
 
 def number(row: Row) -> str:
-    """Return an error with the spread over seeds, where there are several."""
+    """Return an error, with the spread over seeds if there are several."""
     spread = f" ± {row['spread']:.2f}" if row["spread"] is not None else ""
     return f"{row['pixel_error']:.2f}{spread}"
 
@@ -70,18 +94,17 @@ def mark(row: Row) -> str:
 def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
     """Return the numbers that the claims are about, as a table for a terminal."""
     _, framing, protocol = measure.claim
-    methods, columns, cells = grid(rows, protocol, framing)
+    found = grid(rows, protocol, framing)
     heading = f"Keypoint transfer, {protocol}, {framing}: error in px of a 70-px crop (lower is better)"
     table = Table(title=heading, title_style="bold", title_justify="left")
     table.add_column("method", no_wrap=True)
-    for column in columns:
+    for column in found.columns:
         table.add_column(column, justify="right")
-    best = {column: min(cells[method, column]["pixel_error"] for method in methods) for column in columns}
-    for method in methods:
-        supervision = cells[method, columns[0]]["supervision"]
-        label = Text.assemble(method, (f"\n{supervision}", "dim"))
-        table.add_row(label, *(_rich_cell(cells[method, c], best[c]) for c in columns))
-    counts = ", ".join(f"{column} {cells[methods[0], column]['pairs']}" for column in columns)
+    for method in found.methods:
+        cells = found.row(method)
+        label = Text.assemble(method, (f"\n{cells[0]['supervision']}", "dim"))
+        table.add_row(label, *(_rich_cell(row, found.best[row["pair"]]) for row in cells))
+    counts = ", ".join(f"{row['pair']} {row['pairs']}" for row in found.row(found.methods[0]))
     table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over pairs). {LEGEND} Pairs: {counts}"
     return table
 
@@ -130,15 +153,14 @@ def markdown(table: dict[str, Any], plan: Plan) -> str:
 
 def markdown_grid(rows: Sequence[Row], protocol: str, framing: str) -> list[str]:
     """Return the lines of one Markdown table; the paper's figures, on other photographs, have rows of their own."""
-    methods, columns, cells = grid(rows, protocol, framing)
-    best = {column: min(cells[method, column]["pixel_error"] for method in methods) for column in columns}
-    lines = [f"| method | supervision | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
-    for method in methods:
-        found = [_markdown_cell(cells[method, column], best[column]) for column in columns]
-        lines.append(f"| {method} | {cells[method, columns[0]]['supervision']} | {' | '.join(found)} |")
-        paper = [cells[method, column]["paper"] for column in columns]
-        if any(value is not None for value in paper):
-            shown = " | ".join("" if value is None else f"*{value:.2f}*" for value in paper)
+    found = grid(rows, protocol, framing)
+    lines = [f"| method | supervision | {' | '.join(found.columns)} |", f"|---|---|{'---|' * len(found.columns)}"]
+    for method in found.methods:
+        cells = found.row(method)
+        shown = " | ".join(_markdown_cell(row, found.best[row["pair"]]) for row in cells)
+        lines.append(f"| {method} | {cells[0]['supervision']} | {shown} |")
+        if any(row["paper"] is not None for row in cells):
+            shown = " | ".join("" if row["paper"] is None else f"*{row['paper']:.2f}*" for row in cells)
             lines.append(f"| *{method}'s role in the paper, on other data* | | {shown} |")
     return lines
 
@@ -152,34 +174,62 @@ def _markdown_cell(row: Row, best: float) -> str:
 def comma_separated(table: dict[str, Any], measure: Measure) -> str:
     """Return all rows as CSV."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_FIELDS, *_MORE])
+    writer = csv.DictWriter(text, _FIELDS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for name, rows in {measure.lists[-1]: table["rows"], measure.lists[0]: table["paper_rows"]}.items():
         for row in rows:
-            values = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]} | _difference(row)
-            joined = {key: " ".join(map(str, row[key])) for key in ("seeds", "run")}
-            writer.writerow(["" if v is None else v for v in ((values | joined)[k] for k in (*_FIELDS, *_MORE))])
+            against = row["against"] or {"difference": None, "ci95": (None, None), "verdict": None}
+            low, high = against["ci95"]
+            flat = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]}
+            flat |= {"difference_low": low, "difference_high": high}
+            flat |= {key: against[key] for key in ("difference", "verdict")}
+            writer.writerow(flat | {key: " ".join(map(str, row[key])) for key in ("seeds", "run")})
     return text.getvalue()
 
 
-def _difference(row: Row) -> dict[str, Any]:
-    against = row["against"] or {"difference": None, "ci95": (None, None), "verdict": None}
-    low, high = against["ci95"]
-    numbers = {"difference": against["difference"], "difference_low": low, "difference_high": high}
-    return {**numbers, "verdict": against["verdict"]}
+def latex(table: dict[str, Any], plan: Plan) -> str:
+    """Return the numbers that the claims are about as a LaTeX ``tabular``; it needs the package booktabs."""
+    list_name, framing, protocol = plan.measure.claim
+    found = grid(table["rows"], protocol, framing)
+    lines = [
+        f"% {plan.measure.title}: {protocol}, {framing}, list '{list_name}'. Error in px of a 70-px crop, mean over",
+        "% pairs and seeds; in small print the 95 % interval over pairs. Needs \\usepackage{booktabs}.",
+        f"\\begin{{tabular}}{{ll{'c' * len(found.columns)}}}",
+        "\\toprule",
+        " & ".join(map(escaped, ("method", "supervision", *found.columns))) + r" \\",
+        "\\midrule",
+    ]
+    for method in found.methods:
+        cells = found.row(method)
+        words = [escaped(method), escaped(cells[0]["supervision"])]
+        lines.append(" & ".join([*words, *(_latex_cell(row, found.best[row["pair"]]) for row in cells)]) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _latex_cell(row: Row, best: float) -> str:
+    low, high = row["ci95"]
+    number = f"{row['pixel_error']:.2f}"
+    number = f"\\textbf{{{number}}}" if row["pixel_error"] == best else number
+    spread = f" $\\pm$ {row['spread']:.2f}" if row["spread"] is not None else ""
+    return f"{number}{spread} {{\\scriptsize [{low:.2f}, {high:.2f}]}}"
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` with LaTeX's special characters escaped."""
+    return "".join(_SPECIAL.get(character, character) for character in text)
 
 
 def picture(rows: Sequence[Row], measure: Measure) -> Figure:
     """Draw one panel per column: each method's error with its interval."""
     _, framing, protocol = measure.claim
-    methods, columns, cells = grid(rows, protocol, framing)
-    methods = drawn(methods)
+    found = grid(rows, protocol, framing)
+    columns, methods = found.columns, drawn(found.methods)
     figure = new_figure(max(8.0, 2.0 + 2.3 * len(columns)), 1.5 + 0.34 * len(methods))  # room for the title
     width, height = figure.get_size_inches()
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(1.5 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
     for axes, column in zip(panels, columns, strict=True):
-        _panel(axes, column, methods, [cells[method, column] for method in methods])
+        _panel(axes, column, methods, [found.cells[method, column] for method in methods])
     title(figure, f"{measure.title}, {protocol}, {framing}", "px of a 70-px crop, lower is better")
     return figure
 

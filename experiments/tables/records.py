@@ -1,7 +1,7 @@
 """The committed records of a table: the table itself, and one small file for each run and its test.
 
-A record is enough to build the table again without the run: it holds the errors pair by pair, and what decided the
-training and the test.
+A table can be built from records without the runs: a record holds the error of each pair and the keys of the training
+and the test.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from dife_lightning.errors import DataError
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.utils.run_folder import TEST_METRICS, RunFolder
+from experiments.common.jobs import state_path
 from experiments.common.keys import Key
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import PairErrors, SetKey, decoded, read_errors
 from experiments.common.plan import Plan
-from experiments.common.state_file import StateFile
 from experiments.tables.output import markdown
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
@@ -28,7 +28,7 @@ _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision",
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The committed record of a run and its test; ``content`` is its file."""
+    """The committed record of a run and its test; ``content`` is the content of its file."""
 
     path: Path
     content: Mapping[str, Any]
@@ -67,8 +67,8 @@ def find_record(folder: Path | None, name: str) -> RunRecord | None:
     """Return the record of a run, or of a method that needs none, by its name.
 
     Args:
-        folder: with ``runs/<name>.json``; None has none.
-        name: of the run.
+        folder: folder that holds ``runs/<name>.json``; None has no record.
+        name: name of the run.
 
     Raises:
         DataError: the file is damaged.
@@ -121,7 +121,7 @@ def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
 
 
 def covers(record: RunRecord, key: Mapping[str, Any]) -> bool:
-    """Return whether a record's test has the key ``key``, on its pair lists and perhaps on further ones."""
+    """Return whether a record's test has the key ``key`` on the same pair lists; it may have further lists."""
     found = record.test_key
     lists = key["lists"].items() <= found["lists"].items()
     return lists and all(
@@ -134,7 +134,7 @@ def _described(run: RunFolder, tested: Path, measure: Measure) -> dict[str, Any]
     content["cell"] = _json(tested / "cell.json")
     content["errors"] = {"/".join(key): errors.encoded() for key, errors in read_errors(tested, measure).items()}
     if run.environment.is_file():
-        content["training_key"] = _json(StateFile.beside(run).path)["key"]
+        content["training_key"] = _json(state_path(run))["key"]
         content["training"] = {key: _json(run.environment).get(key) for key in _FACTS}
         content["training"]["command"] = [_portable(word) for word in content["training"]["command"] or ()]
         content["settings"] = {key: run.settings()[key] for key in ("seed_everything", "model", "data", "trainer")}
@@ -143,7 +143,7 @@ def _described(run: RunFolder, tested: Path, measure: Measure) -> dict[str, Any]
 
 
 def _portable(word: str) -> str:
-    """Return a word of a command as it can be typed anywhere: a shipped configuration by its name."""
+    """Return a word of a command with the path of a shipped configuration replaced by its name."""
     head, found, name = word.rpartition("/configs/")
     return name.removesuffix(".yaml") if found and head.startswith("/") else word
 

@@ -1,4 +1,4 @@
-"""The tests behind a table: those of trained runs and of methods that need no training, made here or recorded."""
+"""The tests behind a table, of trained runs and of methods that need no training: run here or read from records."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from dife_lightning.errors import DataError, DifeError
 from dife_lightning.utils.run_folder import RunFolder
+from experiments.common.jobs import read_state, write_state
 from experiments.common.keys import changes, testing_key
 from experiments.common.pair_errors import read_errors
 from experiments.common.plan import TableRow
-from experiments.common.state_file import StateFile
 from experiments.common.untrained import score, untrained
 from experiments.tables.assemble import RowTest, RunKey
 from experiments.tables.records import RunRecord, covers, find_record
@@ -22,7 +22,7 @@ def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str
     """Test every row on its pairs, or take the test from the records; returns the tests, and row -> why it has none.
 
     Raises:
-        DataError: the row that the others are compared with has no run, though nothing is to be trained.
+        DataError: the reference row has no run, and training is switched off.
     """
     found: dict[RunKey, RowTest] = {}
     left_out: dict[str, str] = {}
@@ -39,7 +39,7 @@ def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str
 
 
 def without_home(message: str) -> str:
-    """Return a message with ``~`` for the home folder: tables are committed and read elsewhere."""
+    """Return a message with ``~`` for the home folder, because tables are committed."""
     home = str(Path.home())
     return message.replace(home + "/", "~/") if len(home) > 1 else message
 
@@ -59,22 +59,22 @@ def _tests_of(row: TableRow, workspace: Workspace) -> dict[RunKey, RowTest]:
 
 
 def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Training | None:
-    """Return a training that is finished or recorded with today's settings; also of a seed that was not asked for."""
+    """Return a training that is finished or recorded with the current settings, of any seed; else None."""
     run = workspace.run(row.name, model, seed)
     if not run.path.is_dir() and find_record(workspace.records, run.name) is None:
         return None
     try:
         training = workspace.training(row, model, seed)
-    except DataError:  # a row that takes its length from a run which is not there
+    except DataError:  # the row takes its length from a missing run
         return None
     return training if training.available else None
 
 
 def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_out: dict[str, str]) -> None:
-    """Leave out rows without a run for every model, and say so.
+    """Leave out rows that have no run for some model, and print the reason.
 
     Raises:
-        DataError: nothing is left, or the row that the others are compared with is missing.
+        DataError: the reference row is missing.
     """
     plan, records = workspace.plan, workspace.records
     have = {(row, model) for row, model, _ in found}
@@ -101,14 +101,14 @@ def _tested(row: TableRow, training: Training | None, pairs: Sequence[str], work
     folder = run.tests / "_".join(pairs)
     module, checkpoint = _module(row, training)
     key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__), row.first)
-    state_file = StateFile(folder / "cell.json")
-    found = state_file.read()
+    state_path = folder / "cell.json"
+    found = read_state(state_path)
     if found is None or not found[1] or changes(found[0], key):
         if not workspace.train and row.optional:
             raise DataError(f"no finished test of {row.name} in {folder}; it is tested without --no_training")
         print(f"testing {run.name} on {', '.join(pairs)} ...", flush=True)
         score(row.name, module, measure.prepared(pairs, workspace.count, row.first), folder)
-        state_file.write(key, finished=True)
+        write_state(state_path, key, finished=True)
     return RowTest(read_errors(folder, measure), str(folder))
 
 

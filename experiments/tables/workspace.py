@@ -1,4 +1,4 @@
-"""The runs behind a table: what decides each, its command, and whether it is finished, recorded or still to be run."""
+"""The runs behind a table: the key and command of each, and whether it is finished, recorded or still to be run."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is there, complete, and was made with today's settings."""
+        """Whether the run exists, is complete, and was made with the current settings."""
         return self.state == "finished"
 
     @property
     def available(self) -> bool:
-        """Whether the run is finished, or a committed record stands for it."""
+        """Whether the run is finished or has a committed record."""
         return self.finished or self.record is not None
 
     def stages(self) -> dict[str, dict[str, float]]:
@@ -59,17 +59,17 @@ class Training:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A plan, and where its results lie.
+    """A plan, and the folders of its results.
 
     Attributes:
-        plan: of the table.
+        plan: plan of the table.
         runs_root: folder of the runs.
-        records: folder of committed records that stand for runs; None uses none.
+        records: folder of committed records that replace runs; None uses none.
         trainer: trainer preset of the trainings.
         count: pairs in each test list in place of its own number.
-        seeds: whose runs are looked for.
-        train: whether anything may be trained, or tested for an optional row.
-        resolve: gives all settings of a command.
+        seeds: seeds whose runs are looked for.
+        train: whether rows may be trained, and optional rows tested.
+        resolve: returns all settings of a command.
     """
 
     plan: Plan
@@ -110,7 +110,7 @@ class Workspace:
         return Job(run, fit_words(configs, seed, more, self.trainer), key)
 
     def _continuation(self, row: TableRow, model: str, seed: int, run: RunFolder) -> Job:
-        """Return the job that continues from a warm-up; it has no words before its source is trained here."""
+        """Return the job that continues from a warm-up; it has no command before its source is trained here."""
         source = self.training(self.plan.row(str(row.control or row.start)), model, seed)
         kind = "control" if row.control else "start"
         key = json.loads(json.dumps({"from": source.job.key, "set": dict(row.set), "kind": kind}))
@@ -121,7 +121,7 @@ class Workspace:
         return Job(run, words, key)
 
     def fit_all(self, seeds: Sequence[int]) -> dict[str, float]:
-        """Train what is neither finished nor recorded, each row after those that it needs; returns run -> seconds."""
+        """Train rows without a finished or recorded run, each after the rows that it needs; returns run -> seconds."""
         seconds: dict[str, float] = {}
         for model in self.plan.models():
             for seed in seeds:
@@ -134,11 +134,11 @@ class Workspace:
         """Train a row, unless it is finished or recorded; an interrupted training continues.
 
         Args:
-            row: of the table.
-            model: of the column.
-            seed: of the training.
-            seconds: run -> the seconds that it took, added to.
-            anew: a record is not enough, because another training starts from this one's checkpoint.
+            row: row of the table.
+            model: model of the column.
+            seed: seed of the training.
+            seconds: run -> seconds of its training; this one is added.
+            anew: train also if there is a record, because another training needs the checkpoint.
         """
         training = self.training(row, model, seed)
         if training.finished or (training.record is not None and not anew):
@@ -147,14 +147,14 @@ class Workspace:
         for name in (row.control, row.start):
             if name is not None:
                 self.fit(self.plan.row(name), model, seed, seconds, anew=True)
-        training = self.training(row, model, seed)  # what it starts from is there now
+        training = self.training(row, model, seed)  # the runs that it starts from exist now
         job, why = training.job, f" ({training.why})" if training.why else ""
         print(f"{job.run.name}: {training.state}{why}", flush=True)
         seconds[job.run.name] = job.fit(training.state)
 
 
 def _with_seed(settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return settings that were resolved with seed 0 as another seed has them."""
+    """Return settings, which were resolved with seed 0, with another seed."""
     found = dict(settings) | {"seed_everything": seed}
     for part in ("model", "data"):
         found[part] = found[part] | {"init_args": found[part]["init_args"] | {"seed": seed}}
@@ -162,7 +162,7 @@ def _with_seed(settings: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def versions_of(class_path: str) -> dict[str, int]:
-    """Return the versions of a method, by its class path or class name, and of the world."""
+    """Return the versions of a method, given by class path or class name, and of the world."""
     from dife_lightning.registry import methods_by_class
     from dife_lightning.world import WORLD_VERSION
 

@@ -17,7 +17,7 @@ from experiments.bench import __main__ as bench
 from experiments.bench import cases as cases
 from experiments.bench.cases import CASES, ONCE
 from experiments.bench.steps import Regions
-from experiments.bench.timing import Conditions, Timing, peak_memory
+from experiments.bench.timing import Conditions, Timing, peak_memory, timing
 
 PRECISIONS = ("32-true", "bf16-mixed")
 CPU = Conditions(torch.device("cpu"), "32-true", small=True, repeats=1)
@@ -84,11 +84,10 @@ def test_the_plain_loss_holds_three_maps_of_similarities(result: dict[str, Any])
     assert find(result, "matching-96-plain")["memory_bytes"] == pytest.approx(3 * one, rel=0.1)
 
 
-def test_without_memory_the_plain_loss_is_estimated_from_one_pair(
+def test_a_plain_loss_that_needs_much_memory_is_estimated_from_one_pair(
     result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cases, "ALWAYS_FREE", 0)
-    monkeypatch.setattr(cases, "available_memory", lambda device: 0)
+    monkeypatch.setattr(cases, "MOST_MEMORY", 0)
     plain, ours = CASES["matching-96"](CPU)
     assert (plain.estimated, plain.loss) == (True, None)
     assert plain.memory_bytes == pytest.approx(find(result, "matching-96-plain")["memory_bytes"], rel=0.05)
@@ -177,10 +176,11 @@ def test_a_region_inside_another_counts_once_and_both_passes_are_seen() -> None:
 
 
 def test_a_full_size_record_is_compared_with_the_reference() -> None:
-    found = cases.timing("encoder-step", Conditions(torch.device("cpu"), "32-true"), 2.0, 5, 12, what="images/s")
+    found = timing("encoder-step", Conditions(torch.device("cpu"), "32-true"), 2.0, 5, 12, "images/s")
     assert (found.rate, found.reference_seconds, found.ratio) == (6.0, 6.31, 3.155)
-    assert cases.timing("encoder-step", CPU, 2.0, 5).ratio is None
-    assert cases.timing("encoder-step", Conditions(torch.device("cuda"), "32-true"), 2.0, 5).ratio is None
+    assert timing("encoder-step", CPU, 2.0, 5, 12, "images/s").ratio is None
+    on_gpu = Conditions(torch.device("cuda"), "32-true")
+    assert timing("encoder-step", on_gpu, 2.0, 5, 12, "images/s").ratio is None
 
 
 def test_the_best_precision_counts_for_speed_and_the_worst_for_the_rest() -> None:

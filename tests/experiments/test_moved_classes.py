@@ -7,7 +7,7 @@ from pathlib import Path
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.running.reconcile import saved_settings
 from dife_lightning.utils.run_folder import RunFolder
-from experiments.common.jobs import Job
+from experiments.common.jobs import Job, state_path, write_state
 from experiments.common.keys import changes
 
 RECORDS = Path(__file__).parents[2] / "experiments" / "records" / "world" / "runs"
@@ -27,7 +27,7 @@ def test_a_recorded_training_is_unchanged_when_its_classes_move(tmp_path):
     assert changes(key, moved) == []
     old, new = (Job(RunFolder(tmp_path, "run"), [], each) for each in (key, moved))
     old.run.path.mkdir()
-    old.state_file.write(key, finished=True)
+    write_state(state_path(old.run), key, finished=True)
     assert new.state() == ("finished", "")
 
 

@@ -26,6 +26,8 @@ from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.data.photos.folder_check import FolderReport
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.images import center_square
+from dife_lightning.faces.items import FaceItem
+from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.running.configs import list_configs, load_config
 from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
@@ -274,12 +276,14 @@ def test_points_follow_the_central_square(shape):
     columns, rows = np.meshgrid(np.arange(16), np.arange(16))
     seen = np.array([(small * columns).sum(), (small * rows).sum()]) / small.sum()
     points = np.array([[x, y]], np.float32)
-    found = _species_transfers.in_square(points, 16, image.shape)
+    square = _species_transfers.central(image)
+    found = square.to_crop(points, 16)
     np.testing.assert_allclose(found[0], seen, atol=0.08)
-    np.testing.assert_allclose(_species_transfers.in_photo(found, 16, image.shape), points, atol=1e-4)
+    matrix = square.matrix(16)
+    np.testing.assert_allclose(found @ matrix[:, :2].T + matrix[:, 2], points, atol=1e-4)
 
 
-class Colors:
+class Colors(EmbedderModule):
     """An "embedding" that is the colours themselves."""
 
     size = 16
@@ -288,14 +292,26 @@ class Colors:
         return torch.nn.functional.normalize(images, dim=1)
 
 
-def test_points_go_where_the_embedding_is_alike():
+def test_points_go_where_the_embedding_is_alike_in_pixels_of_the_photo(tmp_path):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    points = np.array([[3, 4], [10, 2]], np.float32)
-    face = {"image": image, "points": points, "visible": np.ones(2, bool), "name": "a"}
-    found = _species_transfers.carry(Colors(), [face, face], np.stack([image, image[:, ::-1]]))  # type: ignore[arg-type,list-item]
-    np.testing.assert_array_equal(found[0], points)
-    np.testing.assert_array_equal(found[1], [[12, 4], [5, 2]])
+    face = FaceItem(image=image, points=np.array([[3, 4], [10, 2]], np.float32), visible=np.ones(2, bool), name="a")
+    wide = np.pad(image[:, ::-1], ((0, 0), (5, 5), (0, 0)))  # mirrored, in the middle of a wider photo
+    Image.fromarray(image).save(tmp_path / "a.png")
+    Image.fromarray(wide).save(tmp_path / "b.png")
+    options = argparse.Namespace(name="x", out=tmp_path / "out")
+    report = FolderReport(tmp_path, 16, 2)
+    _species_transfers.draw_photos(options, Colors(), report, (face, ["left", "right"]))
+    found = {
+        (Path(row["photo"]).name, row["landmark"]): (float(row["x"]), float(row["y"]))
+        for row in rows_of(tmp_path / "out/transfers.csv")
+    }
+    assert found == {
+        ("a.png", "left"): (3, 4),
+        ("a.png", "right"): (10, 2),
+        ("b.png", "left"): (17, 4),
+        ("b.png", "right"): (10, 2),
+    }
 
 
 @pytest.mark.parametrize(

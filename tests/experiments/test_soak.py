@@ -29,7 +29,7 @@ def test_a_leak_of_memory_or_files_is_told_from_noise_and_from_filling_caches():
 
 def test_too_few_looks_are_refused(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,system/memory_mb,system/open_files\n1,2,3\n")
-    with pytest.raises(DataError, match="has 1 looks"):
+    with pytest.raises(DataError, match="has 1 rows with resources"):
         soak.read_resources(tmp_path / "metrics.csv")
 
 

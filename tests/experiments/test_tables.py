@@ -19,13 +19,13 @@ from dife_lightning.metrics.bootstrap import bootstrap_ci, paired_difference
 from dife_lightning.metrics.predictions import read_predictions
 from dife_lightning.utils.run_folder import RunFolder
 from experiments.common import commands
-from experiments.common.jobs import Job
+from experiments.common.jobs import Job, state_path, write_state
 from experiments.common.keys import changes, training_key
 from experiments.common.pair_errors import PairErrors, decoded, difference, mean_of
 from experiments.common.plan import PLANS, Column, read_plan
 from experiments.tables import __main__ as tables
 from experiments.tables.assemble import pooled, verdict
-from experiments.tables.latex import escaped
+from experiments.tables.output import escaped
 from experiments.tables.records import find_record
 from experiments.tables.testing import without_home
 from experiments.tables.workspace import Workspace, remembering
@@ -374,9 +374,9 @@ def job(folder: Path, key: dict, **more) -> Job:
 def test_a_job_is_finished_only_for_its_own_key(tmp_path):
     one = job(tmp_path, {"a": 1})
     assert one.state() == ("new", "")
-    one.state_file.write(one.key, finished=False)
+    write_state(state_path(one.run), one.key, finished=False)
     assert one.state() == ("interrupted", "")
-    one.state_file.write(one.key, finished=True)
+    write_state(state_path(one.run), one.key, finished=True)
     assert one.state() == ("finished", "")
     assert job(tmp_path, {"a": 2}).state() == ("changed", "a")
     one.run.path.rmdir()
@@ -405,7 +405,7 @@ def test_a_trainer_setting_that_decides_the_result_changes_the_job(tmp_path, wor
     usual, other = training_key(resolved(), {}), training_key(resolved(f"--trainer.{word}", *more), {})
     assert changes(usual, other) == [f"settings.trainer.{name}"]
     one = job(tmp_path, usual)
-    one.state_file.write(usual, finished=True)
+    write_state(state_path(one.run), usual, finished=True)
     assert one.state()[0] == "finished"
     assert job(tmp_path, other).state() == ("changed", f"settings.trainer.{name}")
 
@@ -432,7 +432,9 @@ def test_every_recorded_run_is_that_of_todays_plans():
 def test_a_run_of_before_is_compared_by_its_own_record_where_its_key_is_silent(tmp_path):
     wanted = training_key(resolved("--trainer.gradient_clip_val=1.0"), {})
     one = job(tmp_path, wanted)
-    one.state_file.write(training_key(resolved(), {}), finished=True)  # as keys were before they named the clipping
+    write_state(
+        state_path(one.run), training_key(resolved(), {}), finished=True
+    )  # as keys were before they named the clipping
     for clip, state in ((1.0, "finished"), (2.0, "changed")):
         settings = resolved(f"--trainer.gradient_clip_val={clip}")
         one.run.resolved.write_text(yaml.safe_dump(settings))
