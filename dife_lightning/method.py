@@ -62,7 +62,8 @@ class Method(L.LightningModule):
         Raises:
             ConfigError: the method cannot transfer points between two images, or an argument has a wrong form.
         """
-        if not hasattr(self, "transfer_batch"):
+        transfer_batch: Any = getattr(self, "transfer_batch", None)
+        if transfer_batch is None:
             raise ConfigError(f"{type(self).__name__} transfers no points; `dife methods` lists the methods that do")
         if self.needs_species:
             raise ConfigError(f"{type(self).__name__} needs the species of both images: use `dife predict` with it")
@@ -78,7 +79,7 @@ class Method(L.LightningModule):
         training = self.training
         self.eval()
         try:
-            found = self.transfer_batch(batch.to(self.device), MatchingOptions(similarity, subpixel))
+            found = transfer_batch(batch.to(self.device), MatchingOptions(similarity, subpixel))
         finally:
             self.train(training)
         return resize_points(found[0].float().cpu(), square, target_size)

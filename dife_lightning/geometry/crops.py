@@ -201,7 +201,7 @@ def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Pad
 
 
 def _padded(indices: NDArray[np.int64], length: int, padding: Padding) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the pixel of a row of ``length`` that stands at each of ``indices``, and which indices are inside."""
+    """Map ``indices`` of a padded row to pixels of the row of ``length``, and return which of them are inside."""
     inside = (indices >= 0) & (indices < length)
     if padding == "reflect":
         folded = np.mod(indices, 2 * length)

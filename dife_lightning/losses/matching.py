@@ -52,7 +52,8 @@ def _errors(
     if weights == "softmax":
         return _distance(expected_coordinates(source, target, temperature) - truth)
     similarity = cosine_similarity_map(source, target)
-    coordinates = pixel_grid(*target.shape[-2:], target.device).reshape(-1, 2)
+    height, width = target.shape[-2:]
+    coordinates = pixel_grid(height, width, target.device).reshape(-1, 2)
     if weights == "literal":
         return _distance(similarity @ coordinates - truth)
     distance = torch.cdist(truth, coordinates.expand(truth.shape[0], -1, -1))

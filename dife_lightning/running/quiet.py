@@ -68,6 +68,8 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*The dirpath has changed")
         # the gradient scaler of 16-mixed finds its scale by skipping the first steps
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        # the "+" between the domains of a pair; the metric is logged without it
+        warnings.filterwarnings("ignore", message="MLFlow only allows")
         # albumentations only warns of an argument that it does not know, and then uses its default
         warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid for transform")
         try:

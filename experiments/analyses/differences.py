@@ -51,7 +51,7 @@ def differences(pair_ids: Sequence[str], framing: str, test_seed: int | None = N
     Args:
         pair_ids: ``source>target``.
         framing: ``plain`` or ``jittered``.
-        test_seed: of the framing.
+        test_seed: seed of the framing.
 
     Raises:
         ConfigError: another framing, or a species that the world does not have.

@@ -73,13 +73,13 @@ class Timing:
     """One line of the results.
 
     Attributes:
-        name: of the case, with a suffix if the case has several lines.
+        name: name of the case, with a suffix if the case has several lines.
         precision: Lightning's name of it.
         seconds: median of one call (generators: a batch of 4; exploration and training: a step).
         repeats: timed calls.
         what: unit of ``rate``.
         rate: how many a second.
-        reference_seconds: of the public reference code in fp32.
+        reference_seconds: seconds of the public reference code in fp32.
         ratio: ``reference_seconds / seconds``.
         memory_bytes: peak memory of tensors beyond the inputs.
         estimated: whether seconds and memory are those of one pair, multiplied by the number of pairs.

@@ -186,14 +186,14 @@ def dife_training(options: argparse.Namespace) -> tuple[Job, dict[str, Any]]:
 def _training(
     config: str, options: argparse.Namespace, name: str, more: Sequence[str], length: str
 ) -> tuple[Job, dict[str, Any]]:
-    """Return a training, which goes on if only the setting ``length`` is raised, and its settings."""
+    """Return a training, which continues if only the setting ``length`` was raised, and its settings."""
     words = fit_words(config, options.seed, more, options.trainer)
     settings, run = resolved_settings(words), RunFolder(options.runs_root, name)
     return Job(run, words, settings_key(settings, [length]), budget(settings), free=[length]), settings
 
 
 def state_of(job: Job, overwrite: bool) -> State:
-    """Return how far a training is; with ``overwrite`` it is new.
+    """Return the state of a training; with ``overwrite`` it is new.
 
     Raises:
         ConfigError: the run was made with other settings.

@@ -16,7 +16,7 @@ from experiments.common.jobs import Job
 from experiments.common.keys import settings_key
 from experiments.common.plan import check_names
 
-#: A score may be this much worse than the recorded one before the part is refused.
+#: A part is refused if its score is worse than the recorded one by more than this factor.
 TOLERANCE = 1.25
 
 
@@ -25,7 +25,7 @@ class Part:
     """One shipped file and the recipe behind it.
 
     Attributes:
-        name: of the run, and of the part on the command line.
+        name: name of the run, and of the part on the command line.
         asset: the name under which it is shipped.
         kind: ``generator`` or ``surface-teacher``.
         config: the configuration that ``dife fit`` takes.
@@ -49,7 +49,7 @@ class Part:
 
     @property
     def unit(self) -> str:
-        """What its training counts."""
+        """Unit of its training's length."""
         return "images" if self.kind == "generator" else "steps"
 
 
@@ -75,7 +75,7 @@ def job_of(part: Part, root: Path, trainer: str) -> tuple[Job, dict[str, Any]]:
     """Return the training of a part and all its settings.
 
     Args:
-        part: what is trained.
+        part: the part to train.
         root: folder of the runs.
         trainer: trainer preset.
 
@@ -131,7 +131,7 @@ def check_quality(part: Part, found: float, accept: bool) -> None:
 
 
 def _exported(run: RunFolder) -> Path:
-    """Return the file that is copied among the shipped ones."""
+    """Return the exported file of a run, which is copied to the shipped ones."""
     return run.root / "export" / f"{run.name}.safetensors"
 
 

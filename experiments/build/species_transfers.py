@@ -46,10 +46,10 @@ def transfers(
     """Transfer landmarks to the new species and draw them; returns the errors if the truth is known.
 
     Args:
-        options: of the command.
-        run: of DIFE.
-        settings: of that run.
-        report: of the folder of photos.
+        options: options of the command.
+        run: DIFE's run.
+        settings: settings of that run.
+        report: report on the folder of photos.
         human: the user's own face with the names of its points; None takes human faces of the world.
     """
     from dife_lightning import load

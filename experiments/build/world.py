@@ -101,7 +101,7 @@ def _finish(part: Part, checkpoint: Path, jobs: Jobs, options: argparse.Namespac
 
 
 def command_of(part: Part, job: Job, state: State) -> list[str]:
-    """Return the words of the `dife fit` that is due.
+    """Return the `dife fit` command of a part.
 
     Raises:
         ConfigError: the part that it starts from has no run.
@@ -130,7 +130,7 @@ def draw(part: Part, module: Any, results: Path) -> None:
 
 
 def _render(parts: Sequence[Part], jobs: Jobs) -> None:
-    """Fill the cache of renders, on all cores; the trainings then read it."""
+    """Fill the cache of renders on all cores."""
     from dife_lightning.utils.files import cache_folder
     from dife_lightning.world.dataset import render_arrays
 

@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def rehearse(out: Path, faces: int) -> None:
-    """Run everything once, below ``out``."""
+    """Run everything once in the folder ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     os.environ["DIFE_PATHS"] = str((out / "paths.yaml").resolve())
     (out / "paths.yaml").write_text(yaml.safe_dump(write_weights(out / "weights") | write_faces(out / "faces", faces)))
@@ -74,7 +74,7 @@ def rehearse(out: Path, faces: int) -> None:
 
 
 def _table(benchmark: str, small: dict[str, Path], out: Path, count: int) -> None:
-    """Build the benchmark's table by its own plan, its trainings reduced, without backbones of the hub."""
+    """Build the benchmark's table from its plan, with short trainings and without backbones from the hub."""
     plan = plan_content(PLANS / f"table1_{benchmark}.yaml")
     plan["rows"] = {name: row for name, row in plan["rows"].items() if row.get("test") != "FrozenBackbone"}
     for name, row in plan["rows"].items():
@@ -129,7 +129,7 @@ def write_faces(folder: Path, count: int) -> dict[str, str]:
 
 
 def _groups(benchmark: str, domain: str) -> list[str]:
-    """Return the species of a data set that a benchmark's configuration counts to a domain."""
+    """Return the species of a data set that belong to a domain in a benchmark's configuration."""
     content = load_config(f"paper/{benchmark}")
     domains = content["data"]["init_args"]["evaluation"]["init_args"]["domains"]
     found = domains[domain]["options"]["species"]
@@ -155,7 +155,7 @@ def _five(points: Points) -> Points:
 
 
 def _in_celeba(face: tuple[NDArray[np.uint8], Points], split: str) -> Face:
-    """Put a face where aligned CelebA pictures (178 x 218) have theirs."""
+    """Return a face at its position in an aligned CelebA picture (178 x 218)."""
     from dife_lightning.faces.transforms import resize
 
     image, points = resize(*face, 178)

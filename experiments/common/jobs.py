@@ -1,4 +1,4 @@
-"""A resumable `dife fit`: whether it is new, interrupted, finished or out of date, and the command that is due."""
+"""A resumable `dife fit`: its state (new, interrupted, finished or out of date) and the command to run next."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Job:
     Attributes:
         run: its folder.
         words: verb and options that start it, without those of the folder.
-        key: what decides its result.
+        key: key of its result.
         budget: images or steps after which it is finished.
         free: dotted settings that may differ from those of an existing run, such as the budget.
         parent: the checkpoint that it starts from; the run is out of date if this file is newer.
@@ -75,7 +75,7 @@ class Job:
         """Return the `dife fit` command that continues an interrupted run or starts a new one.
 
         Args:
-            state: of the run.
+            state: state of the run.
             more: options of a command that continues; all other settings come from the run.
         """
         if state == "interrupted" and self.run.last_checkpoint.is_file():
@@ -100,7 +100,7 @@ def _is_done(checkpoint: dict[str, Any], budget: int) -> bool:
     return int(progress) >= budget or any(state["wait_count"] >= state["patience"] for state in waiting)
 
 
-# State files: what decided a result and whether it is complete
+# State files: the key of a result, and whether it is complete
 
 
 def state_path(run: RunFolder) -> Path:
@@ -109,7 +109,7 @@ def state_path(run: RunFolder) -> Path:
 
 
 def read_state(path: Path) -> tuple[Key, bool] | None:
-    """Return what decided the result and whether it is complete; None if there is no file."""
+    """Return the key of a result and whether it is complete; None if there is no file."""
     if not path.is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -117,7 +117,7 @@ def read_state(path: Path) -> tuple[Key, bool] | None:
 
 
 def write_state(path: Path, key: Key, *, finished: bool) -> None:
-    """Write what decides the result and whether it is complete."""
+    """Write the key of a result and whether it is complete."""
     write_json(path, {"finished": finished, "key": key})
 
 

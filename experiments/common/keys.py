@@ -50,7 +50,7 @@ _WATCHING = (
 
 
 def training_key(settings: Mapping[str, Any], versions: Mapping[str, int]) -> Key:
-    """Return what decides a training: settings that differ from the defaults, asset hashes, versions.
+    """Return the key of a training: settings that differ from the defaults, asset hashes, versions.
 
     Logging and display do not count, nor does an option that was added later and is left at its default. Whoever
     changes a default raises the version of the method.
@@ -94,7 +94,7 @@ def _trainer_key(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparable(found: Key, settings: Mapping[str, Any], wanted: Key) -> Key:
-    """Return the key of an older run with those trainer settings that keys did not hold when it was made.
+    """Return the key of an older run, completed by trainer settings that keys did not hold at that time.
 
     Args:
         found: the key that was written down.
@@ -109,7 +109,7 @@ def comparable(found: Key, settings: Mapping[str, Any], wanted: Key) -> Key:
 
 
 def non_default(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a class name with those of its arguments that are not at their defaults."""
+    """Return a class name with the arguments that differ from their defaults."""
     class_path, given = str(part.get("class_path", "")), without_former_options(part.get("init_args") or {})
     module, _, name = class_path.rpartition(".")
     defaults: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def _differing(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
 
 
 def _plain(value: Any) -> Any:
-    """Return options and tuples as JSON would give them back."""
+    """Return options and tuples in the form that JSON has them."""
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, Mapping):
@@ -167,7 +167,7 @@ def testing_key(
     versions: Mapping[str, int],
     first: int | None,
 ) -> Key:
-    """Return what decides a test: weights or settings, pair lists and how many pairs of them, versions."""
+    """Return the key of a test: weights or settings, pair lists, number of pairs, versions."""
     weights = None if checkpoint is None else sha256(checkpoint)
     found: dict[str, Any] = {"checkpoint": weights, "arguments": dict(arguments), "assets": asset_hashes(arguments)}
     found |= {} if first is None else {"first": first}
@@ -175,7 +175,7 @@ def testing_key(
 
 
 def changes(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Return the dotted names of what differs between two keys; classes are compared by name, without their module."""
+    """Return the dotted names of the differences between two keys; classes are compared by name alone."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(old.keys() | new.keys())
         return [text for name in names for text in changes(old.get(name), new.get(name), f"{prefix}.{name}")]

@@ -21,7 +21,7 @@ class Measure:
     Attributes:
         title: heading of the table.
         data: class of the pairs, ``WorldPairs`` or another data module of key-point pairs.
-        arguments: of that class.
+        arguments: arguments of that class.
         config: configuration whose evaluation gives the other arguments.
         lists: test lists; the first has the paper's numbers of pairs, the claims are about the last.
         protocols: landmark sets, that of the claims first.

@@ -22,7 +22,7 @@ _KINDS = ("test", "fit", "control", "start")
 
 @dataclass(frozen=True)
 class Column:
-    """A column: a model, and the kinds of pairs on which it is tested, all together."""
+    """A column: a model, and the kinds of pairs that it is tested on together."""
 
     name: str
     model: str
@@ -34,9 +34,9 @@ class TableRow:
     """A row: exactly one of ``test``, ``fit``, ``control`` and ``start`` is given.
 
     Attributes:
-        name: of the method in the results, and of its runs: rows of the same name in two tables share their runs.
+        name: name of the method in the results, and of its runs; rows of the same name in two tables share their runs.
         test: class of a method that needs no training.
-        arguments: of that class.
+        arguments: arguments of that class.
         fit: configuration of a training, or several; ``{model}`` stands for the column's model.
         control: the row whose warm-up is continued without matching, for as long as its matching took.
         start: the row from whose warm-up the training continues, with ``set``, up to that row's last step.
@@ -45,7 +45,7 @@ class TableRow:
         first: number of pairs of each list to test, for a slow method; None tests all.
         optional: leave the row out, with the reason in the table, if weights or a package for its test are missing.
         supervision: what people had to label for it.
-        note: what the row is, for readers of the table.
+        note: explanation of the row for readers of the table.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Plan:
     """A whole table.
 
     Attributes:
-        columns: of the table.
-        rows: of the table.
+        columns: columns of the table.
+        rows: rows of the table.
         paper: row -> protocol -> column -> the paper's figure.
         measure: the pairs.
         trainer: preset of the trainings.
@@ -97,7 +97,7 @@ class Plan:
     reference: str = "dife"
 
     def only(self, columns: Sequence[str] | None, rows: Sequence[str] | None) -> Plan:
-        """Return the plan of some columns and rows; a row brings those that must be trained before it.
+        """Return the plan of some columns and rows, including the rows that must be trained before these.
 
         Raises:
             ConfigError: a name is not in the plan.
@@ -123,14 +123,14 @@ class Plan:
         return next(row for row in self.rows if row.name == name)
 
     def first_of(self, *names: str) -> int | None:
-        """Return how many pairs of each list all these rows were tested on, None if on all."""
+        """Return the number of pairs of each list that all these rows were tested on; None for all pairs."""
         return min((row.first for row in self.rows if row.name in names and row.first), default=None)
 
     def in_order(self) -> list[TableRow]:
         """Return the rows, each after those that it needs.
 
         Raises:
-            ConfigError: rows that wait for each other.
+            ConfigError: rows need each other in a circle.
         """
         found: list[TableRow] = []
         left = list(self.rows)
@@ -155,7 +155,7 @@ class Plan:
         return list(dict.fromkeys(pair for column in self.columns for pair in column.pairs))
 
     def published(self, row: str, protocol: str, column: str) -> float | None:
-        """Return the paper's figure, None where it has none."""
+        """Return the paper's number, or None if it has none."""
         return self.paper.get(row, {}).get(protocol, {}).get(column)
 
 

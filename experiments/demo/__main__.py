@@ -82,7 +82,7 @@ def demo(options: argparse.Namespace) -> dict[str, Any]:
     table = build(workspace, [options.seed], options.out)
     runs = {name: workspace.run(name, options.model, options.seed) for name in ("dife", "dife-warmup")}
     matching, alone = (run.stages()["matching"]["seconds"] for run in runs.values())
-    print(f"matching with pair synthesis took {matching:.0f} s, training on without it {alone:.0f} s")
+    print(f"matching with pair synthesis took {matching:.0f} s, the control without it {alone:.0f} s")
     heading(2, "Pictures")
     drawn = time.perf_counter()
     pictures = draw(runs["dife"], workspace, options)

@@ -77,7 +77,7 @@ def build(
 
     Args:
         workspace: plan, runs and records.
-        seeds: of the trainings.
+        seeds: seeds of the trainings.
         out: folder of the table.
         record: folder for records and the name of the table there; None writes no records.
 

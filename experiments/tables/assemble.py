@@ -36,7 +36,7 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
 
     Args:
         plan: columns, rows and measure.
-        tests: of each row and model, with all seeds that exist.
+        tests: the test of each row, model and existing seed.
 
     Raises:
         DataError: a row has no test.

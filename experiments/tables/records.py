@@ -1,6 +1,6 @@
 """The committed records of a table: the table itself, and one small file for each run and its test.
 
-A table can be built from records without the runs: a record holds the error of each pair, and what decided the training
+A table can be built from records without the runs: a record holds the error of each pair and the keys of the training
 and the test.
 """
 
@@ -28,7 +28,7 @@ _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision",
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The committed record of a run and its test; ``content`` is its file."""
+    """The committed record of a run and its test; ``content`` is the content of its file."""
 
     path: Path
     content: Mapping[str, Any]
@@ -67,8 +67,8 @@ def find_record(folder: Path | None, name: str) -> RunRecord | None:
     """Return the record of a run, or of a method that needs none, by its name.
 
     Args:
-        folder: with ``runs/<name>.json``; None has none.
-        name: of the run.
+        folder: folder that holds ``runs/<name>.json``; None has no record.
+        name: name of the run.
 
     Raises:
         DataError: the file is damaged.
@@ -121,7 +121,7 @@ def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
 
 
 def covers(record: RunRecord, key: Mapping[str, Any]) -> bool:
-    """Return whether a record's test has the key ``key``, on its pair lists and perhaps on further ones."""
+    """Return whether a record's test has the key ``key`` on the same pair lists; it may have further lists."""
     found = record.test_key
     lists = key["lists"].items() <= found["lists"].items()
     return lists and all(
@@ -143,7 +143,7 @@ def _described(run: RunFolder, tested: Path, measure: Measure) -> dict[str, Any]
 
 
 def _portable(word: str) -> str:
-    """Return a word of a command as it can be typed anywhere: a shipped configuration by its name."""
+    """Return a word of a command with the path of a shipped configuration replaced by its name."""
     head, found, name = word.rpartition("/configs/")
     return name.removesuffix(".yaml") if found and head.startswith("/") else word
 

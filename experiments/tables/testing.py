@@ -22,7 +22,7 @@ def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str
     """Test every row on its pairs, or take the test from the records; returns the tests, and row -> why it has none.
 
     Raises:
-        DataError: the row that the others are compared with has no run, though nothing is to be trained.
+        DataError: the reference row has no run, and training is switched off.
     """
     found: dict[RunKey, RowTest] = {}
     left_out: dict[str, str] = {}
@@ -39,7 +39,7 @@ def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str
 
 
 def without_home(message: str) -> str:
-    """Return a message with ``~`` for the home folder: tables are committed and read elsewhere."""
+    """Return a message with ``~`` for the home folder, because tables are committed."""
     home = str(Path.home())
     return message.replace(home + "/", "~/") if len(home) > 1 else message
 
@@ -59,22 +59,22 @@ def _tests_of(row: TableRow, workspace: Workspace) -> dict[RunKey, RowTest]:
 
 
 def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Training | None:
-    """Return a training that is finished or recorded with today's settings; also of a seed that was not asked for."""
+    """Return a training that is finished or recorded with the current settings, of any seed; else None."""
     run = workspace.run(row.name, model, seed)
     if not run.path.is_dir() and find_record(workspace.records, run.name) is None:
         return None
     try:
         training = workspace.training(row, model, seed)
-    except DataError:  # a row that takes its length from a run which is not there
+    except DataError:  # the row takes its length from a missing run
         return None
     return training if training.available else None
 
 
 def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_out: dict[str, str]) -> None:
-    """Leave out rows without a run for every model, and say so.
+    """Leave out rows that have no run for some model, and print the reason.
 
     Raises:
-        DataError: nothing is left, or the row that the others are compared with is missing.
+        DataError: the reference row is missing.
     """
     plan, records = workspace.plan, workspace.records
     have = {(row, model) for row, model, _ in found}

@@ -59,10 +59,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A plan, and where its results lie.
+    """A plan, and the folders of its results.
 
     Attributes:
-        plan: of the table.
+        plan: plan of the table.
         runs_root: folder of the runs.
         records: folder of committed records that replace runs; None uses none.
         trainer: trainer preset of the trainings.
@@ -121,7 +121,7 @@ class Workspace:
         return Job(run, words, key)
 
     def fit_all(self, seeds: Sequence[int]) -> dict[str, float]:
-        """Train what is neither finished nor recorded, each row after those that it needs; returns run -> seconds."""
+        """Train rows without a finished or recorded run, each after the rows that it needs; returns run -> seconds."""
         seconds: dict[str, float] = {}
         for model in self.plan.models():
             for seed in seeds:
@@ -134,9 +134,9 @@ class Workspace:
         """Train a row, unless it is finished or recorded; an interrupted training continues.
 
         Args:
-            row: of the table.
-            model: of the column.
-            seed: of the training.
+            row: row of the table.
+            model: model of the column.
+            seed: seed of the training.
             seconds: run -> seconds of its training; this one is added.
             anew: train also if there is a record, because another training needs the checkpoint.
         """
@@ -162,7 +162,7 @@ def _with_seed(settings: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def versions_of(class_path: str) -> dict[str, int]:
-    """Return the versions of a method, by its class path or class name, and of the world."""
+    """Return the versions of a method, given by class path or class name, and of the world."""
     from dife_lightning.registry import methods_by_class
     from dife_lightning.world import WORLD_VERSION
 

@@ -44,10 +44,14 @@ class FolderReport:
     small: list[Path] = field(default_factory=list)
 
     @property
+    def repeated(self) -> list[Path]:
+        """Files with the pixels of an earlier one."""
+        return [path for group in self.duplicates for path in group[1:]]
+
+    @property
     def usable(self) -> int:
         """Number of images that are not damaged, blank or a repetition."""
-        doubles = {path for group in self.duplicates for path in group[1:]}
-        return self.count - len({*self.damaged, *self.blank, *doubles})
+        return self.count - len({*self.damaged, *self.blank, *self.repeated})
 
 
 def check_folder(folder: str | Path, size: int, read: ReadImage = read_image) -> FolderReport:
@@ -86,45 +90,36 @@ def _digest(image: NDArray[np.uint8]) -> str:
 def advice(report: FolderReport, skip_broken: bool = False) -> list[tuple[str, str]]:
     """Return (``ok`` | ``warning`` | ``error``, one line of advice) for each finding.
 
-    Args:
-        report: what was found.
-        skip_broken: damaged files are skipped, so they are no error.
+    With ``skip_broken``, damaged files are skipped, so they are no error.
     """
     found: list[tuple[str, str]] = []
-    folder = report.folder
     if report.damaged:
         files, first = _count(len(report.damaged), "file"), next(iter(report.damaged.values()))
-        if skip_broken:
-            found.append(("warning", f"{folder}: {files} skipped, the first: {first}"))
-        else:
-            found.append(("error", f"{folder}: {files} cannot be read (--skip-broken skips them), the first: {first}"))
+        what = "skipped" if skip_broken else "cannot be read (--skip-broken skips them)"
+        found.append(("warning" if skip_broken else "error", f"{files} {what}, the first: {first}"))
     for text, paths in (
         ("without content (one colour); remove them", report.blank),
-        ("with the pixels of another one; remove them", [p for group in report.duplicates for p in group[1:]]),
+        ("with the pixels of another one; remove them", report.repeated),
         (f"smaller than {report.size} px, which will be enlarged; remove them or train at a smaller size",
          report.small),
     ):  # fmt: skip
         if paths:
-            found.append(("warning", f"{folder}: {_count(len(paths), 'image')} {text}: {_names(paths)}"))
-    found.append(_size_advice(report))
-    return found
+            found.append(("warning", f"{_count(len(paths), 'image')} {text}: {_names(paths)}"))
+    found.append(_size_advice(report.usable))
+    return [(level, f"{report.folder}: {text}") for level, text in found]
 
 
-def _size_advice(report: FolderReport) -> tuple[str, str]:
-    usable, folder = report.usable, report.folder
+def _size_advice(usable: int) -> tuple[str, str]:
+    similar = "a generator of a similar face (--model.init_args.init_from world/dog)"
     if usable < 2:
-        return "error", f"{folder}: {_count(usable, 'usable image')}; a generator needs two or more, better thousands"
+        return "error", f"{_count(usable, 'usable image')}; a generator needs two or more, better thousands"
     if usable < TINY_SET:
-        return "warning", (
-            f"{folder}: {usable} usable images will be memorised; collect at least {TINY_SET}, and start from a "
-            "generator of a similar face (--model.init_args.init_from world/dog)"
-        )
+        text = f"{usable} usable images will be memorised; collect at least {TINY_SET}, and start from {similar}"
+        return "warning", text
     if usable < SMALL_SET:
-        return "warning", (
-            f"{folder}: {usable} usable images are a small set: keep the augmentation on (stylegan2/small), start from "
-            "a generator of a similar face (--model.init_args.init_from world/dog), and stop when val/fid rises"
-        )
-    return "ok", f"{folder}: {usable} usable images"
+        text = f"{usable} usable images are a small set: keep the augmentation on (stylegan2/small)"
+        return "warning", f"{text}, start from {similar}, and stop when val/fid rises"
+    return "ok", f"{usable} usable images"
 
 
 def _count(number: int, what: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from torch import Tensor
 
 from dife_lightning.errors import CheckpointError
 from dife_lightning.utils.checks import require
+from dife_lightning.weights.shapes import Shapes
 
 #: Pixels of the image per cell of the grid in the public networks.
 STRIDE = 16
 _BACKBONE = "feature_extraction.backbone."
-_MOST = 256  # bottlenecks, blocks or levels; real networks have up to 33
 _PER_BOTTLENECK, _PER_BLOCK = 15, 20  # smallest number of tensors of each
 
 
@@ -82,18 +81,10 @@ def read_architecture(
         CheckpointError: a tensor that determines a size is missing or has another number of axes, or there are not as
             many levels as hyperpixels.
     """
-
-    def size(name: str, axis: int, axes: int) -> int:
-        shape = tuple(tensors[name].shape) if name in tensors else None
-        if shape is None:
-            raise CheckpointError(f"{source} has no tensor '{name}', which every CATs network has.")
-        if len(shape) != axes or not shape[axis]:
-            raise CheckpointError(f"{source}: '{name}' is {shape}, CATsNetwork expects {axes} axes and none empty.")
-        return shape[axis]
-
+    shapes = Shapes(tensors, source, "CATsNetwork")
     usual = CATsArchitecture()
-    blocks = _bottlenecks(tensors)
-    levels, depth = 1 + _largest(r"proj\.(\d+)\..*", tensors), 1 + _largest(r"decoder\.blocks\.(\d+)\..*", tensors)
+    blocks = tuple(count for i in (1, 2, 3, 4) if (count := shapes.count(f"{_BACKBONE}layer{i}.")))
+    levels, depth = max(1, shapes.count("proj.")), max(1, shapes.count("decoder.blocks."))
     if sum(blocks) * _PER_BOTTLENECK + depth * _PER_BLOCK + 2 * levels > len(tensors):
         raise CheckpointError(f"{source} names more blocks than it holds; it is damaged or no CATs network.")
     hyperpixels = usual.hyperpixels if hyperpixels is None else hyperpixels
@@ -102,30 +93,18 @@ def read_architecture(
             f"{source} has {levels} levels, but {len(hyperpixels)} hyperpixels are named ({list(hyperpixels)}); "
             "put the args.pkl that belongs to it into its folder."
         )
-    side, appearance = size("x_normal", 0, 1), size("proj.0.weight", 0, 2)
+    side, appearance = shapes.size(("x_normal", 0, 1)), shapes.size(("proj.0.weight", 0, 2))
     classifier = f"{_BACKBONE}fc.weight"
     return CATsArchitecture(
-        stem=size(f"{_BACKBONE}conv1.weight", 0, 4),
+        stem=shapes.size((f"{_BACKBONE}conv1.weight", 0, 4)),
         blocks=blocks,
-        planes=tuple(size(f"{_BACKBONE}layer{i + 1}.0.conv1.weight", 0, 4) for i in range(len(blocks))),
-        classes=size(classifier, 0, 2) if classifier in tensors else 0,
+        planes=tuple(shapes.size((f"{_BACKBONE}layer{i + 1}.0.conv1.weight", 0, 4)) for i in range(len(blocks))),
+        classes=shapes.size((classifier, 0, 2)) if classifier in tensors else 0,
         hyperpixels=tuple(hyperpixels),
         side=side,
         appearance=appearance,
         depth=depth,
         heads=usual.heads if heads is None else heads,
-        mlp_ratio=size("decoder.blocks.0.mlp.fc1.weight", 0, 2) / (side * side + appearance),
+        mlp_ratio=shapes.size(("decoder.blocks.0.mlp.fc1.weight", 0, 2)) / (side * side + appearance),
         size=STRIDE * side,
     )
-
-
-def _bottlenecks(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Return the number of bottlenecks of each stage that exists."""
-    counts = [1 + _largest(rf"{re.escape(_BACKBONE)}layer{i}\.(\d+)\..*", tensors, none=-1) for i in (1, 2, 3, 4)]
-    return tuple(count for count in counts if count)
-
-
-def _largest(pattern: str, names: Mapping[str, Tensor], none: int = 0) -> int:
-    """Return the largest number that the group of ``pattern`` matches, at most ``_MOST``; ``none`` without a match."""
-    found = [int(match[1]) for name in names if (match := re.fullmatch(pattern, name)) and len(match[1]) < 4]
-    return min(max(found, default=none), _MOST)
