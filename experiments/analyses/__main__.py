@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.analyses.output import write_result, write_text
-from experiments.analyses.sections import SECTIONS, what_of
-from experiments.analyses.sets import ComparedTests, read_sets
-from experiments.analyses.sources import ResultFolders, from_plan, from_words, named
+from experiments.analyses.sections import SECTIONS
+from experiments.analyses.sets import ComparedTests, ResultFolders, from_plan, from_words, named, read_sets
 from experiments.common.commands import guarded
 from experiments.common.options import full_name, names, plan_of, recorded_facts, runs_root_of, table_parser
 from experiments.common.plan import Plan, check_names
-
-if TYPE_CHECKING:
-    from dife_lightning.data.pairs import PairsDataModule
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -67,17 +62,17 @@ def analyse(options: argparse.Namespace) -> ComparedTests:
     plan, sources = _sources(options, skipped)
     found = read_sets(sources, options.pairs, options.list, options.framing, options.protocol)
     found.left_out[:0] = skipped
-    options.photographs = partial(_photographs, plan, found)
+    found.plan = plan
     lines = []
     for name in options.only:
         print(f"{name} ...", flush=True)
         result = SECTIONS[name](found, options)
         if result is not None:
-            lines += [*write_result(result, options.out, _facts(found)), ""]
+            lines += [*write_result(name, result, options.out, _facts(found)), ""]
     write_text(options.out / "analyses.md", "\n".join(_page(found, lines)))
     for line in found.left_out:
         print(f"left out: {line}")
-    print(f"{options.out}/analyses.md shows {what_of(found)}, of {', '.join(found.sources)}")
+    print(f"{options.out}/analyses.md shows {found}, of {', '.join(found.sources)}")
     return found
 
 
@@ -94,16 +89,8 @@ def _sources(options: argparse.Namespace, skipped: list[str]) -> tuple[Plan | No
     return plan, from_plan(plan, root, options.rows, skipped) | given
 
 
-def _photographs(plan: Plan | None, found: ComparedTests) -> PairsDataModule | None:
-    """Return the test pairs of a benchmark on photographs; None for those of the world."""
-    if plan is None or plan.measure.data == "WorldPairs":
-        return None
-    return plan.measure.prepared([one.pair for one in found.sets], None)
-
-
 def _facts(found: ComparedTests) -> dict[str, Any]:
     """Return what is recorded with the numbers: sets, tests, versions."""
-    one = found.sets[0]
     return {
         "sets": [
             {"pair": each.pair, "list": each.list_name, "framing": each.framing, "protocol": each.protocol,
@@ -111,7 +98,7 @@ def _facts(found: ComparedTests) -> dict[str, Any]:
             for each in found.sets
         ],
         "tests": {m: list(dict.fromkeys(str(test.folder) for test in tests)) for m, tests in found.sources.items()},
-        "protocol": one.protocol,
+        "protocol": found.sets[0].protocol,
         "left_out": list(found.left_out),
         **recorded_facts(),
     }  # fmt: skip
@@ -119,8 +106,8 @@ def _facts(found: ComparedTests) -> dict[str, Any]:
 
 def _page(found: ComparedTests, lines: Sequence[str]) -> list[str]:
     pairs = ", ".join(one.pair for one in found.sets)
-    what = f"{what_of(found)}, {found.sets[0].protocol}"
-    start = ["# Analyses", "", f"{', '.join(found.sources)} on {pairs}: {what}.", ""]
+    what = f"{', '.join(found.sources)} on {pairs}: {found}, {found.sets[0].protocol}."
+    start = ["# Analyses", "", what, ""]
     left_out = ["Left out:", "", *(f"- {line}" for line in found.left_out), ""] if found.left_out else []
     return [*start, *left_out, *lines]
 

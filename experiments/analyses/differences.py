@@ -38,7 +38,6 @@ VARIABLES = {
     ),
     "shape": Variable("distance of the shapes, standard deviations", "the heads have different shapes", 2),
 }
-BINS = 5
 
 
 def differences(pair_ids: Sequence[str], framing: str, test_seed: int | None = None) -> dict[str, Array] | None:
@@ -56,15 +55,17 @@ def differences(pair_ids: Sequence[str], framing: str, test_seed: int | None = N
     Raises:
         ConfigError: another framing, or a species that the world does not have.
     """
-    names = [tuple(map(parse_name, pair_id.split(">"))) for pair_id in pair_ids]
-    if not all(len(both) == 2 and None not in both for both in names):
-        return None
-    sides = [[_parameters(*both[side]) for both in names] for side in (0, 1)]  # type: ignore[misc]
-    poses, shapes = ([np.stack([getattr(one, part) for one in side]) for side in sides] for part in ("pose", "shape"))
-    turns = [
-        pose[:, 2] + np.array([framing_for(framing, seed, both[side][2]).rotation_deg for both in names])  # type: ignore[index, arg-type]
-        for side, (pose, seed) in enumerate(zip(poses, framing_seeds(test_seed), strict=True))
-    ]
+    poses, turns, shapes = [], [], []
+    for side, seed in enumerate(framing_seeds(test_seed)):
+        names = [pair_id.split(">")[side] for pair_id in pair_ids]
+        parsed = [face for name in names if (face := parse_name(name)) is not None]
+        if len(parsed) < len(names):
+            return None
+        faces = [_parameters(*face) for face in parsed]
+        poses.append(np.stack([face.pose for face in faces]))
+        shapes.append(np.stack([face.shape for face in faces]))
+        framed = [framing_for(framing, seed, index).rotation_deg for _, _, index in parsed]  # type: ignore[arg-type]
+        turns.append(poses[-1][:, 2] + np.array(framed))
     return {
         "yaw": np.abs(poses[0][:, 0] - poses[1][:, 0]),
         "turn": np.abs(turns[0] - turns[1]),
@@ -78,14 +79,14 @@ def _parameters(species: str, split: Any, index: int) -> FaceParameters:
 
 
 def difference_rows(
-    one: AnalysisSet, values: dict[str, Array], resamples: int, bins: int = BINS
+    one: AnalysisSet, values: dict[str, Array], resamples: int, bins: int
 ) -> tuple[list[Row], list[Row]]:
     """Return method x variable x bin -> error, and method x variable -> rank correlation with a pair's mean error.
 
     Args:
         one: the set.
         values: variable -> (N,), in the order of the set's pairs.
-        resamples: draws behind each interval.
+        resamples: bootstrap draws behind each interval.
         bins: number of bins of about equally many pairs, the same for all methods.
 
     Raises:
@@ -95,25 +96,24 @@ def difference_rows(
         raise ConfigError(f"{bins} bins: expected one or more")
     binned, correlations = [], []
     for method, tables in one.tables.items():
-        errors, counted = over_seeds(tables, lambda table: (table.errors, table.visible))
+        errors, counted = over_seeds(tables)
         sums, counts = errors.sum(1), counted.sum(1).astype(np.float64)
+        seen = counts > 0
         for variable, value in values.items():
             start = {"method": method, "pair": one.pair, "variable": variable}
-            binned += [{**start, **row} for row in _binned(sums, counts, value, bins, resamples)]
-            seen = counts > 0
+            binned += _binned(start, sums, counts, value, bins, resamples)
             found, ci95 = spearman_interval(value[seen], sums[seen] / counts[seen], resamples=resamples)
             correlations.append({**start, "spearman": found, "ci95": list(ci95), "pairs": int(seen.sum())})
     return binned, correlations
 
 
-def _binned(sums: Array, counts: Array, value: Array, bins: int, resamples: int) -> list[Row]:
+def _binned(start: Row, sums: Array, counts: Array, value: Array, bins: int, resamples: int) -> list[Row]:
+    """Return a row for each bin of ``value``, with its ends, mean and pairs, and the mean error of its points."""
     edges, index = quantile_bins(value, bins)
     inside = index[:, None] == np.arange(len(edges) - 1)
-    found = column_rows(sums[:, None] * inside, counts[:, None] * inside, resamples, name="pixel_error")
-    rows = []
-    for b, row in enumerate(found):
-        chosen = inside[:, b]
-        ends = {"low": float(edges[b]), "high": float(edges[b + 1])}
+    columns = []
+    for b, chosen in enumerate(inside.T):
         middle = float(value[chosen].mean()) if chosen.any() else None
-        rows.append({"bin": b, **ends, "mean": middle, "pairs": int(chosen.sum()), **row})
-    return rows
+        ends = {"low": float(edges[b]), "high": float(edges[b + 1])}
+        columns.append({**start, "bin": b, **ends, "mean": middle, "pairs": int(chosen.sum())})
+    return column_rows(columns, sums[:, None] * inside, counts[:, None] * inside, resamples, "pixel_error")

@@ -1,23 +1,83 @@
-"""Pictures of the pairs with the largest errors of a method, and of the median ones."""
+"""Pictures of the pairs with the largest errors of a method, and of the median ones.
+
+The faces of the world are rendered again from their names; photographs are read from the data of the benchmark.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dife_lightning.data.pairs import KeypointPairs
+from dife_lightning.data.world.pairs import framing_seeds
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.batches import PairArrays
 from dife_lightning.faces.schemes import LAYOUT, get_protocol
 from dife_lightning.metrics.predictions import PointTable
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
-from experiments.analyses.images import PairImages
+from dife_lightning.world import WorldFaces
+from dife_lightning.world.parameters import parse_name
 from experiments.analyses.numbers import Row
-from experiments.analyses.sets import AnalysisSet
+from experiments.analyses.sets import SAME, AnalysisSet
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairsDataModule
 
 #: Pairs in a row of a sheet.
 COLUMNS = 3
 #: Letters of a face's name above its picture.
 _LONGEST = 16
+
+
+class PairImages:
+    """The pictures of a set's pairs.
+
+    Args:
+        one: the set.
+        test_seed: seed of the world's framing, if the test had one.
+        data: the test's pairs, set up, if they are not of the world.
+    """
+
+    def __init__(self, one: AnalysisSet, test_seed: int | None = None, data: PairsDataModule | None = None) -> None:
+        self.set, self.seeds = one, framing_seeds(test_seed)
+        sets = [] if data is None else [p for p in data.test_sets if (p.pair, p.framing) == (one.pair, one.framing)]
+        self._given = {pairs[i].pair_id: (pairs, i) for pairs in sets for i in range(len(pairs))}
+
+    def __getitem__(self, number: int) -> PairArrays:
+        """Return the pair with this number in the set.
+
+        Raises:
+            DataError: its pictures cannot be found, or differ from those of the test.
+        """
+        one, pair_id = self.set, self.set.pair_ids[number]
+        if not self._given:
+            found = self._rendered(pair_id)
+        elif pair_id in self._given:
+            pairs, index = self._given[pair_id]
+            found = pairs[index]
+        else:
+            raise DataError(f"{one.pair}: no pair {pair_id} in the data: give the --benchmark that was tested")
+        gaps = np.abs(found.target_points[LAYOUT[one.protocol]] - one.first.truth[number])[one.first.visible[number]]
+        if gaps.size and gaps.max() > SAME:
+            raise DataError(f"{one.pair}: the pictures rendered again are not those of the test; give its --test_seed")
+        return found
+
+    def _rendered(self, pair_id: str) -> PairArrays:
+        one, size = self.set, self.set.image_size
+        names = [parsed for name in pair_id.split(">") if (parsed := parse_name(name)) is not None]
+        if len(names) != 2:
+            raise DataError(f"{one.pair}: photographs need --benchmark, for example --benchmark mafl_ap10k")
+        if size is None:
+            raise DataError(f"{one.pair}: no metrics.json beside the predictions: the size of the pictures is unknown")
+        source, target = (
+            WorldFaces(species, split, index + 1, one.framing, size, seed)  # type: ignore[arg-type]
+            for (species, split, index), seed in zip(names, self.seeds, strict=True)
+        )
+        fields: dict[str, Any] = {"pair": one.pair, "list_name": one.list_name, "framing": one.framing}
+        return KeypointPairs(source, target, [(source.count - 1, target.count - 1)], size=size, **fields)[0]
 
 
 def ranked(table: PointTable) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -64,12 +124,10 @@ def failure_rows(one: AnalysisSet, method: str, worst: int, median: int) -> list
 def failure_sheet(one: AnalysisSet, method: str, images: PairImages, worst: int, median: int) -> Figure:
     """Draw the worst pairs of a method's first seed, then the median ones."""
     table = one.tables[method][0]
-    _, errors = ranked(table)
-    groups = chosen(table, worst, median)
     examples: list[TransferExample | None] = []
     labels: list[str] = []
-    for kind, numbers in zip(("worst", "median"), groups, strict=True):
-        examples += [transfer_example(table, i, images, float(errors[i])) for i in numbers]
+    for kind, numbers in zip(("worst", "median"), chosen(table, worst, median), strict=True):
+        examples += [transfer_example(table, i, images) for i in numbers]
         examples += [None] * (-len(examples) % COLUMNS)
         labels += [kind] * (len(examples) // COLUMNS - len(labels))
     return transfer_sheet(
@@ -83,17 +141,17 @@ def failure_sheet(one: AnalysisSet, method: str, images: PairImages, worst: int,
     )
 
 
-def transfer_example(table: PointTable, number: int, images: PairImages, error: float) -> TransferExample:
-    """Return a pair's pictures with its points and their predictions."""
-    pair, part = images[number], LAYOUT[images.set.protocol]
+def transfer_example(table: PointTable, number: int, images: PairImages) -> TransferExample:
+    """Return a pair's pictures with its points, their predictions and the mean error."""
+    pair = images[number]
     return TransferExample(
         source_image=pair.source_image,
         target_image=pair.target_image,
-        source_points=pair.source_points[part],
+        source_points=pair.source_points[LAYOUT[images.set.protocol]],
         target_points=table.truth[number].astype(np.float32),
         predicted=table.predicted[number].astype(np.float32),
         visible=table.visible[number],
-        error=error,
+        error=float(ranked(table)[1][number]),
         label=" → ".join(_short(name) for name in pair.pair_id.split(">")),
     )
 

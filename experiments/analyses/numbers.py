@@ -28,22 +28,36 @@ Values = tuple[Array, NDArray[np.bool_]]
 ALL = "all"
 
 
-def over_seeds(tables: Sequence[PointTable], value: Callable[[PointTable], Values]) -> Values:
+def over_seeds(
+    tables: Sequence[PointTable], value: Callable[[PointTable], Values] = lambda table: (table.errors, table.visible)
+) -> Values:
     """Return the mean of ``value`` over tables of the same points; the same points count in all tables."""
     found = [value(table) for table in tables]
     counted = found[0][1]
     return np.mean([np.where(counted, values, 0.0) for values, _ in found], axis=0), counted
 
 
-def column_rows(sums: Array, counts: Array, resamples: int, *, name: str) -> list[Row]:
-    """Return mean (as ``name``), interval and points of each column of (N, M); None where a column has no point."""
-    ends = ratio_intervals(sums, counts, resamples=resamples)
+def column_rows(
+    columns: Sequence[Row], sums: Array, counts: Array, resamples: int, name: str, **last: int
+) -> list[Row]:
+    """Return a row for each column of (N, M) sums and counts: its mean (as ``name``), interval and number of points.
+
+    Args:
+        columns: what each row starts with.
+        sums: sum of the values of each of N pairs.
+        counts: number of values of each pair; a column without any has the mean and the interval None.
+        resamples: bootstrap draws.
+        name: key of the mean.
+        last: what each row ends with.
+    """
     rows = []
-    for m in range(sums.shape[1]):
-        points = counts[:, m].sum()
+    ends = ratio_intervals(sums, counts, resamples=resamples)
+    for column, total, count, ci95 in zip(columns, sums.T, counts.T, ends, strict=True):
+        points = count.sum()
         known = points > 0
-        mean = float(sums[:, m].sum() / points) if known else None
-        rows.append({name: mean, "ci95": [float(end) for end in ends[m]] if known else None, "points": int(points)})
+        mean = float(total.sum() / points) if known else None
+        interval = [float(end) for end in ci95] if known else None
+        rows.append({**column, name: mean, "ci95": interval, "points": int(points), **last})
     return rows
 
 
@@ -51,21 +65,17 @@ def landmark_rows(one: AnalysisSet, resamples: int) -> list[Row]:
     """Return method x landmark -> error in px of a 70-px crop."""
     rows = []
     for method, tables in one.tables.items():
-        values, counted = over_seeds(tables, lambda table: (table.errors, table.visible))
-        rows += _with_all(
-            one, method, one.first.landmarks, values, counted.astype(np.float64), resamples, "pixel_error"
-        )
+        rows += _with_all(one, method, one.first.landmarks, *over_seeds(tables), resamples, "pixel_error")
     return rows
 
 
 def _with_all(
-    one: AnalysisSet, method: str, names: Sequence[str], sums: Array, counts: Array, resamples: int, value: str
+    one: AnalysisSet, method: str, names: Sequence[str], sums: Array, counts: NDArray[Any], resamples: int, value: str
 ) -> list[Row]:
     """Return a row for each column of (N, K) sums and counts, and one for all columns together."""
-    sums, counts = (np.concatenate((array, array.sum(1, keepdims=True)), axis=1) for array in (sums, counts))
-    start, end = {"method": method, "pair": one.pair}, {"seeds": len(one.tables[method])}
-    found = column_rows(sums, counts, resamples, name=value)
-    return [{**start, "landmark": name, **row, **end} for name, row in zip((*names, ALL), found, strict=True)]
+    sums, counts = (np.column_stack((array, array.sum(1))).astype(np.float64) for array in (sums, counts))
+    columns = [{"method": method, "pair": one.pair, "landmark": name} for name in (*names, ALL)]
+    return column_rows(columns, sums, counts, resamples, value, seeds=len(one.tables[method]))
 
 
 def swap_rows(one: AnalysisSet, resamples: int) -> list[Row]:
@@ -85,7 +95,7 @@ def swap_rows(one: AnalysisSet, resamples: int) -> list[Row]:
     rows = []
     for method, tables in one.tables.items():
         values = over_seeds(tables, lambda table: swap_events(table, flips))
-        sums, counts = (np.stack([v[:, list(pair)].sum(1) for pair in flips], 1).astype(np.float64) for v in values)
+        sums, counts = (np.stack([v[:, list(pair)].sum(1) for pair in flips], 1) for v in values)
         rows += _with_all(one, method, names, sums, counts, resamples, "swap_rate")
     return rows
 
@@ -100,9 +110,8 @@ def pck_rows(one: AnalysisSet, resamples: int, by: Normalizer) -> tuple[list[Row
         counted = normalized[0][1]
         hits = np.mean([pck_hits(errors, counted, at) for errors, _ in normalized], axis=0)
         counts = np.broadcast_to(counted.sum(1, dtype=np.float64)[:, None], hits.shape)
-        found = column_rows(hits, counts, resamples, name="pck")
-        curve += [{**start, "threshold": float(t), **row} for t, row in zip(at, found, strict=True)]
+        curve += column_rows([{**start, "threshold": float(t)} for t in at], hits, counts, resamples, "pck")
         values = np.mean([np.where(counted, pck_area(errors), 0.0) for errors, _ in normalized], axis=0)
-        (area,) = column_rows(values.sum(1, keepdims=True), counts[:, :1], resamples, name="area")
-        areas.append({**start, **area, "seeds": len(tables)})
+        sums = values.sum(1, keepdims=True)
+        areas += column_rows([start], sums, counts[:, :1], resamples, "area", seeds=len(tables))
     return curve, areas

@@ -15,25 +15,16 @@ from dife_lightning.viz.intervals import interval_chart
 from dife_lightning.viz.methods import drawn
 from dife_lightning.world.parameters import parse_name
 from experiments.analyses.differences import VARIABLES, difference_rows, differences
-from experiments.analyses.extra import GROUPS, extra_rows, models_of
-from experiments.analyses.failures import failure_rows, failure_sheet
-from experiments.analyses.images import PairImages
+from experiments.analyses.extra import GROUPS, extra_places, extra_rows
+from experiments.analyses.failures import PairImages, failure_rows, failure_sheet
 from experiments.analyses.numbers import Row, landmark_rows, pck_rows, swap_rows
-from experiments.analyses.output import Result, markdown_table
-from experiments.analyses.pictures import INTERVAL, PX, panels_of, pck_figure, signed, two_lines
-from experiments.analyses.point_map import extra_places
+from experiments.analyses.output import Result, by_pair, markdown_table, panels_of, pck_figure, signed, two_lines
 from experiments.analyses.sets import ComparedTests
 
+PX = "px of a 70-px crop"
+INTERVAL = "bars: 95 % interval over pairs"
 LOWER = "The smallest value of each column is bold; [ ] is the 95 % interval over pairs."
 NEARER = "points that lie nearer to the true position of their mirror partner"
-
-
-def what_of(found: ComparedTests) -> str:
-    """Return in words what the sets have in common."""
-    one = found.sets[0]
-    counts = sorted({len(each.pair_ids) for each in found.sets})
-    pairs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{pairs} pairs of list '{one.list_name}', {one.framing}"
 
 
 def landmarks(found: ComparedTests, options: Namespace) -> Result:
@@ -41,13 +32,14 @@ def landmarks(found: ComparedTests, options: Namespace) -> Result:
     rows = [row for one in found.sets for row in landmark_rows(one, options.resamples)]
     text = [f"Error in px of a 70-px crop. {LOWER}", *_tables(rows, "landmark", "pixel_error")]
     panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
-    what, heading = what_of(found), "Error of each landmark"
-    note = f"{what}; {PX}; ± half of the 95 % interval over pairs; the smallest of a column in bold"
-    heat = heat_table(panels, heading=heading, note=note)
-    note = f"{what}; {INTERVAL}"
-    dots = interval_chart(panels, heading=heading, note=note, ylabel=PX, columns=1, height=1.7)
-    figures = {"landmarks_heat": heat, "landmarks": dots}
-    return Result("landmarks", heading, {"landmarks": rows}, text, figures)
+    heading = "Error of each landmark"
+    note = f"{found}; {PX}; ± half of the 95 % interval over pairs; the smallest of a column in bold"
+    bars = f"{found}; {INTERVAL}"
+    figures = {
+        "landmarks_heat": partial(heat_table, panels, heading=heading, note=note),
+        "landmarks": partial(interval_chart, panels, heading=heading, note=bars, ylabel=PX, columns=1, height=1.7),
+    }
+    return Result(heading, {"landmarks": rows}, text, figures)
 
 
 def swaps(found: ComparedTests, options: Namespace) -> Result:
@@ -57,20 +49,22 @@ def swaps(found: ComparedTests, options: Namespace) -> Result:
     text += [f"that are visible, with their partner, in both faces. {LOWER}"]
     text += _tables(rows, "landmark", "swap_rate", show=lambda share: f"{100 * share:.1f} %")
     panels = panels_of(rows, "landmark", "swap_rate", lambda row: row["landmark"].replace("_", " "))
-    note, heading = f"share of {NEARER}; {what_of(found)}; {INTERVAL}", "Left/right swaps"
-    figure = interval_chart(panels, heading=heading, note=note, ylabel="swapped points", percent=True)
-    return Result("swaps", heading, {"swaps": rows}, text, {"swaps": figure})
+    note, heading = f"share of {NEARER}; {found}; {INTERVAL}", "Left/right swaps"
+    draw = partial(interval_chart, panels, heading=heading, note=note, ylabel="swapped points", percent=True)
+    return Result(heading, {"swaps": rows}, text, {"swaps": draw})
 
 
 def pck(found: ComparedTests, options: Namespace) -> Result:
     """PCK curves and the areas under them."""
     both = [pck_rows(one, options.resamples, options.pck_by) for one in found.sets]
     curve, areas = ([row for part in parts for row in part] for parts in zip(*both, strict=True))
-    length = "the crop's side" if options.pck_by == "crop" else "the distance between the eyes of the target face"
-    text = [f"Area under the curve between thresholds of 0.01 and 0.2 of {length}: the mean PCK over them, 1 at best."]
-    text += ["", *markdown_table(areas, column="pair", value="area", show=lambda share: f"{share:.3f}", best=max)]
-    figure = pck_figure(curve, areas, options.pck_by, what_of(found))
-    return Result("pck", "Points within a threshold", {"pck": curve, "pck_area": areas}, text, {"pck": figure})
+    length = "the crop's side" if options.pck_by == "crop" else "the distance between the eyes"
+    whose = "" if options.pck_by == "crop" else " of the target face"
+    between = f"between thresholds of 0.01 and 0.2 of {length}{whose}"
+    text = [f"Area under the curve {between}: the mean PCK over them, 1 at best."]
+    text += ["", *markdown_table(areas, column="pair", value="area", show="{:.3f}".format, best=max)]
+    draw = partial(pck_figure, curve, areas, length, str(found))
+    return Result("Points within a threshold", {"pck": curve, "pck_area": areas}, text, {"pck": draw})
 
 
 def against_differences(found: ComparedTests, options: Namespace) -> Result | None:
@@ -94,15 +88,15 @@ def against_differences(found: ComparedTests, options: Namespace) -> Result | No
         return None
     text = ["Spearman's rank correlation of a pair's mean error with the difference of its two faces."]
     figures = {}
-    for name in VARIABLES:
+    for name, variable in VARIABLES.items():
         own = [row for row in binned if row["variable"] == name]
         correlations = [row for row in ranks if row["variable"] == name]
         if own:
             lines = markdown_table(correlations, column="pair", value="spearman", show=signed, best=None)
-            text += ["", f"**{VARIABLES[name].axis}**", "", *lines]
-            figures[f"differences_{name}"] = _difference_chart(own, correlations, name, what_of(found))
+            text += ["", f"**{variable.axis}**", "", *lines]
+            figures[f"differences_{name}"] = partial(_difference_chart, own, correlations, name, str(found))
     tables = {"differences": binned, "differences_rank": ranks}
-    return Result("differences", "Error against pose and shape", tables, text, figures)
+    return Result("Error against pose and shape", tables, text, figures)
 
 
 def _difference_chart(binned: Sequence[Row], correlations: Sequence[Row], variable: str, what: str) -> Figure:
@@ -133,8 +127,7 @@ def extra(found: ComparedTests, options: Namespace) -> Result | None:
             test_seed=options.test_seed,
         )
         batches[one.pair] = list(made)
-    models = models_of(found.sources, options.models)
-    groups, points = extra_rows(models, batches, options.resamples, found.left_out)
+    groups, points = extra_rows(found, options.models, batches, options.resamples)
     if not groups:
         return None
     text = [f"Error in px of a 70-px crop on the first {options.extra_pairs} pairs of the test list. {LOWER}"]
@@ -143,18 +136,20 @@ def extra(found: ComparedTests, options: Namespace) -> Result | None:
     panels = panels_of(groups, "group", "pixel_error", lambda row: GROUPS[row["group"]])
     note = f"first {options.extra_pairs} pairs, {found.sets[0].framing}; {INTERVAL}"
     figures = {
-        "extra": interval_chart(panels, heading=heading, note=note, ylabel=PX),
-        "extra_where": extra_places(list(species)),
+        "extra": partial(interval_chart, panels, heading=heading, note=note, ylabel=PX),
+        "extra_where": partial(extra_places, list(species)),
     }
-    return Result("extra", heading, {"extra": groups, "extra_points": points}, text, figures)
+    return Result(heading, {"extra": groups, "extra_points": points}, text, figures)
 
 
 def failures(found: ComparedTests, options: Namespace) -> Result | None:
     """Worst and median pairs; None if there are no pictures."""
     rows: list[Row] = []
     figures: dict[str, Callable[[], Figure]] = {}
+    measure = None if found.plan is None else found.plan.measure
+    photographs = measure is not None and measure.data != "WorldPairs"
     try:
-        data = options.photographs()
+        data = measure.prepared([one.pair for one in found.sets], None) if measure and photographs else None
     except DifeError as error:
         found.left_out.append(f"no pictures of failures: {error}")
         return None
@@ -176,16 +171,13 @@ def failures(found: ComparedTests, options: Namespace) -> Result | None:
         f"The pairs with the largest errors of each method{seeds}, and the median ones, among pairs of which at least",
         "half of the landmarks are visible. Rings are true positions, dots are predictions.",
     ]
-    return Result("failures", "Failures", {"failures": rows}, text, figures)
+    return Result("Failures", {"failures": rows}, text, figures)
 
 
-def _tables(
-    rows: Sequence[Row], column: str, value: str, show: Callable[[float], str] = lambda number: f"{number:.2f}"
-) -> list[str]:
+def _tables(rows: Sequence[Row], column: str, value: str, show: Callable[[float], str] = "{:.2f}".format) -> list[str]:
     """Return a table for each kind of pair, with its name above."""
     lines: list[str] = []
-    for pair in dict.fromkeys(row["pair"] for row in rows):
-        own = [row for row in rows if row["pair"] == pair]
+    for pair, own in by_pair(rows).items():
         lines += ["", f"**{pair}**", "", *markdown_table(own, column=column, value=value, show=show)]
     return lines
 

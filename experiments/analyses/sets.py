@@ -1,22 +1,47 @@
-"""The sets of pairs that all compared tests have in common, with the predictions of each method."""
+"""The tests to analyse, and the sets of pairs that all of them have in common.
+
+A test is a folder with the ``predictions.csv`` of `dife test`: that of a run of a table, or any folder of the user.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from dife_lightning.errors import DataError
+from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.schemes import get_protocol
 from dife_lightning.metrics.predictions import Key, PointTable, read_predictions
-from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
-from experiments.analyses.sources import ResultFolder, ResultFolders
+from dife_lightning.utils.run_folder import CHECKPOINTS, PREDICTIONS, TEST_METRICS
 from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
+from experiments.common.plan import MOST_SEEDS, Plan, TableRow, check_names
 
-#: Largest difference of true points between two tests on the same pictures (rounding), in pixels.
-_SAME = 0.01
+#: Largest difference of true points on the same pictures (rounding), in pixels.
+SAME = 0.01
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """The folder of one test.
+
+    Attributes:
+        folder: holds the predictions.
+        pairs: kinds of pair to read from it; None reads all.
+        model: what was tested, if known: a run's folder, the name of an embedder, or a method's class.
+        seed: position of the test among those of a method.
+    """
+
+    folder: Path
+    pairs: tuple[str, ...] | None = None
+    model: str | None = None
+    seed: int = 0
+
+
+#: method -> its tests
+ResultFolders = dict[str, list[ResultFolder]]
 
 
 @dataclass(frozen=True)
@@ -43,11 +68,101 @@ class AnalysisSet:
 
 @dataclass
 class ComparedTests:
-    """The sets that all methods have in common, and one line for everything that was left out."""
+    """The sets that all methods have in common, one line for everything left out, and the plan of the table, if any."""
 
     sets: list[AnalysisSet]
     sources: ResultFolders
     left_out: list[str] = field(default_factory=list)
+    plan: Plan | None = None
+
+    def __str__(self) -> str:
+        """Return in words what the sets have in common."""
+        one, counts = self.sets[0], sorted({len(each.pair_ids) for each in self.sets})
+        pairs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        return f"{pairs} pairs of list '{one.list_name}', {one.framing}"
+
+
+def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out: list[str]) -> ResultFolders:
+    """Return the tests of a table's rows; for each kind of pair, that of the model of the first column with the kind.
+
+    Args:
+        plan: plan of the table.
+        runs_root: folder of its runs.
+        rows: its rows, all if None; a named row must have a test.
+        left_out: gets a line for each other row without a test.
+
+    Raises:
+        ConfigError: a row is not in the plan.
+        DataError: a named row has no test.
+    """
+    check_names("no row {} in the table", rows, [row.name for row in plan.rows])
+    found: ResultFolders = {}
+    for row in plan.rows if rows is None else [row for row in plan.rows if row.name in rows]:
+        if rows is None and row.first is not None:
+            left_out.append(f"{row.name}: tested on the first {row.first} pairs of each list alone")
+        elif folders := [test for pair in plan.pairs() for test in _of_row(plan, row, runs_root, pair)]:
+            found[row.name] = folders
+        elif rows is not None:
+            raise DataError(f"no test of '{row.name}' in {runs_root}: make the table first, or name other --rows")
+        else:
+            left_out.append(f"{row.name}: no test in {runs_root}")
+    return found
+
+
+def _of_row(plan: Plan, row: TableRow, runs_root: Path, pair: str) -> list[ResultFolder]:
+    """Return the newest test of a kind of pair for each seed of a row."""
+    if row.trained:
+        column = next(column for column in plan.columns if pair in column.pairs)
+        runs = [runs_root / f"{row.name}-{column.model}-seed{seed}" for seed in range(MOST_SEEDS)]
+        tested = [(run, str(run)) for run in runs]
+    else:
+        embedder = row.arguments.get("embedder", "world/teacher")
+        tested = [(runs_root / row.name, embedder if row.test == "FrozenEmbedder" else str(row.test))]
+    found = []
+    for seed, (run, model) in enumerate(tested):
+        folders = [file.parent for file in _newest_first(run.glob(f"eval/*/{PREDICTIONS}"))]
+        own = [folder for folder in folders if pair in folder.name.split("_")]
+        found += [ResultFolder(folder, (pair,), model, seed) for folder in own[:1]]
+    return found
+
+
+def _newest_first(files: Iterable[Path]) -> list[Path]:
+    return sorted(files, key=lambda file: (file.stat().st_mtime, str(file)), reverse=True)
+
+
+def named(words: Sequence[str], expected: str) -> list[tuple[str, str]]:
+    """Split words of the form ``name=place``.
+
+    Raises:
+        ConfigError: a word of another form; the message says what was ``expected``.
+    """
+    for word in words:
+        if not all(word.partition("=")):
+            raise ConfigError(f"'{word}': {expected}")
+    return [(name, place) for name, _, place in (word.partition("=") for word in words)]
+
+
+def from_words(words: Sequence[str]) -> ResultFolders:
+    """Return the tests that ``name=folder`` words name; several with one name are several seeds.
+
+    Args:
+        words: a folder holds predictions.csv, or is a run with tests in ``eval``.
+
+    Raises:
+        ConfigError: a word of another form.
+        DataError: a folder without predictions.
+    """
+    found: ResultFolders = {}
+    for name, place in named(words, f"expected name=folder, a folder with the {PREDICTIONS} of `dife test`"):
+        folder = Path(place).expanduser()
+        run = next((str(up) for up in (folder, *folder.parents[:3]) if (up / CHECKPOINTS).is_dir()), None)
+        own = folder / PREDICTIONS
+        files = [own] if own.is_file() else _newest_first(folder.glob(f"eval/**/{PREDICTIONS}"))
+        if not files:
+            raise DataError(f"no {PREDICTIONS} in {folder} or in its eval folder: run `dife test` first")
+        seed = 1 + max((source.seed for source in found.get(name, [])), default=-1)
+        found.setdefault(name, []).extend(ResultFolder(file.parent, None, run, seed) for file in files)
+    return found
 
 
 def read_sets(
@@ -132,7 +247,7 @@ def _in_order(table: PointTable, first: PointTable) -> PointTable | None:
     if not np.array_equal(ordered.visible, first.visible):
         return None
     gaps = np.abs(ordered.truth - first.truth)[first.visible]
-    return ordered if not gaps.size or gaps.max() <= _SAME else None
+    return ordered if not gaps.size or gaps.max() <= SAME else None
 
 
 def _image_size(tests: Sequence[ResultFolder]) -> int | None:

@@ -18,8 +18,7 @@ from dife_lightning.metrics.predictions import PointTable, read_predictions
 from dife_lightning.utils.run_folder import PREDICTIONS
 from dife_lightning.viz.comparison import comparison_sheet
 from dife_lightning.viz.transfer import TransferExample
-from experiments.analyses.failures import chosen, ranked, transfer_example
-from experiments.analyses.images import PairImages
+from experiments.analyses.failures import PairImages, chosen, ranked, transfer_example
 from experiments.analyses.sets import AnalysisSet
 from experiments.common.plan import TableRow
 from experiments.common.untrained import score
@@ -103,9 +102,8 @@ def _examples(
             continue
         table = one.tables[name][0]
         row_of = {pair_id: i for i, pair_id in enumerate(table.pair_ids)}
-        _, errors = ranked(table)
         places = [row_of[one.pair_ids[number]] for number in numbers]
-        found[name] = [transfer_example(table, i, images, float(errors[i])) for i in places]
+        found[name] = [transfer_example(table, i, images) for i in places]
     return found
 
 

@@ -9,8 +9,7 @@ import yaml
 
 from dife_lightning.metrics.keypoint_transfer import Records
 from dife_lightning.metrics.predictions import prediction_rows, write_predictions
-from experiments.analyses.sets import read_sets
-from experiments.analyses.sources import from_words
+from experiments.analyses.sets import from_words, read_sets
 from experiments.common.plan import read_plan
 
 NAMES = {i: f"world/human/test/{i}>world/dog/test/{90 + i}" for i in range(30)}

@@ -13,10 +13,9 @@ from dife_lightning.cli.main import main as dife
 from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.errors import DataError
 from experiments.analyses import __main__ as analyses
-from experiments.analyses.images import PairImages
+from experiments.analyses.failures import PairImages
 from experiments.analyses.numbers import ALL
-from experiments.analyses.sets import read_sets
-from experiments.analyses.sources import from_words
+from experiments.analyses.sets import from_words, read_sets
 from tests.experiments.made_up import find, records, write, write_table
 from tests.tiny import write_teacher
 

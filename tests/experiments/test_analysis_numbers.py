@@ -14,10 +14,8 @@ from dife_lightning.world import framing_for, render
 from experiments.analyses.differences import difference_rows, differences
 from experiments.analyses.failures import chosen, failure_rows, ranked
 from experiments.analyses.numbers import ALL, landmark_rows, pck_rows, swap_rows
-from experiments.analyses.output import comma_separated, markdown_table
-from experiments.analyses.pictures import signed, two_lines
-from experiments.analyses.sets import read_sets
-from experiments.analyses.sources import from_words
+from experiments.analyses.output import comma_separated, markdown_table, signed, two_lines
+from experiments.analyses.sets import from_words, read_sets
 from tests.experiments.made_up import NAMES, find, one_set, records, write
 from tests.metrics.tables import table_of
 

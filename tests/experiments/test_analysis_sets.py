@@ -10,8 +10,7 @@ import pytest
 
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.metrics.keypoint_transfer import Records
-from experiments.analyses.sets import read_sets
-from experiments.analyses.sources import from_plan, from_words
+from experiments.analyses.sets import from_plan, from_words, read_sets
 from tests.experiments.made_up import NAMES, one_set, records, write, write_table
 
 
