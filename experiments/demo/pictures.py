@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from dife_lightning.callbacks._collect import TransferCollector
 from dife_lightning.data.pairs import PairsDataModule
 from dife_lightning.faces.schemes import get_protocol
-from dife_lightning.methods._base import EmbedderModule
+from dife_lightning.methods._base import EmbedderModule, MatcherModule
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.viz.curves import curves
@@ -52,7 +53,7 @@ def draw_all(
 
 
 @torch.no_grad()
-def draw_transfers(methods: Embedders, data: PairsDataModule, count: int = 10) -> Figure:
+def draw_transfers(methods: Mapping[str, MatcherModule], data: PairsDataModule, count: int = 10) -> Figure:
     """Draw the first pairs of the long jittered list, each once per method, side by side."""
     pairs = next(p for p in data.test_sets if (p.list_name, p.framing) == (CLAIM_LIST, CLAIM_FRAMING))
     batch = pairs.collate([(i, pairs[i]) for i in range(min(count, len(pairs)))])
