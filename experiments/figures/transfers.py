@@ -1,6 +1,6 @@
 """The paper's figure 3: keypoint transfer across species by all methods on the same pairs.
 
-The pairs are chosen by a rule: for each kind of pair, those with the median errors of one method.
+For each kind of pair, the figure shows the pairs with the median errors of one method.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def transfers(
     data = measure.prepared(kinds, count)
     tables = {row.name: found for row in gallery.rows if (found := tested(gallery, row, kinds, data, tests))}
     reference = reference_of(tables, kinds, gallery.plan.reference)
-    rule = f"the pairs in the middle of the order by the error of {reference}, of those that show half of the points"
+    rule = f"the pairs with the median errors of {reference}, among pairs with at least half of the points visible"
     sheet: dict[str, dict[str, Sequence[TransferExample | None]]] = {}
     shown: list[dict[str, Any]] = []
     for kind in kinds:
@@ -70,8 +70,8 @@ def transfers(
     figure = comparison_sheet(
         sheet,
         get_protocol(protocol).landmarks,
-        heading="Key points carried across species",
-        note=f"not picked by eye: {rule} ({one_list}); mean errors in px of a 70-px crop",
+        heading="Keypoint transfer across species",
+        note=f"chosen by a rule: {rule} ({one_list}); mean errors in px of a 70-px crop",
     )
     return figure, {"rule": rule, "reference": reference, "protocol": protocol, "pairs": shown}
 
