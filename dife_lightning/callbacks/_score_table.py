@@ -28,7 +28,7 @@ def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Conso
     console = console or Console()
     table = Table(
         title=Text(printable(f"{rows[0]['method']}: keypoint transfer, px of a 70-px crop"), style="table.title"),
-        caption="95 %: interval over pairs; swap: left taken for right; PCK: share within 0.1 of the side",
+        caption="95 %: interval over pairs; swap: left and right confused; PCK: share within 0.1 of the side",
         padding=(0, 0),
     )
     for name in NAMES:

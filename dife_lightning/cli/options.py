@@ -94,6 +94,6 @@ def skip_broken_in(data: Any) -> None:
     readers = [part for part in parts if part and "skip_broken" in part]
     if not readers:
         name = str(data.get("class_path")).rpartition(".")[2] if data else "no data"
-        raise UsageError(f"--skip-broken goes with data that are read from files, found {name}. Leave it out.")
+        raise UsageError(f"--skip-broken works only with data that are read from files, not with {name}; remove it.")
     for part in readers:
         part["skip_broken"] = True

@@ -89,7 +89,7 @@ def run(verb: str, args: list[str]) -> int:
         print("note: `dife sweep` ignores early_terminate; every trial runs to its end", file=sys.stderr)
     count = min(sweep.most, options.trials)
     if count == math.inf:
-        raise UsageError(f"method {sweep.method} has no end; add --trials N, or run_cap: N in the file.")
+        raise UsageError(f"method {sweep.method} never ends; add --trials N, or run_cap: N in the file.")
     with locked(folder) as opened:
         run_missing(sweep, opened, options, int(count), more)
         return conclude(sweep, opened, more)

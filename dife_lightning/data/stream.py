@@ -103,7 +103,7 @@ class StyleGAN2Stream(TrainingDataModule):
     Args:
         generators: domain -> generator, a shipped name such as ``world/human`` or a file. A configuration that states
             ``generators``, ``layer`` or ``size`` for the model need not repeat it here.
-        evaluation: data module of key-point pairs that validation, test and predict use; None trains without.
+        evaluation: data module of landmark pairs that validation, test and predict use; None trains without.
         layer: tapped layer in the paper's numbers (5: 32 px, 7: 64 px, 9: 128 px).
         size: side of the encoder's images (paper: 96).
         batch_size: images per step over all domains; each domain gets ``batch_size // domains`` (paper: 12).

@@ -55,7 +55,7 @@ def _find(root: Path, file: str | Path) -> Path:
     for path in places:
         if path.is_file():
             return path
-    raise DataError(f"no list {places[0]}, nor {places[1]}. Give one with names=, of lines 'picture labels'.")
+    raise DataError(f"no list file {places[0]} or {places[1]}. Pass one with names= (lines 'picture labels').")
 
 
 def _read(root: Path, path: Path, faults: Faults) -> FaceTable:

@@ -57,7 +57,9 @@ class EmbedderModule(MatcherModule):
         """Embed both images and search; TrainingError if the embedding is not finite."""
         embedding = self.embed(torch.cat((batch.source_image, batch.target_image)))
         if not bool(embedding.isfinite().all()):
-            raise TrainingError("the embedding holds NaN or infinity: go back to an earlier checkpoint, lower the lr")
+            raise TrainingError(
+                "the embedding contains NaN or infinity; use an earlier checkpoint or lower the learning rate"
+            )
         source, target = embedding.chunk(2)
         return search(source, target, batch, matching)
 
@@ -71,7 +73,7 @@ class FloorModule(MatcherModule):
         """Refuse to be fitted."""
         if stage == "fit":
             name = method_name(type(self)) or type(self).__name__
-            raise ConfigError(f"method '{name}' has nothing to learn: use `dife test` with it, not `dife fit`")
+            raise ConfigError(f"method '{name}' has nothing to learn; use `dife test`, not `dife fit`")
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Never reached: ``setup`` refuses."""

@@ -35,7 +35,7 @@ def transfer_by_flow(network: CATsNetwork, batch: PairBatch, rounding: bool = Fa
     size = network.architecture.size
     flow = network(network_images(batch.source_image, size), network_images(batch.target_image, size))
     if not bool(flow.isfinite().all()):
-        raise TrainingError("the flow holds NaN or infinity: go back to an earlier checkpoint, lower the lr")
+        raise TrainingError("the flow contains NaN or infinity; use an earlier checkpoint or lower the learning rate")
     sides = [(images.shape[-1], images.shape[-2]) for images in (batch.source_image, batch.target_image)]
     points = resize_points(batch.source_points.float(), sides[0], (size, size))
     return resize_points(move_points(points, flow, size, rounding), (size, size), sides[1])

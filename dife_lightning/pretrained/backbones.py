@@ -193,7 +193,7 @@ def _network(transformers: ModuleType, folder: Path) -> Any:
     if missing:
         raise CheckpointError(
             f"{folder} has no weights for {len(missing)} tensors of {type(network).__name__}, '{missing[0]}' first: "
-            "it would be partly random; give the folder of the bare model"
+            "a part of it would be random; use the folder of the base model"
         )
     return network
 

@@ -82,7 +82,7 @@ def read_trainer_checkpoint(path: Path, resumes: bool) -> dict[str, Any]:
     except CheckpointError as error:
         before = path.with_name(PREVIOUS)
         if resumes and path.name == LAST and before.is_file():
-            raise CheckpointError(f"{error} The one before is kept: --ckpt_path {before}") from None
+            raise CheckpointError(f"{error} Resume from the previous checkpoint: --ckpt_path {before}") from None
         raise
     for key in (*_READ, *(_RESUMED if resumes else ())):
         if key not in content:
@@ -123,7 +123,10 @@ def batches_done(checkpoint: Mapping[str, Any]) -> int:
     try:
         return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint does not say how far its run was ({reason_of(error)}).") from None
+        raise CheckpointError(
+            f"the checkpoint has no training progress ({reason_of(error)}); load only its weights with "
+            "--model.init_args.init_from."
+        ) from None
 
 
 class SavedSettings(NamedTuple):

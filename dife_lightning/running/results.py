@@ -82,9 +82,7 @@ class ResultsFolder:
         if FOLDER_VARIABLE in os.environ:
             return Path(os.environ[FOLDER_VARIABLE])
         if otherwise is None:
-            raise UsageError(
-                f"`dife {self.verb}` in several processes that were started from outside needs a --run name."
-            )
+            raise UsageError(f"`dife {self.verb}` in several processes (srun, torchrun) needs --run NAME.")
         return otherwise
 
     def __enter__(self) -> ResultsFolder:

@@ -123,7 +123,7 @@ class _Check:
         self.inside = source.resolve()
 
     def refuse(self, key: str, what: str) -> NoReturn:
-        raise UsageError(f"{self.source}: '{key}' {what}. If you trust whoever made it, add {FLAG}.")
+        raise UsageError(f"{self.source}: '{key}' {what}. If you trust the author of the run, add {FLAG}.")
 
     def trainer(self, trainer: object) -> None:
         if not isinstance(trainer, Mapping):

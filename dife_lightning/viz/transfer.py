@@ -1,4 +1,4 @@
-"""Sheet of key-point transfers: the source with its points, the target with true and transferred points."""
+"""Sheet of landmark transfers: the source with its points, the target with true and transferred points."""
 
 from __future__ import annotations
 

@@ -38,12 +38,11 @@ def check_settings(
     try:
         with torch.device("meta"), _at_most(_PARTS * len(state) + _SPARE_PARTS):
             module = cls(**settings)
-        module.on_load_checkpoint(
-            {**checkpoint, "state_dict": state}
-        )  # brings a checkpoint of an older version up to date
+        # brings a checkpoint of an older version up to date
+        module.on_load_checkpoint({**checkpoint, "state_dict": state})
     except _TooLarge:
         raise CheckpointError(
-            f"{source}: its settings ask for a larger {cls.__name__} than its {len(state)} tensors."
+            f"{source}: damaged or edited: its settings describe a larger {cls.__name__} than its {len(state)} tensors."
         ) from None
     except Exception as error:  # settings of a damaged or hostile file can make a constructor fail in any way
         reason = reason_of(error)
@@ -51,14 +50,16 @@ def check_settings(
     check_state(state, module.state_dict(), source, cls.__name__)
     found = sum(value.numel() for value in state.values())
     if sum(value.numel() for value in (*module.parameters(), *module.buffers())) > 2 * found + _SPARE_ELEMENTS:
-        raise CheckpointError(f"{source}: its settings ask for a larger {cls.__name__} than its {found:,} values.")
+        raise CheckpointError(
+            f"{source}: damaged or edited: its settings describe a larger {cls.__name__} than its {found:,} values."
+        )
 
 
 def check_size(settings: object, source: object) -> None:
     """Raise CheckpointError for settings that are too many to look through, such as references that multiply."""
     for number, (value, depth) in enumerate(all_values(settings)):
         if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-            raise CheckpointError(f"{source}: its settings hold a whole number beyond 64 bits.")
+            raise CheckpointError(f"{source}: a setting is an integer beyond 64 bits.")
         if number > MOST_VALUES or depth > DEEPEST:
             raise CheckpointError(f"{source}: its settings are too many or nested too deeply.")
 

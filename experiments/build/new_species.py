@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dife_lightning
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.utils.files import atomic_write, cache_folder, write_json
 from dife_lightning.utils.run_folder import RunFolder
 from experiments.build.parts import budget
-from experiments.build.species_transfers import marked_face, transfers
+from experiments.build.species_transfers import draw_photos, marked_face, score_world
 from experiments.common.commands import guarded, heading
 from experiments.common.jobs import Job, State, fit_words
 from experiments.common.keys import settings_key
@@ -105,7 +106,10 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     heading(3, "DIFE for human and the new species")
     fit(dife, "new" if _is_older(dife.run, generator.run) else states[1])
     heading(4, "Transfers")
-    rows = transfers(options, dife.run, settings, report, human)
+    method: Any = dife_lightning.load(dife.run.path)
+    if options.world is None or human is not None:
+        draw_photos(options, method, report, human)
+    rows = [] if options.world is None else score_world(options, method, settings, draw=human is None)
     summary = {
         "name": options.name,
         "photos": {"folder": folder, "count": report.count, "usable": report.usable},

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.errors import CheckpointError, DataError
+from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceItem
 from dife_lightning.geometry.crops import Square
 from dife_lightning.utils.files import atomic_write
-from dife_lightning.utils.run_folder import TEST_METRICS, RunFolder
+from dife_lightning.utils.run_folder import TEST_METRICS
 from experiments.common.claims import CLAIM_LIST, CLAIM_PROTOCOL, ROW_KEYS, Row
 
 if TYPE_CHECKING:
     from dife_lightning.data.photos.folder_check import FolderReport
-    from dife_lightning.methods._base import EmbedderModule
+    from dife_lightning.methods._base import MatcherModule
 
 #: Pairs in ``transfers.png``; scored pairs of a species of the world, and with ``--fast``.
 DRAWN, SCORED, FAST_SCORED = 8, 200, 4
@@ -36,36 +36,17 @@ def usable_photos(report: FolderReport, count: int) -> list[Path]:
     return [sound[i] for i in np.linspace(0, len(sound) - 1, min(count, len(sound))).round().astype(int)]
 
 
-def transfers(
-    options: argparse.Namespace,
-    run: RunFolder,
-    settings: Mapping[str, Any],
-    report: FolderReport,
-    human: tuple[FaceItem, list[str]] | None,
-) -> list[Row]:
-    """Transfer landmarks to the new species and draw them; returns the errors if the truth is known.
+def draw_photos(
+    options: argparse.Namespace, method: MatcherModule, report: FolderReport, human: tuple[FaceItem, list[str]] | None
+) -> None:
+    """Transfer points to photos; writes ``transfers.png``, and ``transfers.csv`` in pixels of the photos.
 
     Args:
         options: options of the command.
-        run: DIFE's run.
-        settings: settings of that run.
+        method: the trained DIFE.
         report: report on the folder of photos.
         human: the user's own face with the names of its points; None takes human faces of the world.
     """
-    from dife_lightning import load
-
-    method: Any = load(run.path)
-    if not hasattr(method, "embed"):
-        raise CheckpointError(f"{run.path} holds a {type(method).__name__}, which has no embed(images)")
-    if options.world is None or human is not None:
-        draw_photos(options, method, report, human)
-    return [] if options.world is None else score_world(options, method, settings, draw=human is None)
-
-
-def draw_photos(
-    options: argparse.Namespace, method: EmbedderModule, report: FolderReport, human: tuple[FaceItem, list[str]] | None
-) -> None:
-    """Write ``transfers.png``, and ``transfers.csv`` in pixels of the photos."""
     from dife_lightning.faces.images import center_square, read_image
     from dife_lightning.faces.schemes import get_protocol
     from dife_lightning.viz.sheet import save_figure
@@ -118,7 +99,7 @@ def write_points(
 
 
 def score_world(
-    options: argparse.Namespace, method: EmbedderModule, settings: Mapping[str, Any], *, draw: bool
+    options: argparse.Namespace, method: MatcherModule, settings: Mapping[str, Any], *, draw: bool
 ) -> list[Row]:
     """Test DIFE, its teacher and copying on pairs of human and the new species; prints and returns the errors."""
     from dife_lightning.registry import get_method

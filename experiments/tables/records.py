@@ -39,19 +39,9 @@ class RunRecord:
         return dict(self.content.get("training_key") or {})
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """All settings of the training."""
-        return dict(self.content.get("settings") or {})
-
-    @property
     def test_key(self) -> dict[str, Any]:
         """What decided the test."""
         return dict(self.content["cell"]["key"])
-
-    @property
-    def stages(self) -> dict[str, dict[str, float]]:
-        """Stage -> steps and seconds."""
-        return dict(self.content["stages"])
 
     def errors(self) -> dict[SetKey, PairErrors]:
         """Return the errors of all its sets."""

@@ -53,7 +53,7 @@ class Training:
         if self.finished:
             return self.job.run.stages()
         if self.record is not None:
-            return self.record.stages
+            return dict(self.record.content["stages"])
         raise DataError(f"no run {self.job.run.path}, whose number of steps another row takes: train that first")
 
 
@@ -94,7 +94,9 @@ class Workspace:
         run = self.run(row.name, model, seed)
         job = self._fit(row, model, seed, run) if row.fit is not None else self._continuation(row, model, seed, run)
         record = find_record(self.records, run.name)
-        if record is not None and changes(comparable(record.training_key, record.settings, job.key), job.key):
+        if record is not None and changes(
+            comparable(record.training_key, record.content.get("settings") or {}, job.key), job.key
+        ):
             record = None
         return Training(job, *job.state(), record)
 

@@ -136,7 +136,7 @@ def test_the_switch_is_refused_where_nothing_is_read(broken, capsys):
     settings["data"] = {"class_path": "WorldPairs"}
     (broken / "world.yaml").write_text(yaml.safe_dump(settings))
     assert main(["test", "--config", "world.yaml", "--out", "out", "--skip-broken"]) == 2
-    assert "--skip-broken goes with data that are read from files, found WorldPairs" in capsys.readouterr().err
+    assert "--skip-broken works only with data that are read from files, not with WorldPairs" in capsys.readouterr().err
 
 
 def test_the_stored_list_repeats_the_test(write):

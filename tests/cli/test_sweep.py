@@ -42,7 +42,7 @@ def test_help_is_shown_without_torch():
         (["mine.yaml", "--name", ".."], "argument --name: '..' is not a folder name"),
         (["mine.yaml", "--", "--run", "x"], "words after --: --run is set by `dife sweep` for each trial"),
         (["mine.yaml", "--best"], "no trial of sweeps/mine has finished"),
-        (["random.yaml"], "method random has no end; add --trials N, or run_cap: N in the file"),
+        (["random.yaml"], "method random never ends; add --trials N, or run_cap: N in the file"),
         (["broken.yaml"], "broken.yaml, line 1: not valid YAML"),
         (["empty.yaml"], "empty.yaml: parameters: none given"),
         (["key.yaml"], "unknown key 'lrr' of TinyTask. Did you mean 'lr'?"),

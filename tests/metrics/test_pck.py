@@ -40,7 +40,7 @@ def test_the_area_is_that_of_a_fine_trapezoid():
     errors, counted = normalized_errors(table)
     fine = thresholds(0.01, 0.2, 20001)
     share = pck_hits(errors, counted, fine).sum(0) / counted.sum()
-    slow = np.trapezoid(share, fine) / 0.19
+    slow = ((share[1:] + share[:-1]) / 2 * np.diff(fine)).sum() / 0.19
     assert pck_area(errors)[counted].mean() == pytest.approx(slow, abs=1e-5)
 
 

@@ -81,8 +81,8 @@ def test_arrays_and_numbers_of_numpy_become_tensors_and_numbers(tmp_path: Path, 
 
 def test_names_of_either_numpy_and_of_python_2_are_known(tmp_path: Path) -> None:
     array = np.arange(4, dtype=np.float32)
-    modern = pickle.dumps(array, protocol=2)
-    old = modern.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    old = pickle.dumps(array, protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    modern = old.replace(b"numpy.core.multiarray", b"numpy._core.multiarray")
     assert old != modern
     # Python 2 stored the bytes of an array as a string (S), here of a number array of 1 byte each
     python_2 = (

@@ -117,7 +117,7 @@ class FacePairs(PairsDataModule):
         chosen = [index for index in usable.order if usable.image(index) not in reserved][:MEAN_FACES]
         if not chosen:
             raise DataError(
-                f"domain '{domain}': the test lists use all faces, none remains for a mean shape; give val_options"
+                f"domain '{domain}': no faces are left for the mean shape: the test lists use all; set val_options"
             )
         crops = CroppedFaces(usable.faces, self.size, self.faces.crop(domain), self.protocol)
         items = [crops[index] for index in chosen]

@@ -46,7 +46,7 @@ def _modules(root: Persistent, source: object) -> Iterator[tuple[str, Persistent
     while waiting:
         prefix, module = waiting.pop()
         if id(module) in seen or prefix.count(".") > _DEPTH or len(seen) > _COUNT:
-            raise CheckpointError(f"{source}: modules are nested without end; this is no network.")
+            raise CheckpointError(f"{source}: a module contains itself or is nested too deeply; this is not a network.")
         seen.add(id(module))
         yield prefix, module
         for name, child in (module.state.get("_modules") or {}).items():

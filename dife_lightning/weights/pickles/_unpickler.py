@@ -100,7 +100,7 @@ class Unpickler(pickle._Unpickler):
         arguments = self.stack.pop()
         known = any(self.stack[-1] is kind for kind in (Attributes, Namespace))
         if not known or type(arguments) is not tuple or arguments:
-            raise Refused("makes an object that is no data.")
+            raise Refused("makes an object that is not data.")
         self.stack[-1] = self.stack[-1]()
 
     def load_global(self) -> None:
@@ -120,7 +120,7 @@ class Unpickler(pickle._Unpickler):
     def load_build(self) -> None:
         state = self.stack.pop()
         if type(self.stack[-1]) not in (Attributes, Namespace, PickledArray, Dtype):
-            raise Refused("changes an object that is no data.")
+            raise Refused("changes an object that is not data.")
         for value in state if type(state) is tuple else (state,):
             self.charge(value)
         self.stack[-1].__setstate__(state)
@@ -160,7 +160,7 @@ class Unpickler(pickle._Unpickler):
         self.stack.append(bytearray(content))
 
     def refuse(self) -> None:
-        raise Refused("makes an object that is no data.")
+        raise Refused("makes an object that is not data.")
 
 
 for _opcode, _function in {

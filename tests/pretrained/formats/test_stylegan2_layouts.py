@@ -269,7 +269,7 @@ def test_modules_without_an_end_are_refused(tmp_path: Path) -> None:
         levels.append(start + b"((dS'class_name'\nS'G'\nsS'state'\n(dS'_modules'\n(d" + names + b"sstRp%d\n0" % depth)
     (tmp_path / "levels.pkl").write_bytes(b"".join(levels) + b"(dS'G_ema'\ng20\ns.")
     for name in ("itself", "levels"):
-        with pytest.raises(CheckpointError, match="nested without end"):
+        with pytest.raises(CheckpointError, match="a module contains itself or is nested too deeply"):
             load_generator(tmp_path / f"{name}.pkl")
 
 
