@@ -37,11 +37,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--protocol", help="9-point or 3-point; default: 9-point, if there is one")
     text = "PCK thresholds are shares of this length (%(default)s)"
     add("--pck_by", choices=("crop", "interocular"), default="crop", help=text)
-    add("--bins", type=int, default=5, help="bins of pose and shape differences (%(default)s)")
+    add("--bins", type=int, default=5, help="number of bins of pose and shape differences (%(default)s)")
     add("--extra_pairs", type=int, default=200, help="pairs of each kind for unlabelled points (%(default)s)")
-    add("--models", nargs="*", default=[], help="name=run, checkpoint or shipped embedder, for unlabelled points")
+    add(
+        "--models", nargs="*", default=[], help="name=run, checkpoint, shipped embedder or class, for unlabelled points"
+    )
     add("--worst", type=int, default=6, help="worst pairs in a picture of failures (%(default)s)")
-    add("--median", type=int, default=3, help="median pairs below them (%(default)s)")
+    add("--median", type=int, default=3, help="median pairs below the worst ones (%(default)s)")
     add("--test_seed", type=int, help="seed of the framing, if the tests were made with one")
     add("--resamples", type=int, default=2000, help="bootstrap draws behind each interval (%(default)s)")
     add("--out", type=Path, default=Path("results/analyses"), help="folder of the results (%(default)s)")
@@ -51,8 +53,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def analyse(options: argparse.Namespace) -> ComparedTests:
-    """Read, analyse and write; returns what was compared."""
+def analyse(options: argparse.Namespace) -> None:
+    """Read the tests, analyse them and write the results."""
     check_names("no analysis {}", options.only, SECTIONS)
     models: dict[str, list[str]] = {}
     for name, place in named(options.models, "--models: expected name=run, such as dife=runs/first"):
@@ -73,7 +75,6 @@ def analyse(options: argparse.Namespace) -> ComparedTests:
     for line in found.left_out:
         print(f"left out: {line}")
     print(f"{options.out}/analyses.md shows {found}, of {', '.join(found.sources)}")
-    return found
 
 
 def _sources(options: argparse.Namespace, skipped: list[str]) -> tuple[Plan | None, ResultFolders]:

@@ -34,7 +34,7 @@ class Variable(NamedTuple):
 VARIABLES = {
     "yaw": Variable("difference of yaw, degrees", "the heads look in different directions", 0),
     "turn": Variable(
-        "difference of rotation in the picture, degrees", "the heads are turned against each other in the picture", 0
+        "difference of rotation in the picture, degrees", "the heads are rotated differently in the picture", 0
     ),
     "shape": Variable("distance of the shapes, standard deviations", "the heads have different shapes", 2),
 }

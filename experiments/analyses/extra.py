@@ -1,4 +1,4 @@
-"""Errors on unlabelled points (places of the face that are not landmarks, and ears), and a picture of the points.
+"""Errors on unlabelled points (points of the face that are not landmarks, and of the ears), and a picture of them.
 
 The points are defined in ``dife_lightning/world/extra_landmarks.py``, the pairs in
 ``dife_lightning/data/world/extra_pairs.py``.
@@ -26,7 +26,7 @@ from experiments.analyses.numbers import Row, column_rows, over_seeds
 from experiments.analyses.sets import ComparedTests, ResultFolder
 
 #: Group of points -> its name in a picture.
-GROUPS = {"landmarks": "9 landmarks", "face": "face, no key point there", "ears": "ears"}
+GROUPS = {"landmarks": "9 landmarks", "face": "face, without landmarks", "ears": "ears"}
 #: One colour for each group of points, distinct on skin and fur.
 _COLORS = {"landmarks": "#ffffff", "face": "#3fd6c6", "ears": "#ff6fd0"}
 
@@ -88,7 +88,7 @@ def extra_rows(
         named = [{**start, "point": name, "group": kind} for name, kind in kinds.items()]
         points += column_rows(named, errors, counts, **end)
     for (method, why), pairs in missed.items():
-        found.left_out.append(f"further points, {method} on {', '.join(pairs)}: {why}")
+        found.left_out.append(f"unlabelled points, {method} on {', '.join(pairs)}: {why}")
     return groups, points
 
 
@@ -100,7 +100,7 @@ def extra_places(species: Sequence[str]) -> Figure:
         axes = axes_at(figure, 0.12 + column * cell, top, cell - 0.1, cell - 0.1)
         _draw(axes, name)
         head(axes, name)
-    note = "the same places in every species; no click and no landmark is on an ear"
+    note = "the same points in every species; no click or landmark is on an ear"
     title(figure, "Where the points are", note)
     legend(figure, [dot(name, _COLORS[group], markeredgecolor="black") for group, name in GROUPS.items()])
     return figure

@@ -59,10 +59,10 @@ class PairImages:
             pairs, index = self._given[pair_id]
             found = pairs[index]
         else:
-            raise DataError(f"{one.pair}: no pair {pair_id} in the data: give the --benchmark that was tested")
+            raise DataError(f"{one.pair}: no pair {pair_id} in the data: add the --benchmark that was tested")
         gaps = np.abs(found.target_points[LAYOUT[one.protocol]] - one.first.truth[number])[one.first.visible[number]]
         if gaps.size and gaps.max() > SAME:
-            raise DataError(f"{one.pair}: the pictures rendered again are not those of the test; give its --test_seed")
+            raise DataError(f"{one.pair}: the rendered pictures differ from those of the test; add its --test_seed")
         return found
 
     def _rendered(self, pair_id: str) -> PairArrays:
@@ -71,7 +71,7 @@ class PairImages:
         if len(names) != 2:
             raise DataError(f"{one.pair}: photographs need --benchmark, for example --benchmark mafl_ap10k")
         if size is None:
-            raise DataError(f"{one.pair}: no metrics.json beside the predictions: the size of the pictures is unknown")
+            raise DataError(f"{one.pair}: no metrics.json beside the predictions: the picture size is unknown")
         source, target = (
             WorldFaces(species, split, index + 1, one.framing, size, seed)  # type: ignore[arg-type]
             for (species, split, index), seed in zip(names, self.seeds, strict=True)

@@ -24,7 +24,7 @@ from experiments.analyses.sets import ComparedTests
 PX = "px of a 70-px crop"
 INTERVAL = "bars: 95 % interval over pairs"
 LOWER = "The smallest value of each column is bold; [ ] is the 95 % interval over pairs."
-NEARER = "points that lie nearer to the true position of their mirror partner"
+NEARER = "points that are closer to the true position of their mirrored landmark"
 
 
 def landmarks(found: ComparedTests, options: Namespace) -> Result:
@@ -46,7 +46,7 @@ def swaps(found: ComparedTests, options: Namespace) -> Result:
     """Left/right swaps."""
     rows = [row for one in found.sets for row in swap_rows(one, options.resamples)]
     text = [f"Share of {NEARER} than to their own, among those"]
-    text += [f"that are visible, with their partner, in both faces. {LOWER}"]
+    text += [f"that are visible together with their mirrored landmark in both faces. {LOWER}"]
     text += _tables(rows, "landmark", "swap_rate", show=lambda share: f"{100 * share:.1f} %")
     panels = panels_of(rows, "landmark", "swap_rate", lambda row: row["landmark"].replace("_", " "))
     note, heading = f"share of {NEARER}; {found}; {INTERVAL}", "Left/right swaps"
@@ -74,13 +74,13 @@ def against_differences(found: ComparedTests, options: Namespace) -> Result | No
     for one in found.sets:
         values = differences(one.pair_ids, one.framing, options.test_seed)
         if values is None:
-            why = "photographs have no known pose and shape, so there is no error against them"
+            why = "photographs have no known pose and shape, so errors against them are left out"
             found.left_out.append(f"{one.pair}: {why}")
             continue
         try:
             PairImages(one, options.test_seed)[0]
         except DifeError as error:
-            found.left_out.append(f"{one.pair}: no error against the rotation in the picture ({error})")
+            found.left_out.append(f"{one.pair}: errors against the rotation in the picture are left out ({error})")
             del values["turn"]
         more = difference_rows(one, values, options.resamples, options.bins)
         binned, ranks = binned + more[0], ranks + more[1]
@@ -116,7 +116,7 @@ def extra(found: ComparedTests, options: Namespace) -> Result | None:
     batches = {}
     for one in found.sets:
         if not all(parse_name(name) is not None for name in one.pair_ids[0].split(">")):
-            found.left_out.append(f"{one.pair}: further points are known only in the embedded world")
+            found.left_out.append(f"{one.pair}: unlabelled points are known only for faces of the world")
             continue
         made = extra_batches(
             one.pair,

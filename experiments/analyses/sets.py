@@ -62,7 +62,7 @@ class AnalysisSet:
 
     @property
     def first(self) -> PointTable:
-        """The first table; all have the same pairs, landmarks, truth and visibility."""
+        """The first table; all tables have the same pairs, landmarks, true points and visibility."""
         return next(iter(self.tables.values()))[0]
 
 
@@ -76,7 +76,7 @@ class ComparedTests:
     plan: Plan | None = None
 
     def __str__(self) -> str:
-        """Return in words what the sets have in common."""
+        """Describe what the sets have in common."""
         one, counts = self.sets[0], sorted({len(each.pair_ids) for each in self.sets})
         pairs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         return f"{pairs} pairs of list '{one.list_name}', {one.framing}"
@@ -99,7 +99,7 @@ def from_plan(plan: Plan, runs_root: Path, rows: Sequence[str] | None, left_out:
     found: ResultFolders = {}
     for row in plan.rows if rows is None else [row for row in plan.rows if row.name in rows]:
         if rows is None and row.first is not None:
-            left_out.append(f"{row.name}: tested on the first {row.first} pairs of each list alone")
+            left_out.append(f"{row.name}: tested only on the first {row.first} pairs of each list")
         elif folders := [test for pair in plan.pairs() for test in _of_row(plan, row, runs_root, pair)]:
             found[row.name] = folders
         elif rows is not None:
@@ -188,7 +188,7 @@ def read_sets(
     if protocol is not None:
         get_protocol(protocol)
     if not sources:
-        raise DataError("no tests to analyse: make a table first, or give name=folder with the predictions.csv in it")
+        raise DataError("no tests to analyse: make a table first, or add name=FOLDER, a folder with a predictions.csv")
     found = {method: _read(tests) for method, tests in sources.items()}
     keys = list(dict.fromkeys(key for tables in found.values() for key in tables))
     asked = [given or _usual(keys, 1 + i) for i, given in enumerate((list_name, framing, protocol))]
@@ -197,8 +197,8 @@ def read_sets(
     sets = [made for key in chosen if (made := _common(key, found, sources, left_out)) is not None]
     if not sets:
         reasons = "; ".join(left_out) or f"found: {', '.join('/'.join(key) for key in keys) or 'none'}"
-        wanted = f"{'/'.join(asked)} of all of {', '.join(sources)}"
-        raise DataError(f"no set {wanted} ({reasons}): test them on the same lists, or name other sets")
+        wanted, advice = f"{'/'.join(asked)} of all of {', '.join(sources)}", "--list, --framing or --protocol"
+        raise DataError(f"no set {wanted} ({reasons}): test all on the same lists, or choose others with {advice}")
     return ComparedTests(sets, sources, left_out)
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dife_lightning.utils.files import write_json
 from dife_lightning.viz.sheet import save_figure
 from experiments.common.commands import guarded
 from experiments.common.options import full_name, plan_of, recorded_facts, runs_root_of, table_parser
 from experiments.common.plan import Plan, check_names
-from experiments.figures.gallery import Gallery, require_runs, wanted_rows
+from experiments.figures.gallery import Gallery
 
 FIGURES = ("fig3", "fig4")
 
@@ -50,22 +49,25 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def draw_all(options: argparse.Namespace) -> None:
     """Draw each figure that was asked for."""
     check_names("no figure {}", options.figures, FIGURES)
-    options.out = options.out or Path("results") / full_name("figures", options)
     plan = plan_of("table1", options)
+    rows = [row.name for row in plan.rows]
+    check_names("no row {} in the table", options.rows, rows)
+    check_names("no kind of pair {} in the table", options.pairs, plan.pairs())
+    options.rows = options.rows or [name for name in rows if name != "random"]
+    options.out = options.out or Path("results") / full_name("figures", options)
     for name in dict.fromkeys(options.figures):
         draw(name, plan, options)
 
 
-def draw(name: str, plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
-    """Draw a figure; returns what is in its JSON file."""
+def draw(name: str, plan: Plan, options: argparse.Namespace) -> None:
+    """Draw a figure and write what it shows into its JSON file."""
     from experiments.figures.embeddings import embeddings
     from experiments.figures.transfers import transfers
 
-    gallery = Gallery(plan, wanted_rows(plan, options.rows), runs_root_of(options), options.seed)
-    check_names("no kind of pair {} in the table", options.pairs, plan.pairs())
-    kinds = [name for name in plan.pairs() if not options.pairs or name in options.pairs]
-    command = f"make reproduce-table1{f' BENCHMARK={options.benchmark}' if options.benchmark else ''}"
-    require_runs(gallery, list(plan.models()), command)
+    rows = [row for row in plan.rows if row.name in options.rows]
+    gallery = Gallery(plan, rows, runs_root_of(options), options.seed)
+    gallery.require_runs(f"make reproduce-table1{f' BENCHMARK={options.benchmark}' if options.benchmark else ''}")
+    kinds = [kind for kind in plan.pairs() if not options.pairs or kind in options.pairs]
     if name == "fig3":
         figure, facts = transfers(gallery, kinds, options.each, options.out / "tests", options.count)
     else:
@@ -77,7 +79,6 @@ def draw(name: str, plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     for line in gallery.left_out:
         print(f"left out of {name}: {line}")
     print(f"{options.out}/{name}.png and .json show {', '.join(gallery.used)}")
-    return facts
 
 
 if __name__ == "__main__":

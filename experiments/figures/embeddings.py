@@ -75,30 +75,28 @@ def model_of(gallery: Gallery, wanted: str | None) -> str:
     Raises:
         ConfigError: the plan has no such model.
     """
-    models = list(gallery.plan.models())
+    models = sorted(gallery.plan.models(), key=lambda name: -len(name.split("_")))
     if wanted is not None:
         check_names("no model {} in the table", [wanted], models)
         return wanted
     trained = [row for row in gallery.rows if row.trained]
     usual = [row for row in trained if row.name == gallery.plan.reference]
-    largest = sorted(models, key=lambda name: -len(name.split("_")))
-    there = (name for rows in (usual, trained) for name in largest if any(gallery.finished(row, name) for row in rows))
-    return next(there, largest[0])
+    there = (name for rows in (usual, trained) for name in models if any(gallery.finished(row, name) for row in rows))
+    return next(there, models[0])
 
 
 def first_faces(data: PairsDataModule, each: int) -> tuple[dict[str, list[str]], dict[str, list[NDArray[np.uint8]]]]:
     """Return species -> names and pictures (S, S, 3) of its first different faces in the lists of pairs."""
     found: dict[str, dict[str, NDArray[np.uint8]]] = {}
     for pairs in data.test_sets:
-        for species in pairs.pair.split("+"):
-            found.setdefault(species, {})
+        faces = [found.setdefault(species, {}) for species in pairs.pair.split("+")]
         for index in range(len(pairs)):
             item = pairs[index]
-            sides = zip(pairs.pair.split("+"), item.pair_id.split(">"), strict=True)
-            for (species, name), image in zip(sides, (item.source_image, item.target_image), strict=True):
-                if len(found[species]) < each:
-                    found[species].setdefault(name, image)
-            if all(len(found[species]) == each for species in pairs.pair.split("+")):
+            both = zip(faces, item.pair_id.split(">"), (item.source_image, item.target_image), strict=True)
+            for own, name, image in both:
+                if len(own) < each:
+                    own.setdefault(name, image)
+            if all(len(own) == each for own in faces):
                 break
     names = {species: list(own) for species, own in found.items()}
     return names, {species: list(own.values()) for species, own in found.items()}

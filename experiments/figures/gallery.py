@@ -16,9 +16,6 @@ from experiments.common.untrained import untrained
 if TYPE_CHECKING:
     from dife_lightning.methods._base import MatcherModule
 
-#: Rows that are drawn only on request.
-_NOT_DRAWN = ("random",)
-
 
 @dataclass
 class Gallery:
@@ -50,6 +47,17 @@ class Gallery:
         found = read_state(state_path(RunFolder.at(run)))
         return run.is_dir() and found is not None and found[1]
 
+    def require_runs(self, command: str) -> None:
+        """Check that at least one trained row has a finished run of any model; ``command`` is the advice.
+
+        Raises:
+            DataError: trained rows are wanted, but none has a finished run.
+        """
+        trained = [row for row in self.rows if row.trained]
+        if trained and not any(self.finished(row, model) for row in trained for model in self.plan.models()):
+            names, where = ", ".join(row.name for row in trained), f"{self.runs_root} (seed {self.seed})"
+            raise DataError(f"no finished run of {names} in {where}: train them with `{command}`, or give --runs_root")
+
     def models(self, row: TableRow, models: Sequence[str]) -> dict[str, MatcherModule]:
         """Return model -> method, ready for use; missing runs are added to ``left_out``.
 
@@ -57,46 +65,23 @@ class Gallery:
         """
         from dife_lightning import load
 
+        runs = {model: self.run(row, model) for model in models}
         missing = [model for model in models if row.trained and not self.finished(row, model)]
         if missing:
-            names = ", ".join(self.run(row, model).name for model in missing)
+            names = ", ".join(runs[model].name for model in missing)
             self.left_out.append(f"{row.name}: no finished run {names} in {self.runs_root}")
         there = [model for model in models if model not in missing]
+        found: dict[str, Any]
         try:
-            found: dict[str, Any]
             if row.trained:
-                found = {model: load(self.run(row, model)) for model in there}
+                found, used = {m: load(runs[m]) for m in there}, {m: str(runs[m]) for m in there}
             else:
                 method = untrained(row).eval()
                 method.setup("test")  # missing weights are an error before anything is drawn
-                found = dict.fromkeys(there, method)
+                found, used = dict.fromkeys(there, method), {"untrained": str(row.test)}
         except DifeError as error:
             self.left_out.append(f"{row.name}: {error}")
             return {}
         if found:
-            trained = {model: str(self.run(row, model)) for model in found}
-            self.used[row.name] = trained if row.trained else {"untrained": str(row.test)}
+            self.used[row.name] = used
         return found
-
-
-def wanted_rows(plan: Plan, names: Sequence[str] | None) -> list[TableRow]:
-    """Return the rows to draw, in the plan's order.
-
-    Raises:
-        ConfigError: a name is not in the plan.
-    """
-    plan.only(None, names)
-    return [row for row in plan.rows if (row.name in names if names else row.name not in _NOT_DRAWN)]
-
-
-def require_runs(gallery: Gallery, models: Sequence[str], command: str) -> None:
-    """Check that at least one trained row has a finished run.
-
-    Raises:
-        DataError: trained rows are wanted, but none has a finished run of any of the models.
-    """
-    trained = [row for row in gallery.rows if row.trained]
-    if trained and not any(gallery.finished(row, model) for row in trained for model in models):
-        names = ", ".join(row.name for row in trained)
-        where = f"{gallery.runs_root} (seed {gallery.seed})"
-        raise DataError(f"no finished run of {names} in {where}: train them with `{command}`, or give --runs_root")

@@ -1,6 +1,6 @@
 """The paper's figure 3: keypoint transfer across species by all methods on the same pairs.
 
-The pairs are chosen by a rule: for each kind of pair, those with the median errors of one method.
+For each kind of pair, the figure shows the pairs with the median errors of one method.
 """
 
 from __future__ import annotations
@@ -41,30 +41,39 @@ def transfers(
         count: pairs in the list in place of its own number.
     """
     measure = gallery.plan.measure
-    measure = replace(measure, lists=measure.lists[:1], framings=measure.framings[:1])
+    measure, protocol = replace(measure, lists=measure.lists[:1], framings=measure.framings[:1]), measure.protocols[0]
     data = measure.prepared(kinds, count)
-    tables = {row.name: tested(gallery, row, kinds, data, tests) for row in gallery.rows}
-    tables = {name: by_kind for name, by_kind in tables.items() if by_kind}
+    tables = {row.name: found for row in gallery.rows if (found := tested(gallery, row, kinds, data, tests))}
     reference = reference_of(tables, kinds, gallery.plan.reference)
-    rule = f"the pairs in the middle of the order by the error of {reference}, of those that show half of the points"
+    rule = f"the pairs with the median errors of {reference}, among pairs with at least half of the points visible"
     sheet: dict[str, dict[str, Sequence[TransferExample | None]]] = {}
-    shown = []
+    shown: list[dict[str, Any]] = []
     for kind in kinds:
         own = {name: by_kind[kind] for name, by_kind in tables.items() if kind in by_kind}
         pairs = next(found for found in data.test_sets if found.pair == kind)
-        place = (kind, pairs.list_name, pairs.framing, measure.protocols[0])
-        one = AnalysisSet(*place, {name: (table,) for name, table in own.items()}, pairs.size)
-        numbers = chosen(own[reference], worst=1, median=each)[1]
-        sheet[" → ".join(kind.split("+"))] = _examples(one, numbers, PairImages(one, data=data), list(tables))
-        shown.append(_facts(one, numbers))
+        place = {"pair": kind, "list_name": pairs.list_name, "framing": pairs.framing, "protocol": protocol}
+        one = AnalysisSet(**place, tables={name: (table,) for name, table in own.items()}, image_size=pairs.size)
+        images, numbers = PairImages(one, data=data), chosen(own[reference], worst=1, median=each)[1]
+        sheet[" → ".join(kind.split("+"))] = {
+            name: [transfer_example(own[name], i, images) if name in own else None for i in numbers] for name in tables
+        }
+        shown.append({
+            "pair": kind,
+            "list": pairs.list_name,
+            "framing": pairs.framing,
+            "of": len(one.pair_ids),
+            "pair_ids": [one.pair_ids[i] for i in numbers],
+            "errors": {name: ranked(table)[1][numbers].tolist() for name, table in own.items()},
+            "mean_error_of_list": {name: table.pixel_error for name, table in own.items()},
+        })  # fmt: skip
     one_list = f"list '{data.test_sets[0].list_name}', {data.test_sets[0].framing} framing"
     figure = comparison_sheet(
         sheet,
-        get_protocol(measure.protocols[0]).landmarks,
-        heading="Key points carried across species",
-        note=f"not picked by eye: {rule} ({one_list}); mean errors in px of a 70-px crop",
+        get_protocol(protocol).landmarks,
+        heading="Keypoint transfer across species",
+        note=f"chosen by a rule: {rule} ({one_list}); mean errors in px of a 70-px crop",
     )
-    return figure, {"rule": rule, "reference": reference, "protocol": measure.protocols[0], "pairs": shown}
+    return figure, {"rule": rule, "reference": reference, "protocol": protocol, "pairs": shown}
 
 
 def tested(
@@ -90,30 +99,3 @@ def reference_of(tables: Mapping[str, Mapping[str, Any]], kinds: Sequence[str], 
     """Return the row whose errors choose the pairs: the ``usual`` one, or else the last one tested on all kinds."""
     complete = [name for name, by_kind in tables.items() if set(kinds) <= set(by_kind)]
     return usual if usual in complete else complete[-1]
-
-
-def _examples(
-    one: AnalysisSet, numbers: Sequence[int], images: PairImages, rows: Sequence[str]
-) -> dict[str, Sequence[TransferExample | None]]:
-    found: dict[str, Sequence[TransferExample | None]] = {}
-    for name in rows:
-        found[name] = [None] * len(numbers)
-        if name not in one.tables:
-            continue
-        table = one.tables[name][0]
-        row_of = {pair_id: i for i, pair_id in enumerate(table.pair_ids)}
-        places = [row_of[one.pair_ids[number]] for number in numbers]
-        found[name] = [transfer_example(table, i, images) for i in places]
-    return found
-
-
-def _facts(one: AnalysisSet, numbers: Sequence[int]) -> dict[str, Any]:
-    return {
-        "pair": one.pair,
-        "list": one.list_name,
-        "framing": one.framing,
-        "of": len(one.pair_ids),
-        "pair_ids": [one.pair_ids[i] for i in numbers],
-        "errors": {name: [float(ranked(tables[0])[1][i]) for i in numbers] for name, tables in one.tables.items()},
-        "mean_error_of_list": {name: tables[0].pixel_error for name, tables in one.tables.items()},
-    }

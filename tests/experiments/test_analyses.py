@@ -99,7 +99,7 @@ def test_the_first_pairs_with_further_points_are_framed_as_the_tested_ones(teste
     assert pair.pair_id == one.pair_ids[3]
     np.testing.assert_allclose(pair.target_points[:9], one.first.truth[3], atol=1e-3)
     assert pair.target_image.shape == (32, 32, 3)
-    with pytest.raises(DataError, match="give its --test_seed"):
+    with pytest.raises(DataError, match="add its --test_seed"):
         PairImages(one)[3]
 
 
@@ -112,7 +112,7 @@ def test_pictures_that_are_not_of_the_world_come_from_the_data_that_was_tested(t
     np.testing.assert_array_equal(found.target_image, wanted.target_image)
     data.test_sets[0].prepared = data.test_sets[0].prepared[:4]
     data.test_sets[0].pairs = data.test_sets[0].pairs[:4]
-    with pytest.raises(DataError, match="give the --benchmark that was tested"):
+    with pytest.raises(DataError, match="add the --benchmark that was tested"):
         PairImages(one, data=data)[4]
 
 
@@ -120,9 +120,9 @@ def test_what_needs_the_framing_is_left_out_where_it_is_not_known(tested, analys
     run, _ = analyse
     assert run("--only", "differences,extra,failures", "--out", "wrong", "--test_seed", "5", "--extra_pairs", "1") == 0
     told = capsys.readouterr().out
-    assert "left out: human+dog: no error against the rotation in the picture" in told
-    assert "left out: no pictures of failures: human+cat: the pictures rendered again are not those of the test" in told
-    assert "left out: further points, teacher on human+dog, human+cat: its checkpoint is not known" in told
+    assert "left out: human+dog: errors against the rotation in the picture are left out" in told
+    assert "left out: no pictures of failures: human+cat: the rendered pictures differ from those of the test" in told
+    assert "left out: unlabelled points, teacher on human+dog, human+cat: its checkpoint is not known" in told
     out = tested[0] / "wrong"
     assert {path.name for path in out.glob("differences_*.png")} == {"differences_yaw.png", "differences_shape.png"}
     assert not (out / "failures.json").exists()

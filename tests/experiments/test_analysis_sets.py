@@ -114,7 +114,7 @@ def test_a_row_that_was_tested_on_some_of_the_pairs_is_left_out_unless_it_is_ask
     slow = replace(plan, rows=tuple(replace(row, first=3 if row.test == "CopyXY" else None) for row in plan.rows))
     left_out = []
     assert list(from_plan(slow, runs, None, left_out)) == ["teacher", "dife"]
-    assert left_out == ["copy-xy: tested on the first 3 pairs of each list alone"]
+    assert left_out == ["copy-xy: tested only on the first 3 pairs of each list"]
     assert list(from_plan(slow, runs, ["copy-xy"], [])) == ["copy-xy"]
 
 
