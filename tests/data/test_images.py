@@ -177,14 +177,14 @@ def test_only_a_training_looks_at_its_folder_and_only_one_process_tells(
 
 
 def test_a_large_sound_folder_is_told_of_without_a_warning(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(folder_check, "SMALL_SET", 20)
     monkeypatch.setattr(folder_check, "TINY_SET", 10)
     with warnings.catch_warnings(), caplog.at_level("INFO"):
         warnings.simplefilter("error")
         GeneratorImages(folder=str(folder), size=8).setup("fit")
-    assert "25 usable images" in caplog.text
+    assert "25 usable images" in caplog.text + capsys.readouterr().err  # the command line logs to stderr
 
 
 def test_world_renders_come_from_train_and_val(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
