@@ -41,6 +41,7 @@ def test_a_loader_process_that_dies_is_told_in_one_line(dife, workdir):
     assert "Traceback" not in out + error
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_old_checkpoint_and_the_run_goes_on_later(dife, workdir):
     wide = ("--model.width", "20000", "--data.width", "20000")  # a checkpoint of 80 kB
     assert dife("fit", "-c", "tiny.yaml", "--run", "full", "--trainer.max_steps", "4", *wide)[0] == 0

@@ -68,6 +68,7 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_and_ends_as_if_nothing
     assert without[0] == without[1]
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_of_a_class_of_the_users_own_goes_on_in_a_process(dife, workdir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     text = (workdir / "tiny.yaml").read_text()
@@ -92,6 +93,7 @@ class OwnTask(TinyTask):
 """
 
 
+@pytest.mark.slow
 def test_trials_know_the_classes_of_an_imported_file_also_when_resumed(dife, workdir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (workdir / "own_task_of_a_sweep.py").write_text(OWN)
@@ -148,6 +150,7 @@ def test_all_trials_get_the_precision_that_was_probed_once(dife, workdir, monkey
     assert len(list((workdir / "sweeps/mine/runs").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_trials_are_processes_two_at_a_time(dife, workdir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     text = (workdir / "tiny.yaml").read_text()

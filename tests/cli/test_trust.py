@@ -89,6 +89,7 @@ def test_a_word_is_not_taken_for_a_file_of_settings(run: Path, dife: Dife, place
     assert_refused(answer, "simple")
 
 
+@pytest.mark.slow
 def test_no_module_of_the_working_folder_is_imported(workdir: Path) -> None:
     run = Path(shutil.copytree(ROOT / "tests/fixtures/run_0_1_0", "runs/theirs"))
     Path("evil.py").write_text("open('imported', 'w')\nfrom lightning import Callback\nclass Evil(Callback): pass\n")

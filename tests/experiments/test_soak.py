@@ -33,6 +33,7 @@ def test_too_few_looks_are_refused(tmp_path):
         soak.read_resources(tmp_path / "metrics.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:loss .* gives:UserWarning")
 def test_a_short_training_of_both_stages_neither_grows_nor_opens_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

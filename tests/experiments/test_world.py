@@ -98,6 +98,7 @@ def test_the_plan_is_within_ninety_minutes_and_parents_come_first():
     assert {part.asset for part in PARTS} == {"world/human", "world/dog", "world/cat", "world/teacher"}
 
 
+@pytest.mark.slow
 def test_parts_are_trained_scored_drawn_and_shipped_with_their_recipe(workplace):
     assert runs(build("human,dog,teacher")) == ["human", "dog", "teacher"]
     entries = assets.list_assets()
