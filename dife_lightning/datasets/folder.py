@@ -18,6 +18,7 @@ from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers
 from dife_lightning.datasets.parsing.turned import PointsOf
 from dife_lightning.faces.schemes import SCHEMES, Scheme
+from dife_lightning.utils.notes import many
 
 DATASET = "Folder"
 
@@ -31,8 +32,8 @@ class Folder(FaceFiles):
 
     Columns: ``image`` (or ``filename``, ``file``, ``img``, ...: a path from ``root``), then either ``x0, y0, x1, y1,
     ...`` in the scheme's order, counted from 0 or 1, or ``<point>_x, <point>_y`` in any order. Two empty cells (or NaN,
-    NA) mean that a point is not labelled, as does 0 in ``<point>_v``. Optional: ``name`` (by default the image, numbered
-    if it has several faces), ``group``, and a box: ``box_x0, box_y0, box_x1, box_y1`` or ``box_x, box_y, box_w,
+    NA) mean that a point is not labelled, as does 0 in ``<point>_v``. Optional: ``name`` (by default the image, with a
+    number if it has several faces), ``group``, and a box: ``box_x0, box_y0, box_x1, box_y1`` or ``box_x, box_y, box_w,
     box_h``. Other columns are ignored. The file may have commas, semicolons or tabs, and decimal commas.
 
     Args:
@@ -71,14 +72,14 @@ class Folder(FaceFiles):
         super().__init__(table, faults, facts, points_of)
 
 
-def _read(
-    root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: Faults
-) -> tuple[Scheme, FaceTable]:
+def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: Faults) -> tuple[Scheme, FaceTable]:
     content = read_csv(path, say=faults.say)
     where = f"{path}, row 1"
     places = find_columns(where, content)
     if places.first:
-        faults.say(f"{path.name}: points are counted from {places.first}; x{places.first}, y{places.first} is the first")
+        faults.say(
+            f"{path.name}: points are counted from {places.first}; x{places.first}, y{places.first} is the first"
+        )
     scheme, order = settle_scheme(where, given, places.names, len(places.points), faults)
     columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:
@@ -110,8 +111,8 @@ def _number_faces(columns: dict[str, Any], path: Path, faults: Faults) -> None:
             count[name] += 1
             names[row] = f"{name}#{count[name]}"
     if count:
-        faults.say(f"{path.name}: {len(count)} pictures have several faces, numbered #1, #2, ... (or name them in a "
-                   "column 'name')")  # fmt: skip
+        faults.say(f"{path.name}: {many(len(count), 'picture')} with several faces, numbered #1, #2, ... (or name them "
+                   "in a column 'name')")  # fmt: skip
 
 
 def _face(content: CsvFile, cells: Sequence[str], places: Columns) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from dife_lightning.errors import DataError, MissingDataError
-from dife_lightning.utils.notes import note
+from dife_lightning.utils.notes import many, note
 
 #: Suffixes of image files, for listing folders.
 SUFFIXES = (
@@ -123,7 +123,9 @@ def list_images(folder: str | Path) -> list[Path]:
         there = f" (there: {told})" if told else ""
         raise DataError(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES[:4])}, ...{there}")
     if others:
-        note(f"{folder}: {len(found)} images; passed over: {told} (to use pictures among them, convert them to JPEG)")
+        note(
+            f"{folder}: {many(len(found), 'image')}; passed over: {told} (if these are pictures, convert them to JPEG)"
+        )
     return sorted(found)
 
 

@@ -15,6 +15,11 @@ def note(text: str) -> None:
         print(f"note: {printable(text)}", file=sys.stderr)
 
 
+def many(count: int, what: str) -> str:
+    """Return ``1 point`` or ``2 points``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def some(names: Sequence[object], most: int = 3) -> str:
     """Return the first of ``names``, joined by commas, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -77,7 +77,7 @@ def test_a_picture_without_a_point_is_no_face_and_no_fault(root):
 def test_the_faces_of_a_picture_with_several_have_numbers_or_names(root, capsys):
     dataset = load(root, "image,x0,y0", "a.png,1,2", "b.png,5,6", "a.png,3,4")
     assert [face.name for face in dataset.annotations] == ["a.png#1", "b.png", "a.png#2"]
-    assert "1 pictures have several faces" in capsys.readouterr().err
+    assert "1 picture with several faces" in capsys.readouterr().err
     dataset = load(root, "image,name,x0,y0", "a.png,left,1,2", "a.png,right,3,4")
     assert [face["name"] for face in dataset] == ["left", "right"]
     with pytest.raises(DataError, match=r"row 3: this picture with the same points is listed twice \(first: 2\)"):

@@ -16,6 +16,7 @@ from dife_lightning.datasets.parsing.table import FaceTable, Faults
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.own_schemes import find_scheme
 from dife_lightning.faces.schemes import Scheme
+from dife_lightning.utils.notes import many
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,11 @@ def _kinds(
         raise next(iter(errors.values()))
     for names in errors:
         name = coco.category(labelled[names][0]).name
-        faults.say(f"{len(labelled[names])} annotations of category '{name}' have other points than scheme "
+        faults.say(f"{many(len(labelled[names]), 'annotation')} of category '{name}' with other points than scheme "
                    f"'{found.name}': passed over")  # fmt: skip
-    rest = {names: _Kind(len(found.landmarks), range(len(found.landmarks))) for names in groups if names not in labelled}
+    rest = {
+        names: _Kind(len(found.landmarks), range(len(found.landmarks))) for names in groups if names not in labelled
+    }
     return found, kinds | rest
 
 
@@ -121,8 +124,8 @@ def _kind(
     if length == 2 * count:
         faults.say(f"the annotations of {coco.path.name} are x, y without visibility: all are taken as labelled")
     if names and count != len(names):
-        faults.say(f"category '{coco.category(group[0]).name}' names {len(names)} points, its annotations have {count}: "
-                   "the names are not used")  # fmt: skip
+        name = coco.category(group[0]).name
+        faults.say(f"category '{name}' names {len(names)} points, its annotations have {count}: names are not used")
         names = ()
     scheme, order = settle_scheme(coco.path, given, names, count, faults)
     return scheme, _Kind(count, order)
@@ -147,7 +150,9 @@ def _category_ids(coco: CocoFile, dataset: str, wanted: Iterable[str | int]) -> 
 def _point_numbers(scheme: Scheme, names: Sequence[str], dataset: str, needed: Iterable[str | int]) -> list[int]:
     """Return the numbers of points given by number, by the scheme's name or by the file's."""
     count = len(scheme.landmarks)
-    places: dict[str, int] = {names[place]: k for k, place in enumerate(match_names(scheme, names)) if place is not None}
+    places: dict[str, int] = {
+        names[place]: k for k, place in enumerate(match_names(scheme, names)) if place is not None
+    }
     places |= {name: k for k, name in enumerate(scheme.landmarks)}
     numbers = []
     for one in needed:

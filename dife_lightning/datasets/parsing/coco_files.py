@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError
+from dife_lightning.utils.notes import many
 
 Entry = Mapping[str, Any]
 
@@ -66,7 +67,8 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
     for key in ("images", "annotations"):
         if not _are(content.get(key), dict):
             raise DataError(f"{path} has no list '{key}'; expected a COCO keypoint file.")
-    images = {key: entry for entry in content["images"] if (key := id_of(entry.get("id")))}
+    images = {id_of(entry.get("id")) or "": entry for entry in content["images"]}
+    images.pop("", None)
     if len(images) != len(content["images"]):
         raise DataError(f"{path}: {len(content['images'])} images with {len(images)} different ids; expected one each.")
     found = CocoFile(path, images, content["annotations"], _categories(content.get("categories")))
@@ -175,8 +177,8 @@ def _joined(coco: CocoFile, faults: Faults) -> CocoFile:
             if face["keypoints"][place] is not None:
                 raise Fault(f"point '{names[place]}' is there twice in one picture, expected one face a picture")
             face["keypoints"][place] = triples(entry["keypoints"], 1)[0].tolist()
-    faults.say(f"each annotation of {coco.path.name} is one point: {len(points)} of them became {len(faces)} faces, one "
-               "a picture")  # fmt: skip
+    faults.say(f"each annotation of {coco.path.name} is one point: {many(len(points), 'annotation')} became "
+               f"{many(len(faces), 'face')}, one a picture")  # fmt: skip
     return replace(coco, annotations=list(faces.values()), categories={"": Category("", tuple(names))})
 
 

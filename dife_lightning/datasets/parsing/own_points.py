@@ -13,7 +13,7 @@ from dife_lightning.errors import DataError, did_you_mean
 from dife_lightning.faces.own_schemes import describe, find_scheme, scheme_from_names
 from dife_lightning.faces.point_names import canonical, plain
 from dife_lightning.faces.schemes import SCHEMES, Scheme
-from dife_lightning.utils.notes import some
+from dife_lightning.utils.notes import many, some
 
 #: A scheme as users give it: a name, a YAML file, a scheme; None or empty for the file's own points.
 GivenScheme = str | Path | Scheme | None
@@ -54,8 +54,9 @@ def _own(given: GivenScheme, names: Sequence[str], count: int, faults: Faults) -
         faults.say(f"scheme '{name}' is not built in and no file; the file's own points are used. "
                    f"{did_you_mean(name, SCHEMES)}")  # fmt: skip
     if not names:
-        faults.say(f"the file does not name its {count} points: they are numbered and have no mirror pairs; "
-                   "name them with --scheme FILE.yaml")  # fmt: skip
+        alike = [f"--scheme {other.name}" for other in SCHEMES.values() if len(other.landmarks) == count]
+        faults.say(f"the file does not name its {many(count, 'point')}: numbered, without mirror pairs; name them with "
+                   f"{' or '.join([*alike, '--scheme FILE.yaml'])}")  # fmt: skip
         return Scheme(name, tuple(map(str, range(count))), (), "unknown", {})
     scheme = scheme_from_names(names, name)
     faults.say(f"{describe(scheme)} (change it with --scheme FILE.yaml)")
@@ -69,11 +70,11 @@ def _places(where: object, scheme: Scheme, names: Sequence[str], faults: Faults)
     others = [name for k, name in enumerate(names) if k not in used]
     if None not in found:
         if others:
-            faults.say(f"{len(others)} points that scheme '{scheme.name}' does not have are passed over: {some(others)}")
+            faults.say(f"passed over, since scheme '{scheme.name}' does not have them: {some(others)}")
         return [place for place in found if place is not None]
     if len(names) == len(scheme.landmarks) and all(place in (None, k) for k, place in enumerate(found)):
-        faults.say(f"{len(others)} points have names that scheme '{scheme.name}' does not have ({some(others)}); they "
-                   "are taken in the file's order")  # fmt: skip
+        faults.say(f"scheme '{scheme.name}' does not have {many(len(others), 'name')} of the file ({some(others)}); "
+                   "these points are taken in the file's order")  # fmt: skip
         return list(range(len(names)))
     missing = [name for name, place in zip(scheme.landmarks, found, strict=True) if place is None]
     if len(names) != len(scheme.landmarks) and not any(hint.startswith("Did") for hint in _hints(others, missing)):
@@ -114,6 +115,6 @@ def without_zeros(
     guessed = visible & (np.all(points == 0, axis=-1) | np.all(points == -1, axis=-1))
     if keep or not guessed.any():
         return visible
-    faults.say(f"{int(guessed.sum())} points at exactly (0, 0) or (-1, -1) are taken as not labelled "
+    faults.say(f"{many(int(guessed.sum()), 'point')} at exactly (0, 0) or (-1, -1) count as not labelled "
                "(--keep-zeros true keeps them)")  # fmt: skip
     return visible & ~guessed

@@ -18,7 +18,7 @@ from dife_lightning.datasets.parsing.pictures import find_pictures
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceAnnotation
 from dife_lightning.faces.schemes import SCHEMES, Scheme
-from dife_lightning.utils.notes import some
+from dife_lightning.utils.notes import many, some
 
 #: How an error about one face ends.
 OR_SKIP = "or skip such faces with --skip-broken (in Python: skip_broken=True)."
@@ -218,8 +218,10 @@ def _without_missing(table: FaceTable, faults: Faults) -> FaceTable:
         elif not found[image]:
             faults.add(table.source(row), f"no picture {table.folder / image}; expected it there")
     clear = {image: paths[0] for image, paths in found.items() if len(paths) == 1}
-    moved = [f"{image} is {path}" for image, path in clear.items() if path.rpartition("/")[0] != image.rpartition("/")[0]]
+    moved = [
+        f"{image} is {path}" for image, path in clear.items() if path.rpartition("/")[0] != image.rpartition("/")[0]
+    ]
     if moved:
-        faults.say(f"{len(moved)} pictures found elsewhere below {table.folder}: {some(moved, 1)}")
+        faults.say(f"{many(len(moved), 'picture')} found elsewhere below {table.folder}: {some(moved, 1)}")
     table = table.where([image in clear for image in table.images])
     return table.changed(images=[clear[image] for image in table.images])

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.errors import DataError
 
-
 #: A number with a decimal comma.
 _COMMA = re.compile(r"([+-]?\d*),(\d+)")
 

@@ -1,4 +1,4 @@
-"""Points of pictures that their EXIF header turns, where the annotation file does not tell which picture they are of."""
+"""Points of pictures that their EXIF header turns, where the file does not tell which picture they are of."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dife_lightning.datasets.parsing.pictures import turn, turn_box
 from dife_lightning.datasets.parsing.table import FaceTable, Faults
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.image_info import frame_of, image_info_cache
-from dife_lightning.utils.notes import some
+from dife_lightning.utils.notes import many, some
 
 #: ``shown``: as viewers show the picture. ``stored``: as a program sees it that ignores EXIF. ``auto``: as the stated
 #: size of the picture tells; without a size, ``shown``.
@@ -28,16 +28,16 @@ def settle_turned(table: FaceTable, points_of: str, faults: Faults) -> FaceTable
         raise ConfigError(f"unknown points_of '{points_of}'. {did_you_mean(points_of, get_args(PointsOf))}")
     if points_of == "shown":
         return table.changed(sizes=None)
-    known = np.zeros(len(table), bool) if table.sizes is None else table.sizes.all(axis=1)
-    rows = [row for row in range(len(table)) if points_of == "stored" or not known[row]]
+    sizes = np.zeros((len(table), 2)) if table.sizes is None else table.sizes
+    rows = [row for row in range(len(table)) if points_of == "stored" or not sizes[row].all()]
     frames = {row: frame for row, frame in _frames(table, rows).items() if frame[2] != 1}
     if points_of == "stored":
         return _turned(table, frames)
     if frames:
         pictures = list(dict.fromkeys(table.images[row] for row in frames))
         faults.say(
-            f"EXIF headers turn {len(pictures)} pictures ({some(pictures)}); their points are taken to be of the turned "
-            "picture, as viewers show it. If the tool ignores EXIF, set points_of to stored (--points-of stored)"
+            f"EXIF headers turn {many(len(pictures), 'picture')} ({some(pictures)}); the points are taken to be of the "
+            "turned picture, as viewers show it (--points-of stored if the tool that marked them ignores EXIF)"
         )
     return table
 
