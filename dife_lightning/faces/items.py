@@ -10,6 +10,8 @@ from typing import Any, NotRequired, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from dife_lightning.faces.scheme_tables import Scheme
+
 
 @dataclass(frozen=True, eq=False)
 class PictureCrop:
@@ -86,8 +88,8 @@ class FaceAnnotation:
 class FaceDataset(Protocol):
     """A reader of annotated faces on disk: annotations in memory, pictures on demand."""
 
-    #: Name of the landmark scheme (``dife_lightning.faces.schemes``).
-    scheme: str
+    #: The landmark scheme: its name if it is built in (``dife_lightning.faces.schemes``); ``get_scheme`` takes both.
+    scheme: str | Scheme
     #: Name of the dataset, as in ``load_dataset(name, root)``.
     name: str
     #: For the record of a result: options and counts, as plain values.
