@@ -62,7 +62,9 @@ class FaceFiles:
         self.facts |= {"left_out": len(self.left_out), "unlabelled": len(table) - len(labelled)}
         if self.left_out:
             self.facts["first_left_out"] = [f"{left.source}: {left.reason}" for left in self.left_out[:_LISTED]]
-            self._warn()
+            self._warn(skipped_faces(self.facts))
+        for note in self.facts.get("notes", ()):
+            self._warn(note)
 
     @property
     def annotations(self) -> Sequence[FaceAnnotation]:
@@ -136,11 +138,11 @@ class FaceFiles:
                     faults.add(self._table.source(row), str(error))
         return self._table.where(readable)
 
-    def _warn(self) -> None:
+    def _warn(self, line: str) -> None:
         # Imported here because Lightning takes seconds to import, and most data sets need no warning.
         from lightning.pytorch.utilities import rank_zero_warn
 
-        rank_zero_warn(f"{self.name}: {skipped_faces(self.facts)}")
+        rank_zero_warn(f"{self.name}: {line}")
 
 
 def skipped_faces(facts: Mapping[str, Any]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,14 @@ def read_text(path: Path) -> str:
         raise DataError(f"no file {path}. Check the root folder against the tree in docs/datasets.md.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text ({error}).") from None
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file; DataError if there is no such file, or it is not JSON."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
 
 
 def read_lines(path: Path) -> Lines:

@@ -1,0 +1,102 @@
+"""DeepLabCut: the CSV files of labelled pictures."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, labelled_table, note_lines
+from dife_lightning.datasets.parsing.table import Fault, Faults
+from dife_lightning.datasets.parsing.text import read_text
+from dife_lightning.errors import DataError, MissingDataError
+
+DATASET = "DeepLabCut"
+
+#: Where a project keeps its labels, below the root.
+_PLACES = ("CollectedData_*.csv", "labeled-data/*/CollectedData_*.csv")
+
+
+class DeepLabCut(FaceFiles):
+    """Pictures labelled in DeepLabCut, one animal or several; the scheme is the file's body parts.
+
+    A face's name is its picture, and ``#`` and the individual where a picture has several.
+
+    Args:
+        root: folder of the project (``config.yaml``, ``labeled-data``), or of one ``CollectedData_*.csv``.
+        file: a CSV file; by default all ``CollectedData_*.csv`` of the root and of ``labeled-data/*``.
+        scheme: built-in scheme that has the body parts; by default the file's own names.
+        skip_broken: skip faces that cannot be used; see ``left_out``.
+    """
+
+    name = "deeplabcut"
+
+    def __init__(self, root: str | Path, file: str = "", scheme: str = "", skip_broken: bool = False) -> None:
+        folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
+        paths = [folder / file] if file else sorted(path for place in _PLACES for path in folder.glob(place))
+        if not paths:
+            raise MissingDataError(f"no {_PLACES[0]} in {folder} or {folder / 'labeled-data'}; give it with --file.")
+        for path in paths:
+            _read(path, folder, labels, faults)
+        self.scheme, table = labelled_table(labels, folder, scheme)
+        super().__init__(table, faults, {"file": file, "scheme": scheme, "notes": note_lines(labels.notes)})
+
+
+def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
+    rows = list(csv.reader(read_text(path).splitlines()))
+    header = {row[0]: row for row in rows[:4] if row}
+    if "bodyparts" not in header or "coords" not in header:
+        raise DataError(f"{path}: no header of DeepLabCut; expected rows that start with scorer, bodyparts and coords.")
+    coords = header["coords"]
+    first = next((k for k, text in enumerate(coords) if text == "x"), len(coords))  # 1, or 3 in newer files
+    if len(coords) < first + 2 or any(
+        coords[k + 1 : k + 2] != ["y"] for k in range(first, len(coords)) if coords[k] == "x"
+    ):
+        raise DataError(f"{path}: the row 'coords' is {','.join(coords)[:60]}, expected x and y of each body part.")
+    people, parts = header.get("individuals", [""] * len(coords)), header["bodyparts"]
+    labels.names = list(dict.fromkeys([*labels.names, *parts[first:]]))
+    start = 1 + rows.index(coords)
+    for number, row in enumerate(rows[start:], start + 1):
+        if any(row):
+            labels.notes["pictures with a likelihood: predictions are taken as labels, unlikely ones too"] += (
+                "likelihood" in coords
+            )
+            with faults.at(f"{path}, row {number}"):
+                source = f"{path.relative_to(root)}, row {number}"
+                labels.faces += _faces(row, first, coords, people, parts, source)
+
+
+def _faces(
+    row: Sequence[str], first: int, coords: Sequence[str], people: Sequence[str], parts: Sequence[str], source: str
+) -> list[LabelledFace]:
+    """Return the individuals of a picture, also one without a point if it is the only one."""
+    if len(row) != len(coords):
+        raise Fault(f"{len(row)} cells, expected {len(coords)} as in the row 'coords'")
+    image = "/".join(cell for cell in row[:first] if cell)
+    if image.isdigit():
+        raise Fault(f"'{image}' is the number of a video's frame, expected the path of a picture (CollectedData_*.csv)")
+    faces: dict[str, LabelledFace] = {}
+    for k in range(first, len(row)):
+        if coords[k] == "x":
+            face = faces.setdefault(people[k], LabelledFace(image, {}, source, instance=people[k]))
+            point = _point(parts[k], row[k], row[k + 1])
+            if point is not None:
+                face.points[parts[k]] = point
+    return [face for face in faces.values() if face.points or len(faces) == 1]
+
+
+def _point(name: str, x: str, y: str) -> tuple[float, float] | None:
+    """Return a point, or None where both cells are empty or say that there is no number."""
+    values = []
+    for cell in (x, y):
+        try:
+            values.append(float(cell or "nan"))
+        except ValueError:
+            raise Fault(f"body part '{name}': '{cell}' found, expected a number or an empty cell") from None
+    if math.isnan(values[0]) and math.isnan(values[1]):
+        return None
+    if not all(map(math.isfinite, values)):
+        raise Fault(f"body part '{name}' is ({x}, {y}), expected two numbers or two empty cells")
+    return values[0], values[1]
