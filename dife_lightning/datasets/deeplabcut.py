@@ -45,45 +45,41 @@ class DeepLabCut(FaceFiles):
 
 
 def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
-    rows = list(csv.reader(read_text(path).splitlines()))
-    header = {row[0]: row for row in rows[:4] if row}
+    reader = csv.reader(read_text(path).splitlines())
+    rows = [(reader.line_num, cells) for row in reader if any(cells := [cell.strip() for cell in row])]
+    header = {row[0]: row for _, row in rows[:4]}
     if "bodyparts" not in header or "coords" not in header:
         raise DataError(f"{path}: no header of DeepLabCut; expected rows that start with scorer, bodyparts and coords.")
-    coords = header["coords"]
-    first = next((k for k, text in enumerate(coords) if text == "x"), len(coords))  # 1, or 3 in newer files
-    if len(coords) < first + 2 or any(
-        coords[k + 1 : k + 2] != ["y"] for k in range(first, len(coords)) if coords[k] == "x"
-    ):
+    coords, parts = header["coords"], header["bodyparts"]
+    xs = [k for k, text in enumerate(coords) if text == "x"]  # from 1 on, or from 3 in newer files
+    if not xs or [coords[k + 1 : k + 2] for k in xs] != [["y"]] * len(xs):
         raise DataError(f"{path}: the row 'coords' is {','.join(coords)[:60]}, expected x and y of each body part.")
-    people, parts = header.get("individuals", [""] * len(coords)), header["bodyparts"]
-    labels.names = list(dict.fromkeys([*labels.names, *parts[first:]]))
-    start = 1 + rows.index(coords)
-    for number, row in enumerate(rows[start:], start + 1):
-        if any(row):
-            labels.notes["pictures with a likelihood: predictions are taken as labels, unlikely ones too"] += (
-                "likelihood" in coords
-            )
-            with faults.at(f"{path}, row {number}"):
-                source = f"{path.relative_to(root)}, row {number}"
-                labels.faces += _faces(row, first, coords, people, parts, source)
+    people = header.get("individuals", [""] * len(coords))
+    labels.names = list(dict.fromkeys([*labels.names, *(parts[k] for k in xs)]))
+    start = 1 + [row for _, row in rows].index(coords)
+    for number, row in rows[start:]:
+        if "likelihood" in coords:
+            labels.notes["pictures with a likelihood: predictions are taken as labels, unlikely ones too"] += 1
+        with faults.at(f"{path}, row {number}"):
+            if len(row) != len(coords):
+                raise Fault(f"{len(row)} cells, expected {len(coords)} as in the row 'coords'")
+            source = f"{path.relative_to(root)}, row {number}"
+            labels.faces += _faces(row, xs, people, parts, source)
 
 
 def _faces(
-    row: Sequence[str], first: int, coords: Sequence[str], people: Sequence[str], parts: Sequence[str], source: str
+    row: Sequence[str], xs: Sequence[int], people: Sequence[str], parts: Sequence[str], source: str
 ) -> list[LabelledFace]:
     """Return the individuals of a picture, also one without a point if it is the only one."""
-    if len(row) != len(coords):
-        raise Fault(f"{len(row)} cells, expected {len(coords)} as in the row 'coords'")
-    image = "/".join(cell for cell in row[:first] if cell)
+    image = "/".join(cell for cell in row[: xs[0]] if cell)
     if image.isdigit():
         raise Fault(f"'{image}' is the number of a video's frame, expected the path of a picture (CollectedData_*.csv)")
     faces: dict[str, LabelledFace] = {}
-    for k in range(first, len(row)):
-        if coords[k] == "x":
-            face = faces.setdefault(people[k], LabelledFace(image, {}, source, instance=people[k]))
-            point = _point(parts[k], row[k], row[k + 1])
-            if point is not None:
-                face.points[parts[k]] = point
+    for k in xs:
+        face = faces.setdefault(people[k], LabelledFace(image, {}, source, instance=people[k]))
+        point = _point(parts[k], row[k], row[k + 1])
+        if point is not None:
+            face.points[parts[k]] = point
     return [face for face in faces.values() if face.points or len(faces) == 1]
 
 
