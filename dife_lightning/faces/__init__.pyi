@@ -12,6 +12,9 @@ from .items import FaceAnnotation as FaceAnnotation
 from .items import FaceDataset as FaceDataset
 from .items import FaceItem as FaceItem
 from .items import PictureCrop as PictureCrop
+from .own_schemes import find_scheme as find_scheme
+from .own_schemes import read_scheme as read_scheme
+from .own_schemes import scheme_from_names as scheme_from_names
 from .schemes import Scheme as Scheme
 from .schemes import flip_permutation as flip_permutation
 from .schemes import get_scheme as get_scheme

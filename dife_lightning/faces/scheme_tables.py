@@ -50,6 +50,9 @@ class Scheme:
     maps: Mapping[str, Members]
     aliases: Mapping[str, Group] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return self.name
+
 
 def mirrored(name: str) -> str:
     """Return ``name`` with the words left and right exchanged."""

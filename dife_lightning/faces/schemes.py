@@ -42,8 +42,10 @@ LAYOUT: Mapping[str, slice] = _layout()
 LAYOUT_POINTS = sum(len(protocol.landmarks) for protocol in PROTOCOLS.values())
 
 
-def get_scheme(name: str) -> Scheme:
-    """Return the scheme ``name``; ConfigError if it is unknown."""
+def get_scheme(name: str | Scheme) -> Scheme:
+    """Return the built-in scheme ``name``, or a scheme as it is; ConfigError for an unknown name."""
+    if isinstance(name, Scheme):
+        return name
     if name not in SCHEMES:
         raise ConfigError(f"unknown landmark scheme '{name}'. {did_you_mean(name, SCHEMES)}")
     return SCHEMES[name]
@@ -75,7 +77,7 @@ def protocol_members(scheme: str | Scheme, protocol: str, eye_order: EyeOrder = 
 
     ConfigError for an unknown scheme, protocol or eye order, or a scheme without that protocol.
     """
-    known, wanted = _resolved(scheme), get_protocol(protocol)
+    known, wanted = get_scheme(scheme), get_protocol(protocol)
     check_eye_order(eye_order)
     if not known.maps:
         raise ConfigError(
@@ -114,7 +116,7 @@ def to_protocol(
     Raises:
         ConfigError: unknown scheme or protocol, a scheme without that protocol, or another number of points.
     """
-    known = _resolved(scheme)
+    known = get_scheme(scheme)
     members = protocol_members(known, protocol, eye_order)
     _check_count(points, known)
     return _means(points, visible, members)
@@ -143,7 +145,7 @@ def to_layout(
 
     A protocol that the scheme does not have is filled with zeros and is not visible.
     """
-    known = _resolved(scheme)
+    known = get_scheme(scheme)
     all_points = np.zeros((*points.shape[:-2], LAYOUT_POINTS, 2), dtype=np.float32)
     all_visible = np.zeros((*points.shape[:-2], LAYOUT_POINTS), dtype=bool)
     for protocol in known.maps:
@@ -155,7 +157,7 @@ def to_layout(
 
 def meanings(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> dict[str, Group]:
     """Return name -> points (whose mean is meant) of a scheme; names use the viewer's left and right."""
-    known = _resolved(scheme)
+    known = get_scheme(scheme)
     swap = known.eye_convention == "subject" and eye_order == "viewer"
     say = mirrored if swap else str
     found: dict[str, Group] = {say(name): (k,) for k, name in enumerate(known.landmarks)}
@@ -183,7 +185,7 @@ def convert(
     visible; the mean of several source points is visible if all of them are. ConfigError for an unknown scheme or eye
     order, another number of points, or two schemes without a common point.
     """
-    known, wanted = _resolved(source), _resolved(target)
+    known, wanted = get_scheme(source), get_scheme(target)
     check_eye_order(eye_order)
     _check_count(points, known)
     groups = _counterparts(known, wanted, eye_order)
@@ -206,17 +208,13 @@ def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[G
 
 def eye_sides(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> list[str]:
     """Return for each point the eye it belongs to, as the viewer sees it: ``left``, ``right``, or empty for others."""
-    known = _resolved(scheme)
+    known = get_scheme(scheme)
     sides = [""] * len(known.landmarks)
     for name, group in meanings(known, eye_order).items():
         if f"{name}_".startswith(("left_eye_", "right_eye_")):
             for k in group:
                 sides[k] = name.partition("_")[0]
     return sides
-
-
-def _resolved(scheme: str | Scheme) -> Scheme:
-    return get_scheme(scheme) if isinstance(scheme, str) else scheme
 
 
 def _check_count(points: NDArray[np.float32], scheme: Scheme) -> None:
