@@ -14,7 +14,7 @@ from dife_lightning.errors import ConfigError, DataError, UsageError, did_you_me
 
 if TYPE_CHECKING:
     from dife_lightning.faces.items import FaceDataset, FaceItem
-    from dife_lightning.faces.schemes import EyeOrder
+    from dife_lightning.faces.schemes import EyeOrder, Scheme
     from dife_lightning.geometry.crops import CropOptions
 
 _ABOUT = """
@@ -200,7 +200,7 @@ def _rule(options: CropOptions, landmarks: str) -> str:
     return f"crop: {options.rule}{around}{factor}, padding {options.padding}"
 
 
-def _swapped(items: list[FaceItem], scheme: str, eye_order: EyeOrder) -> list[str]:
+def _swapped(items: list[FaceItem], scheme: str | Scheme, eye_order: EyeOrder) -> list[str]:
     """Return a line on how many faces have the left eye to the right of the right eye."""
     from dife_lightning.faces.schemes import get_scheme, to_protocol
 

@@ -17,7 +17,7 @@ from dife_lightning.datasets.parsing.text import parse_numbers, read_lines, read
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache, shown_size
 from dife_lightning.faces.images import SUFFIXES
-from dife_lightning.faces.schemes import SCHEMES
+from dife_lightning.faces.own_schemes import find_scheme
 
 DATASET = "YoloPose"
 
@@ -30,7 +30,7 @@ class _Layout(NamedTuple):
     points: int
     numbers: int
     names: list[str]
-    mirror: list[tuple[str, str]]
+    mirror: list[tuple[str, str]] | None
     classes: dict[int, str]
 
 
@@ -94,20 +94,20 @@ def _layout(path: Path, content: Mapping[str, Any], scheme: str) -> _Layout:
     count, size = shape
     names = content.get("kpt_names")
     names = next(iter(names.values()), None) if isinstance(names, dict) else names
-    names = [str(name) for name in names or default_names(count, scheme)]
+    names = [str(name) for name in names or _default_names(count, scheme)]
     if len(names) != count:
         raise DataError(f"{path}: {len(names)} names of points, kpt_shape says {count}.")
     classes = content.get("names") or {0: "face"}
     classes = classes if isinstance(classes, dict) else dict(enumerate(classes))
-    flip = content.get("flip_idx") or range(count)
-    mirror = [(names[k], names[other]) for k, other in enumerate(flip) if k < other < count]
+    flip = content.get("flip_idx")
+    mirror = [(names[k], names[other]) for k, other in enumerate(flip) if k < other < count] if flip else None
     return _Layout(count, size, names, mirror, {int(k): str(name) for k, name in classes.items()})
 
 
-def default_names(count: int, scheme: str) -> list[str]:
+def _default_names(count: int, scheme: str) -> Sequence[str]:
     """Return names of points for a file that has none: those of the scheme, or numbers."""
-    landmarks = SCHEMES[scheme].landmarks if scheme in SCHEMES else ()
-    return list(landmarks) if len(landmarks) == count else [f"point_{k}" for k in range(count)]
+    known = find_scheme(scheme) if scheme else None
+    return known.landmarks if known and len(known.landmarks) == count else [f"point_{k}" for k in range(count)]
 
 
 def _pictures(path: Path, content: Mapping[str, Any], splits: Sequence[str], labels: Labels) -> list[Path]:

@@ -10,6 +10,8 @@ from typing import Any, NotRequired, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from dife_lightning.faces.schemes import Scheme
+
 
 @dataclass(frozen=True, eq=False)
 class PictureCrop:
@@ -88,8 +90,8 @@ class FaceAnnotation:
 class FaceDataset(Protocol):
     """A reader of annotated faces on disk: annotations in memory, pictures on demand."""
 
-    #: Name of the landmark scheme (``dife_lightning.faces.schemes``).
-    scheme: str
+    #: The landmark scheme (``dife_lightning.faces.schemes``): the name of a built-in one, or one of the user's own.
+    scheme: str | Scheme
     #: Name of the dataset, as in ``load_dataset(name, root)``.
     name: str
     #: For the record of a result: options and counts, as plain values.

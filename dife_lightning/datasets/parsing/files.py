@@ -16,6 +16,7 @@ from dife_lightning.errors import ConfigError, DataError, MissingDataError, did_
 from dife_lightning.faces.image_info import check_whole, image_info_cache, shown_size
 from dife_lightning.faces.images import read_image
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, PictureCrop
+from dife_lightning.faces.schemes import Scheme
 
 #: Skipped faces that a result lists; of the others it has the number.
 _LISTED = 5
@@ -42,8 +43,8 @@ class FaceFiles:
 
     #: Name for ``load_dataset``.
     name: str = ""
-    #: Name of the landmark scheme.
-    scheme: str = ""
+    #: The landmark scheme: the name of a built-in one, or one of the user's own.
+    scheme: str | Scheme = ""
 
     def __init__(self, table: FaceTable, faults: Faults, facts: Mapping[str, Any] | None = None) -> None:
         labelled = table.where(np.any(table.visible, axis=-1))

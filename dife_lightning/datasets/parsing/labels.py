@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dife_lightning.datasets.parsing.own_names import own_scheme, places_in_scheme
+from dife_lightning.datasets.parsing.naming import places_in, scheme_of
 from dife_lightning.datasets.parsing.picture_search import find_labelled
 from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.faces.schemes import SCHEMES, Scheme
 
 Box = tuple[float, float, float, float]
 
@@ -52,13 +53,13 @@ class Labels:
     Attributes:
         faces: in the order of the files.
         names: of all points, in the file's order; by default in the order in which the faces have them.
-        mirror: pairs of names that a flip exchanges, if the file says so.
+        mirror: pairs of names that a flip exchanges; None if the file does not say so.
         notes: for each thing that was guessed, converted or passed over, how often.
     """
 
     faces: list[LabelledFace] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    mirror: list[tuple[str, str]] = field(default_factory=list)
+    mirror: list[tuple[str, str]] | None = None
     notes: Counter[str] = field(default_factory=Counter)
 
     def ordered_names(self) -> list[str]:
@@ -66,21 +67,21 @@ class Labels:
         return list(dict.fromkeys([*self.names, *(name for face in self.faces for name in face.points)]))
 
 
-def labelled_table(labels: Labels, folder: Path, scheme: str, images: str = "") -> tuple[str, FaceTable]:
-    """Return the name of the scheme and the table of the faces.
+def labelled_table(labels: Labels, folder: Path, scheme: str | Scheme, images: str = "") -> tuple[str | Scheme, FaceTable]:
+    """Return the scheme (a built-in one by its name) and the table of the faces.
 
     Args:
         labels: of the files.
         folder: root of the data set.
-        scheme: built-in scheme whose points the file names; empty: the file's own names are the scheme.
+        scheme: scheme whose points the file names, by name or file; empty: the file's own names are the scheme.
         images: folder of the pictures, relative to the root.
 
     Raises:
         DataError: the scheme has no point of a name of the file.
     """
     names = labels.ordered_names()
-    name = scheme or own_scheme(names, labels.mirror)
-    places, count = places_in_scheme(names, name, folder, labels.notes)
+    known = scheme_of(scheme, names, folder, labels.mirror)
+    places, count = places_in(known, names, folder, labels.notes), len(known.landmarks)
     points = np.zeros((len(labels.faces), count, 2))
     visible, occluded = np.zeros(points.shape[:2], bool), np.zeros(points.shape[:2], bool)
     for row, face in enumerate(labels.faces):
@@ -89,7 +90,7 @@ def labelled_table(labels: Labels, folder: Path, scheme: str, images: str = "") 
             visible[row, places[point]] = True
             occluded[row, places[point]] = point in face.occluded
     found = find_labelled(folder / images, [face.image for face in labels.faces], labels.notes)
-    return name, FaceTable(
+    return (known.name if known.name in SCHEMES else known), FaceTable(
         folder,
         [face.source for face in labels.faces],
         folder / images,
