@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dife_lightning.datasets.label_studio import only_file
 from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table, note_lines
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_text
@@ -55,7 +55,7 @@ class Cvat(FaceFiles):
             choose(self.name, "label", label, skeletons)
         labels.names = _names(tree, label)
         for image in tree.iter("image"):
-            source = f"{path.relative_to(folder)}, image {image.get('id', '')} ({image.get('name', '')})"
+            source = f"{below(path, folder)}, image {image.get('id', '')} ({image.get('name', '')})"
             with faults.at(f"{folder}/{source}"):
                 _add(labels, image, source, label)
         if not labels.faces and not faults.left_out:
@@ -116,7 +116,7 @@ def _add(labels: Labels, image: ET.Element, source: str, label: str) -> None:
     labels.notes["shapes that are neither skeletons, points nor boxes passed over"] += sum(
         count for tag, count in kinds.items() if tag not in ("skeleton", "points", "box", "tag")
     )
-    labels.notes["pictures without points passed over"] += not skeletons and not loose
+    labels.notes["pictures without points passed over"] += not kinds["skeleton"] and not kinds["points"]
 
 
 def _marks(element: ET.Element) -> Iterator[Mark]:

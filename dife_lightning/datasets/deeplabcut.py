@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table, note_lines
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError, MissingDataError
@@ -59,11 +59,11 @@ def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
     start = 1 + [row for _, row in rows].index(coords)
     for number, row in rows[start:]:
         if "likelihood" in coords:
-            labels.notes["pictures with a likelihood: predictions are taken as labels, unlikely ones too"] += 1
-        with faults.at(f"{path}, row {number}"):
+            labels.notes["predictions (with a likelihood) taken as labels, unlikely ones too, pictures"] += 1
+        with faults.at(f"{root}/{below(path, root)}, row {number}"):
             if len(row) != len(coords):
                 raise Fault(f"{len(row)} cells, expected {len(coords)} as in the row 'coords'")
-            source = f"{path.relative_to(root)}, row {number}"
+            source = f"{below(path, root)}, row {number}"
             labels.faces += _faces(row, xs, people, parts, source)
 
 

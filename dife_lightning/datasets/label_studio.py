@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table, note_lines
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_json
@@ -57,7 +57,7 @@ class LabelStudio(FaceFiles):
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise DataError(f"{path}: expected a list of tasks, as Label Studio exports them (JSON or JSON-MIN).")
         for number, task in enumerate(tasks):
-            source = f"{path.relative_to(folder)}, task {task.get('id', number)}"
+            source = f"{below(path, folder)}, task {task.get('id', number)}"
             with faults.at(f"{folder}/{source}"):
                 _add(labels, task, source, str(annotator), predictions)
         self.scheme, table = labelled_table(labels, folder, scheme, images)
@@ -103,7 +103,7 @@ def _results(task: Mapping[str, Any], notes: Counter[str], annotator: str, predi
     given = task.get("annotations", task.get("completions"))
     usable = [one for one in given or () if not one.get("was_cancelled") and _by(one, annotator)]
     notes["cancelled annotations passed over"] += sum(bool(one.get("was_cancelled")) for one in given or ())
-    notes["pictures annotated several times: the first annotation is taken (choose with --annotator)"] += (
+    notes["pictures annotated several times, of which the first annotation is taken (choose with --annotator)"] += (
         len(usable) > 1
     )
     if not usable:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table, note_lines
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_json
@@ -40,8 +40,8 @@ class LabelMe(FaceFiles):
         for path in paths:
             content = read_json(path)
             if isinstance(content, dict) and isinstance(content.get("shapes"), list):
-                with faults.at(str(path)):
-                    _add(labels, content, os.path.relpath(path, folder).replace(os.sep, "/"))
+                with faults.at(f"{folder}/{below(path, folder)}"):
+                    _add(labels, content, below(path, folder))
             else:
                 labels.notes["JSON files that are not of LabelMe passed over"] += 1
         self.scheme, table = labelled_table(labels, folder, scheme)

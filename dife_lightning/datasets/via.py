@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table, note_lines
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_csv, read_json
@@ -66,7 +66,7 @@ class Via(FaceFiles):
         for region in regions:
             by_image.setdefault(region.image, []).append(region)
         for image, group in by_image.items():
-            source = f"{path.relative_to(folder)}, picture {image}"
+            source = f"{below(path, folder)}, picture {image}"
             with faults.at(f"{folder}/{source}"):
                 _add(labels, image, source, group, used, face)
         self.scheme, table = labelled_table(labels, folder, scheme, images)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table, note_lines
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers, read_lines, read_text
 from dife_lightning.errors import DataError
@@ -114,7 +114,7 @@ def _pictures(path: Path, content: Mapping[str, Any], splits: Sequence[str], lab
     """Return the pictures of some splits, which are folders, or text files that list pictures."""
     base = path.parent / str(content.get("path") or ".")
     if not base.is_dir():
-        labels.notes[f"path ({content['path']}) that is not here: the folder of {path.name} is taken"] += 1
+        labels.notes[f"path {content['path']} is not here, the folder of {path.name} is taken, splits"] += len(splits)
         base = path.parent
     found: dict[Path, None] = {}
     for entry in (entry for split in splits for entry in as_list(content.get(split))):
@@ -151,7 +151,7 @@ def _add(labels: Labels, picture: Path, root: Path, layout: _Layout, wanted: Seq
     if not file.is_file():
         labels.notes["pictures without a label file passed over"] += 1
         return
-    image = os.path.relpath(picture, root).replace(os.sep, "/")
+    image = below(picture, root)
     size = _size(picture, faults.skip)
     for number, text in zip(*read_lines(file), strict=True):
         source = f"{os.path.relpath(file, root).replace(os.sep, '/')}, row {number}"

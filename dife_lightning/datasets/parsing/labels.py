@@ -6,6 +6,7 @@ writer (``datasets/writing``) takes :class:`Labels`, which :func:`labels_of` mak
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,9 @@ class Labels:
         return list(dict.fromkeys([*self.names, *(name for face in self.faces for name in face.points)]))
 
 
-def labelled_table(labels: Labels, folder: Path, scheme: str | Scheme, images: str = "") -> tuple[str | Scheme, FaceTable]:
+def labelled_table(
+    labels: Labels, folder: Path, scheme: str | Scheme, images: str = ""
+) -> tuple[str | Scheme, FaceTable]:
     """Return the scheme (a built-in one by its name) and the table of the faces.
 
     Args:
@@ -107,9 +110,14 @@ def labelled_table(labels: Labels, folder: Path, scheme: str | Scheme, images: s
     )
 
 
+def below(path: Path, folder: Path) -> str:
+    """Return a file's path from ``folder``, with forward slashes."""
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
 def note_lines(notes: Mapping[str, int]) -> list[str]:
     """Return one line for each thing that was guessed, converted or passed over."""
-    return [f"{count} {text}" for text, count in notes.items() if count]
+    return [f"{text}: {count}" for text, count in notes.items() if count]
 
 
 def _face_names(faces: Sequence[LabelledFace], found: Mapping[str, str]) -> list[str]:

@@ -48,7 +48,7 @@ def faces_of_marks(
     if len(boxes) > 1 and not any(mark.instance for mark in marks):
         marks = [mark._replace(instance=str(_box_around(mark, boxes, how))) for mark in marks]
         boxes = [box._replace(instance=str(number)) for number, box in enumerate(boxes)]
-        notes[f"points given to the box they lie in (to state it: {how})"] += len(marks)
+        notes[f"points given to the box they lie in (to state it, {how})"] += len(marks)
     groups: dict[str, list[Mark]] = {}
     for mark in marks:
         groups.setdefault(mark.instance, []).append(mark)
