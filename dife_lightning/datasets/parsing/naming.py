@@ -47,9 +47,11 @@ def places_in(scheme: Scheme, names: Sequence[str], where: Path, notes: Counter[
         if place is None:
             hint = did_you_mean(name, scheme.landmarks)
             raise DataError(f"{where}: scheme '{scheme.name}' has no point '{name}'. {hint}")
-        if name not in exact:
-            notes[f"names of points taken for another spelling of scheme '{scheme.name}' ({name}, ...)"] += 1
         if place in places.values():
             raise DataError(f"{where}: '{name}' and another name are one point of scheme '{scheme.name}'; rename one.")
         places[name] = place
+    others = [name for name in names if name not in exact]
+    if others:
+        shown = f"{others[0]} for {scheme.landmarks[places[others[0]]]}"
+        notes[f"names of points taken as other spellings of those of scheme '{scheme.name}' ({shown})"] = len(others)
     return places
