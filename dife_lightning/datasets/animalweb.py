@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dife_lightning.datasets.parsing.csv_files import read_csv
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
 from dife_lightning.datasets.parsing.pictures import by_stem, list_names
 from dife_lightning.datasets.parsing.pts import PtsFace, list_faces, read_faces
 from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
-from dife_lightning.datasets.parsing.text import parse_numbers, read_csv, read_names
+from dife_lightning.datasets.parsing.text import parse_numbers, read_names
 from dife_lightning.errors import DataError
 from dife_lightning.faces.images import SUFFIXES
 

@@ -43,7 +43,7 @@ class AP10K(FaceFiles):
         if fold not in (1, 2, 3):
             raise ConfigError(f"ap10k: unknown fold {fold}. Known: 1, 2, 3.")
         folder, faults = root_folder(root), Faults(skip_broken)
-        coco = read_coco(folder / "annotations" / f"ap10k-{split}-split{fold}.json")
+        coco = read_coco(folder / "annotations" / f"ap10k-{split}-split{fold}.json", faults)
         chosen, points = as_list(species), as_list(needed)
-        table = choose_faces(coco, folder / "data", self.name, self.scheme, faults, chosen, points)
+        _, table = choose_faces(coco, folder / "data", self.name, self.scheme, faults, chosen, points)
         super().__init__(table, faults, {"split": split, "fold": fold, "species": chosen, "needed": points})

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from dife_lightning.datasets.parsing.coco import choose_faces, read_coco
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, root_folder
+from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Faults
+from dife_lightning.datasets.parsing.turned import PointsOf
+from dife_lightning.faces.schemes import SCHEMES
 
 DATASET = "CocoKeypoints"
 
@@ -20,12 +23,16 @@ class CocoKeypoints(FaceFiles):
     Args:
         root: folder of ``file`` and ``images``.
         file: the JSON file.
-        scheme: name of the landmark scheme of the points, for example ``wflw-98``. If it is built in, the number of
-            points is checked.
+        scheme: landmark scheme of the points: a name such as ``wflw-98``, or a YAML file (see ``faces.own_schemes``).
+            By default the scheme is the file's own points, by the names of its category. Points are found by name, in
+            whatever order the file has them.
         images: folder of the pictures; by default ``root`` itself.
         category: only these, by name or id, one or a list; by default all.
         needed: points that must be labelled, by number, or by name if the file names them; one or a list.
         skip_broken: skip faces that cannot be used; see ``left_out``.
+        keep_zeros: keep labelled points at exactly (0, 0) or (-1, -1), which otherwise count as not labelled.
+        points_of: which picture the points are of, where its EXIF header turns it: ``auto`` (as the stated size tells,
+            else as viewers show it), ``shown`` or ``stored``.
     """
 
     name = "coco-keypoints"
@@ -34,16 +41,20 @@ class CocoKeypoints(FaceFiles):
         self,
         root: str | Path,
         file: str | Path,
-        scheme: str,
+        scheme: GivenScheme = None,
         images: str = "",
         category: str | int | Sequence[str | int] | None = None,
         needed: str | int | Sequence[str | int] = (),
         skip_broken: bool = False,
+        keep_zeros: bool = False,
+        points_of: PointsOf = "auto",
     ) -> None:
-        self.scheme = scheme
         folder, faults = root_folder(root), Faults(skip_broken)
-        coco = read_coco(folder / file)
+        coco = read_coco(folder / file, faults)
         chosen, points = as_list(category), as_list(needed)
-        table = choose_faces(coco, folder / images, self.name, scheme, faults, chosen, points)
-        facts = {"file": str(file), "scheme": scheme, "category": chosen, "needed": points}
-        super().__init__(table, faults, facts)
+        known, table = choose_faces(
+            coco, folder / images, self.name, scheme, faults, chosen, points, keep_zeros=keep_zeros, search=True
+        )
+        self.scheme = known.name if known.name in SCHEMES else known
+        facts = {"file": str(file), "scheme": known.name, "category": chosen, "needed": points}
+        super().__init__(table, faults, facts, points_of)

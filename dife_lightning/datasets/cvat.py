@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dife_lightning.datasets.label_studio import only_file
 from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
+from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError
@@ -31,8 +32,8 @@ class Cvat(FaceFiles):
         root: folder of the export.
         file: the XML file.
         label: only skeletons of this label.
-        scheme: built-in scheme that has the points; by default the file's own names.
-        images: folder of the pictures; by default they are searched below ``root``.
+        scheme: landmark scheme, by name or as a YAML file; by default the file's own names.
+        images: folder of the pictures; by default ``images`` in the root, where CVAT puts them, or the root itself.
         skip_broken: skip faces that cannot be used; see ``left_out``.
     """
 
@@ -43,13 +44,13 @@ class Cvat(FaceFiles):
         root: str | Path,
         file: str = "annotations.xml",
         label: str = "",
-        scheme: str = "",
+        scheme: GivenScheme = None,
         images: str = "",
         skip_broken: bool = False,
     ) -> None:
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         path = folder / file if (folder / file).is_file() else only_file(folder, "*.xml", "export of CVAT")
-        tree = _parse(path)
+        tree = _parse(path, faults)
         skeletons = sorted({element.get("label", "") for element in tree.iter("skeleton")})
         if label:
             choose(self.name, "label", label, skeletons)
@@ -58,17 +59,18 @@ class Cvat(FaceFiles):
             source = f"{below(path, folder)}, image {image.get('id', '')} ({image.get('name', '')})"
             with faults.at(f"{folder}/{source}"):
                 _add(labels, image, source, label)
+        inner = "images" if (folder / "images").is_dir() and not images else images
         if not labels.faces and not faults.left_out:
             raise DataError(f"{path}: no skeletons and no points; found {_found(tree)}. Label key points in CVAT "
                             f"as a skeleton, and export as 'CVAT for images 1.1'.")  # fmt: skip
-        self.scheme, table = labelled_table(labels, folder, scheme, images)
-        facts = {"file": file, "label": label, "scheme": scheme, "notes": note_lines(labels.notes)}
+        self.scheme, table = labelled_table(labels, folder, scheme, faults, inner)
+        facts = {"file": file, "label": label, "scheme": str(scheme or "")}
         super().__init__(table, faults, facts)
 
 
-def _parse(path: Path) -> ET.Element:
+def _parse(path: Path, faults: Faults) -> ET.Element:
     try:
-        tree = ET.fromstring(read_text(path).encode())
+        tree = ET.fromstring(read_text(path, faults.say).encode())
     except ET.ParseError as error:
         raise DataError(f"{path}: not XML ({error}).") from None
     if tree.tag != "annotations":

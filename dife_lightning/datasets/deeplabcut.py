@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from dife_lightning.datasets.parsing.csv_files import read_rows
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
+from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
-from dife_lightning.datasets.parsing.text import read_text
+from dife_lightning.datasets.parsing.turned import PointsOf
 from dife_lightning.errors import DataError, MissingDataError
 
 DATASET = "DeepLabCut"
@@ -27,26 +28,36 @@ class DeepLabCut(FaceFiles):
     Args:
         root: folder of the project (``config.yaml``, ``labeled-data``), or of one ``CollectedData_*.csv``.
         file: a CSV file; by default all ``CollectedData_*.csv`` of the root and of ``labeled-data/*``.
-        scheme: built-in scheme that has the body parts; by default the file's own names.
+        scheme: landmark scheme, by name or as a YAML file; by default the file's own names.
         skip_broken: skip faces that cannot be used; see ``left_out``.
+        keep_zeros: keep points at exactly (0, 0) or (-1, -1), which otherwise count as not labelled.
+        points_of: which picture the points are of, where its EXIF header turns it: ``shown`` (as viewers show it, the
+            default) or ``stored``.
     """
 
     name = "deeplabcut"
 
-    def __init__(self, root: str | Path, file: str = "", scheme: str = "", skip_broken: bool = False) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        file: str = "",
+        scheme: GivenScheme = None,
+        skip_broken: bool = False,
+        keep_zeros: bool = False,
+        points_of: PointsOf = "auto",
+    ) -> None:
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         paths = [folder / file] if file else sorted(path for place in _PLACES for path in folder.glob(place))
         if not paths:
             raise MissingDataError(f"no {_PLACES[0]} in {folder} or {folder / 'labeled-data'}; give it with --file.")
         for path in paths:
             _read(path, folder, labels, faults)
-        self.scheme, table = labelled_table(labels, folder, scheme)
-        super().__init__(table, faults, {"file": file, "scheme": scheme, "notes": note_lines(labels.notes)})
+        self.scheme, table = labelled_table(labels, folder, scheme, faults, keep_zeros=keep_zeros)
+        super().__init__(table, faults, {"file": file, "scheme": str(scheme or "")}, points_of)
 
 
 def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
-    reader = csv.reader(read_text(path).splitlines())
-    rows = [(reader.line_num, cells) for row in reader if any(cells := [cell.strip() for cell in row])]
+    rows = read_rows(path, faults.say)
     header = {row[0]: row for _, row in rows[:4]}
     if "bodyparts" not in header or "coords" not in header:
         raise DataError(f"{path}: no header of DeepLabCut; expected rows that start with scorer, bodyparts and coords.")
@@ -88,7 +99,7 @@ def _point(name: str, x: str, y: str) -> tuple[float, float] | None:
     values = []
     for cell in (x, y):
         try:
-            values.append(float(cell or "nan"))
+            values.append(float(cell.replace(",", ".") or "nan"))
         except ValueError:
             raise Fault(f"body part '{name}': '{cell}' found, expected a number or an empty cell") from None
     if math.isnan(values[0]) and math.isnan(values[1]):

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dife_lightning.datasets.parsing.columns import Columns, find_columns
+from dife_lightning.datasets.parsing.csv_files import CsvFile, read_csv
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count
-from dife_lightning.datasets.parsing.text import CsvFile, parse_numbers, read_csv
-from dife_lightning.errors import DataError, did_you_mean
-from dife_lightning.faces.schemes import SCHEMES
+from dife_lightning.datasets.parsing.own_points import GivenScheme, settle_scheme, without_zeros
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
+from dife_lightning.datasets.parsing.text import parse_numbers
+from dife_lightning.datasets.parsing.turned import PointsOf
+from dife_lightning.faces.schemes import SCHEMES, Scheme
+from dife_lightning.utils.notes import many
 
 DATASET = "Folder"
 
-_BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
-_NUMBERED = re.compile(r"([xy])(\d+)")
-_NAMED = re.compile(r"(.+)_([xy])")
+#: What programs write for a value that is not there.
+_MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "--")
+_UNSEEN = ("0", "0.0", "false", "no")
 
 
 class Folder(FaceFiles):
     """Pictures in a folder and their points in a CSV file, one row a face.
 
-    Columns: ``image`` (path from ``root``), then either ``x0, y0, x1, y1, ...`` in the scheme's order or ``<point>_x,
-    <point>_y`` with the scheme's names in any order. Two empty cells mean that a point is not labelled. Optional:
-    ``name`` (by default the image; required if a picture has several faces), ``group``, and ``box_x0, box_y0, box_x1,
-    box_y1``. Other columns are ignored.
+    Columns: ``image`` (or ``filename``, ``file``, ``img``, ...: a path from ``root``), then either ``x0, y0, x1, y1,
+    ...`` in the scheme's order, counted from 0 or 1, or ``<point>_x, <point>_y`` in any order. Two empty cells (or NaN,
+    NA) mean that a point is not labelled, as does 0 in ``<point>_v``. Optional: ``name`` (by default the image, with a
+    number if it has several faces), ``group``, and a box: ``box_x0, box_y0, box_x1, box_y1`` or ``box_x, box_y, box_w,
+    box_h``. Other columns are ignored. The file may have commas, semicolons or tabs, and decimal commas.
 
     Args:
         root: folder that the CSV file and the pictures are in.
-        scheme: name of the landmark scheme of the points, for example ``animalweb-9``. If it is built in, the number
-            and the names of the points are checked.
+        scheme: landmark scheme of the points: a name such as ``animalweb-9``, or a YAML file (see
+            ``faces.own_schemes``). By default the scheme is the file's own points, by their names.
         file: the CSV file.
         group: only faces of this group, or of these.
         skip_broken: skip faces that cannot be used; see ``left_out``.
+        keep_zeros: keep points at exactly (0, 0) or (-1, -1), which otherwise count as not labelled.
+        points_of: which picture the points are of, where its EXIF header turns it: ``shown`` (as viewers show it, the
+            default) or ``stored`` (by a tool that ignores EXIF).
     """
 
     name = "folder"
@@ -45,86 +53,91 @@ class Folder(FaceFiles):
     def __init__(
         self,
         root: str | Path,
-        scheme: str,
+        scheme: GivenScheme = None,
         file: str | Path = "points.csv",
         group: str | Sequence[str] | None = None,
         skip_broken: bool = False,
+        keep_zeros: bool = False,
+        points_of: PointsOf = "auto",
     ) -> None:
-        self.scheme = scheme
         folder, faults = root_folder(root), Faults(skip_broken)
-        table = _read(folder, folder / file, scheme, faults)
+        known, table = _read(folder, folder / file, scheme, keep_zeros, faults)
+        self.scheme = known.name if known.name in SCHEMES else known
         wanted, groups = [str(one) for one in as_list(group)], table.groups or []  # numbers, where names are numbers
         for one in wanted:
             choose(self.name, "group", one, sorted(set(groups)))
         if wanted:
             table = table.where([one in wanted for one in groups])
-        super().__init__(table, faults, {"file": str(file), "scheme": scheme, "group": wanted})
+        facts = {"file": str(file), "scheme": known.name, "group": wanted}
+        super().__init__(table, faults, facts, points_of)
 
 
-def _read(root: Path, path: Path, scheme: str, faults: Faults) -> FaceTable:
-    content = read_csv(path, ["image"])
-    places = _point_columns(path, content.columns, scheme)
+def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: Faults) -> tuple[Scheme, FaceTable]:
+    content = read_csv(path, say=faults.say)
+    where = f"{path}, row 1"
+    places = find_columns(where, content)
+    if places.first:
+        faults.say(
+            f"{path.name}: points are counted from {places.first}; x{places.first}, y{places.first} is the first"
+        )
+    scheme, order = settle_scheme(where, given, places.names, len(places.points), faults)
     columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:
         with faults.at(f"{path}, row {number}"):
             for name, value in _face(content, cells, places).items():
                 columns[name].append(value)
             columns["keys"].append(number)
+    _number_faces(columns, path, faults)
+    points, visible = _in_order(columns, len(places.points), order)
+    columns |= {"points": points, "visible": without_zeros(points, visible, keep_zeros, faults)}
     needed = {name: columns[name] for name in ("keys", "images", "points")}
-    return FaceTable(path, folder=root, count=len(places), **needed | columns)
+    return scheme, FaceTable(path, folder=root, count=len(order), search=True, **needed | columns)
 
 
-def _point_columns(path: Path, columns: Sequence[str], scheme: str) -> list[tuple[int, int]]:
-    """Return the columns of x and of y of each point, in the scheme's order."""
-    numbers = {int(match[2]) for match in map(_NUMBERED.fullmatch, columns) if match}
-    if numbers:
-        # The loop below reports the column of a missing number.
-        pairs = [(f"x{k}", f"y{k}") for k in range(min(1 + max(numbers), 1 + len(numbers)))]
-    else:
-        named = [match[1] for match in map(_NAMED.fullmatch, columns) if match]
-        order = _in_scheme_order(path, list(dict.fromkeys(named)), scheme)
-        pairs = [(f"{name}_x", f"{name}_y") for name in order]
-    if not pairs:
-        raise DataError(f"{path}, row 1: no points; expected columns x0, y0, ... or <point>_x, <point>_y.")
-    for column in (column for pair in pairs for column in pair):
-        if column not in columns:
-            raise DataError(f"{path}, row 1: no column '{column}'; expected x and y of each point.")
-    check_count(f"{path}, row 1:", scheme, len(pairs))
-    return [(columns.index(x), columns.index(y)) for x, y in pairs]
+def _in_order(
+    columns: dict[str, Any], count: int, order: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return points (N, K, 2) and which are labelled (N, K), in the scheme's order."""
+    points = np.array(columns["points"], np.float64).reshape(-1, count, 2)[:, order]
+    return points, np.array(columns["visible"], bool).reshape(-1, count)[:, order]
 
 
-def _in_scheme_order(path: Path, names: list[str], scheme: str) -> list[str]:
-    if scheme not in SCHEMES:
-        return names
-    landmarks = SCHEMES[scheme].landmarks
-    for name in names:
-        if name not in landmarks:
-            raise DataError(f"{path}, row 1: scheme '{scheme}' has no point '{name}'. {did_you_mean(name, landmarks)}")
-    return list(landmarks)
+def _number_faces(columns: dict[str, Any], path: Path, faults: Faults) -> None:
+    """Give the faces of a picture with several, and without names of their own, numbers: ``a.jpg#1``."""
+    names, images = columns["names"], columns["images"]
+    total, count = Counter(name for name, image in zip(names, images, strict=True) if name == image), Counter[str]()
+    for row, name in enumerate(names):
+        if total[name] > 1 and name == images[row]:
+            count[name] += 1
+            names[row] = f"{name}#{count[name]}"
+    if count:
+        faults.say(f"{path.name}: {many(len(count), 'picture')} with several faces, numbered #1, #2, ... (or name them "
+                   "in a column 'name')")  # fmt: skip
 
 
-def _face(content: CsvFile, cells: Sequence[str], places: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def _face(content: CsvFile, cells: Sequence[str], places: Columns) -> dict[str, Any]:
     """Return the values of one row by column of a FaceTable; Fault says what is wrong with it."""
     if len(cells) != len(content.columns):
         raise Fault(f"{len(cells)} cells, expected {len(content.columns)} as in row 1")
-    by_name = dict(zip(content.columns, cells, strict=True))
-    if not by_name["image"]:
+    by_name = {name.lower(): cell for name, cell in zip(content.columns, cells, strict=True)}
+    image = cells[places.image].replace("\\", "/")
+    if not image:
         raise Fault("no image, expected a path from the root folder")
-    image = by_name["image"].replace("\\", "/")
-    points = [_point(content.columns[x], cells[x], cells[y]) for x, y in places]
+    points = [_point(content.columns[x], cells[x], cells[y]) for x, y in places.points]
+    seen = [place is None or cells[place].lower() not in _UNSEEN for place in places.seen]
     return {
         "images": image,
         "names": by_name.get("name") or image,
         "groups": by_name.get("group", ""),
         "points": [point or (0.0, 0.0) for point in points],
-        "visible": [point is not None for point in points],
-        "boxes": _box([by_name.get(name, "") for name in _BOX]),
+        "visible": [point is not None and labelled for point, labelled in zip(points, seen, strict=True)],
+        "boxes": _box([cells[place] for place in places.box], places.box_has_size),
     }
 
 
 def _point(column: str, x: str, y: str) -> tuple[float, float] | None:
     """Return a point, or None where both cells are empty."""
-    if not x and not y:
+    if x.lower() in _MISSING and y.lower() in _MISSING:
         return None
     try:
         first, second = parse_numbers([x, y], 2)
@@ -133,10 +146,11 @@ def _point(column: str, x: str, y: str) -> tuple[float, float] | None:
     return first, second
 
 
-def _box(cells: Sequence[str]) -> list[float]:
-    if not any(cells):
+def _box(cells: Sequence[str], has_size: bool) -> list[float]:
+    if all(cell.lower() in _MISSING for cell in cells):
         return [np.nan] * 4
     try:
-        return parse_numbers(cells, 4)
+        x, y, right, bottom = parse_numbers(cells, 4)
     except Fault as fault:
         raise Fault(f"box: {fault}") from None
+    return [x, y, x + right, y + bottom] if has_size else [x, y, right, bottom]

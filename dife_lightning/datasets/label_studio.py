@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
+from dife_lightning.datasets.parsing.own_points import GivenScheme
+from dife_lightning.datasets.parsing.pictures import find_pictures
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_json
 from dife_lightning.errors import DataError, MissingDataError
@@ -18,6 +21,9 @@ from dife_lightning.errors import DataError, MissingDataError
 DATASET = "LabelStudio"
 
 _HOW = "make the points regions inside the face's rectangle (parent region) in Label Studio"
+#: Where Label Studio keeps uploads, and the digits that it puts before their names.
+_UPLOAD = re.compile(r"^/data/upload/\d+/")
+_DIGITS = re.compile(r"^[0-9a-f]{8}-(?=.)")
 #: Types of results that are passed over in silence, since they draw nothing.
 _UNDRAWN = ("choices", "relation", "textarea", "rating")
 
@@ -32,7 +38,7 @@ class LabelStudio(FaceFiles):
     Args:
         root: folder of the pictures and of the export.
         file: the export; by default the only JSON file of the root.
-        scheme: built-in scheme that has the labels; by default the labels themselves.
+        scheme: landmark scheme, by name or as a YAML file; by default the labels themselves.
         annotator: only annotations of this user, by the number in ``completed_by`` or the e-mail address.
         predictions: read the predictions of pictures that nobody has annotated, too.
         images: folder of the pictures; by default ``root`` itself.
@@ -45,7 +51,7 @@ class LabelStudio(FaceFiles):
         self,
         root: str | Path,
         file: str = "",
-        scheme: str = "",
+        scheme: GivenScheme = None,
         annotator: str | int = "",
         predictions: bool = False,
         images: str = "",
@@ -53,16 +59,17 @@ class LabelStudio(FaceFiles):
     ) -> None:
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         path = folder / file if file else only_file(folder, "*.json", "export of Label Studio")
-        tasks = read_json(path)
+        tasks = read_json(path, faults.say)
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise DataError(f"{path}: expected a list of tasks, as Label Studio exports them (JSON or JSON-MIN).")
         for number, task in enumerate(tasks):
             source = f"{below(path, folder)}, task {task.get('id', number)}"
             with faults.at(f"{folder}/{source}"):
                 _add(labels, task, source, str(annotator), predictions)
-        self.scheme, table = labelled_table(labels, folder, scheme, images)
-        facts = {"file": file, "scheme": scheme, "annotator": str(annotator), "predictions": predictions}
-        super().__init__(table, faults, {**facts, "notes": note_lines(labels.notes)})
+        _without_digits(labels, folder / images)
+        self.scheme, table = labelled_table(labels, folder, scheme, faults, images)
+        facts = {"file": file, "scheme": str(scheme or ""), "annotator": str(annotator), "predictions": predictions}
+        super().__init__(table, faults, facts)
 
 
 def only_file(folder: Path, pattern: str, what: str) -> Path:
@@ -156,10 +163,21 @@ def _picture(task: Mapping[str, Any]) -> str:
     data = task["data"] if isinstance(task.get("data"), dict) else task
     texts = [str(value) for value in data.values() if isinstance(value, str)]
     known = [data[key] for key in ("image", "img") if isinstance(data.get(key), str)]
-    found = (known or [text for text in texts if "/" in text or "." in text] or [""])[0]
+    found = (known or [text for text in texts if "/" in text or "." in text] or [""])[0].replace("\\", "/")
     parts = urlsplit(found)
     local = parse_qs(parts.query).get("d", [])
     path = local[0] if local else parts.path if parts.scheme or found.startswith("/data/") else found
     if not path:
         raise Fault("no picture, expected a path or an address in 'data'")
-    return path.removeprefix("/data/").lstrip("/")
+    return unquote(_UPLOAD.sub("", path)).lstrip("/")
+
+
+def _without_digits(labels: Labels, folder: Path) -> None:
+    """Take away the digits that Label Studio puts before the names of uploads, where only the plain name is there."""
+    images = list(dict.fromkeys(face.image for face in labels.faces if _DIGITS.search(face.image)))
+    plain = {image: _DIGITS.sub("", image) for image in images}
+    there, others = find_pictures(folder, images, search=True), find_pictures(folder, plain.values(), search=True)
+    for face in labels.faces:
+        if face.image in plain and not there[face.image] and len(others[plain[face.image]]) == 1:
+            face.image = plain[face.image]
+            labels.notes["names of pictures without the digits that Label Studio puts before uploads"] += 1

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
+from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_json
 from dife_lightning.errors import MissingDataError
@@ -26,26 +27,26 @@ class LabelMe(FaceFiles):
 
     Args:
         root: folder of the JSON files and the pictures; folders in it are read, too.
-        scheme: built-in scheme that has the labels; by default the labels themselves.
+        scheme: landmark scheme, by name or as a YAML file; by default the labels themselves.
         skip_broken: skip faces that cannot be used; see ``left_out``.
     """
 
     name = "labelme"
 
-    def __init__(self, root: str | Path, scheme: str = "", skip_broken: bool = False) -> None:
+    def __init__(self, root: str | Path, scheme: GivenScheme = None, skip_broken: bool = False) -> None:
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         paths = sorted(path for path in folder.rglob("*.json") if not path.name.startswith("."))
         if not paths:
             raise MissingDataError(f"no JSON file of LabelMe in {folder}; expected one beside each picture.")
         for path in paths:
-            content = read_json(path)
+            content = read_json(path, faults.say)
             if isinstance(content, dict) and isinstance(content.get("shapes"), list):
                 with faults.at(f"{folder}/{below(path, folder)}"):
                     _add(labels, content, below(path, folder))
             else:
                 labels.notes["JSON files that are not of LabelMe passed over"] += 1
-        self.scheme, table = labelled_table(labels, folder, scheme)
-        super().__init__(table, faults, {"scheme": scheme, "notes": note_lines(labels.notes)})
+        self.scheme, table = labelled_table(labels, folder, scheme, faults)
+        super().__init__(table, faults, {"scheme": str(scheme or "")})
 
 
 def _add(labels: Labels, content: Mapping[str, Any], file: str) -> None:

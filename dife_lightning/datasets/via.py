@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dife_lightning.datasets.parsing.csv_files import read_csv
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
+from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
-from dife_lightning.datasets.parsing.text import read_csv, read_json
+from dife_lightning.datasets.parsing.text import read_json
+from dife_lightning.datasets.parsing.turned import PointsOf
 from dife_lightning.errors import ConfigError, DataError, MissingDataError, did_you_mean
 
 DATASET = "Via"
@@ -41,9 +44,11 @@ class Via(FaceFiles):
         attribute: region attribute that names the point; needed if there are several and none has a usual name such as
             ``landmark`` or ``name``.
         face: region attribute that tells the faces of a picture apart; needed if a picture has several.
-        scheme: built-in scheme that has the names; by default the names themselves.
+        scheme: landmark scheme, by name or as a YAML file; by default the names themselves.
         images: folder of the pictures; by default ``root`` itself.
         skip_broken: skip faces that cannot be used; see ``left_out``.
+        points_of: which picture the points are of, where its EXIF header turns it: ``shown`` (as viewers show it, the
+            default) or ``stored``.
     """
 
     name = "via"
@@ -54,13 +59,14 @@ class Via(FaceFiles):
         file: str = "",
         attribute: str = "",
         face: str = "",
-        scheme: str = "",
+        scheme: GivenScheme = None,
         images: str = "",
         skip_broken: bool = False,
+        points_of: PointsOf = "auto",
     ) -> None:
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         path = folder / file if file else _only(folder)
-        regions = _of_csv(path) if path.suffix.lower() == ".csv" else _of_json(path)
+        regions = _of_csv(path, faults) if path.suffix.lower() == ".csv" else _of_json(path, faults)
         used = attribute or _naming(path, [r for r in regions if r.shape.get("name") == "point"])
         by_image: dict[str, list[_Region]] = {}
         for region in regions:
@@ -69,9 +75,9 @@ class Via(FaceFiles):
             source = f"{below(path, folder)}, picture {image}"
             with faults.at(f"{folder}/{source}"):
                 _add(labels, image, source, group, used, face)
-        self.scheme, table = labelled_table(labels, folder, scheme, images)
-        facts = {"file": file, "attribute": used, "face": face, "scheme": scheme}
-        super().__init__(table, faults, {**facts, "notes": note_lines(labels.notes)})
+        self.scheme, table = labelled_table(labels, folder, scheme, faults, images)
+        facts = {"file": file, "attribute": used, "face": face, "scheme": str(scheme or "")}
+        super().__init__(table, faults, facts, points_of)
 
 
 def _only(folder: Path) -> Path:
@@ -83,8 +89,8 @@ def _only(folder: Path) -> Path:
     return paths[0]
 
 
-def _of_csv(path: Path) -> list[_Region]:
-    content = read_csv(path, _COLUMNS)
+def _of_csv(path: Path, faults: Faults) -> list[_Region]:
+    content = read_csv(path, _COLUMNS, faults.say)
     places = [content.columns.index(name) for name in _COLUMNS]
     found = []
     for number, cells in content.rows:
@@ -98,9 +104,9 @@ def _of_csv(path: Path) -> list[_Region]:
     return found
 
 
-def _of_json(path: Path) -> list[_Region]:
+def _of_json(path: Path, faults: Faults) -> list[_Region]:
     """Return the regions of an export, or of a saved project, in which the same entries are one level deeper."""
-    content = read_json(path)
+    content = read_json(path, faults.say)
     entries = content.get("_via_img_metadata", content) if isinstance(content, dict) else {}
     if isinstance(entries, dict) and {"metadata", "file"} <= entries.keys():
         raise DataError(

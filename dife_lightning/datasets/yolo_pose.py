@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table, note_lines
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
+from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers, read_lines, read_text
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache, shown_size
 from dife_lightning.faces.images import SUFFIXES
-from dife_lightning.faces.own_schemes import find_scheme
 
 DATASET = "YoloPose"
 
@@ -25,10 +25,15 @@ _SPLITS = ("train", "val", "test")
 
 
 class _Layout(NamedTuple):
-    """Number of points, numbers a point (2 or 3), names of the points, pairs that a flip exchanges, and of classes."""
+    """What the YAML file says.
+
+    Number of points, numbers a point (2 or 3), whether and how the points are named, pairs that a flip exchanges, and
+    names of the classes.
+    """
 
     points: int
     numbers: int
+    named: bool
     names: list[str]
     mirror: list[tuple[str, str]] | None
     classes: dict[int, str]
@@ -38,15 +43,17 @@ class YoloPose(FaceFiles):
     """Pictures with labels of YOLO-pose; the scheme is ``kpt_names`` of the YAML file, if it has them.
 
     Numbers are relative to the size of the picture, so every picture's header is read. A point with v = 0 is not
-    labelled; without v, that is a point at exactly (0, 0). The group is the class.
+    labelled. The group is the class.
 
     Args:
         root: folder of the YAML file.
         file: the YAML file.
         split: only ``train``, ``val`` or ``test``, one or a list; by default all.
         category: only these classes, by name, one or a list.
-        scheme: built-in scheme of the points: by their names, or, if the file names none, by their order.
+        scheme: landmark scheme, by name or as a YAML file; its points are found by their names, or, if the file has
+            none, by their order. By default the scheme is the file's own names.
         skip_broken: skip faces that cannot be used; see ``left_out``.
+        keep_zeros: keep labelled points at exactly (0, 0), which otherwise count as not labelled.
     """
 
     name = "yolo-pose"
@@ -57,24 +64,25 @@ class YoloPose(FaceFiles):
         file: str = "data.yaml",
         split: str | Sequence[str] | None = None,
         category: str | Sequence[str] | None = None,
-        scheme: str = "",
+        scheme: GivenScheme = None,
         skip_broken: bool = False,
+        keep_zeros: bool = False,
     ) -> None:
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         path, splits, wanted = folder / file, as_list(split), [str(one) for one in as_list(category)]
         for one in splits:
             choose(self.name, "split", one, _SPLITS)
         content = _read_yaml(path)
-        layout = _layout(path, content, scheme)
+        layout = _layout(path, content)
         for one in wanted:
             choose(self.name, "category", one, layout.classes.values())
-        labels.names, labels.mirror = layout.names, layout.mirror
+        labels.named, labels.names, labels.mirror = layout.named, layout.names, layout.mirror
         with image_info_cache():
             for picture in _pictures(path, content, splits or _SPLITS, labels):
                 _add(labels, picture, folder, layout, wanted, faults)
-        self.scheme, table = labelled_table(labels, folder, scheme)
-        facts = {"file": file, "split": splits, "category": wanted, "scheme": scheme}
-        super().__init__(table, faults, {**facts, "notes": note_lines(labels.notes)})
+        self.scheme, table = labelled_table(labels, folder, scheme, faults, keep_zeros=keep_zeros)
+        facts = {"file": file, "split": splits, "category": wanted, "scheme": str(scheme or "")}
+        super().__init__(table, faults, facts)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -87,27 +95,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _layout(path: Path, content: Mapping[str, Any], scheme: str) -> _Layout:
+def _layout(path: Path, content: Mapping[str, Any]) -> _Layout:
     shape = content.get("kpt_shape")
     if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
         raise DataError(f"{path}: kpt_shape is {shape}, expected [number of points, 2 or 3].")
     count, size = shape
     names = content.get("kpt_names")
     names = next(iter(names.values()), None) if isinstance(names, dict) else names
-    names = [str(name) for name in names or _default_names(count, scheme)]
+    named = bool(names)
+    names = [str(name) for name in names or range(count)]
     if len(names) != count:
         raise DataError(f"{path}: {len(names)} names of points, kpt_shape says {count}.")
     classes = content.get("names") or {0: "face"}
     classes = classes if isinstance(classes, dict) else dict(enumerate(classes))
     flip = content.get("flip_idx")
     mirror = [(names[k], names[other]) for k, other in enumerate(flip) if k < other < count] if flip else None
-    return _Layout(count, size, names, mirror, {int(k): str(name) for k, name in classes.items()})
-
-
-def _default_names(count: int, scheme: str) -> Sequence[str]:
-    """Return names of points for a file that has none: those of the scheme, or numbers."""
-    known = find_scheme(scheme) if scheme else None
-    return known.landmarks if known and len(known.landmarks) == count else [f"point_{k}" for k in range(count)]
+    return _Layout(count, size, named, names, mirror, {int(k): str(name) for k, name in classes.items()})
 
 
 def _pictures(path: Path, content: Mapping[str, Any], splits: Sequence[str], labels: Labels) -> list[Path]:
@@ -156,7 +159,7 @@ def _add(labels: Labels, picture: Path, root: Path, layout: _Layout, wanted: Seq
     for number, text in zip(*read_lines(file), strict=True):
         source = f"{os.path.relpath(file, root).replace(os.sep, '/')}, row {number}"
         with faults.at(f"{root}/{source}"):
-            face = _face(text, layout, size or (1, 1), labels)
+            face = _face(text, layout, size or (1, 1))
             face.image, face.source, face.size = image, source, size or (0, 0)
             if not wanted or face.group in wanted:
                 labels.faces.append(face)
@@ -172,7 +175,7 @@ def _size(picture: Path, skip: bool) -> tuple[int, int] | None:
         raise
 
 
-def _face(text: str, layout: _Layout, size: tuple[int, int], labels: Labels) -> LabelledFace:
+def _face(text: str, layout: _Layout, size: tuple[int, int]) -> LabelledFace:
     cells = text.split()
     numbers = parse_numbers(cells, 5 + layout.points * layout.numbers)
     kind, (x, y, width, height) = numbers[0], numbers[1:5]
@@ -184,9 +187,7 @@ def _face(text: str, layout: _Layout, size: tuple[int, int], labels: Labels) -> 
         u, v, *flag = numbers[5 + k * layout.numbers : 5 + (k + 1) * layout.numbers]
         if flag and flag[0] not in (0, 1, 2):
             raise Fault(f"visibility of point {k} is {flag[0]:g}, expected 0, 1 or 2")
-        if not flag and u == v == 0:
-            labels.notes["points at (0, 0) taken as not labelled (write v to tell)"] += 1
-        elif not flag or flag[0] > 0:
+        if not flag or flag[0] > 0:
             face.points[name] = _scaled(u, v, size)
             if flag == [1]:
                 face.occluded.add(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from dife_lightning.errors import DataError, MissingDataError
+from dife_lightning.utils.notes import many, note
 
 #: Suffixes of image files, for listing folders.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"
+)  # fmt: skip
+#: Files and folders that systems and tools leave in folders of pictures.
+_CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir")
 #: EXIF tag of the orientation, and the transposition that each of its values stands for.
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -97,7 +104,10 @@ def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Return the image files below ``folder``, sorted by path.
+    """Return the image files below ``folder``, sorted by path; one line says which other files were passed over.
+
+    Linked folders are followed, hidden files and those of systems are ignored. A file without suffix is an image if its
+    content is one.
 
     Raises:
         DataError: there is no such folder, or no image in it.
@@ -105,10 +115,44 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise MissingDataError(f"no folder {folder}. Give the folder that holds the images.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not files:
-        raise DataError(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES[:4])}, ...")
-    return files
+    files = list(walk_files(folder))
+    found = [path for path in files if path.suffix.lower() in SUFFIXES or (not path.suffix and _is_image(path))]
+    others = Counter(path.suffix.lower() or "without suffix" for path in set(files) - set(found))
+    told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+    if not found:
+        there = f" (there: {told})" if told else ""
+        raise DataError(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES[:4])}, ...{there}")
+    if others:
+        note(
+            f"{folder}: {many(len(found), 'image')}; passed over: {told} (if these are pictures, convert them to JPEG)"
+        )
+    return sorted(found)
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Yield the files below ``folder``, linked folders included, without hidden ones and those of systems."""
+    seen = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = os.path.realpath(parent)
+        kept = [] if here in seen else [name for name in folders if not _is_clutter(name)]  # a link may lead to itself
+        folders[:] = sorted(kept)
+        for name in names if here not in seen else ():
+            path = Path(parent, name)
+            if not _is_clutter(name) and path.is_file():
+                yield path
+        seen.add(here)
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _CLUTTER
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return False
 
 
 def center_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

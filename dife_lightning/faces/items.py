@@ -10,7 +10,7 @@ from typing import Any, NotRequired, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.faces.schemes import Scheme
+from dife_lightning.faces.scheme_tables import Scheme
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class FaceAnnotation:
 class FaceDataset(Protocol):
     """A reader of annotated faces on disk: annotations in memory, pictures on demand."""
 
-    #: The landmark scheme (``dife_lightning.faces.schemes``): the name of a built-in one, or one of the user's own.
+    #: The landmark scheme: its name if it is built in (``dife_lightning.faces.schemes``); ``get_scheme`` takes both.
     scheme: str | Scheme
     #: Name of the dataset, as in ``load_dataset(name, root)``.
     name: str

@@ -21,6 +21,7 @@ import yaml
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.point_names import canonical, mirror_pairs, sides_without_partner
 from dife_lightning.faces.scheme_tables import PROTOCOLS, SCHEMES, EyeConvention, Group, Members, Scheme, mirrored
+from dife_lightning.utils.notes import many
 
 #: Whose left the names of a scheme mean.
 Left = Literal["viewer", "subject"]
@@ -121,12 +122,12 @@ def describe(scheme: Scheme) -> str:
     """Return one line for the user on what was found from the names of a scheme."""
     pairs = [f"{scheme.landmarks[a]}/{scheme.landmarks[b]}" for a, b in scheme.flip_pairs]
     shown = ", ".join(pairs[:6]) + (f" and {len(pairs) - 6} more" if len(pairs) > 6 else "")
-    text = f"scheme '{scheme.name}', {len(scheme.landmarks)} points; mirror pairs: {shown or 'none'}"
+    text = f"scheme '{scheme.name}', {many(len(scheme.landmarks), 'point')}; mirror pairs: {shown or 'none'}"
     alone = sides_without_partner(scheme.landmarks, scheme.flip_pairs)
     if alone:
         text += f" (without a partner: {', '.join(alone[:6])}{', ...' if len(alone) > 6 else ''})"
     whose = "the viewer's" if scheme.eye_convention == "image" else "the face's own"
-    return text + (f"; left is {whose}" if pairs or alone else "")
+    return text + (f"; left is taken as {whose}" if pairs or alone else "")
 
 
 @cache

@@ -7,7 +7,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import DataError
-from tests.datasets.labelled import faces_of, put
+from tests.datasets.labelled import faces_of, notes_of, put
 
 ONE = "scorer,me,me,me,me\nbodyparts,nose,nose,ear,ear\ncoords,x,y,x,y\n"
 
@@ -43,13 +43,10 @@ def test_deeplabcut_body_parts_go_into_a_built_in_scheme_by_name(root):
     header = ["scorer," + ",".join(["me"] * 10), "bodyparts," + ",".join(p for p in parts for _ in "xy"),
               "coords," + ",".join(["x", "y"] * 5)]  # fmt: skip
     put(root / "CollectedData_me.csv", "\n".join([*header, "a.png,1,2,3,4,5,6,7,8,9,10"]))
-    with pytest.warns(
-        UserWarning, match=r"other spellings of those of scheme 'mafl-5' \(MouthRight for mouth_right\): 3"
-    ):
-        dataset = load_dataset("deeplabcut", root, scheme="mafl-5")
+    dataset = load_dataset("deeplabcut", root, scheme="mafl-5")
     assert dataset.annotations[0].points.tolist() == [[7, 8], [9, 10], [5, 6], [3, 4], [1, 2]]
     put(root / "CollectedData_me.csv", ONE + "a.png,1,2,3,4\n")
-    with pytest.raises(DataError, match=r"scheme 'mafl-5' has no point 'ear'\. Known: left_eye"):
+    with pytest.raises(DataError, match="has 2 points, scheme 'mafl-5' has 5"):
         load_dataset("deeplabcut", root, scheme="mafl-5")
 
 
@@ -68,7 +65,23 @@ def test_deeplabcut_says_what_is_wrong(root, text, words):
         load_dataset("deeplabcut", root)
 
 
-def test_deeplabcut_predictions_are_taken_and_said(root):
+def test_deeplabcut_predictions_are_taken_and_said(root, capsys):
     put(root / "CollectedData_x.csv", "scorer,n,n,n\nbodyparts,nose,nose,nose\ncoords,x,y,likelihood\na.png,1,2,0.1\n")
-    with pytest.warns(UserWarning, match=r"predictions \(with a likelihood\) taken as labels.*: 1"):
-        assert faces_of(load_dataset("deeplabcut", root)) == [("a.png", {"nose": [1, 2]})]
+    assert faces_of(load_dataset("deeplabcut", root)) == [("a.png", {"nose": [1, 2]})]
+    (said,) = notes_of(capsys)
+    assert said.startswith("predictions (with a likelihood) taken as labels")
+
+
+def test_deeplabcut_from_windows_and_from_excel(root, capsys):
+    (root / "labeled-data/v").mkdir(parents=True)
+    (root / "a.png").rename(root / "labeled-data/v/a.png")
+    row = "labeled-data\\v\\a.png,1.5,2,,\n"
+    put(root / "CollectedData_me.csv", (ONE + row).replace(".5", ";5").replace(",", ";").replace("1;5", "1,5"))
+    assert faces_of(load_dataset("deeplabcut", root)) == [("labeled-data/v/a.png", {"nose": [1.5, 2]})]
+
+
+def test_deeplabcut_points_at_zero_are_not_labelled_unless_asked(root, capsys):
+    put(root / "CollectedData_me.csv", ONE + "a.png,0,0,3,4\nb.png,1,2,-1,-1\n")
+    assert [points for _, points in faces_of(load_dataset("deeplabcut", root))] == [{"ear": [3, 4]}, {"nose": [1, 2]}]
+    assert any(line.startswith("2 points at exactly (0, 0) or (-1, -1)") for line in notes_of(capsys))
+    assert all(len(points) == 2 for _, points in faces_of(load_dataset("deeplabcut", root, keep_zeros=True)))

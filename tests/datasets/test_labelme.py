@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import DataError
-from tests.datasets.labelled import faces_of, put
+from tests.datasets.labelled import faces_of, notes_of, put
 
 
 def shape(label: str, *points: tuple[float, float], kind: str = "point", group: int | None = None, **flags) -> dict:
@@ -32,11 +34,12 @@ def test_labelme_groups_and_boxes_are_faces(root):
     assert dataset.annotations[1].occluded.tolist() == [False, True]
 
 
-def test_labelme_points_without_groups_belong_to_the_box_around_them(root):
+def test_labelme_points_without_groups_belong_to_the_box_around_them(root, capsys):
     boxes = (shape("cat", (0, 0), (10, 10), kind="rectangle"), shape("dog", (20, 0), (40, 10), kind="rectangle"))
     put(root / "a.json", labelme(shape("nose", (5, 5)), shape("nose", (30, 5)), *boxes))
-    with pytest.warns(UserWarning, match=r"points given to the box they lie in .*group id.*: 2"):
-        dataset = load_dataset("labelme", root)
+    dataset = load_dataset("labelme", root)
+    (said,) = notes_of(capsys)
+    assert re.fullmatch("points given to the box they lie in .*group id.*: 2", said)
     assert [face.group for face in dataset.annotations] == ["cat", "dog"]
     put(root / "a.json", labelme(shape("nose", (15, 5)), *boxes))
     with pytest.raises(DataError, match=r"a\.json: point 'nose' lies in 0 of 2 boxes, expected one; give the points"):
@@ -55,14 +58,13 @@ def test_labelme_says_what_is_wrong(root, shapes, words):
         load_dataset("labelme", root)
 
 
-def test_labelme_other_shapes_and_files_are_counted(root, recwarn):
+def test_labelme_other_shapes_and_files_are_counted(root, capsys):
     put(root / "a.json", labelme(shape("nose", (1, 2)), shape("cat", (1, 2), (3, 4), (5, 6), kind="polygon")))
     put(root / "b.json", labelme(picture="b.png"))
     put(root / "other.json", {"a": 1})
     assert len(load_dataset("labelme", root)) == 1
-    said = [str(one.message) for one in recwarn]
-    assert said == [
-        "labelme: shapes that are neither points nor rectangles passed over: 1",
-        "labelme: pictures without points passed over: 1",
-        "labelme: JSON files that are not of LabelMe passed over: 1",
+    assert notes_of(capsys) == [
+        "shapes that are neither points nor rectangles passed over: 1",
+        "pictures without points passed over: 1",
+        "JSON files that are not of LabelMe passed over: 1",
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import ConfigError, DataError
-from tests.datasets.labelled import faces_of, names_of, put
+from tests.datasets.labelled import faces_of, names_of, notes_of, put
 
 
 def via(*regions: tuple[dict, dict], picture: str = "a.png") -> dict:
@@ -25,14 +25,14 @@ def test_via_in_json_or_as_a_project(root, project):
     assert faces_of(load_dataset("via", root)) == [("a.png", {"nose": [1, 2], "ear": [3, 4]})]
 
 
-def test_via_faces_of_a_picture_are_told_apart_by_an_attribute(root):
+def test_via_faces_of_a_picture_are_told_apart_by_an_attribute(root, capsys):
     put(root / "v.json", via(
         (dot(1, 2), {"name": "nose", "cat": "x"}), (dot(3, 4), {"name": "nose", "cat": "y"}),
         ({"name": "rect", "x": 1, "y": 2, "width": 10, "height": 20}, {"cat": "x"}),
         ({"name": "circle", "cx": 1, "cy": 2, "r": 3}, {}),
     ))  # fmt: skip
-    with pytest.warns(UserWarning, match="neither points nor rectangles passed over: 1"):
-        dataset = load_dataset("via", root, face="cat")
+    dataset = load_dataset("via", root, face="cat")
+    assert notes_of(capsys) == ["shapes that are neither points nor rectangles passed over: 1"]
     assert faces_of(dataset) == [("a.png#x", {"nose": [1, 2]}), ("a.png#y", {"nose": [3, 4]})]
     assert dataset.annotations[0].box.tolist() == [1, 2, 11, 22]
     with pytest.raises(DataError, match=r"picture a\.png: point 'nose' is there 2 times, .*with --face"):

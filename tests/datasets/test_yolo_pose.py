@@ -9,7 +9,7 @@ import pytest
 from dife_lightning import load_dataset
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_scheme
-from tests.datasets.labelled import faces_of, put
+from tests.datasets.labelled import faces_of, notes_of, put
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nkpt_shape: [2, 3]\nnames: [cat, dog]\n"
 
@@ -28,9 +28,9 @@ def yolo(root: Path) -> Path:
 def test_yolo_pose_reads_all_splits_classes_and_flags(yolo):
     dataset = load_dataset("yolo-pose", yolo)
     assert faces_of(dataset) == [
-        ("images/train/a.png#1", {"point_0": [5, 8]}),
-        ("images/train/a.png#2", {"point_0": [25, 20], "point_1": [50, 40]}),
-        ("images/val/b.png", {"point_0": [25, 20], "point_1": [12.5, 10]}),
+        ("images/train/a.png#1", {"0": [5, 8]}),
+        ("images/train/a.png#2", {"0": [25, 20], "1": [50, 40]}),
+        ("images/val/b.png", {"0": [25, 20], "1": [12.5, 10]}),
     ]
     assert [face.group for face in dataset.annotations] == ["cat", "dog", "dog"]
     assert dataset.annotations[0].box.tolist() == [20, 10, 30, 30]
@@ -44,19 +44,19 @@ def test_yolo_pose_pairs_are_those_of_the_file(yolo):
     assert get_scheme(load_dataset("yolo-pose", yolo).scheme).flip_pairs == ((0, 1),)
 
 
-def test_yolo_pose_without_flags_and_with_a_list_of_pictures(yolo):
+def test_yolo_pose_without_flags_and_with_a_list_of_pictures(yolo, capsys):
     put(yolo / "data.yaml", YAML.replace("3]", "2]").replace("images/train", "train.txt").replace("val:", "test:"))
     put(yolo / "train.txt", "./images/train/a.png\n")
     put(yolo / "labels/train/a.txt", "0 0.5 0.5 0.2 0.5 0.1 0.2 0 0\n")
-    with pytest.warns(UserWarning, match=r"points at \(0, 0\) taken as not labelled.*: 1"):
-        assert faces_of(load_dataset("yolo-pose", yolo, split="train")) == [("images/train/a.png", {"point_0": [5, 8]})]
+    assert faces_of(load_dataset("yolo-pose", yolo, split="train")) == [("images/train/a.png", {"0": [5, 8]})]
+    assert any(line.startswith("1 point at exactly (0, 0)") for line in notes_of(capsys))
 
 
-def test_yolo_pose_from_another_machine_and_with_pictures_of_nothing(yolo, recwarn):
+def test_yolo_pose_from_another_machine_and_with_pictures_of_nothing(yolo, capsys):
     put(yolo / "data.yaml", YAML.replace("path: .", "path: /home/someone/data"))
     (yolo / "labels/val/b.txt").unlink()
     assert len(load_dataset("yolo-pose", yolo)) == 2
-    assert [str(one.message).split(": ", 1)[1] for one in recwarn] == [
+    assert notes_of(capsys) == [
         "path /home/someone/data is not here, the folder of data.yaml is taken, splits: 3",
         "pictures without a label file passed over: 1",
     ]

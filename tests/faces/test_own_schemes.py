@@ -105,5 +105,8 @@ def test_a_scheme_is_found_by_name_or_file(tmp_path):
 
 def test_what_was_found_from_the_names_is_one_line():
     text = describe(scheme_from_names(["eye_l", "eye_r", "ear_l", "chin"]))
-    assert text == "scheme 'own', 4 points; mirror pairs: eye_l/eye_r (without a partner: ear_l); left is the viewer's"
+    assert (
+        text
+        == "scheme 'own', 4 points; mirror pairs: eye_l/eye_r (without a partner: ear_l); left is taken as the viewer's"
+    )
     assert describe(scheme_from_names(["a", "b"])) == "scheme 'own', 2 points; mirror pairs: none"

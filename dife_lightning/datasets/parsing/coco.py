@@ -1,143 +1,195 @@
-"""COCO keypoint files: pictures, categories and annotations in one JSON file."""
+"""The faces of a COCO keypoint file: those of some categories, with the points of a scheme."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults, check_count
-from dife_lightning.datasets.parsing.text import read_text
+from dife_lightning.datasets.parsing.coco_files import CocoFile, Entry, check_entry, common_length, id_of, triples
+from dife_lightning.datasets.parsing.coco_files import read_coco as read_coco
+from dife_lightning.datasets.parsing.own_points import GivenScheme, match_names, settle_scheme, without_zeros
+from dife_lightning.datasets.parsing.table import FaceTable, Faults
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
-from dife_lightning.faces.schemes import SCHEMES
-
-Entry = Mapping[str, Any]
+from dife_lightning.faces.own_schemes import find_scheme
+from dife_lightning.faces.schemes import Scheme
+from dife_lightning.utils.notes import many
 
 
 @dataclass(frozen=True)
-class CocoFile:
-    """Content of a COCO file.
+class _Kind:
+    """Annotations that have the same points: their number in the file, and the place of each of the scheme's."""
 
-    Attributes:
-        path: of the file.
-        images: entries by id.
-        annotations: entries in the file's order.
-        categories: names by id.
-        keypoints: names of the points, from the first category that has them; empty if none has.
-    """
-
-    path: Path
-    images: Mapping[int, Entry]
-    annotations: Sequence[Entry]
-    categories: Mapping[int, str]
-    keypoints: Sequence[str]
-
-
-def read_coco(path: Path) -> CocoFile:
-    """Read a COCO file; DataError if there is none, or it has no lists of images and annotations."""
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
-    content = content if isinstance(content, dict) else {}
-    for key in ("images", "annotations"):
-        if not _are(content.get(key), dict):
-            raise DataError(f"{path} has no list '{key}'; expected a COCO keypoint file.")
-    images = {entry["id"]: entry for entry in content["images"] if _is_id(entry.get("id"))}
-    if len(images) != len(content["images"]):
-        raise DataError(f"{path}: {len(content['images'])} images with {len(images)} different ids; expected one each.")
-    categories = [e for e in content.get("categories") or [] if isinstance(e, dict) and _is_id(e.get("id"))]
-    return CocoFile(
-        path,
-        images,
-        content["annotations"],
-        {entry["id"]: str(entry.get("name", entry["id"])) for entry in categories},
-        next((e["keypoints"] for e in categories if e.get("keypoints") and _are(e["keypoints"], str)), []),
-    )
+    count: int
+    order: Sequence[int]
 
 
 def choose_faces(
     coco: CocoFile,
     folder: Path,
     dataset: str,
-    scheme: str,
+    given: GivenScheme,
     faults: Faults,
     categories: Iterable[str | int],
     needed: Iterable[str | int],
-) -> FaceTable:
-    """Return the faces of some categories in which all needed points are labelled.
+    *,
+    keep_zeros: bool = True,
+    search: bool = False,
+) -> tuple[Scheme, FaceTable]:
+    """Return the faces of some categories in which all needed points are labelled, and their scheme.
 
-    A point is visible if its flag v is above 0, whether it is hidden in the picture or not. ``categories`` are names or
-    ids, none for all; ``needed`` are names or numbers of points; ``dataset`` is named in messages. ConfigError for a
-    category or point that does not exist, DataError if the file has another number of points than the scheme.
+    A point is visible if its flag v is above 0, whether it is hidden in the picture or not. Points are put in the
+    scheme's order by name, if the file names them. Annotations without key points have no visible point.
+
+    Args:
+        coco: the file.
+        folder: of the pictures.
+        dataset: named in messages.
+        given: the scheme; None for the points of the file.
+        faults: reported so far.
+        categories: names or ids, none for all.
+        needed: names or numbers of points.
+        keep_zeros: whether points at (0, 0) and (-1, -1) with a flag above 0 are labelled.
+        search: whether pictures may lie elsewhere below ``folder``.
+
+    Raises:
+        ConfigError: a category or point that does not exist, or categories with different points and no scheme.
+        DataError: the file has other points than the scheme.
     """
     wanted = _category_ids(coco, dataset, categories)
-    lengths = Counter(len(e["keypoints"]) // 3 for e in coco.annotations if isinstance(e.get("keypoints"), list))
-    known = len(SCHEMES[scheme].landmarks) if scheme in SCHEMES else 0
-    count = lengths.most_common(1)[0][0] if lengths else known  # as most annotations have
-    check_count(coco.path, scheme, count)
-    sound = []
-    for number, entry in enumerate(coco.annotations):
-        if wanted and _category(entry) not in wanted:
+    chosen = [(k, e) for k, e in enumerate(coco.annotations) if not wanted or id_of(e.get("category_id")) in wanted]
+    scheme, kinds = _kinds(coco, dataset, given, [entry for _, entry in chosen], faults)
+    sound, values = [], []
+    for number, entry in chosen:
+        kind = kinds.get(coco.category(entry).keypoints)
+        if kind is None:
             continue
         with faults.at(f"{coco.path}, annotation {entry.get('id', number)}"):
-            _check_entry(entry, coco, count)
+            check_entry(entry, coco)
+            values.append(triples(entry.get("keypoints"), kind.count)[list(kind.order)])
             sound.append(entry)
-    table = _table(coco, folder, sound, count)
-    return table.where(np.all(table.visible[:, _point_numbers(coco, dataset, needed, count)], axis=-1))
+    points = np.array(values, np.float64).reshape(len(sound), len(scheme.landmarks), 3)
+    visible = without_zeros(points[..., :2], points[..., 2] > 0, keep_zeros, faults)
+    table = _table(coco, folder, sound, points, visible, search)
+    names = next((kind for kind in kinds if kind), ())
+    return scheme, table.where(np.all(visible[:, _point_numbers(scheme, names, dataset, needed)], axis=-1))
 
 
-def _category_ids(coco: CocoFile, dataset: str, wanted: Iterable[str | int]) -> set[int]:
-    by_name = {name.lower(): number for number, name in coco.categories.items()}
+def _kinds(
+    coco: CocoFile, dataset: str, given: GivenScheme, entries: Sequence[Entry], faults: Faults
+) -> tuple[Scheme, dict[tuple[str, ...], _Kind]]:
+    """Return the scheme, and how the points of each kind of annotation become its points, by the kind's names."""
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(coco.category(entry).keypoints, []).append(entry)
+    labelled = {names: group for names, group in groups.items() if common_length(group)}
+    if not labelled:
+        names = next(iter(groups), ())
+        scheme = (find_scheme(given, names or None) if given else None) or _named(coco, names, given, faults)
+        return scheme, dict.fromkeys(groups, _Kind(len(scheme.landmarks), range(len(scheme.landmarks))))
+    if len(labelled) > 1 and not given:
+        told = ", ".join(f"{coco.category(group[0]).name} ({len(names)})" for names, group in labelled.items())
+        raise ConfigError(f"{dataset}: the categories of {coco.path.name} have different points: {told}. "
+                          "Choose one with --category NAME.")  # fmt: skip
+    kinds: dict[tuple[str, ...], _Kind] = {}
+    found: Scheme | None = None
+    errors: dict[tuple[str, ...], DataError] = {}
+    for names, group in labelled.items():
+        try:
+            found, kinds[names] = _kind(coco, given, names, group, faults)
+        except DataError as error:
+            errors[names] = error
+    if found is None:
+        raise next(iter(errors.values()))
+    for names in errors:
+        name = coco.category(labelled[names][0]).name
+        faults.say(f"{many(len(labelled[names]), 'annotation')} of category '{name}' with other points than scheme "
+                   f"'{found.name}': passed over")  # fmt: skip
+    rest = {
+        names: _Kind(len(found.landmarks), range(len(found.landmarks))) for names in groups if names not in labelled
+    }
+    return found, kinds | rest
+
+
+def _kind(
+    coco: CocoFile, given: GivenScheme, names: tuple[str, ...], group: Sequence[Entry], faults: Faults
+) -> tuple[Scheme, _Kind]:
+    length = common_length(group)
+    known = find_scheme(given, names or None) if given else None
+    expected = len(names) or (len(known.landmarks) if known else 0)
+    count = expected if length in (2 * expected, 3 * expected) else length // 3
+    if length == 2 * count:
+        faults.say(f"the annotations of {coco.path.name} are x, y without visibility: all are taken as labelled")
+    if names and count != len(names):
+        name = coco.category(group[0]).name
+        faults.say(f"category '{name}' names {len(names)} points, its annotations have {count}: names are not used")
+        names = ()
+    scheme, order = settle_scheme(coco.path, given, names, count, faults)
+    return scheme, _Kind(count, order)
+
+
+def _named(coco: CocoFile, names: tuple[str, ...], given: GivenScheme, faults: Faults) -> Scheme:
+    return settle_scheme(coco.path, given, names, len(names), faults)[0]
+
+
+def _category_ids(coco: CocoFile, dataset: str, wanted: Iterable[str | int]) -> set[str]:
+    by_name = {category.name.lower(): key for key, category in coco.categories.items()}
     ids = set()
     for one in wanted:
-        number = by_name.get(one.lower(), -1) if isinstance(one, str) else one
-        if number not in coco.categories:
-            known = [f"{name} ({number})" for number, name in coco.categories.items()]
+        key = by_name.get(str(one).lower(), str(one)) if isinstance(one, str) else str(one)
+        if key not in coco.categories:
+            known = [f"{category.name} ({number})" for number, category in coco.categories.items()]
             raise ConfigError(f"{dataset}: unknown species or category '{one}'. {did_you_mean(str(one), known)}")
-        ids.add(number)
+        ids.add(key)
     return ids
 
 
-def _point_numbers(coco: CocoFile, dataset: str, needed: Iterable[str | int], count: int) -> list[int]:
+def _point_numbers(scheme: Scheme, names: Sequence[str], dataset: str, needed: Iterable[str | int]) -> list[int]:
+    """Return the numbers of points given by number, by the scheme's name or by the file's."""
+    count = len(scheme.landmarks)
+    places: dict[str, int] = {
+        names[place]: k for k, place in enumerate(match_names(scheme, names)) if place is not None
+    }
+    places |= {name: k for k, name in enumerate(scheme.landmarks)}
     numbers = []
-    names = {name: place for place, name in enumerate(coco.keypoints)}
     for one in needed:
-        place = names.get(one, -1) if isinstance(one, str) else one
+        place = places.get(one, -1) if isinstance(one, str) else one
         if not 0 <= place < count:
-            hint = did_you_mean(str(one), coco.keypoints)
+            hint = did_you_mean(str(one), scheme.landmarks)
             raise ConfigError(f"{dataset}: unknown point '{one}' (0 to {count - 1}). {hint}")
         numbers.append(place)
     return numbers
 
 
-def _table(coco: CocoFile, folder: Path, entries: Sequence[Entry], count: int) -> FaceTable:
-    pictures = [coco.images[entry["image_id"]] for entry in entries]
+def _table(
+    coco: CocoFile,
+    folder: Path,
+    entries: Sequence[Entry],
+    points: NDArray[np.float64],
+    visible: NDArray[np.bool_],
+    search: bool,
+) -> FaceTable:
+    pictures = [coco.images[id_of(entry["image_id"]) or ""] for entry in entries]
     keys = [entry["id"] for entry in entries]
     images = [str(picture["file_name"]).replace("\\", "/") for picture in pictures]
-    values = np.array([entry["keypoints"] for entry in entries], np.float64).reshape(len(entries), count, 3)
-    visible = values[..., 2] > 0
     return FaceTable(
         coco.path,
         keys,
         folder,
         images,
-        np.where(visible[..., None], values[..., :2], 0),
-        count=count,
+        np.where(visible[..., None], points[..., :2], 0),
+        count=points.shape[1],
         label=", annotation ",
         names=[f"{image}#{key}" for image, key in zip(images, keys, strict=True)],
         visible=visible,
+        occluded=visible & (points[..., 2] == 1),
         boxes=_corners(entries),
-        groups=[coco.categories.get(_category(entry), "") for entry in entries],
+        groups=[coco.category(entry).name for entry in entries],
         sizes=[[_size(picture, "width"), _size(picture, "height")] for picture in pictures],
+        search=search,
     )
 
 
@@ -148,41 +200,6 @@ def _corners(entries: Sequence[Entry]) -> NDArray[np.float64]:
     return boxes
 
 
-def _category(entry: Entry) -> Any:
-    number = entry.get("category_id")
-    return number if _is_id(number) else None
-
-
-def _size(picture: Entry, side: str) -> int:
+def _size(picture: Mapping[str, object], side: str) -> int:
     value = picture.get(side)
-    return value if isinstance(value, int) else 0
-
-
-def _check_entry(entry: Entry, coco: CocoFile, count: int) -> None:
-    """Raise Fault for an annotation of another form."""
-    for key in ("id", "image_id", "keypoints"):
-        if key not in entry:
-            raise Fault(f"no '{key}', expected id, image_id and keypoints")
-    for key in ("id", "image_id"):
-        if not _is_id(entry[key]):
-            raise Fault(f"{key} is a {type(entry[key]).__name__}, expected a number")
-    image = entry["image_id"]
-    if not coco.images.get(image, {}).get("file_name"):
-        raise Fault(f"image_id {image} is no picture of the file; expected an entry of 'images' with file_name")
-    keypoints, box = entry["keypoints"], entry.get("bbox")
-    if not _are(keypoints, int | float) or len(keypoints) != 3 * count:
-        found = len(keypoints) if isinstance(keypoints, list) else type(keypoints).__name__
-        raise Fault(f"keypoints: {found} values, expected {3 * count} numbers (x, y, v of {count} points)")
-    for point, flag in enumerate(keypoints[2::3]):
-        if not math.isfinite(flag):
-            raise Fault(f"visibility of point {point} is {flag}, expected 0, 1 or 2")
-    if box and (not _are(box, int | float) or len(box) != 4 or not np.isfinite(box).all()):
-        raise Fault(f"bbox is {box}, expected x, y, width, height")
-
-
-def _are(values: Any, kind: type | UnionType) -> bool:
-    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str)
+    return int(value) if isinstance(value, int | float) and value == value else 0

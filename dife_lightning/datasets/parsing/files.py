@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dife_lightning.datasets.parsing.pictures import check_inside, upright
+from dife_lightning.datasets.parsing.pictures import check_inside, sizes_exchanged, upright
 from dife_lightning.datasets.parsing.table import OR_SKIP, FaceTable, Faults, LeftOut, sound_faces
+from dife_lightning.datasets.parsing.turned import PointsOf, settle_turned
 from dife_lightning.errors import ConfigError, DataError, MissingDataError, did_you_mean
 from dife_lightning.faces.image_info import check_whole, image_info_cache, shown_size
 from dife_lightning.faces.images import read_image
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, PictureCrop
 from dife_lightning.faces.schemes import Scheme
+from dife_lightning.utils.notes import note
 
 #: Skipped faces that a result lists; of the others it has the number.
 _LISTED = 5
@@ -31,8 +33,10 @@ class FaceFiles:
 
     Args:
         table: all selected faces.
-        faults: reported so far; also whether faces with faults are skipped.
+        faults: reported so far; also whether faces with faults are skipped, and notes for the user.
         facts: how the faces were selected, for the record of a result.
+        points_of: which picture the points are of, where an EXIF header turns it; see :func:`settle_turned`. By default
+            no picture is opened, and ``upright`` decides.
 
     Raises:
         ConfigError: a reader's option has an unknown value.
@@ -43,12 +47,25 @@ class FaceFiles:
 
     #: Name for ``load_dataset``.
     name: str = ""
-    #: The landmark scheme: the name of a built-in one, or one of the user's own.
+    #: The landmark scheme: its name, or a scheme of the user's own.
     scheme: str | Scheme = ""
 
-    def __init__(self, table: FaceTable, faults: Faults, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        table: FaceTable,
+        faults: Faults,
+        facts: Mapping[str, Any] | None = None,
+        points_of: PointsOf | None = None,
+    ) -> None:
         labelled = table.where(np.any(table.visible, axis=-1))
+        if len(labelled) < len(table):
+            faults.say(f"{len(table) - len(labelled)} of {len(table)} annotations have no labelled point: passed over")
         self._table = sound_faces(labelled, faults)
+        if points_of is not None:
+            self._table = settle_turned(self._table, points_of, faults)
+        self._told_exchanged = False
+        for text in faults.notes:
+            note(f"{self.name}: {text}")
         if faults.skip:
             self._table = self._without_unreadable(faults)
         if not len(self._table):
@@ -61,11 +78,13 @@ class FaceFiles:
         #: For the record of a result: options and counts, as plain values.
         self.facts: dict[str, Any] = {"dataset": self.name, **(facts or {}), "faces": len(self._table)}
         self.facts |= {"left_out": len(self.left_out), "unlabelled": len(table) - len(labelled)}
+        if isinstance(self.scheme, Scheme):
+            self.facts |= {"scheme": self.scheme.name, "landmarks": list(self.scheme.landmarks)}
+        if faults.notes:
+            self.facts["notes"] = list(faults.notes)
         if self.left_out:
             self.facts["first_left_out"] = [f"{left.source}: {left.reason}" for left in self.left_out[:_LISTED]]
-            self._warn(skipped_faces(self.facts))
-        for note in self.facts.get("notes", ()):
-            self._warn(note)
+            self._warn()
 
     @property
     def annotations(self) -> Sequence[FaceAnnotation]:
@@ -119,7 +138,17 @@ class FaceFiles:
         sizes = self._table.sizes
         if sizes is None or not sizes[index].all():
             return face
-        return upright(face, int(sizes[index, 0]), int(sizes[index, 1]))
+        width, height = int(sizes[index, 0]), int(sizes[index, 1])
+        try:
+            return upright(face, width, height)
+        except DataError:
+            if not sizes_exchanged(face, width, height):
+                raise
+        if not self._told_exchanged:
+            self._told_exchanged = True
+            note(f"{self.name}: width and height are exchanged in {self._table.file} ({face.image.name}: {width} x "
+                 f"{height}, it is {height} x {width}); the points are taken as they are")  # fmt: skip
+        return face
 
     def _read(self, index: int) -> FaceItem:
         face = self._upright(index)
@@ -143,11 +172,11 @@ class FaceFiles:
                     faults.add(self._table.source(row), str(error))
         return self._table.where(readable)
 
-    def _warn(self, line: str) -> None:
+    def _warn(self) -> None:
         # Imported here because Lightning takes seconds to import, and most data sets need no warning.
         from lightning.pytorch.utilities import rank_zero_warn
 
-        rank_zero_warn(f"{self.name}: {line}")
+        rank_zero_warn(f"{self.name}: {skipped_faces(self.facts)}")
 
 
 def skipped_faces(facts: Mapping[str, Any]) -> str:

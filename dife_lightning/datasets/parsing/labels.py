@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dife_lightning.datasets.parsing.naming import places_in, scheme_of
-from dife_lightning.datasets.parsing.picture_search import find_labelled
-from dife_lightning.datasets.parsing.table import FaceTable
+from dife_lightning.datasets.parsing.own_points import GivenScheme, settle_scheme, without_zeros
+from dife_lightning.datasets.parsing.table import FaceTable, Faults
+from dife_lightning.errors import DataError
+from dife_lightning.faces.own_schemes import describe, scheme_from_names
 from dife_lightning.faces.schemes import SCHEMES, Scheme
 
 Box = tuple[float, float, float, float]
@@ -55,12 +56,14 @@ class Labels:
         faces: in the order of the files.
         names: of all points, in the file's order; by default in the order in which the faces have them.
         mirror: pairs of names that a flip exchanges; None if the file does not say so.
+        named: whether the file names its points; if not, ``names`` only tell them apart.
         notes: for each thing that was guessed, converted or passed over, how often.
     """
 
     faces: list[LabelledFace] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     mirror: list[tuple[str, str]] | None = None
+    named: bool = True
     notes: Counter[str] = field(default_factory=Counter)
 
     def ordered_names(self) -> list[str]:
@@ -69,45 +72,68 @@ class Labels:
 
 
 def labelled_table(
-    labels: Labels, folder: Path, scheme: str | Scheme, images: str = ""
+    labels: Labels,
+    folder: Path,
+    given: GivenScheme,
+    faults: Faults,
+    images: str = "",
+    keep_zeros: bool = True,
 ) -> tuple[str | Scheme, FaceTable]:
-    """Return the scheme (a built-in one by its name) and the table of the faces.
+    """Return the scheme (a built-in one by its name) and the table of the faces; the notes go to ``faults``.
 
     Args:
         labels: of the files.
         folder: root of the data set.
-        scheme: scheme whose points the file names, by name or file; empty: the file's own names are the scheme.
+        given: scheme that the user gave; by default the file's own names are the scheme.
+        faults: reported so far.
         images: folder of the pictures, relative to the root.
+        keep_zeros: whether points at exactly (0, 0) and (-1, -1) are labelled.
 
     Raises:
-        DataError: the scheme has no point of a name of the file.
+        DataError: the file's points are not those of the scheme.
     """
     names = labels.ordered_names()
-    known = scheme_of(scheme, names, folder, labels.mirror)
-    places, count = places_in(known, names, folder, labels.notes), len(known.landmarks)
-    points = np.zeros((len(labels.faces), count, 2))
-    visible, occluded = np.zeros(points.shape[:2], bool), np.zeros(points.shape[:2], bool)
+    scheme, order = _settled(labels, names, folder, given, faults)
+    where, shape = {name: k for k, name in enumerate(names)}, (len(labels.faces), len(names))
+    points, visible, occluded = np.zeros((*shape, 2)), np.zeros(shape, bool), np.zeros(shape, bool)
     for row, face in enumerate(labels.faces):
-        for point, place in face.points.items():
-            points[row, places[point]] = place
-            visible[row, places[point]] = True
-            occluded[row, places[point]] = point in face.occluded
-    found = find_labelled(folder / images, [face.image for face in labels.faces], labels.notes)
-    return (known.name if known.name in SCHEMES else known), FaceTable(
+        face.image = face.image.replace("\\", "/")
+        for name, place in face.points.items():
+            points[row, where[name]], visible[row, where[name]] = place, True
+            occluded[row, where[name]] = name in face.occluded
+    visible = without_zeros(points, visible, keep_zeros, faults)
+    for line in note_lines(labels.notes):
+        faults.say(line)
+    return scheme.name if scheme.name in SCHEMES else scheme, FaceTable(
         folder,
         [face.source for face in labels.faces],
         folder / images,
-        [found[face.image] for face in labels.faces],
-        points,
-        count=count,
+        [face.image for face in labels.faces],
+        points[:, order],
+        count=len(order),
         label="/",
-        names=_face_names(labels.faces, found),
-        visible=visible,
-        occluded=occluded,
+        names=_face_names(labels.faces),
+        visible=visible[:, order],
+        occluded=occluded[:, order],
         boxes=[[np.nan] * 4 if face.box is None else face.box for face in labels.faces] or None,
         groups=[face.group for face in labels.faces],
         sizes=[face.size for face in labels.faces] or None,
+        search=True,
     )
+
+
+def _settled(
+    labels: Labels, names: Sequence[str], where: Path, given: GivenScheme, faults: Faults
+) -> tuple[Scheme, list[int]]:
+    """Return what :func:`settle_scheme` does; the file's own mirror pairs, if it has them, are those of its scheme."""
+    if not names:
+        first = f" (the first: {faults.left_out[0].source}: {faults.left_out[0].reason})" if faults.left_out else ""
+        raise DataError(f"{where}: no labelled points, {len(faults.left_out)} skipped{first}; check the files.")
+    if given or labels.mirror is None:
+        return settle_scheme(where, given, names if labels.named else (), len(names), faults)
+    scheme = scheme_from_names(names, f"own-{len(names)}", mirror=labels.mirror)
+    faults.say(f"{describe(scheme)} (change it with --scheme FILE.yaml)")
+    return scheme, list(range(len(names)))
 
 
 def below(path: Path, folder: Path) -> str:
@@ -120,12 +146,11 @@ def note_lines(notes: Mapping[str, int]) -> list[str]:
     return [f"{text}: {count}" for text, count in notes.items() if count]
 
 
-def _face_names(faces: Sequence[LabelledFace], found: Mapping[str, str]) -> list[str]:
+def _face_names(faces: Sequence[LabelledFace]) -> list[str]:
     """Name a face after its picture; several faces of a picture also after their instance or number."""
-    images = [found[face.image] for face in faces]
-    several, seen = Counter(images), Counter[str]()
+    several, seen = Counter(face.image for face in faces), Counter[str]()
     names = []
-    for image, face in zip(images, faces, strict=True):
-        seen[image] += 1
-        names.append(f"{image}#{face.instance or seen[image]}" if several[image] > 1 else image)
+    for face in faces:
+        seen[face.image] += 1
+        names.append(f"{face.image}#{face.instance or seen[face.image]}" if several[face.image] > 1 else face.image)
     return names

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError, MissingDataError
 from dife_lightning.faces.image_info import frame_of
-from dife_lightning.faces.images import SUFFIXES
+from dife_lightning.faces.images import SUFFIXES, walk_files
 from dife_lightning.faces.items import FaceAnnotation
 from dife_lightning.geometry.coordinates import turn_points
 
@@ -36,26 +39,88 @@ def by_stem(names: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> dict[
     return {stem: stem + suffix for stem, suffix in pairs if suffix.lower() in suffixes}
 
 
-def find_pictures(folder: Path, images: Iterable[str]) -> dict[str, str | None]:
-    """Return the actual path of each listed picture, relative to ``folder``; None if it is missing.
+def find_pictures(folder: Path, images: Iterable[str], search: bool = False) -> dict[str, list[str]]:
+    """Return the paths, relative to ``folder``, that each listed picture may have: one if it is clear, none if missing.
 
-    The suffix may differ from the listed one: ``.JPG`` for ``.jpg``, or ``.png`` in a lossless copy.
+    The suffix may differ from the listed one: ``.JPG`` for ``.jpg``, or ``.png`` in a lossless copy. So may upper and
+    lower case, the Unicode form, and ``%20`` for a blank, where one file fits. With ``search``, pictures of a folder in
+    which none of those listed is found are looked for below ``folder``, by as many of their last parts as agree.
     """
     folders: dict[str, list[str]] = {}
     for image in dict.fromkeys(images):
         folders.setdefault(image.rpartition("/")[0], []).append(image)
-    found: dict[str, str | None] = {}
+    found: dict[str, list[str]] = {}
     for parent, listed in folders.items():
-        try:
-            there = set(os.listdir(folder / parent))
-        except OSError:
-            there = set()
-        names = {image: image.rpartition("/")[2] for image in listed}
-        stems = {} if there.issuperset(names.values()) else by_stem(sorted(there))
-        for image, name in names.items():
-            other = name if name in there else stems.get(os.path.splitext(name)[0])
-            found[image] = None if other is None else image.removesuffix(name) + other
+        here = _find_here(folder / parent, listed)
+        found |= {image: [image.removesuffix(_name(image)) + name for name in here[image]] for image in listed}
+    if search:
+        lost = [parent for parent, listed in folders.items() if not any(found[image] for image in listed)]
+        found |= _find_below(folder, [image for parent in lost for image in folders[parent]])
     return found
+
+
+def _find_here(folder: Path, images: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files of one folder that pictures listed in it may be."""
+    try:
+        there = set(os.listdir(folder))
+    except OSError:
+        there = set()
+    if there.issuperset(map(_name, images)):
+        return {image: [_name(image)] for image in images}
+    stems, folded = by_stem(sorted(there)), _by_folded(sorted(there))
+    found = {}
+    for image in images:
+        name = _name(image)
+        other = name if name in there else stems.get(os.path.splitext(name)[0]) or stems.get(name)
+        found[image] = [other] if other else _alike(folded, name)
+    return found
+
+
+def _find_below(folder: Path, images: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files anywhere below ``folder`` of which as many last parts as possible are those of a picture."""
+    below = [path.relative_to(folder).as_posix() for path in walk_files(folder)] if images else []
+    folded: dict[str, list[str]] = {}
+    for name, paths in _by_folded([_name(path) for path in below], below).items():
+        folded.setdefault(name, []).extend(paths)
+    found = {}
+    for image in images:
+        alike = _alike(folded, _name(image))
+        common = [_common_parts(image, path) for path in alike]
+        found[image] = [path for path, count in zip(alike, common, strict=True) if count == max(common)]
+    return found
+
+
+def _common_parts(one: str, other: str) -> int:
+    """Return how many last parts two paths have in common."""
+    parts = zip(reversed(_fold(one).split("/")[:-1]), reversed(_fold(other).split("/")[:-1]), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+
+
+def _by_folded(names: Iterable[str], paths: Iterable[str] | None = None) -> dict[str, list[str]]:
+    """Map names of files without what may differ, with and without suffix, to them (or to their ``paths``)."""
+    folded: dict[str, list[str]] = {}
+    names = list(names)
+    for name, path in zip(names, names if paths is None else paths, strict=True):
+        stem, suffix = os.path.splitext(_fold(name))
+        folded.setdefault(_fold(name), []).append(path)
+        if suffix in SUFFIXES:
+            folded.setdefault(f"{stem}.*", []).append(path)
+    return folded
+
+
+def _alike(folded: Mapping[str, list[str]], name: str) -> list[str]:
+    plain = _fold(name)
+    stem, suffix = os.path.splitext(plain)
+    return folded.get(plain) or folded.get(f"{stem if suffix in SUFFIXES else plain}.*", [])
+
+
+def _fold(name: str) -> str:
+    """Return a name without what may differ: case, Unicode form, ``%20`` and the query of a web address."""
+    return unicodedata.normalize("NFC", unquote(name.partition("?")[0])).casefold()
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def upright(face: FaceAnnotation, width: int, height: int) -> FaceAnnotation:
@@ -73,18 +138,35 @@ def upright(face: FaceAnnotation, width: int, height: int) -> FaceAnnotation:
         return face
     if stored != (width, height):
         raise DataError(f"{face.image} is {shown[0]} x {shown[1]}, the annotation is of {width} x {height} pixels")
-    points = _turn(face.points, stored, orientation)
+    points = turn(face.points, stored, orientation)
     points[~face.visible] = 0
-    return replace(face, points=points, box=None if face.box is None else _turn_box(face.box, stored, orientation))
+    return replace(face, points=points, box=None if face.box is None else turn_box(face.box, stored, orientation))
 
 
-def _turn(points: NDArray[np.float32], stored: tuple[int, int], orientation: int) -> NDArray[np.float32]:
+def sizes_exchanged(face: FaceAnnotation, width: int, height: int) -> bool:
+    """Return whether an annotation states the height of its picture as width and the width as height.
+
+    Its points must then fit the picture as it is. DataError if the picture's header cannot be read.
+    """
+    stored_width, stored_height, orientation = frame_of(face.image)
+    if orientation >= 5 or width == height or (stored_width, stored_height) != (height, width):
+        return False
+    try:
+        check_inside(face, stored_width, stored_height)
+    except DataError:
+        return False
+    return True
+
+
+def turn(points: NDArray[np.float32], stored: tuple[int, int], orientation: int) -> NDArray[np.float32]:
+    """Map (K, 2) points of a stored picture to the picture as its EXIF ``orientation`` shows it."""
     turned: NDArray[np.float32] = turn_points(torch.from_numpy(points), *stored, orientation).numpy()
     return turned
 
 
-def _turn_box(box: NDArray[np.float32], stored: tuple[int, int], orientation: int) -> NDArray[np.float32]:
-    corners = _turn(box.reshape(2, 2), stored, orientation)
+def turn_box(box: NDArray[np.float32], stored: tuple[int, int], orientation: int) -> NDArray[np.float32]:
+    """Map a box (4,) as :func:`turn` does."""
+    corners = turn(box.reshape(2, 2), stored, orientation)
     return np.concatenate((corners.min(0), corners.max(0)))
 
 

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from dife_lightning.datasets.parsing.pictures import find_pictures
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceAnnotation
-from dife_lightning.faces.schemes import SCHEMES
+from dife_lightning.faces.schemes import SCHEMES, Scheme
+from dife_lightning.utils.notes import many, some
 
 #: How an error about one face ends.
 OR_SKIP = "or skip such faces with --skip-broken (in Python: skip_broken=True)."
@@ -39,11 +40,20 @@ class Faults:
 
     Args:
         skip: continue without such faces; ``left_out`` lists them.
+
+    It also collects ``notes``: one line for each kind of thing that was guessed, converted or passed over, with a count
+    and the option that changes it.
     """
 
     def __init__(self, skip: bool) -> None:
         self.skip = skip
         self.left_out: list[LeftOut] = []
+        self.notes: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Add a note; the data set prints it once it is read."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def add(self, source: str, reason: str) -> None:
         """Report a face; DataError unless faults are skipped.
@@ -82,6 +92,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         boxes: (N, 4) float32 x0, y0, x1, y1, NaN for a face without a box; None if no face has one.
         groups: (N) species, categories or subsets; or None.
         sizes: (N, 2) width and height of the pictures as the annotation file states them, 0 if it does not; or None.
+        search: pictures may lie elsewhere below ``folder`` (see ``find_pictures``); for files of annotation tools.
     """
 
     def __init__(
@@ -100,7 +111,9 @@ class FaceTable(Sequence[FaceAnnotation]):
         boxes: ArrayLike | None = None,
         groups: Sequence[str] | None = None,
         sizes: ArrayLike | None = None,
+        search: bool = False,
     ) -> None:
+        self.search = search
         shape = (len(images), count)
         self.file, self.label, self.folder, self.keys, self.images = file, label, folder, list(keys), list(images)
         self.names = list(images if names is None else names)
@@ -159,11 +172,12 @@ class FaceTable(Sequence[FaceAnnotation]):
         return self if len(rows) == len(self) else self.take(rows)
 
 
-def check_count(where: object, scheme: str, found: int) -> None:
+def check_count(where: object, scheme: str | Scheme, found: int) -> None:
     """Raise DataError if a file has another number of points than its scheme; an unknown scheme may have any."""
-    if scheme in SCHEMES and len(SCHEMES[scheme].landmarks) != found:
-        expected = len(SCHEMES[scheme].landmarks)
-        raise DataError(f"{where} has {found} points, scheme '{scheme}' has {expected}. Give the file's scheme.")
+    known = SCHEMES.get(scheme) if isinstance(scheme, str) else scheme
+    if known is not None and len(known.landmarks) != found:
+        expected = len(known.landmarks)
+        raise DataError(f"{where} has {found} points, scheme '{known.name}' has {expected}. Give the file's scheme.")
 
 
 def sound_faces(table: FaceTable, faults: Faults) -> FaceTable:
@@ -200,10 +214,18 @@ def _without_repeats(table: FaceTable, faults: Faults) -> FaceTable:
 
 def _without_missing(table: FaceTable, faults: Faults) -> FaceTable:
     """Report faces without a picture; give the others the name that the picture has on disk."""
-    found = find_pictures(table.folder, table.images)
-    images = [found[image] for image in table.images]
-    for row, image in enumerate(images):
-        if image is None:
-            faults.add(table.source(row), f"no picture {table.folder / table.images[row]}; expected it there")
-    table = table.where([image is not None for image in images])
-    return table.changed(images=[image for image in images if image is not None])
+    found = find_pictures(table.folder, table.images, table.search)
+    for row, image in enumerate(table.images):
+        if len(found[image]) > 1:
+            alike = f"{len(found[image])} pictures may be {image} ({some(found[image])})"
+            faults.add(table.source(row), f"{alike}; expected the one that is meant, with its folder")
+        elif not found[image]:
+            faults.add(table.source(row), f"no picture {table.folder / image}; expected it there")
+    clear = {image: paths[0] for image, paths in found.items() if len(paths) == 1}
+    moved = [
+        f"{image} is {path}" for image, path in clear.items() if path.rpartition("/")[0] != image.rpartition("/")[0]
+    ]
+    if moved:
+        faults.say(f"{many(len(moved), 'picture')} found elsewhere below {table.folder}: {some(moved, 1)}")
+    table = table.where([image in clear for image in table.images])
+    return table.changed(images=[clear[image] for image in table.images])

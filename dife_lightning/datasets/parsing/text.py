@@ -1,11 +1,12 @@
-"""Lines of text files, the numbers in them, and CSV files."""
+"""Lines of text files and the numbers in them."""
 
 from __future__ import annotations
 
-import csv
+import codecs
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.table import Fault, Faults
-from dife_lightning.errors import DataError, did_you_mean
+from dife_lightning.errors import DataError
+
+#: A number with a decimal comma.
+_COMMA = re.compile(r"([+-]?\d*),(\d+)")
 
 
 class Lines(NamedTuple):
@@ -31,20 +35,32 @@ class Rows(NamedTuple):
     kept: list[int]
 
 
-def read_text(path: Path) -> str:
-    """Return a text file without its byte order mark; DataError if there is no such file, or it is not text."""
+def read_text(path: Path, say: Callable[[str], None] | None = None) -> str:
+    """Return a text file (UTF-8 or UTF-16) without its byte order mark.
+
+    With ``say``, a file that is neither is read as Windows' western text (cp1252), and ``say`` gets a line about it.
+    DataError if there is no such file, or it is not text.
+    """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        try:
+            return content.decode("utf-16" if wide else "utf-8-sig")
+        except UnicodeDecodeError:
+            if say is None or wide or b"\0" in content:
+                raise
+        say(f"{path.name} is not UTF-8; read as Windows text (cp1252)")
+        return content.decode("cp1252", errors="replace")
     except FileNotFoundError:
         raise DataError(f"no file {path}. Check the root folder against the tree in docs/datasets.md.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text ({error}).") from None
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; DataError if there is no such file, or it is not JSON."""
+def read_json(path: Path, say: Callable[[str], None] | None = None) -> Any:
+    """Return the content of a JSON file; DataError if it is not JSON. Raises and says what :func:`read_text` does."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, say))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
 
@@ -118,7 +134,7 @@ def parse_numbers(cells: Sequence[str], count: int) -> list[float]:
     numbers = []
     for place, cell in enumerate(cells, 1):
         try:
-            numbers.append(float(cell))
+            numbers.append(float(_COMMA.sub(r"\1.\2", cell)))
         except ValueError:
             raise Fault(f"'{cell}' found, expected number {place} of {count}") from None
         if not math.isfinite(numbers[-1]):
@@ -141,33 +157,3 @@ def note_once(rows: dict[str, int], name: str, number: int, path: Path, faults: 
     if first != number:
         faults.add(f"{path}, row {number}", f"'{name}' is listed twice (first: row {first})")
     return first == number
-
-
-class CsvFile(NamedTuple):
-    """Names of C columns, and rows of C cells, each with its line number."""
-
-    columns: Sequence[str]
-    rows: Sequence[tuple[int, Sequence[str]]]
-
-
-def read_csv(path: Path, needed: Iterable[str]) -> CsvFile:
-    """Read a CSV file whose first line names its columns, of which some are ``needed``; blank lines are ignored.
-
-    Raises:
-        DataError: there is no such file, it is not CSV, it is empty, or a column is missing or repeated.
-    """
-    reader = csv.reader(read_text(path).splitlines(), skipinitialspace=True)
-    try:
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except csv.Error as error:
-        raise DataError(f"{path}, row {reader.line_num}: {error}; expected comma-separated values.") from None
-    if not lines:
-        raise DataError(f"{path} is empty; expected a first line with the names of the columns.")
-    columns = lines[0][1]
-    for name in needed:
-        if name not in columns:
-            raise DataError(f"{path}, row 1: no column '{name}'. {did_you_mean(name, columns)}")
-    if len(set(columns)) != len(columns):
-        twice = next(name for name in columns if columns.count(name) > 1)
-        raise DataError(f"{path}, row 1: column '{twice}' is repeated; expected once.")
-    return CsvFile(columns, lines[1:])
