@@ -11,6 +11,7 @@ from .folder import Folder as Folder
 from .horse import HorseFaces as HorseFaces
 from .label_studio import LabelStudio as LabelStudio
 from .labelme import LabelMe as LabelMe
+from .sleap import Sleap as Sleap
 from .via import Via as Via
 from .w300 import W300 as W300
 from .wflw import WFLW as WFLW

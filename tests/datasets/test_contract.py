@@ -19,7 +19,9 @@ from dife_lightning.faces.schemes import SCHEMES
 from dife_lightning.registry import get_dataset, list_datasets
 from tests.datasets.layouts import COUNTS, LAYOUTS, Face, draw_face
 
-FILES = [name for name in list_datasets() if name != "world"]
+#: Rendered, or read by a library with an extra; tests/datasets/test_sleap.py has the tests of that one.
+OTHERS = ("world", "sleap")
+FILES = [name for name in list_datasets() if name not in OTHERS]
 #: Their numbers are relative to the size of the picture, so they must open it, and follow another size.
 RELATIVE = ("yolo-pose",)
 #: Their files state no sizes of pictures.
