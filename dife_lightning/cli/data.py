@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dife_lightning.cli.options import VerbParser
+from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.errors import ConfigError, DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from dife_lightning.faces.items import FaceDataset, FaceItem
+    from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem
     from dife_lightning.faces.schemes import EyeOrder, Scheme
     from dife_lightning.geometry.crops import CropOptions
 
@@ -46,7 +46,12 @@ _OPTIONS: tuple[tuple[str, type[Any], str, str], ...] = (
     ("columns", int, "N", "faces in a row (6)"),
     ("size", int, "N", "side of a face in pixels (192)"),
     ("seed", int, "N", "of the choice of faces (0)"),
-    ("landmarks", str, "SET", "3-point, 9-point or all: points that the crop is placed by (3-point, else all)"),
+    (
+        "landmarks",
+        str,
+        "SET",
+        "3-point, 9-point, all, or names a,b,c that the crop is placed by (3-point, else all)",
+    ),
     ("rule", str, "RULE", "landmarks, box, celeba, animalweb or whole (landmarks)"),
     ("factor", float, "F", "side of the crop relative to the landmarks' extent or to the box's longer side"),
     ("shift", float, "S", "moves the crop down, relative to its side (0)"),
@@ -101,25 +106,6 @@ def split_options(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return own, others
 
 
-def reader_options(words: list[str]) -> dict[str, Any]:
-    """Return the options of a reader, from ``--key value`` and ``--key=value``; UsageError for another form."""
-    rest, others = list(words), {}
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or len(word) < 3:
-            raise UsageError(f"expected --key value, found '{word}'; write lists as [a, b].")
-        key, equals, text = word[2:].partition("=")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UsageError(f"--{key} needs a value.")
-            text = rest.pop(0)
-        try:
-            others[key.replace("-", "_")] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageError(f"--{key} {text}: expected a YAML value.") from None
-    return others
-
-
 def preview(name: str, root: str, own: dict[str, Any], others: dict[str, Any]) -> list[str]:
     """Draw a sheet of faces and return lines that describe it.
 
@@ -134,8 +120,7 @@ def preview(name: str, root: str, own: dict[str, Any], others: dict[str, Any]) -
         DataError: files are missing or damaged, or no face can be drawn.
     """
     import dife_lightning
-    from dife_lightning.data.photos.cropped_faces import ALL_POINTS
-    from dife_lightning.faces.schemes import PROTOCOLS, check_eye_order, eye_sides, get_scheme
+    from dife_lightning.faces.schemes import ALL_POINTS, check_eye_order, eye_sides, get_scheme, landmark_set
     from dife_lightning.geometry.crops import CropOptions
     from dife_lightning.viz.landmarks import landmark_sheet
 
@@ -147,10 +132,9 @@ def preview(name: str, root: str, own: dict[str, Any], others: dict[str, Any]) -
     crop = CropOptions(**{key: value for key, value in own.items() if key not in _DEFAULTS})
     faces = dife_lightning.load_dataset(name, root, **others)
     scheme = get_scheme(faces.scheme)
-    landmarks = options.landmarks or ("3-point" if "3-point" in scheme.maps else "all")
-    if landmarks not in (*PROTOCOLS, ALL_POINTS):
-        raise ConfigError(f"unknown landmarks '{landmarks}'. {did_you_mean(landmarks, (*PROTOCOLS, ALL_POINTS))}")
-    items, passed = _crops(faces, count, size, crop, landmarks, options.seed)
+    landmarks = options.landmarks or ("3-point" if "3-point" in scheme.maps else ALL_POINTS)
+    landmark_set(scheme, landmarks)  # which says what is unknown
+    items, passed, clamped = _crops(faces, count, size, crop, landmarks, options.seed)
     reasons = ", ".join(f"{number} {reason}" for reason, number in passed.most_common())
     if not items:
         raise DataError(f"none of the {len(faces)} faces of {name} can be drawn ({reasons})")
@@ -160,7 +144,9 @@ def preview(name: str, root: str, own: dict[str, Any], others: dict[str, Any]) -
     lines = [f"wrote {options.out}: {len(items)} of {len(faces)} faces of {name}, scheme {scheme.name}; {rule}"]
     if passed:
         lines.append(f"skipped {sum(passed.values())}: {reasons}")
-    return lines + _swapped(items, faces.scheme, options.eye_order)
+    if clamped:
+        lines.append(f"faces with points outside the crop, drawn at its edge: {clamped} (--factor enlarges the crop)")
+    return lines + _swapped(items, scheme, options.eye_order)
 
 
 def preview_world(own: dict[str, Any], others: dict[str, Any]) -> str:
@@ -184,25 +170,36 @@ def preview_world(own: dict[str, Any], others: dict[str, Any]) -> str:
 
 def _crops(
     faces: FaceDataset, count: int, size: int, options: CropOptions, landmarks: str, seed: int
-) -> tuple[list[FaceItem], Counter[str]]:
-    """Return the first ``count`` faces in drawing order that can be cropped, and why skipped ones cannot."""
-    from dife_lightning.data.photos.cropped_faces import CroppedFaces, why_unusable
+) -> tuple[list[FaceItem], Counter[str], int]:
+    """Return the first ``count`` faces in drawing order that can be cropped, and why skipped ones cannot.
+
+    Where ``all`` points are asked for, those outside the crop are moved to its edge; the last number counts such faces.
+    """
+    from dife_lightning.data.photos.cropped_faces import ALL_POINTS, OUTSIDE, CroppedFaces, why_unusable
     from dife_lightning.data.photos.pair_draws import drawing_order
     from dife_lightning.faces.image_info import image_info_cache
 
     crops = CroppedFaces(faces, size, options, landmarks)
     items: list[FaceItem] = []
     passed: Counter[str] = Counter()
+    clamped = 0
     with image_info_cache(disk=False):
         for index in drawing_order(faces, range(len(faces)), seed):
             if len(items) == count:
                 break
             reason = why_unusable(faces, index, landmarks, options)
-            if reason:
+            if landmarks == ALL_POINTS and reason in OUTSIDE:
+                items.append(_clamped(crops[index], faces.annotations[index], size))
+                clamped += bool((items[-1]["visible"] != crops[index]["visible"]).any())
+            elif reason:
                 passed[reason] += 1
             else:
                 items.append(crops[index])
-    return items, passed
+    return items, passed, clamped
+
+
+def _clamped(item: FaceItem, face: FaceAnnotation, size: int) -> FaceItem:
+    return {**item, "points": item["points"].clip(0, size - 1), "visible": face.visible}
 
 
 def _rule(options: CropOptions, landmarks: str) -> str:
@@ -212,11 +209,11 @@ def _rule(options: CropOptions, landmarks: str) -> str:
     return f"crop: {options.rule}{around}{factor}, padding {options.padding}"
 
 
-def _swapped(items: list[FaceItem], scheme: str | Scheme, eye_order: EyeOrder) -> list[str]:
+def _swapped(items: list[FaceItem], scheme: Scheme, eye_order: EyeOrder) -> list[str]:
     """Return a line on how many faces have the left eye to the right of the right eye."""
-    from dife_lightning.faces.schemes import get_scheme, to_protocol
+    from dife_lightning.faces.schemes import to_protocol
 
-    if "3-point" not in get_scheme(scheme).maps:
+    if "3-point" not in scheme.maps:
         return []
     eyes = [to_protocol(item["points"], item["visible"], scheme, "3-point", eye_order) for item in items]
     both = [points for points, visible in eyes if visible[:2].all()]

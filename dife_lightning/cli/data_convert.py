@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from dife_lightning.cli.data import reader_options
-from dife_lightning.cli.options import VerbParser
+from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.errors import UsageError
 
 _ABOUT = """

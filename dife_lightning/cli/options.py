@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any, NoReturn
+
+import yaml
 
 from dife_lightning.errors import UsageError
 
@@ -22,6 +25,31 @@ class VerbParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise ``UsageError``."""
         raise UsageError(f"{message}; `{self.prog} --help` shows the options.")
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML in which only ``true``, ``false``, ``null`` and plain decimal numbers are no text."""
+
+
+_Plain.yaml_implicit_resolvers = {}  # for this class alone
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|false|False", "tTfF"),
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _Plain.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+def parse_value(text: str) -> Any:
+    """Return the value of an option: a number, true, false, a list ``[a, b]``, or else text.
+
+    Words and forms that YAML takes for something else are text: ``no``, ``on``, ``007``, ``12:30``, ``2024-05-01``.
+    yaml.YAMLError for a list or mapping that does not end.
+    """
+    tag = _Plain("").resolve(yaml.ScalarNode, text, (True, False))
+    is_text = tag.endswith(":str") and text[:1] not in ("[", "{", '"', "'")
+    return text if is_text else yaml.load(text, Loader=_Plain)
 
 
 #: Names of an option -> arguments of ``add_argument``.
@@ -97,3 +125,22 @@ def skip_broken_in(data: Any) -> None:
         raise UsageError(f"--skip-broken works only with data that are read from files, not with {name}; remove it.")
     for part in readers:
         part["skip_broken"] = True
+
+
+def reader_options(words: list[str]) -> dict[str, Any]:
+    """Return the options of a reader, from ``--key value`` and ``--key=value``; UsageError for another form."""
+    rest, others = list(words), {}
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) < 3:
+            raise UsageError(f"expected --key value, found '{word}'; write lists as [a, b].")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key} needs a value.")
+            text = rest.pop(0)
+        try:
+            others[key.replace("-", "_")] = parse_value(text)
+        except yaml.YAMLError:
+            raise UsageError(f"--{key} {text}: expected a value, or a list [a, b].") from None
+    return others

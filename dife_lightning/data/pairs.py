@@ -66,13 +66,13 @@ class KeypointPairs(Dataset[PairArrays]):
         framing: str = "plain",
         list_hash: str = "",
         size: int = 64,
-        scheme: str | tuple[str, str] = "animalweb-9",
+        scheme: str | Scheme | tuple[str | Scheme, str | Scheme] = "animalweb-9",
         eye_order: EyeOrder = "viewer",
         protocols: Sequence[str] | None = None,
     ) -> None:
         if not pairs:
             raise DataError(f"the {list_name} list of {pair} is empty: expected at least one pair")
-        schemes = (scheme, scheme) if isinstance(scheme, str) else scheme
+        schemes = scheme if isinstance(scheme, tuple) else (scheme, scheme)
         check_eye_order(eye_order)
         self.schemes = get_scheme(schemes[0]), get_scheme(schemes[1])
         self.eye_order: EyeOrder = eye_order

@@ -123,9 +123,7 @@ def list_images(folder: str | Path) -> list[Path]:
         there = f" (there: {told})" if told else ""
         raise DataError(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES[:4])}, ...{there}")
     if others:
-        note(
-            f"{folder}: {many(len(found), 'image')}; passed over: {told} (if these are pictures, convert them to JPEG)"
-        )
+        note(f"{folder}: {many(len(found), 'image')}; passed over: {told} (if pictures, convert them to JPEG)")
     return sorted(found)
 
 

@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.faces.point_names import plain
 from dife_lightning.faces.scheme_tables import PROTOCOLS as PROTOCOLS
 from dife_lightning.faces.scheme_tables import SCHEMES as SCHEMES
 from dife_lightning.faces.scheme_tables import Group, Members, Pairs, mirrored
 from dife_lightning.faces.scheme_tables import Protocol as Protocol
 from dife_lightning.faces.scheme_tables import Scheme as Scheme
 
+#: The landmark set of all points of a scheme.
+ALL_POINTS = "all"
 #: ``viewer``: schemes that name the face's own left are remapped. ``stored``: they are not.
 EyeOrder = Literal["viewer", "stored"]
 
@@ -118,6 +121,47 @@ def to_protocol(
     """
     known = get_scheme(scheme)
     members = protocol_members(known, protocol, eye_order)
+    _check_count(points, known)
+    return _means(points, visible, members)
+
+
+def landmark_set(scheme: str | Scheme, landmarks: str) -> tuple[tuple[str, ...], Members]:
+    """Return the names of a landmark set, and the scheme's points whose mean each of them is.
+
+    Args:
+        scheme: name of the scheme, or the scheme.
+        landmarks: ``all`` points of the scheme, a protocol, or names of its points separated by commas; case and
+            separators in these are free.
+
+    Raises:
+        ConfigError: unknown scheme, protocol or point, or a scheme without that protocol.
+    """
+    known = get_scheme(scheme)
+    if landmarks == ALL_POINTS:
+        return known.landmarks, tuple((k,) for k in range(len(known.landmarks)))
+    if landmarks in PROTOCOLS:
+        return PROTOCOLS[landmarks].landmarks, protocol_members(known, landmarks)
+    points: dict[str, Group] = {plain(name): (k,) for k, name in enumerate(known.landmarks)}
+    points = {plain(name): group for name, group in known.aliases.items()} | points
+    names = tuple(name.strip() for name in landmarks.split(",") if name.strip())
+    for name in names:
+        if plain(name) not in points:
+            hint = did_you_mean(name, known.landmarks if len(names) > 1 else (*PROTOCOLS, ALL_POINTS, *known.landmarks))
+            raise ConfigError(f"unknown landmarks: scheme '{known.name}' has no point '{name}'. {hint}")
+    if not names or len({plain(name) for name in names}) < len(names):
+        raise ConfigError(f"landmarks '{landmarks}': expected names of points, each once, separated by commas")
+    return names, tuple(points[plain(name)] for name in names)
+
+
+def set_points(
+    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str | Scheme, landmarks: str
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the points (..., P, 2) and visibility (..., P) of a landmark set; see :func:`landmark_set`.
+
+    ConfigError for another number of points than the scheme has.
+    """
+    known = get_scheme(scheme)
+    members = landmark_set(known, landmarks)[1]
     _check_count(points, known)
     return _means(points, visible, members)
 

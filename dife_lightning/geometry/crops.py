@@ -23,7 +23,8 @@ Padding = Literal["zero", "reflect", "border"]
 #: Part of the key of cached crops; increase it when the pixels for equal options change.
 CROP_VERSION = 1
 #: Default side of a ``landmarks`` crop relative to the largest extent of the points, by landmark set (the paper states
-#: none). Eyes and nose then fill about a third of the side, eyes to mouth a half; ``all`` includes contours.
+#: none). Eyes and nose then fill about a third of the side, eyes to mouth a half; ``all`` includes contours, and is
+#: the factor for sets of named points as well.
 FACTORS = {"3-point": 2.8, "9-point": 1.8, "all": 1.3}
 #: Width and height of aligned CelebA pictures, and the rows that DVE uses.
 CELEBA_SIZE, CELEBA_ROWS = (178, 218), (30, 208)
@@ -71,7 +72,7 @@ class CropOptions:
         """Return the factor for a landmark set (a protocol, or ``all``); None if the rule has none."""
         if self.rule not in ("landmarks", "box", "animalweb"):
             return None
-        default = FACTORS[landmarks] if self.rule == "landmarks" else 1.0
+        default = FACTORS.get(landmarks, FACTORS["all"]) if self.rule == "landmarks" else 1.0
         return default if self.factor is None else self.factor
 
     def published(self, landmarks: str) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def test_raw_sets_are_drawn_by_all_their_points(tmp_path, monkeypatch, capsys):
         (["data", "preview", "ap10k", "r", "--count"], 2, "argument --count: expected one argument"),
         (["data", "preview", "ap10k", "r", "--count", "many"], 2, "argument --count: invalid int value: 'many'"),
         (["data", "preview", "ap10k", "r", "--factor", "big"], 2, "argument --factor: invalid float value: 'big'"),
-        (["data", "preview", "ap10k", "r", "--species", "[a"], 2, "--species [a: expected a YAML value"),
+        (["data", "preview", "ap10k", "r", "--species", "[a"], 2, "--species [a: expected a value, or a list"),
         (["data", "preview", "ap10k", "r", "--count", "0"], 1, "count 0"),
         (["data", "preview", "ap10k", "r", "--rule", "bok"], 1, "Did you mean 'box'"),
         (["data", "preview", "ap10k", "r", "--landmarks", "9-points"], 1, "Did you mean '9-point'"),

@@ -9,17 +9,19 @@ from dife_lightning.datasets.parsing.table import OR_SKIP
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import shown_size
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, crop_of
-from dife_lightning.faces.schemes import get_protocol, to_protocol
+from dife_lightning.faces.schemes import ALL_POINTS as ALL_POINTS
+from dife_lightning.faces.schemes import Scheme, landmark_set, set_points
 from dife_lightning.geometry.crops import CropError, CropOptions, crop_image, face_square
 
-#: The landmark set of all points of a scheme, for schemes without a protocol.
-ALL_POINTS = "all"
+#: Reasons of :func:`why_unusable`: a labelled point is not in the image of the face.
+OUTSIDE = ("a point outside the picture", "a point outside the crop")
 
 
 class CroppedFaces:
     """Square crops of a reader's faces, ``size`` pixels wide, with the scheme's points in their pixels.
 
-    ``landmarks`` is the landmark set that a crop is placed by: a protocol, or ``all`` points of the scheme.
+    ``landmarks`` is the landmark set that a crop is placed by: a protocol, ``all`` points of the scheme, or names of
+    points separated by commas.
 
     Raises:
         ConfigError: unknown scheme or protocol, or a scheme that does not serve it.
@@ -33,7 +35,7 @@ class CroppedFaces:
         self.scheme, self.name = faces.scheme, faces.name
         if landmarks != ALL_POINTS:
             count = len(faces.annotations[0].points) if len(faces) else 0
-            to_protocol(np.zeros((count, 2), np.float32), np.zeros(count, bool), faces.scheme, landmarks)
+            set_points(np.zeros((count, 2), np.float32), np.zeros(count, bool), faces.scheme, landmarks)
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -64,10 +66,10 @@ class CroppedFaces:
 
 
 def crop_landmarks(
-    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str, landmarks: str
+    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str | Scheme, landmarks: str
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the points (P, 2) and visibility (P,) of the landmark set that a crop is placed by."""
-    return (points, visible) if landmarks == ALL_POINTS else to_protocol(points, visible, scheme, landmarks)
+    return (points, visible) if landmarks == ALL_POINTS else set_points(points, visible, scheme, landmarks)
 
 
 def inside(points: NDArray[np.float32], width: int, height: int | None = None) -> NDArray[np.bool_]:
@@ -85,7 +87,7 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     annotation = faces.annotations[index]
     _, visible = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
     if landmarks != ALL_POINTS and not visible.all():  # before the picture's header is read
-        return f"{get_protocol(landmarks).landmarks[int(np.argmin(visible))]} not labelled"
+        return f"{landmark_set(faces.scheme, landmarks)[0][int(np.argmin(visible))]} not labelled"
     annotation = faces.upright(index)
     points, _ = crop_landmarks(annotation.points, annotation.visible, faces.scheme, landmarks)
     try:
@@ -93,12 +95,12 @@ def why_unusable(faces: FaceDataset, index: int, landmarks: str, options: CropOp
     except DataError as error:
         raise DataError(f"{_place(annotation)}: {str(error).rstrip('.')}; {OR_SKIP}") from None
     if not inside(points[visible], *size).all():
-        return "a point outside the picture"
+        return OUTSIDE[0]
     try:
         square = face_square(points, visible, size, options, landmarks=landmarks, box=annotation.box)
     except CropError as error:
         return error.reason
-    return "" if inside(square.to_crop(points[visible], 1), 1).all() else "a point outside the crop"
+    return "" if inside(square.to_crop(points[visible], 1), 1).all() else OUTSIDE[1]
 
 
 def _place(annotation: FaceAnnotation) -> str:

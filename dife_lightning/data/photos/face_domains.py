@@ -15,7 +15,7 @@ from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.image_info import image_info_cache
 from dife_lightning.faces.items import FaceDataset
-from dife_lightning.faces.schemes import EyeOrder, protocol_members
+from dife_lightning.faces.schemes import EyeOrder, Scheme, protocol_members
 from dife_lightning.geometry.crops import CropOptions
 
 
@@ -128,7 +128,8 @@ class DomainFaces:
 
 def fingerprint(faces: FaceDataset, indices: Iterable[int], *, pictures: bool) -> str:
     """Return a SHA-256 of names, points and boxes; with ``pictures`` also of the files' sizes and times."""
-    digest = hashlib.sha256(faces.scheme.encode())
+    own = faces.scheme.landmarks if isinstance(faces.scheme, Scheme) else ()
+    digest = hashlib.sha256("\n".join((str(faces.scheme), *own)).encode())
     for index in indices:
         annotation = faces.upright(index) if pictures else faces.annotations[index]
         digest.update(f"\n{annotation.name}\n".encode())

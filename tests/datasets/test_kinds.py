@@ -1,0 +1,288 @@
+"""Annotation files in the forms that tools and people write, made here; the right points are typed beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from dife_lightning import load_dataset
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces import get_scheme, list_images, read_image
+
+A, B, C = [10.5, 11.0], [20.0, 12.0], [15.0, 30.25]
+NAMES = ["eye_l", "eye_r", "snout"]
+KEYPOINTS = [*A, 2, *B, 1, *C, 2]
+
+
+def picture(path: Path, size: tuple[int, int] = (50, 40), **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (90, 60, 30)).save(path, **options)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / name)
+    return tmp_path
+
+
+def coco(root: Path, *annotations: dict[str, Any], categories: Any = None, images: Any = None, **options: Any):
+    """Write a COCO file of one picture ``a.jpg`` and one category with three points, and load it."""
+    listed = images or [{"id": 1, "file_name": "a.jpg", "width": 50, "height": 40}]
+    named = [{"id": 1, "name": "fox", "keypoints": NAMES}] if categories is None else categories
+    entries = [{"id": 1 + k, "image_id": 1, "category_id": 1, **entry} for k, entry in enumerate(annotations)]
+    content = {"images": listed, "annotations": entries, "categories": named}
+    (root / "c.json").write_text(json.dumps(content))
+    return load_dataset("coco-keypoints", root, file="c.json", **options)
+
+
+def table(root: Path, *lines: str, encoding: str = "utf-8", **options: Any):
+    (root / "points.csv").write_bytes("\n".join(lines).encode(encoding))
+    return load_dataset("folder", root, **options)
+
+
+def points(dataset: Any, index: int = 0) -> dict[str, list[float] | None]:
+    item, names = dataset[index], get_scheme(dataset.scheme).landmarks
+    return {
+        name: [round(v, 3) for v in place] if seen else None
+        for name, place, seen in zip(names, item["points"].tolist(), item["visible"], strict=True)
+    }
+
+
+OWN = {"eye_l": A, "eye_r": B, "snout": C}
+
+
+@pytest.mark.parametrize(("keypoints", "wanted", "words"), [
+    (KEYPOINTS, OWN, ""),
+    ([[*A, 2], [*B, 1], [*C, 2]], OWN, ""),
+    ([A, B, C], OWN, ""),
+    ([[*A, 2], None, [*C, 2]], {**OWN, "eye_r": None}, ""),
+    ([*A, 2, None, None, 0, *C, 2], {**OWN, "eye_r": None}, ""),
+    ([*A, 2, None, None, 2, *C, 2], {**OWN, "eye_r": None}, ""),
+    ([*A, *B, *C], OWN, "x, y without visibility: all are taken as labelled"),
+    ([*A, 2, 0, 0, 2, *C, 2], {**OWN, "eye_r": None}, "1 point at exactly (0, 0) or (-1, -1) count"),
+    ([*A, 2, -1, -1, 1, *C, 2], {**OWN, "eye_r": None}, "1 point at exactly"),
+    ([*A, 2, 0, 0, 0, *C, 2], {**OWN, "eye_r": None}, ""),
+    ([*A, 2, -0.4, 40.1, 1, *C, 2], {**OWN, "eye_r": [-0.4, 40.1]}, ""),
+])  # fmt: skip
+def test_forms_of_coco_key_points(root, capsys, keypoints, wanted, words):
+    assert points(coco(root, {"keypoints": keypoints})) == wanted
+    assert words in capsys.readouterr().err
+
+
+def test_zeros_are_kept_on_request(root, capsys):
+    dataset = coco(root, {"keypoints": [*A, 2, 0, 0, 2, -1, -1, 2]}, keep_zeros=True)
+    assert points(dataset) == {"eye_l": A, "eye_r": [0, 0], "snout": [-1, -1]}
+    assert "exactly" not in capsys.readouterr().err
+    assert points(table(root, "image,a_x,a_y,b_x,b_y", "a.jpg,0,0,3,4", keep_zeros=True)) == {"a": [0, 0], "b": [3, 4]}
+
+
+def test_annotations_without_key_points_are_counted(root, capsys):
+    dataset = coco(root, {"keypoints": KEYPOINTS}, {"keypoints": None}, {"keypoints": []}, {"bbox": [1, 2, 3, 4]})
+    assert (len(dataset), dataset.facts["unlabelled"]) == (1, 3)
+    assert "3 of 4 annotations have no labelled point" in capsys.readouterr().err
+
+
+def test_a_file_of_boxes_says_why_it_cannot_be_used(root):
+    with pytest.raises(DataError, match=r"none of its 2 annotations has 'keypoints' \(they have bbox\).*CVAT"):
+        coco(root, {"bbox": [1, 2, 3, 4]}, {"bbox": [1, 2, 3, 5]})
+
+
+def test_a_results_file_is_named_as_such(root):
+    (root / "r.json").write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": KEYPOINTS, "score": 0.9}]))
+    with pytest.raises(DataError, match="is a results file"):
+        load_dataset("coco-keypoints", root, file="r.json")
+
+
+def test_one_annotation_a_point_becomes_one_face_a_picture(root, capsys):
+    categories = [{"id": k, "name": name, "keypoints": []} for k, name in enumerate(NAMES)]
+    single = [{"category_id": str(k), "keypoints": [*place, 2]} for k, place in ((2, C), (0, A), (1, B))]
+    dataset = coco(root, *single, categories=categories)
+    assert (len(dataset), points(dataset)) == (1, OWN)
+    assert "3 annotations became 1 face" in capsys.readouterr().err
+    with pytest.raises(DataError, match="point 'eye_l' is there twice"):
+        coco(root, *single, {"category_id": 0, "keypoints": [1, 2, 2]}, categories=categories)
+
+
+def test_names_that_differ_in_case_separators_and_side_are_the_schemes(root):
+    names = ["Nose", "Mouth-Right", "L_Eye", "right eye", "MouthLeft"]
+    values = [[1, 1, 2], [2, 2, 2], [3, 3, 2], [4, 4, 2], [5, 5, 2]]
+    category = [{"id": 1, "name": "face", "keypoints": names}]
+    wanted = {"left_eye": [3, 3], "right_eye": [4, 4], "nose": [1, 1], "mouth_left": [5, 5], "mouth_right": [2, 2]}
+    assert points(coco(root, {"keypoints": values}, categories=category, scheme="mafl-5")) == wanted
+
+
+def test_further_points_of_the_file_are_passed_over_and_said(root, capsys):
+    names = ["tail", "nose", "mouth_right", "left_eye", "right_eye", "mouth_left"]
+    category = [{"id": 1, "name": "face", "keypoints": names}]
+    dataset = coco(root, {"keypoints": [[k, k, 2] for k in range(1, 7)]}, categories=category, scheme="mafl-5")
+    assert points(dataset)["left_eye"] == [4, 4]
+    assert "does not have them: tail" in capsys.readouterr().err
+
+
+def test_names_that_the_scheme_does_not_have_are_never_mixed_up(root, capsys):
+    category = [{"id": 1, "name": "face", "keypoints": ["p1", "p2", "p3", "p4", "p5"]}]
+    values = [[k, k, 2] for k in range(1, 6)]
+    assert points(coco(root, {"keypoints": values}, categories=category, scheme="mafl-5"))["nose"] == [3, 3]
+    assert "taken in the file's order" in capsys.readouterr().err
+    category[0]["keypoints"] = ["nose", "p2", "p3", "p4", "p5"]  # the nose is not first in the scheme
+    with pytest.raises(DataError, match="scheme 'mafl-5' has no point 'p2'"):
+        coco(root, {"keypoints": values}, categories=category, scheme="mafl-5")
+
+
+def test_categories_with_different_points(root, capsys):
+    categories = [{"id": 1, "name": "fox", "keypoints": NAMES}, {"id": 2, "name": "owl", "keypoints": ["beak", "toe"]}]
+    faces = [{"keypoints": KEYPOINTS}, {"category_id": 2, "keypoints": [1, 2, 2, 3, 4, 2]}]
+    with pytest.raises(ConfigError, match=r"different points: fox \(3\), owl \(2\). Choose one with --category"):
+        coco(root, *faces, categories=categories)
+    assert points(coco(root, *faces, categories=categories, category="owl")) == {"beak": [1, 2], "toe": [3, 4]}
+    (root / "fox.yaml").write_text("names: [snout, eye_l, eye_r]")
+    dataset = coco(root, *faces, categories=categories, scheme=root / "fox.yaml")
+    assert (len(dataset), points(dataset)) == (1, OWN)
+    assert "1 annotation of category 'owl' with other points" in capsys.readouterr().err
+
+
+def test_a_scheme_of_ones_own_comes_from_the_names_and_from_a_file(root, capsys):
+    dataset = coco(root, {"keypoints": KEYPOINTS})
+    assert (dataset.scheme.landmarks, dataset.scheme.flip_pairs) == (tuple(NAMES), ((0, 1),))
+    assert dataset.facts["landmarks"] == NAMES
+    assert "mirror pairs: eye_l/eye_r; left is taken as the viewer's" in capsys.readouterr().err
+    (root / "fox.yaml").write_text("left: subject\nsame_as: {snout: nose}")
+    scheme = coco(root, {"keypoints": KEYPOINTS}, scheme=str(root / "fox.yaml")).scheme
+    assert (scheme.name, scheme.eye_convention, scheme.maps["3-point"]) == ("fox", "subject", ((1,), (0,), (2,)))
+
+
+def test_a_name_that_is_no_scheme_is_said(root, capsys):
+    assert coco(root, {"keypoints": KEYPOINTS}, scheme="mafl5").scheme.name == "mafl5"
+    assert "'mafl5' is not built in and no file; the file's own points are used. Did you mean 'mafl-5'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_exchanged_width_and_height_are_said_once(root, capsys):
+    images = [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 50}]
+    dataset = coco(root, {"keypoints": KEYPOINTS}, images=images)
+    assert points(dataset) == points(dataset) == OWN
+    assert capsys.readouterr().err.count("width and height are exchanged") == 1
+    outside = coco(root, {"keypoints": [*A, 2, *B, 2, 15, 90, 2]}, images=images)
+    with pytest.raises(DataError, match="is 50 x 40, the annotation is of 40 x 50"):
+        outside[0]
+
+
+def test_points_of_stored_pictures(root, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    picture(root / "a.jpg", exif=exif)
+    lines = ("image,a_x,a_y,box_x,box_y,box_w,box_h", "a.jpg,10,5,0,0,20,10")
+    assert points(table(root, *lines)) == {"a": [10, 5]}
+    assert "EXIF headers turn 1 picture (a.jpg)" in capsys.readouterr().err
+    dataset = table(root, *lines, points_of="stored")
+    assert points(dataset) == {"a": [34, 10]}  # 39 - 5, 10
+    assert dataset.annotations[0].box.tolist() == [29, 0, 39, 20]
+    assert "EXIF" not in capsys.readouterr().err
+    table(root, *lines, points_of="shown")
+    assert "EXIF" not in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="unknown points_of 'raw'"):
+        table(root, *lines, points_of="raw")
+
+
+@pytest.mark.parametrize("column", ["Image", "file", "img", "FileName", "image_path", "name", "", "picture"])
+def test_the_column_of_pictures_has_many_names(root, column):
+    assert points(table(root, f"{column},nose_x,nose_y", "a.jpg,3,4")) == {"nose": [3, 4]}
+
+
+@pytest.mark.parametrize("header", ["nose_x,nose_y", "nose_X,nose_Y", "noseX,noseY", "nose.x,nose.y", "x_nose,y_nose"])
+def test_the_columns_of_points_have_many_names(root, header):
+    assert points(table(root, f"image,{header}", "a.jpg,3,4")) == {"nose": [3, 4]}
+
+
+def test_points_counted_from_1(root, capsys):
+    assert points(table(root, "image,x1,y1,x2,y2", "a.jpg,1,2,3,4")) == {"0": [1, 2], "1": [3, 4]}
+    assert "counted from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("lines", "encoding"), [
+    (["sep=;", "image;a_x;a_y;;", "a.jpg;1,5;2,25;;"], "utf-8"),
+    (["image;a_x;a_y", "a.jpg;1.5;2.25"], "utf-8-sig"),
+    (["image\ta_x\ta_y", "a.jpg\t1,5\t2,25"], "utf-16"),
+    (['"image","a_x","a_y"', '"a.jpg","1,5","2,25"'], "utf-8"),
+    (["image,a_x,a_y,notes, ,", "a.jpg,1.5,2.25,a; b; c,,,,"], "utf-8"),
+])  # fmt: skip
+def test_tables_of_other_programs(root, lines, encoding):
+    assert points(table(root, *lines, encoding=encoding)) == {"a": [1.5, 2.25]}
+
+
+def test_windows_text_is_read_and_said(root, capsys):
+    picture(root / "größe.jpg")
+    assert points(table(root, "image,a_x,a_y", "größe.jpg,1,2", encoding="cp1252")) == {"a": [1, 2]}
+    assert "points.csv is not UTF-8; read as Windows text (cp1252)" in capsys.readouterr().err
+
+
+def test_missing_values_and_visibility_in_a_table(root, capsys):
+    header = "image,a_x,a_y,b_x,b_y,c_x,c_y,c_v,d_x,d_y"
+    assert points(table(root, header, "a.jpg,NaN,nan,NA,N/A,5,6,0,7,8")) == {
+        "a": None, "b": None, "c": None, "d": [7, 8]
+    }  # fmt: skip
+    assert "exactly" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("columns", "cells"), [
+    ("box_x0,box_y0,box_x1,box_y1", "1,2,31,22"), ("bbox_x,bbox_y,bbox_w,bbox_h", "1,2,30,20"),
+    ("box_xmin,box_ymin,box_xmax,box_ymax", "1,2,31,22"), ("Box_X,Box_Y,Box_Width,Box_Height", "1,2,30,20"),
+])  # fmt: skip
+def test_a_box_is_no_landmark(root, columns, cells):
+    dataset = table(root, f"image,a_x,a_y,{columns}", f"a.jpg,3,4,{cells}")
+    assert (points(dataset), dataset.annotations[0].box.tolist()) == ({"a": [3, 4]}, [1, 2, 31, 22])
+
+
+def test_pictures_are_found_by_what_is_certain(root, capsys):
+    picture(root / "in/x/p.jpg")
+    picture(root / "in/y/p.jpg")
+    picture(root / "in/x/q r.jpg")
+    rows = ("C:\\Users\\me\\x\\p.jpg,1,2", "C:\\Users\\me\\x\\q%20r.jpg,3,4")
+    dataset = table(root, "image,a_x,a_y", *rows)
+    assert [face.image for face in dataset.annotations] == [root / "in/x/p.jpg", root / "in/x/q r.jpg"]
+    assert "2 pictures found elsewhere" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"2 pictures may be /else/p\.jpg \(in/x/p\.jpg, in/y/p\.jpg\)"):
+        table(root, "image,a_x,a_y", "/else/p.jpg,1,2")
+    # One that is missing beside others that are there is missing, whatever lies elsewhere.
+    picture(root / "in/y/only.jpg")
+    with pytest.raises(DataError, match=r"no picture .*in/x/only\.jpg"):
+        table(root, "image,a_x,a_y", "in/x/p.jpg,1,2", "in/x/only.jpg,3,4")
+    dataset = table(root, "image,a_x,a_y", "in/x/p.jpg,1,2", "in/y/p.jpg,3,4")
+    assert [face.name for face in dataset.annotations] == ["in/x/p.jpg", "in/y/p.jpg"]
+
+
+def test_pictures_with_another_suffix_or_none(root):
+    picture(root / "c.png", format="JPEG")
+    picture(root / "d", format="PNG")
+    dataset = table(root, "image,a_x,a_y", "c.png,1,2", "d,3,4", "b,5,6")
+    assert [item["image"].shape for item in dataset] == [(40, 50, 3)] * 3
+
+
+def test_a_folder_of_pictures_with_links_and_without_suffixes(root, tmp_path_factory, capsys):
+    other = tmp_path_factory.mktemp("other")
+    picture(other / "c.JFIF", format="JPEG")
+    picture(root / "d", format="PNG")
+    (root / "README").write_text("no picture")
+    (root / ".b").mkdir()
+    picture(root / ".b/x.jpg")
+    os.symlink(other, root / "linked", target_is_directory=True)
+    os.symlink(root, other / "back", target_is_directory=True)
+    assert [path.relative_to(root).as_posix() for path in list_images(root)] == [
+        "a.jpg", "b.jpg", "d", "linked/c.JFIF"
+    ]  # fmt: skip
+    assert "passed over: 1 without suffix" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_read(root):
+    picture(root / "e.avif")
+    assert root / "e.avif" in list_images(root)
+    assert np.abs(read_image(root / "e.avif").astype(int) - (90, 60, 30)).max() < 8
