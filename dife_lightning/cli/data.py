@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dife_lightning.cli.options import VerbParser, parse_value
+from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.errors import ConfigError, DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ Every other --key value is an option of the data set's reader, for example --spl
 written [dog, cat]. `dife datasets` shows the names.
 
 example: dife data preview ap10k data/ap-10k --split test --species dog --out dogs.png
+
+`dife data convert --help` says how to bring annotations into the form of another tool.
 """
 #: Defaults of our options for a data set; the options without a default here are those of the crop.
 _DEFAULTS = {
@@ -72,12 +74,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(verb: str, args: list[str]) -> int:
-    """Run ``dife data preview`` and return the exit code."""
+    """Run ``dife data preview`` or ``dife data convert`` and return the exit code."""
+    if args[:1] == ["convert"]:
+        from dife_lightning.cli.data_convert import run_convert
+
+        return run_convert(args[1:])
     if not args or set(args) & {"-h", "--help"}:
         _parser().print_help()
         return 0 if args else 2
     if args[0] != "preview":
-        raise UsageError(f"`dife {verb}` has no '{args[0]}'. {did_you_mean(args[0], ['preview'])}")
+        raise UsageError(f"`dife {verb}` has no '{args[0]}'. {did_you_mean(args[0], ['convert', 'preview'])}")
     if args[1:2] == ["world"]:
         print(preview_world(*split_options(args[2:])))
         return 0
@@ -94,22 +100,9 @@ def split_options(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         UsageError: a word without a key, a key without a value, or a value of another type.
     """
     found, rest = _parser().parse_known_args(words)
-    own, others = vars(found), {}
+    own, others = vars(found), reader_options(rest)
     if "skip_broken" in own:
         others["skip_broken"] = own.pop("skip_broken")
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or len(word) < 3:
-            raise UsageError(f"expected --key value, found '{word}'; write lists as [a, b].")
-        key, equals, text = word[2:].partition("=")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UsageError(f"--{key} needs a value.")
-            text = rest.pop(0)
-        try:
-            others[key.replace("-", "_")] = parse_value(text)
-        except yaml.YAMLError:
-            raise UsageError(f"--{key} {text}: expected a value, or a list [a, b].") from None
     return own, others
 
 

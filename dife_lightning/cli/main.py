@@ -23,7 +23,10 @@ VERBS = {
         "dife_lightning.cli.convert:run",
         "convert checkpoints to safetensors, or a DIFE to its authors' layout",
     ),
-    "data": ("dife_lightning.cli.data:run", "draw the cropped faces of a data set (dife data preview)"),
+    "data": (
+        "dife_lightning.cli.data:run",
+        "draw the cropped faces of a data set (dife data preview), or convert its annotations (dife data convert)",
+    ),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
     "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),

@@ -125,3 +125,22 @@ def skip_broken_in(data: Any) -> None:
         raise UsageError(f"--skip-broken works only with data that are read from files, not with {name}; remove it.")
     for part in readers:
         part["skip_broken"] = True
+
+
+def reader_options(words: list[str]) -> dict[str, Any]:
+    """Return the options of a reader, from ``--key value`` and ``--key=value``; UsageError for another form."""
+    rest, others = list(words), {}
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) < 3:
+            raise UsageError(f"expected --key value, found '{word}'; write lists as [a, b].")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key} needs a value.")
+            text = rest.pop(0)
+        try:
+            others[key.replace("-", "_")] = parse_value(text)
+        except yaml.YAMLError:
+            raise UsageError(f"--{key} {text}: expected a value, or a list [a, b].") from None
+    return others

@@ -4,9 +4,16 @@ from .ap10k import AP10K as AP10K
 from .catflw import CatFLW as CatFLW
 from .celeba import CelebA as CelebA
 from .coco_keypoints import CocoKeypoints as CocoKeypoints
+from .cvat import Cvat as Cvat
+from .deeplabcut import DeepLabCut as DeepLabCut
 from .dogflw import DogFLW as DogFLW
 from .folder import Folder as Folder
 from .horse import HorseFaces as HorseFaces
+from .label_studio import LabelStudio as LabelStudio
+from .labelme import LabelMe as LabelMe
+from .sleap import Sleap as Sleap
+from .via import Via as Via
 from .w300 import W300 as W300
 from .wflw import WFLW as WFLW
 from .world import WorldFaces as WorldFaces
+from .yolo_pose import YoloPose as YoloPose

@@ -74,6 +74,7 @@ class FaceAnnotation:
         box: (4,) float32 x0, y0, x1, y1 of the face (or of the animal), if the data set has one.
         group: species, category or subset, as the data set names it; may be empty.
         source: file and row that it was read from, for messages.
+        occluded: (K,) bool: labelled, but hidden in the picture, if the file says so.
     """
 
     name: str
@@ -83,6 +84,7 @@ class FaceAnnotation:
     box: NDArray[np.float32] | None = None
     group: str = ""
     source: str = ""
+    occluded: NDArray[np.bool_] | None = None
 
 
 class FaceDataset(Protocol):

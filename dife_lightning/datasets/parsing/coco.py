@@ -185,6 +185,7 @@ def _table(
         label=", annotation ",
         names=[f"{image}#{key}" for image, key in zip(images, keys, strict=True)],
         visible=visible,
+        occluded=visible & (points[..., 2] == 1),
         boxes=_corners(entries),
         groups=[coco.category(entry).name for entry in entries],
         sizes=[[_size(picture, "width"), _size(picture, "height")] for picture in pictures],

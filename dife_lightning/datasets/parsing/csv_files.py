@@ -31,14 +31,7 @@ def read_csv(path: Path, needed: Iterable[str] = (), say: Callable[[str], None] 
     Raises:
         DataError: there is no such file, it is not CSV, it is empty, or a column is missing or repeated.
     """
-    lines = read_text(path, say).splitlines()
-    delimiter, skipped = _delimiter(lines)
-    reader = csv.reader(lines[skipped:], skipinitialspace=delimiter != "\t", delimiter=delimiter)
-    try:
-        rows = [(skipped + reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}, row {reader.line_num}: {error}; expected comma-separated values.") from None
-    rows = [(number, row) for number, row in rows if any(row)]
+    rows = read_rows(path, say)
     if not rows:
         raise DataError(f"{path} is empty; expected a first line with the names of the columns.")
     number, columns = rows[0][0], _without_empty(rows[0][1], 0)
@@ -50,6 +43,18 @@ def read_csv(path: Path, needed: Iterable[str] = (), say: Callable[[str], None] 
         twice = next(name for name in named if named.count(name) > 1)
         raise DataError(f"{path}, row {number}: column '{twice}' is repeated; expected once.")
     return CsvFile(columns, [(place, _without_empty(row, len(columns))) for place, row in rows[1:]])
+
+
+def read_rows(path: Path, say: Callable[[str], None] | None = None) -> list[tuple[int, list[str]]]:
+    """Return the rows of a CSV file that are not blank, each with its line number; see :func:`read_csv`."""
+    lines = read_text(path, say).splitlines()
+    delimiter, skipped = _delimiter(lines)
+    reader = csv.reader(lines[skipped:], skipinitialspace=delimiter != "\t", delimiter=delimiter)
+    try:
+        rows = [(skipped + reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, row {reader.line_num}: {error}; expected comma-separated values.") from None
+    return [(number, row) for number, row in rows if any(row)]
 
 
 def _delimiter(lines: Sequence[str]) -> tuple[str, int]:

@@ -106,6 +106,10 @@ class FaceFiles:
         except DataError as error:
             raise self._located(index, error) from None
 
+    def listed_picture(self, index: int) -> str:
+        """Return the path of face ``index``'s picture below the folder of the pictures, with forward slashes."""
+        return self._table.images[index]
+
     def __len__(self) -> int:
         return len(self._table)
 

@@ -88,6 +88,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         label: text between the file and the key in messages.
         names: (N) of the faces; by default the pictures.
         visible: (N, K) bool; by default all.
+        occluded: (N, K) bool: labelled, but hidden in the picture; None if the file does not say so.
         boxes: (N, 4) float32 x0, y0, x1, y1, NaN for a face without a box; None if no face has one.
         groups: (N) species, categories or subsets; or None.
         sizes: (N, 2) width and height of the pictures as the annotation file states them, 0 if it does not; or None.
@@ -106,6 +107,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         label: str = ", row ",
         names: Sequence[str] | None = None,
         visible: ArrayLike | None = None,
+        occluded: ArrayLike | None = None,
         boxes: ArrayLike | None = None,
         groups: Sequence[str] | None = None,
         sizes: ArrayLike | None = None,
@@ -117,6 +119,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         self.names = list(images if names is None else names)
         self.points = np.asarray(points, np.float32).reshape(*shape, 2)
         self.visible = np.ones(shape, bool) if visible is None else np.asarray(visible, bool).reshape(shape)
+        self.occluded = None if occluded is None else np.asarray(occluded, bool).reshape(shape)
         self.boxes = None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4)
         self.groups = None if groups is None else list(groups)
         self.sizes = None if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2)
@@ -140,6 +143,7 @@ class FaceTable(Sequence[FaceAnnotation]):
             box=box,
             group="" if self.groups is None else self.groups[index],
             source=self.source(index),
+            occluded=None if self.occluded is None else self.occluded[index].copy(),
         )
 
     def source(self, index: int) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,14 @@ def read_text(path: Path, say: Callable[[str], None] | None = None) -> str:
         raise DataError(f"no file {path}. Check the root folder against the tree in docs/datasets.md.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text ({error}).") from None
+
+
+def read_json(path: Path, say: Callable[[str], None] | None = None) -> Any:
+    """Return the content of a JSON file; DataError if it is not JSON. Raises and says what :func:`read_text` does."""
+    try:
+        return json.loads(read_text(path, say))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
 
 
 def read_lines(path: Path) -> Lines:
