@@ -134,8 +134,11 @@ def _pictures(path: Path, content: Mapping[str, Any], splits: Sequence[str], lab
 
 def _labels_of(picture: Path) -> Path:
     """Return the label file of a picture: the last folder 'images' of its path is 'labels'."""
-    head, found, tail = str(picture).rpartition(f"{os.sep}images{os.sep}")
-    place = Path(f"{head}{os.sep}labels{os.sep}{tail}") if found else picture
+    parts = list(picture.parent.parts)
+    if "images" in parts:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        parts[last] = "labels"
+    place = Path(*parts, picture.name)
     return place.with_suffix(".txt")
 
 

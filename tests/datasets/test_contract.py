@@ -70,6 +70,15 @@ def test_known_numbers_come_out(name, tmp_path):
     assert len({face.name for face in dataset.annotations}) == 3
 
 
+def test_the_working_folder_may_be_the_root(name, tmp_path, monkeypatch):
+    faces = write(name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    dataset = load(name, Path("."))
+    assert len(dataset) == 3
+    for face, item in zip(faces, dataset, strict=True):
+        np.testing.assert_allclose(item["points"], face.points, atol=1e-4)
+
+
 def test_points_lie_on_what_they_mark(name, tmp_path):
     write(name, tmp_path)
     for item in load(name, tmp_path):
