@@ -16,7 +16,7 @@ from dife_lightning.callbacks._collect import TransferCollector, collectors, eva
 from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.items import PictureCrop
-from dife_lightning.faces.schemes import LAYOUT, PROTOCOLS, get_protocol
+from dife_lightning.faces.schemes import PROTOCOLS, get_protocol, layout_part
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.utils.files import atomic_write, write_json
 
@@ -78,7 +78,7 @@ class PredictionWriter(L.Callback):
         self._sets = collectors(trainer.predict_dataloaders, wanted, 0, pl_module.device)
         if self._asked is None:
             shared = [name for name in PROTOCOLS if all(name in c.pairs.protocols for c in self._sets)]
-            self.protocol = get_protocol((shared or ["3-point"])[0])
+            self.protocol = self._sets[0].pairs.own or get_protocol((shared or ["3-point"])[0])
 
     def on_predict_batch_end(
         self,
@@ -104,7 +104,7 @@ class PredictionWriter(L.Callback):
 
     def _predictions(self, collector: TransferCollector) -> list[Prediction]:
         """Return the predictions for one set; all processes must call this."""
-        records, part = collector.metric.gather(), LAYOUT[self.protocol.name]
+        records, part = collector.metric.gather(), layout_part(self.protocol)
         names = collector.pair_ids(records)
         rows = zip(
             records.index.tolist(), records.predicted[:, part].numpy(), records.visible[:, part].numpy(), strict=True
