@@ -61,12 +61,25 @@ def test_the_hooks_run_the_tools_of_the_project():
     assert {"ruff-format", "ruff-check", "mypy", "end-of-file-fixer"} <= {hook["id"] for hook in hooks}
 
 
-#: Names of readers -> how docs/licences.md writes them; `folder`, `coco-keypoints` and `world` read no public data set.
+#: Names of readers -> how docs/licences.md writes them.
 WRITTEN = {"animalweb": "AnimalWeb", "ap10k": "AP-10K", "catflw": "CatFLW", "celeba": "CelebA", "dogflw": "DogFLW"}
 WRITTEN |= {"horse": "Horse", "w300": "300-W", "wflw": "WFLW"}
+#: These read the user's own data, or none from files.
+OWN = {
+    "folder",
+    "coco-keypoints",
+    "world",
+    "cvat",
+    "deeplabcut",
+    "label-studio",
+    "labelme",
+    "sleap",
+    "via",
+    "yolo-pose",
+}
 
 
-@pytest.mark.parametrize("name", sorted(set(list_datasets()) - {"folder", "coco-keypoints", "world"}))
+@pytest.mark.parametrize("name", sorted(set(list_datasets()) - OWN))
 def test_every_public_data_set_has_its_terms_in_the_table(name):
     assert f"\n| {WRITTEN[name]}" in (CLONE / "docs/licences.md").read_text(encoding="utf-8")
 

@@ -31,6 +31,8 @@ TRUTH = {
 }  # fmt: skip
 SIZES = {"a.png": (120, 50), "sub/b c.png": (51, 64)}
 ALL = pytest.mark.parametrize("form", FORMS)
+#: Where the reader has no usual name of the file.
+FILES = {"coco": {"file": "annotations.json"}, "label-studio": {"file": "tasks.json"}}
 
 
 def skeleton(group: str, points: dict[str, tuple[float, float]], hidden: set[str]) -> str:
@@ -75,8 +77,7 @@ def truth() -> list[tuple[str, dict[str, tuple[float, float]], set[str]]]:
 @ALL
 def test_points_come_back_to_a_hundredth_of_a_pixel(source, form):
     folder, _ = written(source, form)
-    options = {"scheme": "mafl-5"} | ({"file": "annotations.json"} if form == "coco" else {})
-    options |= {"file": "tasks.json"} if form == "label-studio" else {}
+    options = {"scheme": "mafl-5"} | FILES.get(form, {})
     found = load_dataset(FORMS[form].reader, folder, **options)
     assert len(found) == 3
     for face, (_, points, _) in zip(points_of(found, NAMES), truth(), strict=True):
@@ -86,12 +87,13 @@ def test_points_come_back_to_a_hundredth_of_a_pixel(source, form):
     assert [item["image"].shape[1::-1] for item in found] == [(120, 50), (120, 50), (51, 64)]
 
 
-@pytest.mark.parametrize("form", ["cvat", "deeplabcut", "label-studio", "labelme", "yolo-pose"])
-def test_without_a_scheme_the_names_and_their_order_come_back(source, form):
+@ALL
+def test_without_a_scheme_the_names_come_back(source, form):
     folder, _ = written(source, form)
-    found = load_dataset(FORMS[form].reader, folder, **({"file": "tasks.json"} if form == "label-studio" else {}))
+    found = load_dataset(FORMS[form].reader, folder, **FILES.get(form, {}))
     scheme = get_scheme(found.scheme)
     assert sorted(scheme.landmarks) == sorted(NAMES)
+    assert len(scheme.flip_pairs) == 2
     for face, (_, points, _) in zip(points_of(found, list(scheme.landmarks)), truth(), strict=True):
         assert face.keys() == points.keys()
 
@@ -99,16 +101,15 @@ def test_without_a_scheme_the_names_and_their_order_come_back(source, form):
 @pytest.mark.parametrize("form", ["coco", "csv", "cvat", "label-studio", "yolo-pose"])
 def test_groups_come_back(source, form):
     folder, _ = written(source, form)
-    options = {"scheme": "mafl-5"} | ({"file": "annotations.json"} if form == "coco" else {})
-    options |= {"file": "tasks.json"} if form == "label-studio" else {}
+    options = {"scheme": "mafl-5"} | FILES.get(form, {})
     found = load_dataset(FORMS[form].reader, folder, **options)
     assert [face.group for face in found.annotations] == ["cat", "dog", "cat"]
 
 
-@pytest.mark.parametrize("form", ["cvat", "labelme", "yolo-pose"])
+@pytest.mark.parametrize("form", ["coco", "cvat", "labelme", "yolo-pose"])
 def test_hidden_points_come_back_as_labelled_and_hidden(source, form):
     folder, _ = written(source, form)
-    found = load_dataset(FORMS[form].reader, folder, scheme="mafl-5")
+    found = load_dataset(FORMS[form].reader, folder, scheme="mafl-5", **FILES.get(form, {}))
     assert found.annotations[0].occluded.tolist() == [False, True, False, False, False]
     assert found.annotations[0].visible.tolist() == [True, True, True, True, False]
     assert not found.annotations[1].occluded.any()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.registry import get_dataset, list_datasets
-from tests.datasets.layouts import LAYOUTS
+from tests.datasets.layouts import LAYOUTS, TOOLS
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/datasets.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n")[0].lower(): part for part in re.split(r"^## ", TEXT, flags=re.M)}
@@ -22,7 +22,7 @@ def test_every_option_and_the_licence_are_in_the_section_of_the_reader(name):
     (section,) = [part for heading, part in SECTIONS.items() if name in heading]
     for option in inspect.signature(get_dataset(name)).parameters:
         assert option in ("root", "skip_broken") or f"`{option}`" in section
-    if name not in ("folder", "coco-keypoints"):
+    if name not in ("folder", "coco-keypoints", *TOOLS):
         assert "**Licence**" in section
         assert "**Get" in section
         assert "root/" in section
