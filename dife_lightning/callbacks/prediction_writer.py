@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dife_lightning._version import __version__
 from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, transferred
 from dife_lightning.data.pairs import KeypointPairs
+from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.schemes import PROTOCOLS, get_protocol, layout_part
@@ -76,9 +77,13 @@ class PredictionWriter(L.Callback):
         """Start with empty collectors."""
         wanted = [self._asked.name] if self._asked else list(PROTOCOLS)
         self._sets = collectors(trainer.predict_dataloaders, wanted, 0, pl_module.device)
+        own = self._sets[0].pairs.own
+        if self._asked is not None and own is not None:
+            found = f"the pairs have the landmarks {', '.join(own.landmarks)}, not those of {self._asked.name}"
+            raise ConfigError(f"{found}; leave out the protocol of the callback")
         if self._asked is None:
             shared = [name for name in PROTOCOLS if all(name in c.pairs.protocols for c in self._sets)]
-            self.protocol = self._sets[0].pairs.own or get_protocol((shared or ["3-point"])[0])
+            self.protocol = own or get_protocol((shared or ["3-point"])[0])
 
     def on_predict_batch_end(
         self,

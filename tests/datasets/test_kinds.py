@@ -89,6 +89,17 @@ def test_annotations_without_key_points_are_counted(root, capsys):
     assert "3 of 4 annotations have no labelled point" in capsys.readouterr().err
 
 
+def test_pictures_without_annotation_are_counted(root, capsys):
+    images = [{"id": str(k), "file_name": f"{name}.jpg"} for k, name in enumerate("xab")]
+    assert len(coco(root, {"keypoints": KEYPOINTS}, images=images)) == 1
+    assert "2 pictures of 3 without annotation: passed over" in capsys.readouterr().err
+
+
+def test_five_points_without_names_and_without_v(root):
+    dataset = coco(root, {"keypoints": [*A, *B, *C, 1, 2, 3, 4]}, categories=[])
+    assert points(dataset) == {"0": A, "1": B, "2": C, "3": [1, 2], "4": [3, 4]}
+
+
 def test_a_file_of_boxes_says_why_it_cannot_be_used(root):
     with pytest.raises(DataError, match=r"none of its 2 annotations has 'keypoints' \(they have bbox\).*CVAT"):
         coco(root, {"bbox": [1, 2, 3, 4]}, {"bbox": [1, 2, 3, 5]})
@@ -108,6 +119,21 @@ def test_one_annotation_a_point_becomes_one_face_a_picture(root, capsys):
     assert "3 annotations became 1 face" in capsys.readouterr().err
     with pytest.raises(DataError, match="point 'eye_l' is there twice"):
         coco(root, *single, {"category_id": 0, "keypoints": [1, 2, 2]}, categories=categories)
+
+
+def test_kinds_of_animals_with_one_point_each_are_not_joined(root):
+    categories = [{"id": 1, "name": "cat", "keypoints": ["nose"]}, {"id": 2, "name": "dog", "keypoints": ["nose"]}]
+    faces = [{"keypoints": [*A, 2]}, {"keypoints": [*B, 2], "category_id": 2}]
+    assert [points(coco(root, *faces, categories=categories), k) for k in (0, 1)] == [{"nose": A}, {"nose": B}]
+
+
+def test_an_annotation_without_category_has_the_only_one(root):
+    assert points(coco(root, {"keypoints": KEYPOINTS, "category_id": None})) == OWN
+
+
+def test_decimal_commas_are_counted(root, capsys):
+    assert points(table(root, "image;a_x;a_y", "a.jpg;1,5;2")) == {"a": [1.5, 2]}
+    assert "1 number with a decimal comma" in capsys.readouterr().err
 
 
 def test_names_that_differ_in_case_separators_and_side_are_the_schemes(root):
@@ -234,7 +260,8 @@ def test_missing_values_and_visibility_in_a_table(root, capsys):
 
 @pytest.mark.parametrize(("columns", "cells"), [
     ("box_x0,box_y0,box_x1,box_y1", "1,2,31,22"), ("bbox_x,bbox_y,bbox_w,bbox_h", "1,2,30,20"),
-    ("box_xmin,box_ymin,box_xmax,box_ymax", "1,2,31,22"), ("Box_X,Box_Y,Box_Width,Box_Height", "1,2,30,20"),
+    ("face_x,face_y,face_w,face_h", "1,2,30,20"), ("box_xmin,box_ymin,box_xmax,box_ymax", "1,2,31,22"),
+    ("Box_X,Box_Y,Box_Width,Box_Height", "1,2,30,20"),
 ])  # fmt: skip
 def test_a_box_is_no_landmark(root, columns, cells):
     dataset = table(root, f"image,a_x,a_y,{columns}", f"a.jpg,3,4,{cells}")

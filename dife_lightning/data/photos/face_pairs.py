@@ -19,7 +19,7 @@ from dife_lightning.data.photos.face_lists import FaceLists, paper_count
 from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.errors import ConfigError, DataError, did_you_mean, printable
 from dife_lightning.faces.landmark_sets import COMMON
-from dife_lightning.faces.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
+from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, to_layout
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions
 
 #: Most faces that a mean shape is computed from.
@@ -77,8 +77,8 @@ class FacePairs(PairsDataModule):
         skip_broken: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers, cache)
-        if protocol != COMMON and "," not in protocol:
-            get_protocol(protocol)
+        if protocol not in (*PROTOCOLS, COMMON) and "," not in protocol:
+            raise ConfigError(f"unknown protocol '{protocol}'. {did_you_mean(protocol, (*PROTOCOLS, COMMON))}")
         check_eye_order(eye_order)
         check_pairs(pairs, domains, val_count, size, count)
         given: dict[Split, dict[str, str]] = {"test": test_lists or {}, "val": val_lists or {}}
@@ -172,9 +172,8 @@ class FacePairs(PairsDataModule):
         options = [crop.published(landmarks) for crop, landmarks in zip(crops, sets, strict=True)]
         maps = [dict(scheme.maps) for scheme in pairs.schemes]
         own = [shared[1][name] for name in names] if shared else []
-        key = ("faces", CROP_VERSION, found.hash, self.protocol, self.eye_order, self.size, *options, *maps, *state)
-        key = (*key, *own)
-        prepare(pairs, key, self.num_workers, disk=self.cache)
+        made = (self.protocol, self.eye_order, self.size, *options, *maps, *state, *own)
+        prepare(pairs, ("faces", CROP_VERSION, found.hash, *made), self.num_workers, disk=self.cache)
         return pairs
 
 
