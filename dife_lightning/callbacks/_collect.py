@@ -16,7 +16,7 @@ from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, pairs_of
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.items import PictureCrop
-from dife_lightning.faces.schemes import LAYOUT
+from dife_lightning.faces.schemes import Protocol, layout_part
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
 from dife_lightning.utils.run_folder import TESTS
@@ -34,9 +34,8 @@ class TransferCollector:
     """
 
     def __init__(self, pairs: KeypointPairs, protocols: Sequence[str], pictures: int, device: torch.device) -> None:
-        served = [name for name in protocols if name in pairs.protocols]
         self.pairs, self._pictures = pairs, pictures
-        self.metric = KeypointTransferMetric(served, name=pairs.name).to(device)
+        self.metric = KeypointTransferMetric(pairs.served(protocols), name=pairs.name).to(device)
         self._names: dict[int, str] = {}
         self._crops: dict[int, PictureCrop] = {}
         self._kept: list[tuple[int, Tensor]] = []
@@ -59,9 +58,9 @@ class TransferCollector:
         """Return the crop of the target image of pair ``index``, which another process may have evaluated."""
         return self._crops.get(index) or self.pairs[index].target_crop
 
-    def examples(self, protocol: str) -> list[TransferExample]:
+    def examples(self, protocol: Protocol) -> list[TransferExample]:
         """Return the kept pairs with the landmarks of ``protocol``."""
-        part = LAYOUT[protocol]
+        part = layout_part(protocol)
         return [self._example(index, predicted[part], part) for index, predicted in self._kept]
 
     def _example(self, index: int, predicted: Tensor, part: slice) -> TransferExample:
@@ -87,7 +86,7 @@ def collectors(loaders: Any, protocols: Sequence[str], pictures: int, device: to
     several = loaders if isinstance(loaders, list | tuple) else [loaders]
     sets = [pairs_of(loader) for loader in several]
     for pairs in sets:
-        if not set(protocols) & set(pairs.protocols):
+        if not pairs.served(protocols):
             raise ConfigError(
                 f"the pairs of '{pairs.name}' have {', '.join(pairs.protocols)} landmarks, not {', '.join(protocols)}; "
                 "set the protocols of the callback accordingly"

@@ -21,7 +21,7 @@ from dife_lightning.callbacks._collect import (
 from dife_lightning.callbacks._score_table import print_scores
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
-from dife_lightning.faces.schemes import LAYOUT, get_protocol
+from dife_lightning.faces.schemes import Protocol, get_protocol, layout_part
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.metrics.bootstrap import bootstrap_ci
 from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, Records, flatten, pixel_errors, score_records
@@ -40,7 +40,7 @@ class KeypointTransfer(L.Callback):
     Args:
         similarity: ``dot`` (the paper's) or ``cosine``.
         subpixel: refine below a cell (ours; see :func:`~dife_lightning.matching.transfer`).
-        protocols: landmark sets to report; the first one decides.
+        protocols: landmark sets to report; the first one decides. Pairs of ``protocol: common`` have their own.
         out_dir: where a test writes; the command's folder if None.
         pictures: pairs of each test set to draw; 0 for no pictures.
         val_pictures: pairs of each validation set to draw; each validation replaces the pictures.
@@ -112,8 +112,8 @@ class KeypointTransfer(L.Callback):
             self._write(trainer, pl_module, gathered, names)
         self._draw(trainer, pl_module, "test")
 
-    def _protocols(self, collector: TransferCollector) -> list[str]:
-        return [name for name in self.protocols if name in collector.pairs.protocols]
+    def _protocols(self, collector: TransferCollector) -> list[Protocol]:
+        return collector.pairs.served(self.protocols)
 
     def _logged(self, stage: str, gathered: Sequence[Records], *, full: bool) -> dict[str, Tensor]:
         """Return the scores of all sets by logged name; per-landmark ones only if ``full``."""
@@ -122,7 +122,7 @@ class KeypointTransfer(L.Callback):
             for protocol in self._protocols(collector):
                 scores = flatten(score_records(records, protocol, collector.pairs.name))
                 keys = scores if full else ("pixel_error", "swap_rate")
-                prefix = f"{_log_name(stage, collector)}/{protocol}"
+                prefix = f"{_log_name(stage, collector)}/{protocol.name}"
                 finite = (key for key in keys if math.isfinite(scores[key]))
                 flat.update({f"{prefix}/{key}": torch.tensor(scores[key]) for key in finite})
         return flat
@@ -159,9 +159,9 @@ class KeypointTransfer(L.Callback):
     def _method(self, pl_module: L.LightningModule) -> str:
         return self.method or method_name(type(pl_module)) or type(pl_module).__name__
 
-    def _row(self, collector: TransferCollector, records: Records, protocol: str, method: str) -> dict[str, Any]:
+    def _row(self, collector: TransferCollector, records: Records, protocol: Protocol, method: str) -> dict[str, Any]:
         """Return one row of ``metrics.json``."""
-        pairs, part = collector.pairs, LAYOUT[protocol]
+        pairs, part = collector.pairs, layout_part(protocol)
         scores = asdict(score_records(records, protocol, pairs.name))
         errors = pixel_errors(records.predicted[:, part], records.truth[:, part], records.side)
         visible = records.visible[:, part].cpu().numpy()
@@ -169,7 +169,7 @@ class KeypointTransfer(L.Callback):
         return {
             "method": method,
             "pair": pairs.pair,
-            "protocol": protocol,
+            "protocol": protocol.name,
             "framing": pairs.framing,
             "list": pairs.list_name,
             "list_hash": pairs.list_hash,
@@ -215,7 +215,7 @@ class KeypointTransfer(L.Callback):
                 continue
             figure = transfer_sheet(
                 examples,
-                get_protocol(protocol).landmarks,
+                protocol.landmarks,
                 heading=f"{collector.pairs.pair}, {collector.pairs.framing}",
                 note=self._note(collector, trainer, pl_module),
             )

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from dife_lightning._version import __version__
 from dife_lightning.callbacks._collect import TransferCollector, collectors, evaluation_folder, transferred
 from dife_lightning.data.pairs import KeypointPairs
+from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.items import PictureCrop
-from dife_lightning.faces.schemes import LAYOUT, PROTOCOLS, get_protocol
+from dife_lightning.faces.schemes import PROTOCOLS, get_protocol, layout_part
 from dife_lightning.matching import MatchingOptions, Similarity
 from dife_lightning.utils.files import atomic_write, write_json
 
@@ -76,9 +77,13 @@ class PredictionWriter(L.Callback):
         """Start with empty collectors."""
         wanted = [self._asked.name] if self._asked else list(PROTOCOLS)
         self._sets = collectors(trainer.predict_dataloaders, wanted, 0, pl_module.device)
+        own = self._sets[0].pairs.own
+        if self._asked is not None and own is not None:
+            found = f"the pairs have the landmarks {', '.join(own.landmarks)}, not those of {self._asked.name}"
+            raise ConfigError(f"{found}; leave out the protocol of the callback")
         if self._asked is None:
             shared = [name for name in PROTOCOLS if all(name in c.pairs.protocols for c in self._sets)]
-            self.protocol = get_protocol((shared or ["3-point"])[0])
+            self.protocol = own or get_protocol((shared or ["3-point"])[0])
 
     def on_predict_batch_end(
         self,
@@ -104,7 +109,7 @@ class PredictionWriter(L.Callback):
 
     def _predictions(self, collector: TransferCollector) -> list[Prediction]:
         """Return the predictions for one set; all processes must call this."""
-        records, part = collector.metric.gather(), LAYOUT[self.protocol.name]
+        records, part = collector.metric.gather(), layout_part(self.protocol)
         names = collector.pair_ids(records)
         rows = zip(
             records.index.tolist(), records.predicted[:, part].numpy(), records.visible[:, part].numpy(), strict=True

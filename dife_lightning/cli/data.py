@@ -120,7 +120,8 @@ def preview(name: str, root: str, own: dict[str, Any], others: dict[str, Any]) -
         DataError: files are missing or damaged, or no face can be drawn.
     """
     import dife_lightning
-    from dife_lightning.faces.schemes import ALL_POINTS, check_eye_order, eye_sides, get_scheme, landmark_set
+    from dife_lightning.faces.landmark_sets import ALL_POINTS, landmark_set
+    from dife_lightning.faces.schemes import check_eye_order, eye_sides, get_scheme
     from dife_lightning.geometry.crops import CropOptions
     from dife_lightning.viz.landmarks import landmark_sheet
 

@@ -7,9 +7,10 @@ An item is a pure function of its number.
 from __future__ import annotations
 
 import copy
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -19,14 +20,22 @@ from torch.utils.data import DataLoader, Dataset
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.batches import PairArrays, PairBatch, image_tensor
 from dife_lightning.faces.items import FaceItem, crop_of
-from dife_lightning.faces.schemes import EyeOrder, Scheme, check_eye_order, get_scheme, to_layout
+from dife_lightning.faces.schemes import (
+    EyeOrder,
+    Protocol,
+    Scheme,
+    check_eye_order,
+    get_protocol,
+    get_scheme,
+    to_layout,
+)
 from dife_lightning.faces.transforms import resize, resize_matrix
 
 #: ``val`` for model selection, ``test`` for results.
 Split = Literal["val", "test"]
 
 
-class Faces(Protocol):
+class Faces(typing.Protocol):
     """Any sequence of annotated faces."""
 
     def __len__(self) -> int: ...
@@ -49,6 +58,7 @@ class KeypointPairs(Dataset[PairArrays]):
         scheme: landmark scheme of both readers, or of source and target.
         eye_order: ``stored`` pairs points by number, also if a scheme names the face's own left (see ``schemes.py``).
         protocols: protocols to score, of those that both schemes have; all of them if None.
+        own: instead of these, a protocol and its points in the source's and in the target's scheme (``shared_points``).
 
     Raises:
         DataError: no pair.
@@ -69,6 +79,7 @@ class KeypointPairs(Dataset[PairArrays]):
         scheme: str | Scheme | tuple[str | Scheme, str | Scheme] = "animalweb-9",
         eye_order: EyeOrder = "viewer",
         protocols: Sequence[str] | None = None,
+        own: tuple[Protocol, Sequence[Sequence[int]]] | None = None,
     ) -> None:
         if not pairs:
             raise DataError(f"the {list_name} list of {pair} is empty: expected at least one pair")
@@ -77,7 +88,10 @@ class KeypointPairs(Dataset[PairArrays]):
         self.schemes = get_scheme(schemes[0]), get_scheme(schemes[1])
         self.eye_order: EyeOrder = eye_order
         #: Protocols that are scored.
-        self.protocols = _common_protocols(self.schemes, protocols)
+        self.protocols = _common_protocols(self.schemes, protocols) if own is None else (own[0].name,)
+        #: The protocol that is not built in, if there is one, and its points in each scheme.
+        self.own: Protocol | None = own[0] if own else None
+        self._own_points: Sequence[Sequence[int]] = own[1] if own else ((), ())
         self.source, self.target, self.pairs, self.size = source, target, pairs, size
         self.pair, self.list_name, self.framing, self.list_hash = pair, list_name, framing, list_hash
         #: All items, once they are in memory (see data/cache.py).
@@ -90,6 +104,10 @@ class KeypointPairs(Dataset[PairArrays]):
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def served(self, names: Iterable[str]) -> list[Protocol]:
+        """Return the protocols that are scored, of the built-in ones those of ``names``, in that order."""
+        return [get_protocol(name) for name in names if name in self.protocols] if self.own is None else [self.own]
 
     def first(self, count: int) -> KeypointPairs:
         """Return the set of the first ``count`` pairs (all, if there are fewer); images are shared."""
@@ -117,7 +135,7 @@ class KeypointPairs(Dataset[PairArrays]):
     def _face(self, item: FaceItem, side: int) -> FaceItem:
         height, width = item["image"].shape[:2]
         image, points = resize(item["image"], item["points"], self.size)
-        points, visible = to_layout(points, item["visible"], self.schemes[side], self.eye_order)
+        points, visible = to_layout(points, item["visible"], self.schemes[side], self.eye_order, self._own_points[side])
         crop = crop_of(item).inner(resize_matrix(width, height, self.size))
         return FaceItem(image=image, points=points, visible=visible, name=item["name"], crop=crop)
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dife_lightning.datasets.parsing.coco import choose_faces, read_coco
+from dife_lightning.datasets.parsing.coco_files import id_of
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, root_folder
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Faults
 from dife_lightning.datasets.parsing.turned import PointsOf
 from dife_lightning.faces.schemes import SCHEMES
+from dife_lightning.utils.notes import many
 
 DATASET = "CocoKeypoints"
 
@@ -56,5 +58,8 @@ class CocoKeypoints(FaceFiles):
             coco, folder / images, self.name, scheme, faults, chosen, points, keep_zeros=keep_zeros, search=True
         )
         self.scheme = known.name if known.name in SCHEMES else known
+        empty = len(coco.images) - len({id_of(entry.get("image_id")) for entry in coco.annotations} & set(coco.images))
+        if empty:
+            faults.say(f"{many(empty, 'picture')} of {len(coco.images)} without annotation: passed over")
         facts = {"file": str(file), "scheme": known.name, "category": chosen, "needed": points}
         super().__init__(table, faults, facts, points_of)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import yaml
 
+from dife_lightning.faces.point_names import parts
+
 Pairs = tuple[tuple[int, int], ...]
 #: Points whose mean is meant; usually one point.
 Group = tuple[int, ...]
@@ -55,8 +57,12 @@ class Scheme:
 
 
 def mirrored(name: str) -> str:
-    """Return ``name`` with the words left and right exchanged."""
-    return "_".join(_SIDES.get(word, word) for word in name.split("_"))
+    """Return ``name`` with left and right exchanged: ``right_eye`` for ``left_eye``, ``eye_l`` and ``EyeL``."""
+    words = name.split("_")
+    side, rest = parts(name)
+    if side and not _SIDES.keys() & set(words):
+        return "_".join((_SIDES[side], *rest))
+    return "_".join(_SIDES.get(word, word) for word in words)
 
 
 def pairs_by_name(names: Sequence[str]) -> Pairs:

@@ -18,15 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, did_you_mean
-from dife_lightning.faces.point_names import plain
 from dife_lightning.faces.scheme_tables import PROTOCOLS as PROTOCOLS
 from dife_lightning.faces.scheme_tables import SCHEMES as SCHEMES
 from dife_lightning.faces.scheme_tables import Group, Members, Pairs, mirrored
 from dife_lightning.faces.scheme_tables import Protocol as Protocol
 from dife_lightning.faces.scheme_tables import Scheme as Scheme
 
-#: The landmark set of all points of a scheme.
-ALL_POINTS = "all"
 #: ``viewer``: schemes that name the face's own left are remapped. ``stored``: they are not.
 EyeOrder = Literal["viewer", "stored"]
 
@@ -54,11 +51,19 @@ def get_scheme(name: str | Scheme) -> Scheme:
     return SCHEMES[name]
 
 
-def get_protocol(name: str) -> Protocol:
-    """Return the protocol ``name``; ConfigError if it is unknown."""
+def get_protocol(name: str | Protocol) -> Protocol:
+    """Return the built-in protocol ``name``, or a protocol as it is; ConfigError for an unknown name."""
+    if isinstance(name, Protocol):
+        return name
     if name not in PROTOCOLS:
         raise ConfigError(f"unknown protocol '{name}'. {did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def layout_part(protocol: str | Protocol) -> slice:
+    """Return the slice of a protocol in the points of a batch: one that is not built in comes after all others."""
+    known = get_protocol(protocol)
+    return LAYOUT.get(known.name, slice(LAYOUT_POINTS, LAYOUT_POINTS + len(known.landmarks)))
 
 
 def check_eye_order(eye_order: str) -> None:
@@ -121,52 +126,11 @@ def to_protocol(
     """
     known = get_scheme(scheme)
     members = protocol_members(known, protocol, eye_order)
-    _check_count(points, known)
-    return _means(points, visible, members)
+    check_points(points, known)
+    return means(points, visible, members)
 
 
-def landmark_set(scheme: str | Scheme, landmarks: str) -> tuple[tuple[str, ...], Members]:
-    """Return the names of a landmark set, and the scheme's points whose mean each of them is.
-
-    Args:
-        scheme: name of the scheme, or the scheme.
-        landmarks: ``all`` points of the scheme, a protocol, or names of its points separated by commas; case and
-            separators in these are free.
-
-    Raises:
-        ConfigError: unknown scheme, protocol or point, or a scheme without that protocol.
-    """
-    known = get_scheme(scheme)
-    if landmarks == ALL_POINTS:
-        return known.landmarks, tuple((k,) for k in range(len(known.landmarks)))
-    if landmarks in PROTOCOLS:
-        return PROTOCOLS[landmarks].landmarks, protocol_members(known, landmarks)
-    points: dict[str, Group] = {plain(name): (k,) for k, name in enumerate(known.landmarks)}
-    points = {plain(name): group for name, group in known.aliases.items()} | points
-    names = tuple(name.strip() for name in landmarks.split(",") if name.strip())
-    for name in names:
-        if plain(name) not in points:
-            hint = did_you_mean(name, known.landmarks if len(names) > 1 else (*PROTOCOLS, ALL_POINTS, *known.landmarks))
-            raise ConfigError(f"unknown landmarks: scheme '{known.name}' has no point '{name}'. {hint}")
-    if not names or len({plain(name) for name in names}) < len(names):
-        raise ConfigError(f"landmarks '{landmarks}': expected names of points, each once, separated by commas")
-    return names, tuple(points[plain(name)] for name in names)
-
-
-def set_points(
-    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str | Scheme, landmarks: str
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the points (..., P, 2) and visibility (..., P) of a landmark set; see :func:`landmark_set`.
-
-    ConfigError for another number of points than the scheme has.
-    """
-    known = get_scheme(scheme)
-    members = landmark_set(known, landmarks)[1]
-    _check_count(points, known)
-    return _means(points, visible, members)
-
-
-def _means(
+def means(
     points: NDArray[np.float32], visible: NDArray[np.bool_], groups: Sequence[Group]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the mean of each group's points, and whether all of them are visible; an empty group gives 0 and False."""
@@ -183,9 +147,13 @@ def _means(
 
 
 def to_layout(
-    points: NDArray[np.float32], visible: NDArray[np.bool_], scheme: str | Scheme, eye_order: EyeOrder = "viewer"
+    points: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    scheme: str | Scheme,
+    eye_order: EyeOrder = "viewer",
+    own: Sequence[int] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return all protocols' points (..., P, 2) and visibility (..., P) in ``LAYOUT``.
+    """Return all protocols' points (..., P, 2) and visibility (..., P) in ``LAYOUT``, and then the points ``own``.
 
     A protocol that the scheme does not have is filled with zeros and is not visible.
     """
@@ -196,6 +164,9 @@ def to_layout(
         where = LAYOUT[protocol]
         mapped = to_protocol(points, visible, known, protocol, eye_order)
         all_points[..., where, :], all_visible[..., where] = mapped
+    if own:
+        all_points = np.concatenate((all_points, points[..., list(own), :].astype(np.float32)), axis=-2)
+        all_visible = np.concatenate((all_visible, visible[..., list(own)]), axis=-1)
     return all_points, all_visible
 
 
@@ -231,11 +202,11 @@ def convert(
     """
     known, wanted = get_scheme(source), get_scheme(target)
     check_eye_order(eye_order)
-    _check_count(points, known)
+    check_points(points, known)
     groups = _counterparts(known, wanted, eye_order)
     if not any(groups):
         raise ConfigError(f"'{wanted.name}' and '{known.name}' have no known point in common")
-    return _means(points, visible, groups)
+    return means(points, visible, groups)
 
 
 def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[Group]:
@@ -261,6 +232,7 @@ def eye_sides(scheme: str | Scheme, eye_order: EyeOrder = "viewer") -> list[str]
     return sides
 
 
-def _check_count(points: NDArray[np.float32], scheme: Scheme) -> None:
+def check_points(points: NDArray[np.float32], scheme: Scheme) -> None:
+    """Raise ConfigError if there is another number of points (..., K, 2) than the scheme has."""
     if points.shape[-2] != len(scheme.landmarks):
         raise ConfigError(f"{points.shape[-2]} points found: scheme '{scheme.name}' has {len(scheme.landmarks)}")

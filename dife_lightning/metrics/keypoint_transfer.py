@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces.schemes import LAYOUT, Protocol, flip_permutation, get_protocol
+from dife_lightning.faces.schemes import Protocol, flip_permutation, get_protocol, layout_part
 
 ERROR_SIDE = 70
 #: PCK thresholds as parts of the image side, by the key under which they are reported (no dots: torchmetrics).
@@ -104,7 +104,7 @@ def _keypoint_transfer_compute(sums: TransferSums, protocol: Protocol, name: str
 
 
 def keypoint_transfer_scores(
-    predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor, protocol: str, name: str = "pairs"
+    predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor, protocol: str | Protocol, name: str = "pairs"
 ) -> TransferScores:
     """Score (B, K, 2) predictions of ``protocol``'s K landmarks; see the private halves for shapes and errors."""
     known = get_protocol(protocol)
@@ -127,11 +127,11 @@ class KeypointTransferMetric(Metric):
     higher_is_better = False
     full_state_update = False
 
-    def __init__(self, protocols: Sequence[str] = ("9-point", "3-point"), name: str = "pairs", **kwargs: Any) -> None:
+    def __init__(
+        self, protocols: Sequence[str | Protocol] = ("9-point", "3-point"), name: str = "pairs", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        for protocol in protocols:
-            get_protocol(protocol)
-        self.protocols, self.set_name = tuple(protocols), name
+        self.protocols, self.set_name = tuple(map(get_protocol, protocols)), name
         for state in _STATES:
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
@@ -147,7 +147,7 @@ class KeypointTransferMetric(Metric):
         flat = {}
         for protocol in self.protocols:
             for key, value in flatten(score_records(records, protocol, self.set_name)).items():
-                flat[f"{protocol}/{key}"] = torch.tensor(value, dtype=torch.float64, device=self.device)
+                flat[f"{protocol.name}/{key}"] = torch.tensor(value, dtype=torch.float64, device=self.device)
         return flat
 
     def gather(self) -> Records:
@@ -172,9 +172,9 @@ def _cat(state: list[Tensor] | Tensor) -> Tensor:
     return torch.cat(state) if state else torch.empty(0)
 
 
-def score_records(records: Records, protocol: str, name: str = "pairs") -> TransferScores:
+def score_records(records: Records, protocol: str | Protocol, name: str = "pairs") -> TransferScores:
     """Score the part of ``records`` (in the layout of all protocols) that belongs to ``protocol``."""
-    part = LAYOUT[protocol]
+    part = layout_part(protocol)
     points = (records.predicted[:, part], records.truth[:, part], records.visible[:, part])
     return keypoint_transfer_scores(*points, records.side, protocol, name)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces.schemes import LAYOUT, get_protocol
+from dife_lightning.faces.schemes import Protocol, get_protocol, layout_part
 from dife_lightning.metrics.keypoint_transfer import Records, pixel_errors
 from dife_lightning.utils.files import atomic_write
 
@@ -68,16 +68,21 @@ class PointTable(PredictionTable):
 
 
 def prediction_rows(
-    records: Records, pair_ids: Mapping[int, str], pair: str, list_name: str, framing: str, protocols: Iterable[str]
+    records: Records,
+    pair_ids: Mapping[int, str],
+    pair: str,
+    list_name: str,
+    framing: str,
+    protocols: Iterable[str | Protocol],
 ) -> Iterator[tuple[str | int, ...]]:
     """Yield the rows of one set, in the order of ``COLUMNS``; ``pair_ids[i]`` is the name of pair i."""
     for protocol in protocols:
-        part, names = LAYOUT[protocol], get_protocol(protocol).landmarks
+        part, names = layout_part(protocol), get_protocol(protocol).landmarks
         predicted, truth = records.predicted[:, part], records.truth[:, part]
         errors = pixel_errors(predicted, truth, records.side).tolist()
         values = zip(truth.tolist(), predicted.tolist(), errors, records.visible[:, part].tolist(), strict=True)
         for index, row in zip(records.index.tolist(), values, strict=True):
-            start = (pair_ids[index], pair, list_name, framing, protocol)
+            start = (pair_ids[index], pair, list_name, framing, get_protocol(protocol).name)
             for name, (tx, ty), (px, py), error, seen in zip(names, *row, strict=True):
                 numbers = (f"{tx:.4f}", f"{ty:.4f}", f"{px:.4f}", f"{py:.4f}", f"{error:.6f}")
                 yield (*start, name, *numbers, int(seen))

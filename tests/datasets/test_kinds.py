@@ -89,6 +89,17 @@ def test_annotations_without_key_points_are_counted(root, capsys):
     assert "3 of 4 annotations have no labelled point" in capsys.readouterr().err
 
 
+def test_pictures_without_annotation_are_counted(root, capsys):
+    images = [{"id": str(k), "file_name": f"{name}.jpg"} for k, name in enumerate("xab")]
+    assert len(coco(root, {"keypoints": KEYPOINTS}, images=images)) == 1
+    assert "2 pictures of 3 without annotation: passed over" in capsys.readouterr().err
+
+
+def test_five_points_without_names_and_without_v(root):
+    dataset = coco(root, {"keypoints": [*A, *B, *C, 1, 2, 3, 4]}, categories=[])
+    assert points(dataset) == {"0": A, "1": B, "2": C, "3": [1, 2], "4": [3, 4]}
+
+
 def test_a_file_of_boxes_says_why_it_cannot_be_used(root):
     with pytest.raises(DataError, match=r"none of its 2 annotations has 'keypoints' \(they have bbox\).*CVAT"):
         coco(root, {"bbox": [1, 2, 3, 4]}, {"bbox": [1, 2, 3, 5]})
@@ -234,7 +245,8 @@ def test_missing_values_and_visibility_in_a_table(root, capsys):
 
 @pytest.mark.parametrize(("columns", "cells"), [
     ("box_x0,box_y0,box_x1,box_y1", "1,2,31,22"), ("bbox_x,bbox_y,bbox_w,bbox_h", "1,2,30,20"),
-    ("box_xmin,box_ymin,box_xmax,box_ymax", "1,2,31,22"), ("Box_X,Box_Y,Box_Width,Box_Height", "1,2,30,20"),
+    ("face_x,face_y,face_w,face_h", "1,2,30,20"), ("box_xmin,box_ymin,box_xmax,box_ymax", "1,2,31,22"),
+    ("Box_X,Box_Y,Box_Width,Box_Height", "1,2,30,20"),
 ])  # fmt: skip
 def test_a_box_is_no_landmark(root, columns, cells):
     dataset = table(root, f"image,a_x,a_y,{columns}", f"a.jpg,3,4,{cells}")

@@ -9,8 +9,9 @@ from dife_lightning.datasets.parsing.table import OR_SKIP
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import shown_size
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, crop_of
-from dife_lightning.faces.schemes import ALL_POINTS as ALL_POINTS
-from dife_lightning.faces.schemes import Scheme, landmark_set, set_points
+from dife_lightning.faces.landmark_sets import ALL_POINTS as ALL_POINTS
+from dife_lightning.faces.landmark_sets import landmark_set, set_points
+from dife_lightning.faces.schemes import Scheme
 from dife_lightning.geometry.crops import CropError, CropOptions, crop_image, face_square
 
 #: Reasons of :func:`why_unusable`: a labelled point is not in the image of the face.

@@ -15,7 +15,15 @@ from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.image_info import image_info_cache
 from dife_lightning.faces.items import FaceDataset
-from dife_lightning.faces.schemes import EyeOrder, Scheme, protocol_members
+from dife_lightning.faces.landmark_sets import shared_points
+from dife_lightning.faces.schemes import (
+    PROTOCOLS,
+    EyeOrder,
+    Protocol,
+    Scheme,
+    get_scheme,
+    protocol_members,
+)
 from dife_lightning.geometry.crops import CropOptions
 
 
@@ -75,6 +83,7 @@ class DomainFaces:
         self._common: dict[str, Any] = {"skip_broken": True} if skip_broken else {}
         self._readers: dict[tuple[str, Split], FaceDataset] = {}
         self._usable: dict[tuple[str, Split], UsableFaces] = {}
+        self._shared: tuple[Protocol, dict[str, tuple[int, ...]]] | None = None
 
     def crop(self, name: str) -> CropOptions:
         """Return the crop options of a domain."""
@@ -91,7 +100,8 @@ class DomainFaces:
             options = self._common | domain.options | ((domain.val_options or {}) if key[1] == "val" else {})
             with image_info_cache(disk=self._cache):
                 faces: FaceDataset = load_dataset(domain.dataset, domain.root, **options)
-            protocol_members(faces.scheme, self.protocol, self.eye_order)
+            if self.protocol in PROTOCOLS:
+                protocol_members(faces.scheme, self.protocol, self.eye_order)
             self._readers[key] = faces
         return self._readers[key]
 
@@ -100,8 +110,27 @@ class DomainFaces:
         key = self._key(name, split)
         if key not in self._usable:
             reader, crop = self.reader(name, split), self.crop(name)
-            self._usable[key] = usable_faces(reader, self.protocol, crop, self.seed, cache=self._cache)
+            self._usable[key] = usable_faces(reader, self.landmarks(name), crop, self.seed, cache=self._cache)
         return self._usable[key]
+
+    def shared(self) -> tuple[Protocol, dict[str, tuple[int, ...]]] | None:
+        """Return the protocol that is not built in, and its points in the scheme of each domain; None for one that is.
+
+        It is made of the points that all domains share. Raises what ``reader`` and ``shared_points`` do.
+        """
+        if self.protocol not in PROTOCOLS and self._shared is None:
+            schemes = [self.reader(name, "test").scheme for name in self.domains]
+            protocol, points = shared_points(schemes, self.protocol, self.eye_order)
+            self._shared = protocol, dict(zip(self.domains, points, strict=True))
+        return self._shared
+
+    def landmarks(self, name: str) -> str:
+        """Return the landmark set that faces of a domain must show: the protocol, or names of the scheme's points."""
+        shared = self.shared()
+        if shared is None:
+            return self.protocol
+        scheme = get_scheme(self.reader(name, "test").scheme)
+        return ",".join(scheme.landmarks[k] for k in shared[1][name])
 
     def describe(self) -> dict[str, Any]:
         """Return data sets, options and crops of all domains, and the counts of those that were read."""
@@ -110,7 +139,7 @@ class DomainFaces:
                 "dataset": domain.dataset,
                 "options": domain.options,
                 "val_options": domain.val_options,
-                "crop": self.crop(name).published(self.protocol),
+                "crop": self.crop(name).published(self.landmarks(name)),
                 "faces": {split: self._counts(name, split) for read, split in self._readers if read == name},
             }
             for name, domain in self.domains.items()

@@ -104,7 +104,7 @@ class FaceLists:
             return read_pair_list(self.given[split][pair], pair, split)
         source, target = pair.split("+")
         count = self.val_count if split == "val" else self.count or default_count(pair)
-        crops = {name: self.faces.crop(name).published(self.faces.protocol) for name in (source, target)}
+        crops = {name: self.faces.crop(name).published(self.faces.landmarks(name)) for name in (source, target)}
         drawn = {"seed": self.faces.seed, "protocol": self.faces.protocol, "crop": crops}
         sides = self.faces.usable(source, split), self.faces.usable(target, split)
         return draw_pair_list(pair, split, *sides, count, drawn=drawn, without=reserved)

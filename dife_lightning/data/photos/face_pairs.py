@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
@@ -18,7 +18,8 @@ from dife_lightning.data.photos.face_domains import DomainFaces, FaceDomain, fin
 from dife_lightning.data.photos.face_lists import FaceLists, paper_count
 from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.errors import ConfigError, DataError, did_you_mean, printable
-from dife_lightning.faces.schemes import EyeOrder, check_eye_order, get_protocol, to_layout
+from dife_lightning.faces.landmark_sets import COMMON
+from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, to_layout
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions
 
 #: Most faces that a mean shape is computed from.
@@ -36,7 +37,9 @@ class FacePairs(PairsDataModule):
     Args:
         domains: name (``human``, ``dog``, ...) -> data set, folder and options of its reader.
         pairs: kinds of pair, source domain first.
-        protocol: landmarks that are scored, that every face must show, and that crops are placed by.
+        protocol: landmarks that are scored, that every face must show, and that crops are placed by: ``3-point``,
+            ``9-point``, ``common`` (the points that the schemes of all domains share by name or ``same_as``), or names
+            of such points separated by commas.
         crop: crop options; a domain may have its own.
         size: side of the crops in pixels.
         eye_order: ``viewer``, or ``stored`` to pair eyes as the data sets number them (see ``schemes.py``).
@@ -59,7 +62,7 @@ class FacePairs(PairsDataModule):
         self,
         domains: dict[str, FaceDomain],
         pairs: Sequence[str] = ("human+dog",),
-        protocol: Literal["3-point", "9-point"] = "3-point",
+        protocol: str = "3-point",
         crop: CropOptions = CropOptions(),  # noqa: B008 - frozen
         size: int = 96,
         eye_order: EyeOrder = "viewer",
@@ -74,7 +77,8 @@ class FacePairs(PairsDataModule):
         skip_broken: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers, cache)
-        get_protocol(protocol)
+        if protocol not in (*PROTOCOLS, COMMON) and "," not in protocol:
+            raise ConfigError(f"unknown protocol '{protocol}'. {did_you_mean(protocol, (*PROTOCOLS, COMMON))}")
         check_eye_order(eye_order)
         check_pairs(pairs, domains, val_count, size, count)
         given: dict[Split, dict[str, str]] = {"test": test_lists or {}, "val": val_lists or {}}
@@ -119,9 +123,11 @@ class FacePairs(PairsDataModule):
             raise DataError(
                 f"domain '{domain}': no faces are left for the mean shape: the test lists use all; set val_options"
             )
-        crops = CroppedFaces(usable.faces, self.size, self.faces.crop(domain), self.protocol)
+        crops = CroppedFaces(usable.faces, self.size, self.faces.crop(domain), self.faces.landmarks(domain))
         items = [crops[index] for index in chosen]
-        layouts = [to_layout(item["points"], item["visible"], crops.scheme, self.eye_order) for item in items]
+        shared = self.faces.shared()
+        own = shared[1][domain] if shared else ()
+        layouts = [to_layout(item["points"], item["visible"], crops.scheme, self.eye_order, own) for item in items]
         points, visible = (np.stack(part) for part in zip(*layouts, strict=True))
         weights = visible[..., None].astype(np.float64)
         return ((points * weights).sum(axis=0) / weights.sum(axis=0).clip(min=1)).astype(np.float32)
@@ -142,8 +148,10 @@ class FacePairs(PairsDataModule):
         names = found.pair.split("+")
         readers, indices = self.lists.readers(found), self.lists.indices(found)
         crops = [self.faces.crop(name) for name in names]
+        sets, shared = [self.faces.landmarks(name) for name in names], self.faces.shared()
         source, target = (
-            CroppedFaces(reader, self.size, crop, self.protocol) for reader, crop in zip(readers, crops, strict=True)
+            CroppedFaces(reader, self.size, crop, landmarks)
+            for reader, crop, landmarks in zip(readers, crops, sets, strict=True)
         )
         pairs = KeypointPairs(
             source,
@@ -157,13 +165,15 @@ class FacePairs(PairsDataModule):
             scheme=(source.scheme, target.scheme),
             eye_order=self.eye_order,
             protocols=[self.protocol],
+            own=(shared[0], [shared[1][name] for name in names]) if shared else None,
         )
         sides = zip(readers, zip(*indices, strict=True), strict=True)
         state = [fingerprint(reader, chosen, pictures=True) for reader, chosen in sides]
-        options = [crop.published(self.protocol) for crop in crops]
+        options = [crop.published(landmarks) for crop, landmarks in zip(crops, sets, strict=True)]
         maps = [dict(scheme.maps) for scheme in pairs.schemes]
-        key = ("faces", CROP_VERSION, found.hash, self.protocol, self.eye_order, self.size, *options, *maps, *state)
-        prepare(pairs, key, self.num_workers, disk=self.cache)
+        own = [shared[1][name] for name in names] if shared else []
+        made = (self.protocol, self.eye_order, self.size, *options, *maps, *state, *own)
+        prepare(pairs, ("faces", CROP_VERSION, found.hash, *made), self.num_workers, disk=self.cache)
         return pairs
 
 

@@ -120,7 +120,7 @@ def _kind(
     length = common_length(group)
     known = find_scheme(given, names or None) if given else None
     expected = len(names) or (len(known.landmarks) if known else 0)
-    count = expected if length in (2 * expected, 3 * expected) else length // 3
+    count = expected if length in (2 * expected, 3 * expected) else length // (3 if length % 3 == 0 else 2)
     if length == 2 * count:
         faults.say(f"the annotations of {coco.path.name} are x, y without visibility: all are taken as labelled")
     if names and count != len(names):

@@ -114,9 +114,13 @@ def _image(where: str, content: CsvFile) -> int:
 
 
 def _box(columns: Sequence[str]) -> tuple[list[int], bool]:
-    """Return the four columns of the box, and whether the last two are its size."""
+    """Return the four columns of the box, and whether the last two are its size.
+
+    ``face_x, face_y, face_w, face_h`` is a box as well, since a point has no width.
+    """
     forms = [plain(name) for name in columns]
-    for name in _BOX_NAMES:
+    sized = [form.removesuffix("width").removesuffix("w") for form in forms if form.endswith(("w", "width"))]
+    for name in (*_BOX_NAMES, *(one for one in sized if one)):
         for parts in (*_CORNERS, *_SIZES):
             wanted = [name + part for part in parts]
             if all(one in forms for one in wanted):
