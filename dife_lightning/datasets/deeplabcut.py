@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dife_lightning.datasets.parsing.csv_files import read_rows
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.files import FaceFiles, only_file, root_folder
 from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.turned import PointsOf
-from dife_lightning.errors import DataError, MissingDataError
+from dife_lightning.errors import DataError
 
 DATASET = "DeepLabCut"
 
@@ -49,7 +49,7 @@ class DeepLabCut(FaceFiles):
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         paths = [folder / file] if file else sorted(path for place in _PLACES for path in folder.glob(place))
         if not paths:
-            raise MissingDataError(f"no {_PLACES[0]} in {folder} or {folder / 'labeled-data'}; give it with --file.")
+            paths = [only_file(folder, "*.csv", f"{_PLACES[0]} of DeepLabCut, there or in labeled-data")]
         for path in paths:
             _read(path, folder, labels, faults)
         self.scheme, table = labelled_table(labels, folder, scheme, faults, keep_zeros=keep_zeros)

@@ -68,9 +68,13 @@ def _add(labels: Labels, content: Mapping[str, Any], file: str) -> None:
 
 def _shape(shape: Any) -> Mark | MarkedBox | None:
     try:
-        kind, label, values = shape["shape_type"], str(shape["label"]), [list(map(float, xy)) for xy in shape["points"]]
+        kind, label, values = (
+            shape.get("shape_type"),
+            str(shape["label"]),
+            [list(map(float, xy)) for xy in shape["points"]],
+        )
         instance = "" if shape.get("group_id") is None else str(shape["group_id"])
-        if kind == "point":
+        if kind == "point" or (kind is None and len(values) == 1):
             ((x, y),) = values
             return Mark(label, x, y, instance, bool((shape.get("flags") or {}).get("occluded")))
         if kind == "rectangle":

@@ -19,7 +19,9 @@ from dife_lightning.errors import ConfigError, DataError, MissingDataError, did_
 
 DATASET = "Via"
 
-_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
+_COLUMNS = ("region_shape_attributes", "region_attributes")
+#: The column of the picture, as VIA 2 and VIA 1 call it.
+_PICTURE = ("filename", "#filename")
 #: Usual names of the attribute that names a point.
 _USUAL = ("landmark", "keypoint", "point", "name", "label", "part", "type")
 
@@ -91,7 +93,10 @@ def _only(folder: Path) -> Path:
 
 def _of_csv(path: Path, faults: Faults) -> list[_Region]:
     content = read_csv(path, _COLUMNS, faults.say)
-    places = [content.columns.index(name) for name in _COLUMNS]
+    picture = next((name for name in _PICTURE if name in content.columns), None)
+    if picture is None:
+        raise DataError(f"{path}: no column 'filename'. {did_you_mean('filename', content.columns)}")
+    places = [content.columns.index(name) for name in (picture, *_COLUMNS)]
     found = []
     for number, cells in content.rows:
         try:
@@ -160,6 +165,6 @@ def _name(attributes: Mapping[str, Any], attribute: str) -> str:
     """Return the name of a point; a checkbox has its values as keys."""
     value = attributes.get(attribute)
     names = [key for key, on in value.items() if on] if isinstance(value, dict) else [value]
-    if len(names) != 1 or not names[0]:
+    if len(names) != 1 or names[0] in (None, ""):
         raise Fault(f"a point without '{attribute}', expected its name there")
     return str(names[0])

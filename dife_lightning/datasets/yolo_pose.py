@@ -18,6 +18,7 @@ from dife_lightning.datasets.parsing.text import parse_numbers, read_lines, read
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache, shown_size
 from dife_lightning.faces.images import SUFFIXES
+from dife_lightning.utils.notes import some
 
 DATASET = "YoloPose"
 
@@ -120,16 +121,27 @@ def _pictures(path: Path, content: Mapping[str, Any], splits: Sequence[str], lab
         labels.notes[f"path {content['path']} is not here, the folder of {path.name} is taken, splits"] += len(splits)
         base = path.parent
     found: dict[Path, None] = {}
+    missing: list[str] = []
     for entry in (entry for split in splits for entry in as_list(content.get(split))):
-        place = base / str(entry)
+        place = _place(base, str(entry))
         if place.is_dir():
             found.update(dict.fromkeys(p for p in sorted(place.rglob("*")) if p.suffix.lower() in SUFFIXES))
             found.update(dict.fromkeys(_without_picture(place)))
         elif place.suffix == ".txt":
             found.update({base / text.removeprefix("./"): None for text in read_lines(place).texts})
         else:
-            raise DataError(f"{path}: no folder and no list of pictures {place}; correct path, train, val or test.")
+            missing.append(str(place))
+    if missing and not found:
+        raise DataError(f"{path}: no folder and no list of pictures {missing[0]}; correct path, train, val or test.")
+    if missing:
+        labels.notes[f"splits passed over, since there is no {some(missing)}"] += len(missing)
     return list(found)
+
+
+def _place(base: Path, entry: str) -> Path:
+    """Return where an entry of the YAML file is; Roboflow writes ``../`` before what is beside the file."""
+    inner = base / entry.removeprefix("../")
+    return inner if not (base / entry).exists() and inner.exists() else base / entry
 
 
 def _labels_of(picture: Path) -> Path:
