@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ DATASET = "Folder"
 
 #: What programs write for a value that is not there.
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "--")
+#: A number with a decimal comma.
+_COMMA = re.compile(r"([+-]?\d*),(\d+)")
 _UNSEEN = ("0", "0.0", "false", "no")
 
 
@@ -76,6 +79,7 @@ def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: 
     content = read_csv(path, say=faults.say)
     where = f"{path}, row 1"
     places = find_columns(where, content)
+    content = _with_points_for_commas(path, content, places, faults)
     if places.first:
         faults.say(
             f"{path.name}: points are counted from {places.first}; x{places.first}, y{places.first} is the first"
@@ -92,6 +96,19 @@ def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: 
     columns |= {"points": points, "visible": without_zeros(points, visible, keep_zeros, faults)}
     needed = {name: columns[name] for name in ("keys", "images", "points")}
     return scheme, FaceTable(path, folder=root, count=len(order), search=True, **needed | columns)
+
+
+def _with_points_for_commas(path: Path, content: CsvFile, places: Columns, faults: Faults) -> CsvFile:
+    """Return the table with decimal points in the numbers of points and boxes."""
+    numbers = {*places.box, *(place for pair in places.points for place in pair)}
+    rows, count = [], 0
+    for number, cells in content.rows:
+        found = [_COMMA.fullmatch(cell) if k in numbers else None for k, cell in enumerate(cells)]
+        count += sum(match is not None for match in found)
+        rows.append((number, [f"{m[1]}.{m[2]}" if m else cell for m, cell in zip(found, cells, strict=True)]))
+    if count:
+        faults.say(f"{path.name}: {many(count, 'number')} with a decimal comma")
+    return CsvFile(content.columns, rows)
 
 
 def _in_order(

@@ -47,10 +47,11 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
 
 
 def title(figure: Figure, text: str, note: str = "") -> None:
-    """Write a heading at the top left and a fainter line below it."""
+    """Write a heading at the top left and a fainter line below it, in smaller letters if it would not fit."""
     figure.text(*at(figure, 0.12, 0.12), text, fontsize=13, weight="bold", color=INK, va="top")
     if note:
-        figure.text(*at(figure, 0.12, 0.40), note, fontsize=9, color=FAINT, va="top")
+        size = 9 * min(1.0, (figure.get_figwidth() - 0.24) / (note_width(note) - 0.24))
+        figure.text(*at(figure, 0.12, 0.40), note, fontsize=size, color=FAINT, va="top")
 
 
 def note_width(note: str) -> float:

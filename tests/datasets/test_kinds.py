@@ -121,6 +121,21 @@ def test_one_annotation_a_point_becomes_one_face_a_picture(root, capsys):
         coco(root, *single, {"category_id": 0, "keypoints": [1, 2, 2]}, categories=categories)
 
 
+def test_kinds_of_animals_with_one_point_each_are_not_joined(root):
+    categories = [{"id": 1, "name": "cat", "keypoints": ["nose"]}, {"id": 2, "name": "dog", "keypoints": ["nose"]}]
+    faces = [{"keypoints": [*A, 2]}, {"keypoints": [*B, 2], "category_id": 2}]
+    assert [points(coco(root, *faces, categories=categories), k) for k in (0, 1)] == [{"nose": A}, {"nose": B}]
+
+
+def test_an_annotation_without_category_has_the_only_one(root):
+    assert points(coco(root, {"keypoints": KEYPOINTS, "category_id": None})) == OWN
+
+
+def test_decimal_commas_are_counted(root, capsys):
+    assert points(table(root, "image;a_x;a_y", "a.jpg;1,5;2")) == {"a": [1.5, 2]}
+    assert "1 number with a decimal comma" in capsys.readouterr().err
+
+
 def test_names_that_differ_in_case_separators_and_side_are_the_schemes(root):
     names = ["Nose", "Mouth-Right", "L_Eye", "right eye", "MouthLeft"]
     values = [[1, 1, 2], [2, 2, 2], [3, 3, 2], [4, 4, 2], [5, 5, 2]]

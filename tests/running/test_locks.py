@@ -115,4 +115,4 @@ def test_the_rank_is_found_whoever_started_the_process(monkeypatch, variables, r
 def test_processes_started_from_outside_need_a_run_name(config, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert main(["fit", "--config", str(config), "--runs_root", str(config.parent)]) == 2
-    assert "needs a --run name" in capsys.readouterr().err
+    assert "in several processes (srun, torchrun) needs --run NAME" in capsys.readouterr().err

@@ -85,6 +85,15 @@ def test_colours_need_three_channels_and_a_known_mode():
         embedding_colors(torch.ones(1, 4, 3, 3), "tsne")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("note", ["short", "a long note that says how the faces were chosen, " * 4])
+def test_a_note_of_a_narrow_sheet_is_never_cut_off(note):
+    images = {"human": torch.zeros(1, 3, 8, 8)}
+    figure = embedding_sheet(images, {"dife": {"human": torch.rand(1, 4, 8, 8)}}, note=note)
+    pixels(figure)
+    found = next(text for text in figure.texts if text.get_text() == note)
+    assert found.get_window_extent().x1 <= figure.bbox.width
+
+
 def test_an_embedding_sheet_has_a_row_for_each_method():
     images = {name: torch.rand(2, 3, 16, 16) * 2 - 1 for name in ("human", "dog")}
     maps = {name: torch.rand(2, 4, 8, 8) for name in images}

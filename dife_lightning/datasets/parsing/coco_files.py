@@ -47,7 +47,9 @@ class CocoFile:
     categories: Mapping[str, Category]
 
     def category(self, entry: Entry) -> Category:
-        """Return the category of an annotation; one without name and points if it has none."""
+        """Return the category of an annotation, the only one if it states none; else one without name and points."""
+        if entry.get("category_id") is None and len(self.categories) == 1:
+            return next(iter(self.categories.values()))
         return self.categories.get(id_of(entry.get("category_id")) or "", Category("", ()))
 
 
@@ -167,7 +169,10 @@ def _joined(coco: CocoFile, faults: Faults) -> CocoFile:
     if len(used) < 2 or not single or any(len(kind.keypoints) > 1 for kind in kinds):
         return coco
     order = [key for key in coco.categories if key in used]
-    names = [coco.categories[key].name for key in order]
+    names = [(coco.categories[key].keypoints or (coco.categories[key].name,))[0] for key in order]
+    pictures = [id_of(entry.get("image_id")) for entry in points]
+    if len(set(names)) < len(used) or len(set(pictures)) == len(pictures):
+        return coco  # the categories are kinds of animals, or no picture has two points
     faces: dict[str | None, dict[str, Any]] = {}
     for entry in points:
         with faults.at(f"{coco.path}, annotation {entry.get('id')}"):

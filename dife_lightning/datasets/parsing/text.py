@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +14,6 @@ from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.errors import DataError
-
-#: A number with a decimal comma.
-_COMMA = re.compile(r"([+-]?\d*),(\d+)")
 
 
 class Lines(NamedTuple):
@@ -134,7 +130,7 @@ def parse_numbers(cells: Sequence[str], count: int) -> list[float]:
     numbers = []
     for place, cell in enumerate(cells, 1):
         try:
-            numbers.append(float(_COMMA.sub(r"\1.\2", cell)))
+            numbers.append(float(cell))
         except ValueError:
             raise Fault(f"'{cell}' found, expected number {place} of {count}") from None
         if not math.isfinite(numbers[-1]):
