@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dife_lightning.datasets.parsing.files import FaceFiles, choose, only_file, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, expecting, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
@@ -56,7 +56,7 @@ class Cvat(FaceFiles):
         labels.names = _names(tree, label)
         for image in tree.iter("image"):
             source = f"{below(path, folder)}, image {image.get('id', '')} ({image.get('name', '')})"
-            with faults.at(f"{folder}/{source}"):
+            with faults.at(f"{folder}/{source}"), expecting("an image with width and height"):
                 _add(labels, image, source, label)
         inner = "images" if (folder / "images").is_dir() and not images else images
         if not labels.faces and not faults.left_out:
@@ -72,7 +72,7 @@ def _parse(path: Path) -> ET.Element:
         tree = ET.parse(path).getroot()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). Check the root folder and --file.") from None
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise DataError(f"{path}: not XML ({error}).") from None
     if tree.tag != "annotations":
         raise DataError(f"{path} starts with <{tree.tag}>, expected <annotations> of 'CVAT for images 1.1'.")

@@ -63,9 +63,13 @@ def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
         raise DataError(f"{path}: no header of DeepLabCut; expected rows that start with scorer, bodyparts and coords.")
     coords, parts = header["coords"], header["bodyparts"]
     xs = [k for k, text in enumerate(coords) if text == "x"]  # from 1 on, or from 3 in newer files
-    if not xs or [coords[k + 1 : k + 2] for k in xs] != [["y"]] * len(xs):
-        raise DataError(f"{path}: the row 'coords' is {','.join(coords)[:60]}, expected x and y of each body part.")
     people = header.get("individuals", [""] * len(coords))
+    if (
+        not xs
+        or not len(coords) == len(parts) == len(people)
+        or [coords[k + 1 : k + 2] for k in xs] != [["y"]] * len(xs)
+    ):
+        raise DataError(f"{path}: the row 'coords' is {','.join(coords)[:60]}, expected x and y of each body part.")
     labels.names = list(dict.fromkeys([*labels.names, *(parts[k] for k in xs)]))
     start = 1 + [row for _, row in rows].index(coords)
     for number, row in rows[start:]:

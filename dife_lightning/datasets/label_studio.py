@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from dife_lightning.datasets.parsing.files import FaceFiles, only_file, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table
+from dife_lightning.datasets.parsing.labels import Labels, below, expecting, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.pictures import find_pictures
@@ -65,7 +65,7 @@ class LabelStudio(FaceFiles):
             raise DataError(f"{path}: expected a list of tasks, as Label Studio exports them (JSON or JSON-MIN).")
         for number, task in enumerate(tasks):
             source = f"{below(path, folder)}, task {task.get('id', number)}"
-            with faults.at(f"{folder}/{source}"):
+            with faults.at(f"{folder}/{source}"), expecting("data and annotations with a list 'result'"):
                 _add(labels, task, source, str(annotator), predictions)
         _without_digits(labels, folder / images)
         self.scheme, table = labelled_table(labels, folder, scheme, faults, images)

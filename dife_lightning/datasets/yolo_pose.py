@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
+from dife_lightning.datasets.parsing.labels import OTHER_FORM, LabelledFace, Labels, below, labelled_table
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers, read_lines, read_text
@@ -74,7 +74,12 @@ class YoloPose(FaceFiles):
         for one in splits:
             choose(self.name, "split", one, _SPLITS)
         content = _read_yaml(path)
-        layout = _layout(path, content)
+        try:
+            layout = _layout(path, content)
+        except OTHER_FORM:
+            raise DataError(
+                f"{path}: another form, expected names, kpt_shape, kpt_names as Ultralytics has them."
+            ) from None
         for one in wanted:
             choose(self.name, "category", one, layout.classes.values())
         labels.named, labels.names, labels.mirror = layout.named, layout.names, layout.mirror

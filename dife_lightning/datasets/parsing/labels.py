@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from dife_lightning.datasets.parsing.own_points import GivenScheme, settle_scheme, without_zeros
-from dife_lightning.datasets.parsing.table import FaceTable, Faults
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.errors import DataError
 from dife_lightning.faces.own_schemes import describe, scheme_from_names
 from dife_lightning.faces.point_names import plain
@@ -159,6 +160,19 @@ def _settled(
     scheme = scheme_from_names(names, f"own-{len(names)}", mirror=labels.mirror)
     faults.say(f"{describe(scheme)} (change it with --scheme FILE.yaml)")
     return scheme, list(range(len(names)))
+
+
+#: What Python raises where a value of a file is taken apart and has another form.
+OTHER_FORM = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+
+
+@contextmanager
+def expecting(form: str) -> Iterator[None]:
+    """Turn what the block raises for a value of another form than ``form`` into a Fault."""
+    try:
+        yield
+    except OTHER_FORM as error:
+        raise Fault(f"another form, expected {form}") from error
 
 
 def below(path: Path, folder: Path) -> str:
