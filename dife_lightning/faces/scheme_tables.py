@@ -38,7 +38,7 @@ class Scheme:
     Attributes:
         name: of the scheme.
         landmarks: one name per point.
-        flip_pairs: pairs of points that a flip exchanges; empty for raw sets, where they are unknown.
+        flip_pairs: pairs of points that a flip exchanges; empty where they are unknown.
         eye_convention: whose left the names mean: the viewer's (``image``) or the face's own (``subject``).
         maps: for each protocol that the scheme has, the member points of each landmark, always in the **viewer's**
             order.
@@ -78,7 +78,8 @@ def scheme_from(name: str, entry: Mapping[str, Any]) -> Scheme:
         landmarks = [f"{name.rpartition('-')[0]}_{k}" for k in range(landmarks)]
     maps = {protocol: tuple(map(_group, members)) for protocol, members in entry.get("maps", {}).items()}
     aliases = {alias: _group(points) for alias, points in entry.get("aliases", {}).items()}
-    return Scheme(name, tuple(landmarks), pairs_by_name(landmarks), entry["eyes"], maps, aliases)
+    pairs = tuple((a, b) for a, b in entry["mirror"]) if "mirror" in entry else pairs_by_name(landmarks)
+    return Scheme(name, tuple(landmarks), pairs, entry["eyes"], maps, aliases)
 
 
 def _group(points: int | list[int]) -> Group:

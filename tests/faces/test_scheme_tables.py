@@ -95,6 +95,13 @@ def test_a_raw_set_serves_no_protocol_and_says_why(name):
     assert not to_layout(numbered(name), all_seen(name), name)[1].any()
 
 
+@pytest.mark.parametrize(("name", "middle"), [("catflw-48", [0, 2, 16, 17]),
+                                              ("dogflw-46", [24, 25, 32, 35, 38, 41, 42, 45])])  # fmt: skip
+def test_a_raw_set_with_mirror_pairs_has_each_point_in_one_or_in_the_middle(name, middle):
+    pairs = get_scheme(name).flip_pairs
+    assert sorted([k for pair in pairs for k in pair] + middle) == list(range(len(get_scheme(name).landmarks)))
+
+
 def sample_faces(path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Read all annotations of a COCO file as points (K, 2) and visibility (K,)."""
     document = json.loads(path.read_text(encoding="utf-8"))
