@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from dife_lightning.datasets.label_studio import only_file
-from dife_lightning.datasets.parsing.files import FaceFiles, choose, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
+from dife_lightning.datasets.parsing.files import FaceFiles, choose, only_file, root_folder
+from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, expecting, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
-from dife_lightning.datasets.parsing.text import read_text
 from dife_lightning.errors import DataError
 
 DATASET = "Cvat"
@@ -30,7 +28,7 @@ class Cvat(FaceFiles):
 
     Args:
         root: folder of the export.
-        file: the XML file.
+        file: the XML file; by default ``annotations.xml``, or the only one of the root.
         label: only skeletons of this label.
         scheme: landmark scheme, by name or as a YAML file; by default the file's own names.
         images: folder of the pictures; by default ``images`` in the root, where CVAT puts them, or the root itself.
@@ -42,22 +40,23 @@ class Cvat(FaceFiles):
     def __init__(
         self,
         root: str | Path,
-        file: str = "annotations.xml",
+        file: str = "",
         label: str = "",
         scheme: GivenScheme = None,
         images: str = "",
         skip_broken: bool = False,
     ) -> None:
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
-        path = folder / file if (folder / file).is_file() else only_file(folder, "*.xml", "export of CVAT")
-        tree = _parse(path, faults)
+        usual = folder / (file or "annotations.xml")
+        path = usual if file or usual.is_file() else only_file(folder, "*.xml", "export of CVAT")
+        tree = _parse(path)
         skeletons = sorted({element.get("label", "") for element in tree.iter("skeleton")})
         if label:
             choose(self.name, "label", label, skeletons)
         labels.names = _names(tree, label)
         for image in tree.iter("image"):
             source = f"{below(path, folder)}, image {image.get('id', '')} ({image.get('name', '')})"
-            with faults.at(f"{folder}/{source}"):
+            with faults.at(f"{folder}/{source}"), expecting("an image with width and height"):
                 _add(labels, image, source, label)
         inner = "images" if (folder / "images").is_dir() and not images else images
         if not labels.faces and not faults.left_out:
@@ -68,10 +67,12 @@ class Cvat(FaceFiles):
         super().__init__(table, faults, facts)
 
 
-def _parse(path: Path, faults: Faults) -> ET.Element:
+def _parse(path: Path) -> ET.Element:
     try:
-        tree = ET.fromstring(read_text(path, faults.say).encode())
-    except ET.ParseError as error:
+        tree = ET.parse(path).getroot()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}). Check the root folder and --file.") from None
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise DataError(f"{path}: not XML ({error}).") from None
     if tree.tag != "annotations":
         raise DataError(f"{path} starts with <{tree.tag}>, expected <annotations> of 'CVAT for images 1.1'.")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dife_lightning.datasets.parsing.csv_files import read_rows
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.files import FaceFiles, only_file, root_folder
 from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.turned import PointsOf
-from dife_lightning.errors import DataError, MissingDataError
+from dife_lightning.errors import DataError
 
 DATASET = "DeepLabCut"
 
@@ -49,7 +49,7 @@ class DeepLabCut(FaceFiles):
         folder, faults, labels = root_folder(root), Faults(skip_broken), Labels()
         paths = [folder / file] if file else sorted(path for place in _PLACES for path in folder.glob(place))
         if not paths:
-            raise MissingDataError(f"no {_PLACES[0]} in {folder} or {folder / 'labeled-data'}; give it with --file.")
+            paths = [only_file(folder, "*.csv", f"{_PLACES[0]} of DeepLabCut, there or in labeled-data")]
         for path in paths:
             _read(path, folder, labels, faults)
         self.scheme, table = labelled_table(labels, folder, scheme, faults, keep_zeros=keep_zeros)
@@ -63,9 +63,13 @@ def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
         raise DataError(f"{path}: no header of DeepLabCut; expected rows that start with scorer, bodyparts and coords.")
     coords, parts = header["coords"], header["bodyparts"]
     xs = [k for k, text in enumerate(coords) if text == "x"]  # from 1 on, or from 3 in newer files
-    if not xs or [coords[k + 1 : k + 2] for k in xs] != [["y"]] * len(xs):
-        raise DataError(f"{path}: the row 'coords' is {','.join(coords)[:60]}, expected x and y of each body part.")
     people = header.get("individuals", [""] * len(coords))
+    if (
+        not xs
+        or not len(coords) == len(parts) == len(people)
+        or [coords[k + 1 : k + 2] for k in xs] != [["y"]] * len(xs)
+    ):
+        raise DataError(f"{path}: the row 'coords' is {','.join(coords)[:60]}, expected x and y of each body part.")
     labels.names = list(dict.fromkeys([*labels.names, *(parts[k] for k in xs)]))
     start = 1 + [row for _, row in rows].index(coords)
     for number, row in rows[start:]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table
+from dife_lightning.datasets.parsing.files import FaceFiles, only_file, root_folder
+from dife_lightning.datasets.parsing.labels import Labels, below, expecting, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.pictures import find_pictures
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_json
-from dife_lightning.errors import DataError, MissingDataError
+from dife_lightning.errors import DataError
+from dife_lightning.faces.images import SUFFIXES
 
 DATASET = "LabelStudio"
 
@@ -24,8 +25,8 @@ _HOW = "make the points regions inside the face's rectangle (parent region) in L
 #: Where Label Studio keeps uploads, and the digits that it puts before their names.
 _UPLOAD = re.compile(r"^/data/upload/\d+/")
 _DIGITS = re.compile(r"^[0-9a-f]{8}-(?=.)")
-#: Types of results that are passed over in silence, since they draw nothing.
-_UNDRAWN = ("choices", "relation", "textarea", "rating")
+#: Types of results that are passed over in silence: they draw nothing, or another result has their label, too.
+_UNDRAWN = ("choices", "relation", "textarea", "rating", "keypoint", "rectangle")
 
 
 class LabelStudio(FaceFiles):
@@ -64,22 +65,12 @@ class LabelStudio(FaceFiles):
             raise DataError(f"{path}: expected a list of tasks, as Label Studio exports them (JSON or JSON-MIN).")
         for number, task in enumerate(tasks):
             source = f"{below(path, folder)}, task {task.get('id', number)}"
-            with faults.at(f"{folder}/{source}"):
+            with faults.at(f"{folder}/{source}"), expecting("data and annotations with a list 'result'"):
                 _add(labels, task, source, str(annotator), predictions)
         _without_digits(labels, folder / images)
         self.scheme, table = labelled_table(labels, folder, scheme, faults, images)
         facts = {"file": file, "scheme": str(scheme or ""), "annotator": str(annotator), "predictions": predictions}
         super().__init__(table, faults, facts)
-
-
-def only_file(folder: Path, pattern: str, what: str) -> Path:
-    """Return the only file of ``folder`` that fits ``pattern``; DataError if there is none, or several."""
-    paths = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-    if not paths:
-        raise MissingDataError(f"no {what} ({pattern}) in {folder}; give it with --file.")
-    if len(paths) > 1:
-        raise DataError(f"{folder} has {len(paths)} files {pattern}, expected one {what}; choose one with --file.")
-    return paths[0]
 
 
 def _add(labels: Labels, task: Mapping[str, Any], source: str, annotator: str, predictions: bool) -> None:
@@ -88,7 +79,7 @@ def _add(labels: Labels, task: Mapping[str, Any], source: str, annotator: str, p
     parents = {r["from_id"]: r["to_id"] for r in results if r.get("type") == "relation"}
     for result in results:
         if result.get("type") in _UNDRAWN:
-            continue
+            continue  # or drawn by another result
         size, mark = _mark(result, parents)
         if isinstance(mark, Mark):
             marks.append(mark)
@@ -138,6 +129,10 @@ def _of_min(task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _mark(result: Mapping[str, Any], parents: Mapping[str, str]) -> tuple[tuple[int, int], Mark | MarkedBox | None]:
     """Return the picture's size, and the point or box of a region, or None for another region."""
     kind = result.get("type")
+    if kind == "labels":  # of a region that <KeyPoint> or <Rectangle> drew
+        value = result.get("value") or {}
+        kind = "rectanglelabels" if "height" in value else "keypointlabels"
+        result = {**result, "value": {**value, kind: value.get("labels")}}
     try:
         size = int(result["original_width"]), int(result["original_height"])
         if kind not in ("keypointlabels", "rectanglelabels"):
@@ -163,13 +158,17 @@ def _picture(task: Mapping[str, Any]) -> str:
     data = task["data"] if isinstance(task.get("data"), dict) else task
     texts = [str(value) for value in data.values() if isinstance(value, str)]
     known = [data[key] for key in ("image", "img") if isinstance(data.get(key), str)]
-    found = (known or [text for text in texts if "/" in text or "." in text] or [""])[0].replace("\\", "/")
+    found = (known or [text for text in texts if _is_picture(text)] or texts or [""])[0].replace("\\", "/")
     parts = urlsplit(found)
     local = parse_qs(parts.query).get("d", [])
     path = local[0] if local else parts.path if parts.scheme or found.startswith("/data/") else found
     if not path:
         raise Fault("no picture, expected a path or an address in 'data'")
     return unquote(_UPLOAD.sub("", path)).lstrip("/")
+
+
+def _is_picture(text: str) -> bool:
+    return urlsplit(text).path.lower().endswith(SUFFIXES) or text.lower().endswith(SUFFIXES)
 
 
 def _without_digits(labels: Labels, folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table
+from dife_lightning.datasets.parsing.labels import Labels, below, expecting, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
@@ -41,7 +41,10 @@ class LabelMe(FaceFiles):
         for path in paths:
             content = read_json(path, faults.say)
             if isinstance(content, dict) and isinstance(content.get("shapes"), list):
-                with faults.at(f"{folder}/{below(path, folder)}"):
+                with (
+                    faults.at(f"{folder}/{below(path, folder)}"),
+                    expecting("shapes, imagePath, imageWidth, imageHeight"),
+                ):
                     _add(labels, content, below(path, folder))
             else:
                 labels.notes["JSON files that are not of LabelMe passed over"] += 1
@@ -68,9 +71,13 @@ def _add(labels: Labels, content: Mapping[str, Any], file: str) -> None:
 
 def _shape(shape: Any) -> Mark | MarkedBox | None:
     try:
-        kind, label, values = shape["shape_type"], str(shape["label"]), [list(map(float, xy)) for xy in shape["points"]]
+        kind, label, values = (
+            shape.get("shape_type"),
+            str(shape["label"]),
+            [list(map(float, xy)) for xy in shape["points"]],
+        )
         instance = "" if shape.get("group_id") is None else str(shape["group_id"])
-        if kind == "point":
+        if kind == "point" or (kind is None and len(values) == 1):
             ((x, y),) = values
             return Mark(label, x, y, instance, bool((shape.get("flags") or {}).get("occluded")))
         if kind == "rectangle":

@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.datasets.label_studio import only_file
-from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
+from dife_lightning.datasets.parsing.files import FaceFiles, only_file, root_folder
 from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dife_lightning.datasets.parsing.csv_files import read_csv
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
-from dife_lightning.datasets.parsing.labels import Labels, below, labelled_table
+from dife_lightning.datasets.parsing.labels import OTHER_FORM, Labels, below, labelled_table
 from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
@@ -19,7 +19,9 @@ from dife_lightning.errors import ConfigError, DataError, MissingDataError, did_
 
 DATASET = "Via"
 
-_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
+_COLUMNS = ("region_shape_attributes", "region_attributes")
+#: The column of the picture, as VIA 2 and VIA 1 call it.
+_PICTURE = ("filename", "#filename")
 #: Usual names of the attribute that names a point.
 _USUAL = ("landmark", "keypoint", "point", "name", "label", "part", "type")
 
@@ -91,13 +93,16 @@ def _only(folder: Path) -> Path:
 
 def _of_csv(path: Path, faults: Faults) -> list[_Region]:
     content = read_csv(path, _COLUMNS, faults.say)
-    places = [content.columns.index(name) for name in _COLUMNS]
+    picture = next((name for name in _PICTURE if name in content.columns), None)
+    if picture is None:
+        raise DataError(f"{path}: no column 'filename'. {did_you_mean('filename', content.columns)}")
+    places = [content.columns.index(name) for name in (picture, *_COLUMNS)]
     found = []
     for number, cells in content.rows:
         try:
             image, shape, attributes = (cells[place] for place in places)
-            found.append(_Region(image, json.loads(shape or "{}"), json.loads(attributes or "{}")))
-        except (IndexError, ValueError):
+            found.append(_region(image, json.loads(shape or "{}"), json.loads(attributes or "{}")))
+        except OTHER_FORM:
             raise DataError(
                 f"{path}, row {number}: another form, expected the columns of VIA 2's CSV export."
             ) from None
@@ -112,17 +117,26 @@ def _of_json(path: Path, faults: Faults) -> list[_Region]:
         raise DataError(
             f"{path} is of VIA 3, expected VIA 2; export its points as COCO and read them as coco-keypoints."
         )
+    if not isinstance(entries, dict):
+        raise DataError(f"{path}: another form, expected VIA 2's entries by name.")
     return [region for entry in entries.values() for region in _of_entry(path, entry)]
+
+
+def _region(image: str, shape: Any, attributes: Any) -> _Region:
+    """Return a region; TypeError for another form."""
+    if not isinstance(shape, dict) or not isinstance(attributes, dict):
+        raise TypeError("no mapping")
+    return _Region(image, shape, attributes)
 
 
 def _of_entry(path: Path, entry: Any) -> Iterator[_Region]:
     try:
         image, regions = str(entry["filename"]), entry["regions"]
         listed = regions.values() if isinstance(regions, dict) else regions  # VIA 1 numbers them
-        yield from [_Region(image, r["shape_attributes"], r.get("region_attributes") or {}) for r in listed] or [
+        yield from [_region(image, r["shape_attributes"], r.get("region_attributes") or {}) for r in listed] or [
             _Region(image, {}, {})
         ]
-    except (AttributeError, KeyError, TypeError):
+    except OTHER_FORM:
         raise DataError(f"{path}: another form, expected VIA 2's entries with filename and regions.") from None
 
 
@@ -160,6 +174,6 @@ def _name(attributes: Mapping[str, Any], attribute: str) -> str:
     """Return the name of a point; a checkbox has its values as keys."""
     value = attributes.get(attribute)
     names = [key for key, on in value.items() if on] if isinstance(value, dict) else [value]
-    if len(names) != 1 or not names[0]:
+    if len(names) != 1 or names[0] in (None, ""):
         raise Fault(f"a point without '{attribute}', expected its name there")
     return str(names[0])

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, labelled_table
+from dife_lightning.datasets.parsing.labels import OTHER_FORM, LabelledFace, Labels, below, labelled_table
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers, read_lines, read_text
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache, shown_size
 from dife_lightning.faces.images import SUFFIXES
+from dife_lightning.utils.notes import some
 
 DATASET = "YoloPose"
 
@@ -73,7 +74,12 @@ class YoloPose(FaceFiles):
         for one in splits:
             choose(self.name, "split", one, _SPLITS)
         content = _read_yaml(path)
-        layout = _layout(path, content)
+        try:
+            layout = _layout(path, content)
+        except OTHER_FORM:
+            raise DataError(
+                f"{path}: another form, expected names, kpt_shape, kpt_names as Ultralytics has them."
+            ) from None
         for one in wanted:
             choose(self.name, "category", one, layout.classes.values())
         labels.named, labels.names, labels.mirror = layout.named, layout.names, layout.mirror
@@ -120,16 +126,27 @@ def _pictures(path: Path, content: Mapping[str, Any], splits: Sequence[str], lab
         labels.notes[f"path {content['path']} is not here, the folder of {path.name} is taken, splits"] += len(splits)
         base = path.parent
     found: dict[Path, None] = {}
+    missing: list[str] = []
     for entry in (entry for split in splits for entry in as_list(content.get(split))):
-        place = base / str(entry)
+        place = _place(base, str(entry))
         if place.is_dir():
             found.update(dict.fromkeys(p for p in sorted(place.rglob("*")) if p.suffix.lower() in SUFFIXES))
             found.update(dict.fromkeys(_without_picture(place)))
         elif place.suffix == ".txt":
             found.update({base / text.removeprefix("./"): None for text in read_lines(place).texts})
         else:
-            raise DataError(f"{path}: no folder and no list of pictures {place}; correct path, train, val or test.")
+            missing.append(str(place))
+    if missing and not found:
+        raise DataError(f"{path}: no folder and no list of pictures {missing[0]}; correct path, train, val or test.")
+    if missing:
+        labels.notes[f"splits passed over, since there is no {some(missing)}"] += len(missing)
     return list(found)
+
+
+def _place(base: Path, entry: str) -> Path:
+    """Return where an entry of the YAML file is; Roboflow writes ``../`` before what is beside the file."""
+    inner = base / entry.removeprefix("../")
+    return inner if not (base / entry).exists() and inner.exists() else base / entry
 
 
 def _labels_of(picture: Path) -> Path:

@@ -281,3 +281,17 @@ def test_a_folder_of_nothing_known_says_so(tmp_path, capsys):
     (tmp_path / "x.txt").write_text("1")
     assert main(["data", "convert", str(tmp_path), str(tmp_path / "out"), "--to", "coco"]) != 0
     assert "holds no annotations that are known; name one file, or give --from" in capsys.readouterr().err
+
+
+def test_what_was_written_can_be_converted_on_and_on(source):
+    """No form puts folders into its paths that another form, or itself, takes for its own."""
+    first = load_dataset("cvat", source, scheme="mafl-5")
+    found, reader, folder = first, "cvat", source
+    for form in [*FORMS, *reversed(FORMS)]:
+        folder = folder.parent / f"{form} of {reader}"
+        convert(found, folder, form)
+        reader = FORMS[form].reader
+        found = load_dataset(reader, folder, scheme="mafl-5", **FILES.get(form, {}))
+        for face, other in zip(found.annotations, first.annotations, strict=True):
+            np.testing.assert_array_equal(face.visible, other.visible)
+            np.testing.assert_allclose(face.points, other.points, atol=0.01)

@@ -69,3 +69,16 @@ def test_cvat_says_what_is_wrong(root, text, words):
     put(root / "annotations.xml", text)
     with pytest.raises(DataError, match=words):
         load_dataset("cvat", root)
+
+
+def test_cvat_reads_the_file_that_is_named_and_no_other(root):
+    put(root / "task.xml", cvat(point("nose", "1,2")))
+    assert len(load_dataset("cvat", root)) == 1
+    with pytest.raises(DataError, match=r"other\.xml cannot be read"):
+        load_dataset("cvat", root, file="other.xml")
+
+
+def test_cvat_files_may_state_their_encoding(root):
+    text = cvat(point("Schn\u00e4uzchen", "1,2")).replace("utf-8", "iso-8859-1")
+    (root / "annotations.xml").write_bytes(text.encode("latin-1"))
+    assert faces_of(load_dataset("cvat", root)) == [("a.png", {"Schn\u00e4uzchen": [1, 2]})]

@@ -98,3 +98,18 @@ def test_one_of_several_files_must_be_chosen(root):
     ):
         load_dataset("label-studio", root)
     assert len(load_dataset("label-studio", root, file="f.json")) == 1
+
+
+def test_label_studio_regions_with_labels_apart(root):
+    place = {"x": 50, "y": 25, "width": 0.3}
+    both = [
+        region("", 0, 0) | {"type": "keypoint", "id": "k", "value": place},
+        region("", 0, 0) | {"type": "labels", "id": "k", "value": place | {"labels": ["nose"]}},
+    ]
+    put(root / "e.json", [task(*both)])
+    assert faces_of(load_dataset("label-studio", root)) == [("a.png", {"nose": [25, 10]})]
+
+
+def test_label_studio_knows_the_picture_among_other_data_of_a_task(root):
+    put(root / "e.json", [task(region("nose", 50, 25)) | {"data": {"note": "sharp. taken at 5/6", "photo": "a.png"}}])
+    assert faces_of(load_dataset("label-studio", root)) == [("a.png", {"nose": [25, 10]})]

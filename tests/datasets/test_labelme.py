@@ -68,3 +68,14 @@ def test_labelme_other_shapes_and_files_are_counted(root, capsys):
         "pictures without points passed over: 1",
         "JSON files that are not of LabelMe passed over: 1",
     ]
+
+
+def test_labelme_names_that_people_typed_in_another_way_are_one_point(root, capsys):
+    put(root / "a.json", labelme(shape("left eye", (1, 2)), shape("nose", (3, 4))))
+    put(root / "b.json", labelme(shape("Nose", (5, 6)), shape("left_eye", (7, 8)), picture="b.png"))
+    assert faces_of(load_dataset("labelme", root)) == [
+        ("a.png", {"left eye": [1, 2], "nose": [3, 4]}), ("b.png", {"left eye": [7, 8], "nose": [5, 6]}),
+    ]  # fmt: skip
+    assert notes_of(capsys) == ["points with another spelling (Nose is nose, left_eye is left eye): 2"]
+    put(root / "b.json", labelme(shape("P1", (5, 6)), shape("p1", (7, 8)), picture="b.png"))
+    assert faces_of(load_dataset("labelme", root))[1] == ("b.png", {"P1": [5, 6], "p1": [7, 8]})

@@ -58,3 +58,10 @@ def test_via_says_what_is_wrong(root, content, words):
     put(root / "v.json", content)
     with pytest.raises(DataError, match=words):
         load_dataset("via", root)
+
+
+def test_via_csv_of_its_first_version(root):
+    rows = ["#filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"]
+    point = '"{""name"":""point"",""cx"":1,""cy"":2}","{""id"":""0""}"'
+    put(root / "v.csv", "\n".join([*rows, f"a.png,1,{{}},1,0,{point}"]))
+    assert faces_of(load_dataset("via", root)) == [("a.png", {"0": [1, 2]})]

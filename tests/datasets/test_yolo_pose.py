@@ -68,7 +68,7 @@ def test_yolo_pose_from_another_machine_and_with_pictures_of_nothing(yolo, capsy
     ("labels/val/b.txt", "1 0.5 0.5 1 1 30 40 2 1 1 2\n", r"row 1: \(30, 40\) found, expected numbers relative"),
     ("labels/val/b.txt", "1 0.5 0.5 1 1 0.5 0.5 0.9 1 1 2\n", "visibility of point 0 is 0.9, expected 0, 1 or 2"),
     ("data.yaml", YAML.replace("[2, 3]", "2"), r"kpt_shape is 2, expected \[number of points, 2 or 3\]"),
-    ("data.yaml", YAML.replace("images/val", "images/nowhere"), "no folder and no list of pictures"),
+    ("data.yaml", YAML.replace("images/", "nowhere/"), "no folder and no list of pictures"),
     ("data.yaml", "names: [cat]\n", "no train, val or test"),
     ("data.yaml", YAML + "kpt_names: {0: [nose]}\n", "1 names of points, kpt_shape says 2"),
 ])  # fmt: skip
@@ -76,3 +76,11 @@ def test_yolo_pose_says_what_is_wrong(yolo, file, text, words):
     put(yolo / file, text)
     with pytest.raises(DataError, match=words):
         load_dataset("yolo-pose", yolo)
+
+
+def test_yolo_pose_folders_beside_the_file_and_splits_that_are_not_there(yolo, capsys):
+    put(yolo / "data.yaml", YAML.replace("images/train", "../images/train").replace("images/val", "images/nowhere"))
+    assert len(load_dataset("yolo-pose", yolo)) == 2
+    (said,) = [line for line in notes_of(capsys) if "splits" in line]
+    assert said.startswith("splits passed over, since there is no ")
+    assert said.endswith("images/nowhere: 1")

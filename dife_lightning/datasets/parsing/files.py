@@ -200,6 +200,16 @@ def root_folder(root: str | Path) -> Path:
     return folder
 
 
+def only_file(folder: Path, pattern: str, what: str) -> Path:
+    """Return the only file of ``folder`` that fits ``pattern``; DataError if there is none, or several."""
+    paths = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+    if not paths:
+        raise MissingDataError(f"no {what} ({pattern}) in {folder}; give it with --file.")
+    if len(paths) > 1:
+        raise DataError(f"{folder} has {len(paths)} files {pattern}, expected one {what}; choose one with --file.")
+    return paths[0]
+
+
 def choose(dataset: str, option: str, value: str, known: Iterable[str]) -> None:
     """Raise ConfigError unless ``value`` is one of the ``known`` values of a reader's option."""
     names = list(known)

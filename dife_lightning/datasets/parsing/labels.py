@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from dife_lightning.datasets.parsing.own_points import GivenScheme, settle_scheme, without_zeros
-from dife_lightning.datasets.parsing.table import FaceTable, Faults
+from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.errors import DataError
 from dife_lightning.faces.own_schemes import describe, scheme_from_names
+from dife_lightning.faces.point_names import plain
 from dife_lightning.faces.schemes import SCHEMES, Scheme
+from dife_lightning.utils.notes import some
 
 Box = tuple[float, float, float, float]
 
@@ -92,6 +95,7 @@ def labelled_table(
     Raises:
         DataError: the file's points are not those of the scheme.
     """
+    _join_spellings(labels)
     names = labels.ordered_names()
     scheme, order = _settled(labels, names, folder, given, faults)
     where, shape = {name: k for k, name in enumerate(names)}, (len(labels.faces), len(names))
@@ -122,6 +126,28 @@ def labelled_table(
     )
 
 
+def _join_spellings(labels: Labels) -> None:
+    """Give one name to points whose names differ in case or separators alone, as where people type them.
+
+    Names that a face has side by side are different points.
+    """
+    first: dict[str, str] = {}
+    for name in labels.ordered_names():
+        first.setdefault(plain(name), name)
+    other = {name: first[plain(name)] for name in labels.ordered_names() if first[plain(name)] != name}
+    beside = {name for face in labels.faces for name in face.points if other.get(name) in face.points}
+    other = {name: one for name, one in other.items() if name not in beside and plain(name)}
+    if not other:
+        return
+    for face in labels.faces:
+        labels.notes[f"points with another spelling ({some([f'{a} is {b}' for a, b in other.items()])})"] += sum(
+            name in other for name in face.points
+        )
+        face.points = {other.get(name, name): place for name, place in face.points.items()}
+        face.occluded = {other.get(name, name) for name in face.occluded}
+    labels.names = [name for name in labels.names if name not in other]
+
+
 def _settled(
     labels: Labels, names: Sequence[str], where: Path, given: GivenScheme, faults: Faults
 ) -> tuple[Scheme, list[int]]:
@@ -134,6 +160,19 @@ def _settled(
     scheme = scheme_from_names(names, f"own-{len(names)}", mirror=labels.mirror)
     faults.say(f"{describe(scheme)} (change it with --scheme FILE.yaml)")
     return scheme, list(range(len(names)))
+
+
+#: What Python raises where a value of a file is taken apart and has another form.
+OTHER_FORM = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+
+
+@contextmanager
+def expecting(form: str) -> Iterator[None]:
+    """Turn what the block raises for a value of another form than ``form`` into a Fault."""
+    try:
+        yield
+    except OTHER_FORM as error:
+        raise Fault(f"another form, expected {form}") from error
 
 
 def below(path: Path, folder: Path) -> str:

@@ -22,6 +22,7 @@ from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.image_info import image_info_cache, shown_size
 from dife_lightning.faces.schemes import get_scheme
 from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.notes import many
 
 
 def _in_images(image: str) -> str:
@@ -120,10 +121,12 @@ def convert(
     for name, text in files.items():
         with atomic_write(folder / name) as temporary:
             Path(temporary).write_text(text, encoding="utf-8")
-    shown = next(iter(files)) if len(files) == 1 else f"{next(iter(files))} and {len(files) - 1} more files"
-    copied = f", {len(sources)} pictures copied" if pictures == "copy" else ""
-    first = f"wrote {len(faces)} faces of {len(sources)} pictures to {folder}: {shown}{copied}"
-    return [first, f"read them with `{form.reader}` and the folder {folder}", *note_lines(labels.notes)]
+    main, more = next(iter(files)), f" and {many(len(files) - 1, 'more file')}" if len(files) > 1 else ""
+    copied = ", pictures copied" if pictures == "copy" else ""
+    counts = f"{many(len(faces), 'face')} of {many(len(sources), 'picture')}"
+    file = f" --file {main}" if form.reader == "coco-keypoints" else ""
+    first = f"wrote {counts} to {folder}: {main}{more}{copied}"
+    return [first, f"look at them: dife data preview {form.reader} {folder}{file}", *note_lines(labels.notes)]
 
 
 def check_form(to: str, pictures: str) -> None:

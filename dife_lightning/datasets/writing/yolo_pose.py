@@ -14,8 +14,9 @@ _IMAGES, _LABELS = "images/train/", "labels/train/"
 
 
 def place_yolo_pose(image: str) -> str:
-    """Return where a picture goes."""
-    return _IMAGES + image.removeprefix(_IMAGES)
+    """Return where a picture goes: the last folder 'images' of its path must be the first, which 'labels' replaces."""
+    *folders, name = image.removeprefix(_IMAGES).split("/")
+    return _IMAGES + "/".join([*(folder for folder in folders if folder != "images"), name])
 
 
 def write_yolo_pose(labels: Labels) -> dict[str, str]:
