@@ -27,6 +27,7 @@ class Held(Tensor):
     """A tensor of the device."""
 
     held: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Held:
@@ -41,6 +42,12 @@ class Held(Tensor):
         cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return _run(func, args, kwargs or {})
+
+    def new_tensor(self, data: Any, dtype: torch.dtype | None = None) -> Tensor:  # type: ignore[override]
+        return torch.tensor(data, dtype=dtype or self.dtype).to(self.device)
+
+    def tolist(self) -> Any:
+        return self.held.tolist()
 
 
 class _Device(TorchDispatchMode):

@@ -68,7 +68,7 @@ def test_a_step_of_both_stages_runs_there(side, tmp_path: Path):
         model.log = lambda *a, **k: None  # type: ignore[method-assign,assignment]
         model.setup("fit")
         latent = LatentStream(dict.fromkeys(arguments["generators"], 8), 2).batch(0).to(NAME)
-        batch = synthesize(model.generators, latent, 3, 32, 0.7, AugmentOptions())
+        batch = synthesize(latent, model.generators, 3, 32, 0.7, AugmentOptions())
         losses = model.distill(batch)
         model.pairs.refresh(model, 0, 0)
         losses |= model.match(model.pairs.sample(0, 0, 0))
