@@ -226,7 +226,23 @@ def resize_maps(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
         return F.interpolate(maps, (side, side), mode="nearest")
     if height == width and height % side == 0:
         return F.avg_pool2d(maps, height // side)
+    if maps.requires_grad and maps.device.type not in ("cpu", "cuda"):
+        return _resize_by_products(maps.float(), side).to(maps.dtype)
     return F.interpolate(maps.float(), (side, side), mode="bilinear", antialias=height > side).to(maps.dtype)
+
+
+def _resize_by_products(maps: Tensor, side: int) -> Tensor:
+    """Return what an antialiased ``F.interpolate`` does, which has no gradient on other devices, such as Apple's."""
+    rows, columns = (_resize_weights(length, side).to(maps.device) for length in maps.shape[-2:])
+    return rows @ maps @ columns.t()
+
+
+def _resize_weights(length: int, side: int) -> Tensor:
+    """Return the (side, length) weights of the inputs in each output: a triangle, wider where the map shrinks."""
+    scale = length / side
+    centres = (torch.arange(side)[:, None] + 0.5) * scale
+    weights = (1 - (torch.arange(length) + 0.5 - centres).abs() / max(scale, 1.0)).clamp(min=0)
+    return weights / weights.sum(1, keepdim=True)
 
 
 def resize_mask(mask: Tensor, side: int) -> Tensor:

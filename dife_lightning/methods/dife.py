@@ -38,6 +38,7 @@ from dife_lightning.methods._dife.setup import (
     flag_statistics,
     load_fitting_weights,
     register_statistics,
+    warn_of_constant_teacher,
 )
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
 from dife_lightning.methods._training import HourglassModule, make_optimizer
@@ -202,6 +203,7 @@ class DIFE(HourglassModule):
             self.teacher = load_embedder(self.teacher_name).to(self.device)
             if self.teacher.dim != self.dim:
                 raise ConfigError(f"teacher {self.teacher_name} has {self.teacher.dim} channels, dim is {self.dim}")
+            warn_of_constant_teacher(self.teacher, self.generators, self.size, self.pairs.options.truncation, self.seed)
         if self.init_from is not None:
             load_fitting_weights(self, self.init_from)
         for domain, generator in self.generators.items():

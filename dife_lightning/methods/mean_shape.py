@@ -32,7 +32,7 @@ class MeanShape(FloorModule):
 
     def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Return the same (P, 2) points for each of the B pairs."""
-        points = torch.from_numpy(self._shape(batch)).to(batch.target_image.device)
+        points = torch.from_numpy(self._shape(batch)).float().to(batch.target_image.device)
         return points.expand(len(batch), -1, -1).clone()
 
     def _shape(self, batch: PairBatch) -> np.ndarray:

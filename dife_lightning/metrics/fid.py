@@ -9,9 +9,11 @@ Inception features.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from dife_lightning.errors import DataError
@@ -62,12 +64,14 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
 class FrechetDistance(Metric):
     """Fréchet distance between real and generated images, times 1000; see the module for the features.
 
-    Sums are float64, so that the batch size does not matter; the sums of several processes are added.
+    Sums are float64, so that the batch size does not matter; the sums of several processes are added. They stay on the
+    CPU where the device may have no float64, as Apple GPUs.
     """
 
     is_differentiable = False
     higher_is_better = False
     full_state_update = False
+    real_count: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,10 +81,16 @@ class FrechetDistance(Metric):
             self.add_state(f"{side}_sum", torch.zeros(FEATURES, dtype=torch.double), dist_reduce_fx="sum")
             self.add_state(f"{side}_square", torch.zeros(FEATURES, FEATURES, dtype=torch.double), dist_reduce_fx="sum")
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
+        """Move the metric, but no state to a device that may have no float64."""
+        if fn(torch.zeros(1)).device.type not in ("cpu", "cuda"):
+            exclude_state = tuple(self._defaults)
+        return super()._apply(fn, exclude_state)
+
     def update(self, images: Tensor, real: bool) -> None:
         """Add ``images`` (B, 3, H, W) in [-1, 1], real or generated."""
         assert isinstance(self.bank, Tensor)
-        features = image_features(images, self.bank).double()
+        features = image_features(images, self.bank).to(self.real_count.device).double()
         side = "real" if real else "fake"
         setattr(self, f"{side}_count", getattr(self, f"{side}_count") + len(features))
         setattr(self, f"{side}_sum", getattr(self, f"{side}_sum") + features.sum(0))

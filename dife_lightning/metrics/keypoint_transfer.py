@@ -142,26 +142,26 @@ class KeypointTransferMetric(Metric):
             getattr(self, state).append(value)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``{"9-point/pixel_error": ..., "9-point/landmark/nose": ..., ...}`` as float64 scalars."""
+        """Return ``{"9-point/pixel_error": ..., "9-point/landmark/nose": ..., ...}`` as float64 scalars on the CPU."""
         records = self.records()
         flat = {}
         for protocol in self.protocols:
             for key, value in flatten(score_records(records, protocol, self.set_name)).items():
-                flat[f"{protocol.name}/{key}"] = torch.tensor(value, dtype=torch.float64, device=self.device)
+                flat[f"{protocol.name}/{key}"] = torch.tensor(value, dtype=torch.float64)
         return flat
 
     def gather(self) -> Records:
-        """Return the records of all processes; every process must call it."""
+        """Return the records of all processes, on the CPU; every process must call it."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             return self.records()
 
     def records(self) -> Records:
-        """Return the records held now; DataError if there are none."""
-        states = [_cat(getattr(self, state)) for state in _STATES]
+        """Return the records held now, on the CPU (not every device has float64); DataError if there are none."""
+        states = [_cat(getattr(self, state)).cpu() for state in _STATES]
         if states[0].numel() == 0:
             raise DataError(f"no pair was evaluated in '{self.set_name}': check the pair list and limit_*_batches")
-        first_of_each = np.unique(states[0].cpu().numpy(), return_index=True)[1]
-        order = torch.from_numpy(first_of_each).to(states[0].device)
+        first_of_each = np.unique(states[0].numpy(), return_index=True)[1]
+        order = torch.from_numpy(first_of_each)
         index, predicted, truth, visible, side = (state[order] for state in states)
         return Records(index, predicted, truth, visible.bool(), side)
 

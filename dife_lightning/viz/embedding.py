@@ -31,7 +31,7 @@ def embedding_colors(embeddings: Tensor, mode: Mode = "pca") -> Tensor:
         raise ConfigError(f"colour mode '{mode}': expected pca or first-three")
     if embeddings.ndim != 4 or embeddings.shape[1] < 3:
         raise DataError(f"embeddings of shape {tuple(embeddings.shape)}: expected (B, n, h, w) with n >= 3")
-    values = embeddings.detach().double().cpu()
+    values = embeddings.detach().cpu().double()
     if mode == "first-three":
         values = values[:, :3]
         low, high = (f(values, dim=(1, 2, 3), keepdim=True) for f in (torch.amin, torch.amax))

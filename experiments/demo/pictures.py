@@ -61,7 +61,7 @@ def draw_transfers(methods: Mapping[str, MatcherModule], data: PairsDataModule, 
     for name, method in methods.items():
         collector = TransferCollector(pairs, [CLAIM_PROTOCOL], len(batch), torch.device("cpu"))
         collector.add(batch, method.transfer_batch(batch))
-        columns.append([replace(example, label=name) for example in collector.examples(CLAIM_PROTOCOL)])
+        columns.append([replace(example, label=name) for example in collector.examples(get_protocol(CLAIM_PROTOCOL))])
     return transfer_sheet(
         [example for row in zip(*columns, strict=True) for example in row],
         get_protocol(CLAIM_PROTOCOL).landmarks,

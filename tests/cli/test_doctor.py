@@ -15,6 +15,7 @@ from dife_lightning.cli.doctor import checks
 from dife_lightning.cli.main import main
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.weights import assets
+from dife_lightning.weights.checkpoints import read_tensors, write_tensors
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.experiments.tiny_config import write_config
 from tests.pretrained.formats.writers import write_cats
@@ -80,6 +81,25 @@ def test_what_stands_in_the_way_is_an_error_with_what_to_type(diagnose, config, 
     lines = [line for line in text.splitlines() if says in line]
     assert len(lines) == len(set(lines)) > 0, text
     assert all(line.startswith("✗") for line in lines)
+
+
+def test_a_teacher_that_knows_no_surface_is_warned_of(diagnose, config, tmp_path):
+    code, text = diagnose(config)
+    assert code == 0, text
+    assert re.search(r"✓ teacher: .*: variation over an image: dog 0\.\d\d, human 0\.\d\d", text)
+    teacher = Path(yaml.safe_load(config.read_text())["model"]["init_args"]["teacher"])
+    tensors, metadata = read_tensors(teacher)
+    flat = {name: value * (0.02 if name == "head.weight" else 1) for name, value in tensors.items()}
+    write_tensors(tmp_path / "flat.safetensors", flat, metadata)
+    code, text = diagnose(config, "--model.init_args.teacher", tmp_path / "flat.safetensors")
+    assert code == 0, text
+    assert re.search(
+        r"! teacher: .*flat\.safetensors hardly varies over an image \(variation dog 0\.0\d\d, human 0\.0", text
+    )
+    code, text = diagnose(
+        config, "--model.init_args.teacher", tmp_path / "flat.safetensors", "--model.init_args.lambda_k1", "0"
+    )
+    assert "hardly varies" not in text
 
 
 def test_public_weights_of_cats_are_found_in_their_folder_or_told_where_to_get(diagnose, tmp_path):

@@ -74,6 +74,29 @@ def check_domains(configured: Configured) -> Iterator[Finding]:
             yield Finding("error", "domains", text)
 
 
+def check_teacher(configured: Configured) -> Iterator[Finding]:
+    """The surface teacher's embedding varies over generated images of each domain."""
+    from dife_lightning.pretrained.embedders import load_embedder
+    from dife_lightning.pretrained.generators import load_generator
+    from dife_lightning.pretrained.variation import near_constant, teacher_variation
+
+    model, generators = configured.model, configured.generators("model")
+    name = model.get("teacher")
+    if not isinstance(name, str) or not generators or not model.get("lambda_k1", 1):
+        return
+    try:
+        teacher = load_embedder(name)
+        loaded = {domain: load_generator(generator) for domain, generator in generators.items()}
+    except DifeError:
+        return  # check_assets and check_domains report it
+    truncation, seed = float((model.get("pairs") or {}).get("truncation", 0.7)), int(model.get("seed", 0))
+    size = int(model.get("size", 96))
+    found = {d: teacher_variation(teacher, generator, d, size, truncation, seed) for d, generator in loaded.items()}
+    told = ", ".join(f"{domain} {value:.2f}" for domain, value in found.items())
+    line = near_constant(name, found)
+    yield Finding("warning" if line else "ok", "teacher", line or f"{name}: variation over an image: {told}")
+
+
 def check_encoder(configured: Configured) -> Iterator[Finding]:
     """The method can be built as configured, which checks that its encoder takes images of the size."""
     if configured.module is not None:
@@ -143,4 +166,12 @@ def check_device(configured: Configured) -> Iterator[Finding]:
         yield Finding("ok", "device", f"{name}, precision {precision}")
 
 
-CHECKS: tuple[Check, ...] = (check_assets, check_domains, check_encoder, check_data, check_disk, check_device)
+CHECKS: tuple[Check, ...] = (
+    check_assets,
+    check_domains,
+    check_teacher,
+    check_encoder,
+    check_data,
+    check_disk,
+    check_device,
+)

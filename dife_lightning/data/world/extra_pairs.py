@@ -118,7 +118,7 @@ def transfer_extra(method: Matcher, batches: Sequence[PairBatch]) -> PointTable:
 
 def _carried(method: Matcher, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return errors and visibility (B, K), true and found points (B, K, 2) in double precision."""
-    found = method.transfer_batch(batch).double().cpu()
+    found = method.transfer_batch(batch).cpu().double()
     if found.shape != batch.target_points.shape:
         shapes = f"{tuple(found.shape)} instead of {tuple(batch.target_points.shape)}"
         raise ConfigError(f"{type(method).__name__} transfers only the landmarks of the protocols: {shapes}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError
+from dife_lightning.pretrained.embedders import Embedder
 from dife_lightning.pretrained.formats import hourglass
 from dife_lightning.pretrained.generators import Generator
+from dife_lightning.pretrained.variation import near_constant, teacher_variation
 from dife_lightning.weights.checkpoints import read_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled
 
@@ -59,6 +62,18 @@ def feature_statistics(generator: Generator, z: Tensor, layer: int, truncation: 
     ]
     features = torch.cat(parts).float()
     return features.mean(dim=(0, 2, 3)), features.std(dim=(0, 2, 3)).clamp(min=1e-6)
+
+
+def warn_of_constant_teacher(
+    teacher: Embedder, generators: Mapping[str, Generator], size: int, truncation: float, seed: int
+) -> None:
+    """Warn of a surface teacher whose embedding hardly varies over images of ``size`` px of a domain."""
+    found = {
+        domain: teacher_variation(teacher, generator, domain, size, truncation, seed)
+        for domain, generator in generators.items()
+    }
+    if line := near_constant(teacher.name, found):
+        rank_zero_warn(line)
 
 
 def register_statistics(module: nn.Module, domain: str, channels: int) -> None:
