@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.batches import PairArrays, PairBatch, image_tensor
 from dife_lightning.faces.items import FaceItem, crop_of
+from dife_lightning.faces.landmark_sets import common_protocols
 from dife_lightning.faces.schemes import (
     EyeOrder,
     Protocol,
@@ -88,7 +89,7 @@ class KeypointPairs(Dataset[PairArrays]):
         self.schemes = get_scheme(schemes[0]), get_scheme(schemes[1])
         self.eye_order: EyeOrder = eye_order
         #: Protocols that are scored.
-        self.protocols = _common_protocols(self.schemes, protocols) if own is None else (own[0].name,)
+        self.protocols = common_protocols(self.schemes, protocols) if own is None else (own[0].name,)
         #: The protocol that is not built in, if there is one, and its points in each scheme.
         self.own: Protocol | None = own[0] if own else None
         self._own_points: Sequence[Sequence[int]] = own[1] if own else ((), ())
@@ -171,19 +172,6 @@ class KeypointPairs(Dataset[PairArrays]):
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
         )
-
-
-def _common_protocols(schemes: tuple[Scheme, Scheme], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    common = [name for name in schemes[0].maps if name in schemes[1].maps]
-    names = " and ".join(f"'{scheme.name}'" for scheme in schemes)
-    if not common:
-        raise ConfigError(
-            f"schemes {names} have no protocol in common: their faces cannot be scored against each other"
-        )
-    for name in wanted or ():
-        if name not in common:
-            raise ConfigError(f"schemes {names} do not both have {name}; they share {', '.join(common)}")
-    return tuple(name for name in common if wanted is None or name in wanted)
 
 
 def check_pairs(pairs: Sequence[str], known: Iterable[str], val_count: int, size: int, count: int | None) -> None:

@@ -19,7 +19,7 @@ from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers
 from dife_lightning.datasets.parsing.turned import PointsOf
 from dife_lightning.faces.schemes import SCHEMES, Scheme
-from dife_lightning.utils.notes import many
+from dife_lightning.utils.notes import many, some
 
 DATASET = "Folder"
 
@@ -84,6 +84,10 @@ def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: 
         faults.say(
             f"{path.name}: points are counted from {places.first}; x{places.first}, y{places.first} is the first"
         )
+    used = {places.image, *places.box, *places.seen, *(place for pair in places.points for place in pair)}
+    others = [c for k, c in enumerate(content.columns) if c and k not in used and c.lower() not in ("name", "group")]
+    if others:
+        faults.say(f"{path.name}: {many(len(others), 'column')} not used: {some(others)}")
     scheme, order = settle_scheme(where, given, places.names, len(places.points), faults)
     columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:

@@ -103,3 +103,20 @@ def _by_meaning(scheme: Scheme, eye_order: EyeOrder) -> dict[str, int]:
         if len(group) == 1:
             found.setdefault(canonical(name), group[0])
     return found
+
+
+def common_protocols(schemes: tuple[Scheme, Scheme], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the built-in protocols that two schemes both have, of those that are ``wanted`` (None for all).
+
+    ConfigError if there is none, or a wanted one is not among them.
+    """
+    common = [name for name in schemes[0].maps if name in schemes[1].maps]
+    names = " and ".join(f"'{scheme.name}'" for scheme in schemes)
+    if not common:
+        raise ConfigError(
+            f"schemes {names} have no protocol in common: their faces cannot be scored against each other"
+        )
+    for name in wanted or ():
+        if name not in common:
+            raise ConfigError(f"schemes {names} do not both have {name}; they share {', '.join(common)}")
+    return tuple(name for name in common if wanted is None or name in wanted)

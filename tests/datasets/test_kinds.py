@@ -244,6 +244,11 @@ def test_tables_of_other_programs(root, lines, encoding):
     assert points(table(root, *lines, encoding=encoding)) == {"a": [1.5, 2.25]}
 
 
+def test_columns_that_are_not_used_are_said(root, capsys):
+    table(root, "image,group,a_x,a_y,a_v,score,,notes", "a.jpg,g,1,2,1,0.9,,x")
+    assert "2 columns not used: score, notes" in capsys.readouterr().err
+
+
 def test_windows_text_is_read_and_said(root, capsys):
     picture(root / "größe.jpg")
     assert points(table(root, "image,a_x,a_y", "größe.jpg,1,2", encoding="cp1252")) == {"a": [1, 2]}
