@@ -295,3 +295,43 @@ def test_what_was_written_can_be_converted_on_and_on(source):
         for face, other in zip(found.annotations, first.annotations, strict=True):
             np.testing.assert_array_equal(face.visible, other.visible)
             np.testing.assert_allclose(face.points, other.points, atol=0.01)
+
+
+def labelme_of(folder: Path, name: str, size: tuple[int, int], points: dict[str, tuple[float, float]]) -> None:
+    shapes = [
+        {"label": label, "points": [place], "group_id": None, "shape_type": "point"} for label, place in points.items()
+    ]
+    content = {"shapes": shapes, "imagePath": name, "imageWidth": size[0], "imageHeight": size[1]}
+    (folder / f"{Path(name).stem}.json").write_text(json.dumps(content))
+
+
+def converted(source: Path, folder: Path, form: str):
+    convert(load_dataset("labelme", source), folder, form)
+    found = load_dataset(FORMS[form].reader, folder, **FILES.get(form, {}))
+    return found, points_of(found, list(get_scheme(found.scheme).landmarks))
+
+
+@ALL
+@pytest.mark.parametrize("stored", [False, True])
+def test_points_of_a_turned_picture_are_those_of_the_picture_as_it_is_shown(tmp_path, form, stored):
+    source = tmp_path / "source"
+    source.mkdir()
+    picture = Image.new("RGB", (60, 40))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # shown with the left column at the top: (x, y) of the stored picture is (39 - y, x)
+    picture.save(source / "a.jpg", exif=exif)
+    places = {"nose": (50, 8.5), "eye": (10.25, 34)} if stored else {"nose": (30.5, 50), "eye": (5, 10.25)}
+    labelme_of(source, "a.jpg", (60, 40) if stored else (40, 60), places)
+    found, (points,) = converted(source, tmp_path / "out", form)
+    assert points == {"nose": pytest.approx([30.5, 50], abs=0.01), "eye": pytest.approx([5, 10.25], abs=0.01)}
+    assert found[0]["image"].shape == (60, 40, 3)
+
+
+@ALL
+def test_names_of_any_letters_come_back(tmp_path, form):
+    source, names = tmp_path / "source", ["œil gauche", "a,b", 'q"t', "<n>&'", "eye: 1", "null", "7"]
+    source.mkdir()
+    Image.new("RGB", (60, 40)).save(source / "ä b's #1.png")
+    labelme_of(source, "ä b's #1.png", (60, 40), {name: (3 + 5 * k, 4 + k / 3) for k, name in enumerate(names)})
+    _, (points,) = converted(source, tmp_path / "out", form)
+    assert points == {name: pytest.approx([3 + 5 * k, 4 + k / 3], abs=0.01) for k, name in enumerate(names)}
