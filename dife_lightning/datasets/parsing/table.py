@@ -80,6 +80,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         visible: (N, K) bool; by default all.
         boxes: (N, 4) float32 x0, y0, x1, y1, NaN for a face without a box; None if no face has one.
         groups: (N) species, categories or subsets; or None.
+        subjects: (N) animals or persons, empty where not known; or None.
         sizes: (N, 2) width and height of the pictures as the annotation file states them, 0 if it does not; or None.
     """
 
@@ -97,6 +98,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         visible: ArrayLike | None = None,
         boxes: ArrayLike | None = None,
         groups: Sequence[str] | None = None,
+        subjects: Sequence[str] | None = None,
         sizes: ArrayLike | None = None,
     ) -> None:
         shape = (len(images), count)
@@ -106,6 +108,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         self.visible = np.ones(shape, bool) if visible is None else np.asarray(visible, bool).reshape(shape)
         self.boxes = None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4)
         self.groups = None if groups is None else list(groups)
+        self.subjects = None if subjects is None else list(subjects)
         self.sizes = None if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
@@ -127,6 +130,7 @@ class FaceTable(Sequence[FaceAnnotation]):
             box=box,
             group="" if self.groups is None else self.groups[index],
             source=self.source(index),
+            subject="" if self.subjects is None else self.subjects[index],
         )
 
     def source(self, index: int) -> str:
