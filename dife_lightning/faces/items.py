@@ -73,6 +73,7 @@ class FaceAnnotation:
         visible: (K,) bool: labelled. Other points have no meaningful coordinates (usually zeros).
         box: (4,) float32 x0, y0, x1, y1 of the face (or of the animal), if the data set has one.
         group: species, category or subset, as the data set names it; may be empty.
+        subject: the animal or person, of whom there may be several pictures; empty where it is not known.
         source: file and row that it was read from, for messages.
         occluded: (K,) bool: labelled, but hidden in the picture, if the file says so.
     """
@@ -85,6 +86,7 @@ class FaceAnnotation:
     group: str = ""
     source: str = ""
     occluded: NDArray[np.bool_] | None = None
+    subject: str = ""
 
 
 class FaceDataset(Protocol):

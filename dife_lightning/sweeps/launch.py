@@ -2,6 +2,7 @@
 
 ``python -m dife_lightning.sweeps.launch PARENT fit ...`` trains like `dife fit`, and stops with a checkpoint when the
 process PARENT dies. Only Linux reports that; elsewhere a trial trains on, and the next `dife sweep` waits for its run.
+Windows has no signal that asks a process to end, so there a trial is asked by Ctrl-Break, which it takes as SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from types import FrameType
 
 from dife_lightning.errors import Interrupted
 
-#: Seconds that interrupted trials have for their checkpoints, before a second SIGTERM, and then before SIGKILL.
+#: What asks a trial to write its checkpoint and end, and what ends it at once (on Windows SIGTERM does).
+if sys.platform == "win32":
+    ASK, KILL = signal.CTRL_BREAK_EVENT, signal.SIGTERM
+    _GROUP_FLAG = subprocess.CREATE_NEW_PROCESS_GROUP
+else:
+    ASK, KILL = signal.SIGTERM, signal.SIGKILL
+    _GROUP_FLAG = 0
+#: Seconds that interrupted trials have for their checkpoints, before they are asked again, and then before their kill.
 PATIENCE, GRACE = 60.0, 10.0
 #: Seconds between two polls of the trials.
 POLL = 0.2
@@ -41,7 +49,13 @@ def launch_fit(words: Sequence[str], log_file: Path, environment: Mapping[str, s
     command, env = [sys.executable, "-P", "-m", __name__, str(os.getpid()), *words], {**os.environ, **environment}
     with log_file.open("a", encoding="utf-8") as out:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,  # ignored on Windows, which has groups
+            creationflags=_GROUP_FLAG,
         )
 
 
@@ -76,11 +90,11 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def stop(children: Collection[Child], poll_seconds: float = POLL) -> None:
-    """End processes: by SIGTERM, on which a `dife fit` writes its checkpoint, then by a second one, then by SIGKILL.
+    """End processes: by ``ASK``, on which a `dife fit` writes its checkpoint, then by a second one, then by ``KILL``.
 
     A further Ctrl-C goes to the next step at once.
     """
-    for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+    for number, patience in ((ASK, PATIENCE), (ASK, GRACE), (KILL, GRACE)):
         until = time.monotonic() + patience
         with contextlib.suppress(Interrupted, KeyboardInterrupt):
             for child in (child for child in children if child.poll() is None):
@@ -92,7 +106,14 @@ def stop(children: Collection[Child], poll_seconds: float = POLL) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Send this process a SIGTERM when the process ``parent`` dies; exit now if it is dead already."""
+    """Send this process a SIGTERM when the process ``parent`` dies; exit now if it is dead already.
+
+    On Windows only Ctrl-Break becomes a SIGTERM: in a virtual environment a launcher stands between the two processes,
+    so that the sweep is never the parent there.
+    """
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, lambda number, frame: signal.raise_signal(signal.SIGTERM))
+        return
     if sys.platform == "linux":
         import ctypes
 

@@ -1,7 +1,8 @@
 """Kill a training at random moments, resume it, and check that its result is bit-equal to an undisturbed one.
 
 ``python -m experiments.checks.kills --kills 20`` trains human and dog of the embedded world for a few seconds. The
-signals SIGKILL, SIGTERM and SIGINT take turns, as do 0 and 2 loader processes; a run may be killed several times.
+signals SIGKILL, SIGTERM and SIGINT take turns, as do 0 and 2 loader processes; a run may be killed several times. On
+Windows there is only SIGTERM, which kills like SIGKILL.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ SHORT = (
     "--trainer.enable_progress_bar=false",
     "--data.init_args.evaluation.init_args.val_count=4",
 )
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+if sys.platform == "win32":
+    SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM,)
+else:
+    SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 #: Parts of a checkpoint that must be equal to the last bit.
 DECISIVE = ("state_dict", "optimizer_states", "lr_schedulers", "pseudo_pairs", "global_step")
 

@@ -84,7 +84,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     """End an interrupted command, which may not have received the signal itself."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE / 5)
-    for end in (lambda: process.send_signal(signal.SIGINT), process.terminate, process.kill):
+    interrupt = [] if sys.platform == "win32" else [lambda: process.send_signal(signal.SIGINT)]  # no such signal there
+    for end in (*interrupt, process.terminate, process.kill):
         if process.poll() is not None:
             return
         end()

@@ -146,3 +146,71 @@ def test_a_trial_whose_sweep_is_dead_already_does_not_start():
     )
     assert process.communicate()[0] == ""
     assert process.returncode == 143
+
+
+#: Windows as seen from these modules: no SIGKILL, Ctrl-Break, and a launcher between the sweep and its trial.
+WINDOWS = """
+import importlib, os, signal, subprocess, sys, time
+import experiments.checks.kills as kills
+import experiments.common.commands as commands
+from dife_lightning.sweeps import launch
+sys.platform = "win32"
+del signal.SIGKILL
+signal.CTRL_BREAK_EVENT, signal.SIGBREAK, subprocess.CREATE_NEW_PROCESS_GROUP = 1, signal.SIGUSR1, 512
+launch, kills, commands = (importlib.reload(module) for module in (launch, kills, commands))
+"""
+
+
+def as_on_windows(code: str) -> list[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", WINDOWS + code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+ELSEWHERE = pytest.mark.skipif(sys.platform == "win32", reason="stands in for Windows")
+
+
+@ELSEWHERE
+def test_on_windows_trials_are_asked_by_ctrl_break_and_then_terminated():
+    said = as_on_windows("""
+class Deaf:
+    code = None
+    def poll(self): return self.code
+    def send_signal(self, number):
+        print(int(number))
+        if number == signal.SIGTERM: self.code = 1
+launch.PATIENCE = launch.GRACE = 0.05
+launch.stop([Deaf()], 0.01)
+""")
+    assert said == ["1", "1", "15"]
+
+
+@ELSEWHERE
+def test_on_windows_a_trial_starts_behind_a_launcher_and_takes_ctrl_break_as_sigterm():
+    said = as_on_windows("""
+launch.end_with(1234567)
+signal.signal(signal.SIGTERM, lambda number, frame: print("asked", int(number)))
+print("up", launch._GROUP_FLAG)
+os.kill(os.getpid(), signal.SIGBREAK)
+time.sleep(0.05)
+""")
+    assert said == ["up 512", "asked 15"]
+
+
+@ELSEWHERE
+def test_on_windows_interrupted_commands_and_kills_use_only_signals_that_are_there():
+    said = as_on_windows("""
+class Deaf:
+    code = None
+    def poll(self): return self.code
+    def wait(self, seconds):
+        if self.code is None: raise subprocess.TimeoutExpired("x", seconds)
+    def send_signal(self, number): raise ValueError(f"Unsupported signal: {number}")
+    def terminate(self): print("terminated"); self.code = 1
+    def kill(self): print("killed")
+commands._stop(Deaf())
+print([one.name for one in kills.SIGNALS])
+""")
+    assert said == ["terminated", "['SIGTERM']"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dife_lightning.data.pairs import Split
-from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
+from dife_lightning.data.photos.pair_draws import Apart, UsableFaces, usable_faces
 from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.image_info import image_info_cache
@@ -77,9 +77,10 @@ class DomainFaces:
         eye_order: EyeOrder,
         cache: bool = True,
         skip_broken: bool = False,
+        apart: Apart = "subject",
     ) -> None:
         self.domains, self.protocol, self.seed, self.eye_order = dict(domains), protocol, seed, eye_order
-        self._crop, self._cache = crop, cache
+        self._crop, self._cache, self.apart = crop, cache, apart
         self._common: dict[str, Any] = {"skip_broken": True} if skip_broken else {}
         self._readers: dict[tuple[str, Split], FaceDataset] = {}
         self._usable: dict[tuple[str, Split], UsableFaces] = {}
@@ -110,7 +111,9 @@ class DomainFaces:
         key = self._key(name, split)
         if key not in self._usable:
             reader, crop = self.reader(name, split), self.crop(name)
-            self._usable[key] = usable_faces(reader, self.landmarks(name), crop, self.seed, cache=self._cache)
+            self._usable[key] = usable_faces(
+                reader, self.landmarks(name), crop, self.seed, cache=self._cache, apart=self.apart
+            )
         return self._usable[key]
 
     def shared(self) -> tuple[Protocol, dict[str, tuple[int, ...]]] | None:
@@ -149,7 +152,16 @@ class DomainFaces:
         faces, usable = self._readers[name, split], self._usable.get((name, split))
         annotations = fingerprint(faces, range(len(faces)), pictures=False)
         counts = {"faces": len(faces), "annotations_hash": annotations, "reader": faces.facts}
-        return counts if usable is None else counts | {"usable": len(usable.order), "refused": dict(usable.refused)}
+        return (
+            counts
+            if usable is None
+            else counts | {"usable": len(usable.order), "refused": dict(usable.refused)} | self._apart(usable)
+        )
+
+    def _apart(self, usable: UsableFaces) -> dict[str, Any]:
+        """Return what the lists share none of, for the record of a result."""
+        kin = usable.kin()
+        return {"kept_apart_by": self.apart if kin else "picture"} | ({f"{self.apart}s": kin} if kin else {})
 
     def _key(self, name: str, split: Split) -> tuple[str, Split]:
         return (name, split if self.domains[name].val_options is not None else "test")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.face_domains import DomainFaces
-from dife_lightning.data.photos.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests, picture_of
+from dife_lightning.data.photos.pair_draws import PAPER_PAIRS, default_count, draw_pair_list, faces_in_tests, units_of
 from dife_lightning.data.photos.pair_lists import FacePairList, find_pairs, read_pair_list
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceDataset
@@ -42,7 +42,7 @@ class FaceLists:
 
         Raises:
             DataError: a file of a list or of a data set is missing or wrong, there is no usable face, or a validation
-                list shares a picture with a test list.
+                list shares a picture or subject with a test list.
         """
         if split not in self._lists:
             reserved = self.test_pictures() if split == "val" else frozenset()
@@ -110,26 +110,29 @@ class FaceLists:
         return draw_pair_list(pair, split, *sides, count, drawn=drawn, without=reserved)
 
     def test_pictures(self) -> frozenset[str]:
-        """Return the pictures of the test lists, and those that drawn lists of other evaluations would use."""
+        """Return pictures and subjects of the test lists, and those that drawn lists of other evaluations would use."""
         reserved = self._pictures(self.of("test"))
         drawn = {name for pair in self.pairs if pair not in self.given["test"] for name in pair.split("+")}
         for name in drawn:
             usable = self.faces.usable(name, "test")
             first = usable.order[: self.count or faces_in_tests(name)]
-            reserved |= {usable.image(index) for index in first}
+            reserved |= frozenset[str]().union(*(usable.units(index) for index in first))
         return frozenset(reserved)
 
     def _pictures(self, lists: Mapping[str, FacePairList]) -> set[str]:
         found: set[str] = set()
         for listed in lists.values():
             for reader, indices in zip(self.readers(listed), zip(*self.indices(listed), strict=True), strict=True):
-                found |= {picture_of(reader, index) for index in indices}
+                found |= frozenset[str]().union(*(units_of(reader, index, self.faces.apart) for index in indices))
         return found
 
     def _check_disjoint(self, val: Mapping[str, FacePairList]) -> None:
         shared = sorted(self._pictures(val) & self._pictures(self.of("test")))
         if shared:
+            known = any(name.startswith(f"{self.faces.apart} ") for name in shared)
+            kin, hint = (f" or {self.faces.apart}s", ", or set keep_apart: picture") if known else ("", "")
+            seen = f"test pictures or {self.faces.apart}s" if known else "test pictures"
             raise DataError(
-                f"validation and test lists share {len(shared)} pictures, for example {Path(shared[0]).name}; "
-                "selection must not see test pictures. Give other lists."
+                f"validation and test lists share {len(shared)} pictures{kin}, for example {Path(shared[0]).name}; "
+                f"selection must not see {seen}. Give other lists{hint}."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
@@ -16,11 +16,13 @@ from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, che
 from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import DomainFaces, FaceDomain, fingerprint, to_domain
 from dife_lightning.data.photos.face_lists import FaceLists, paper_count
+from dife_lightning.data.photos.pair_draws import Apart
 from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.errors import ConfigError, DataError, did_you_mean, printable
 from dife_lightning.faces.landmark_sets import COMMON
 from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, to_layout
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions
+from dife_lightning.utils.checks import require_choice
 
 #: Most faces that a mean shape is computed from.
 MEAN_FACES = 200
@@ -54,6 +56,10 @@ class FacePairs(PairsDataModule):
         skip_broken: skip faces that cannot be used (missing or damaged pictures, rows of another form). A result says
             how many each reader skipped, and lists the first. ``--skip-broken`` sets it.
 
+        keep_apart: what validation and test lists, and the two faces of a pair, share none of beside pictures:
+            ``subject`` (animals or persons, where a data set states them), ``group`` (where that column holds them), or
+            ``picture`` for nothing else. A result says by what the faces of each domain were kept apart.
+
     Raises:
         ConfigError: unknown names, or counts and sizes out of range.
     """
@@ -75,11 +81,13 @@ class FacePairs(PairsDataModule):
         num_workers: int = 0,
         cache: bool = True,
         skip_broken: bool = False,
+        keep_apart: Apart = "subject",
     ) -> None:
         super().__init__(batch_size, num_workers, cache)
         if protocol not in (*PROTOCOLS, COMMON) and "," not in protocol:
             raise ConfigError(f"unknown protocol '{protocol}'. {did_you_mean(protocol, (*PROTOCOLS, COMMON))}")
         check_eye_order(eye_order)
+        require_choice("keep_apart", keep_apart, get_args(Apart))
         check_pairs(pairs, domains, val_count, size, count)
         given: dict[Split, dict[str, str]] = {"test": test_lists or {}, "val": val_lists or {}}
         for name in (*given["test"], *given["val"]):
@@ -88,7 +96,7 @@ class FacePairs(PairsDataModule):
         self.protocol, self.size, self.seed = protocol, size, seed
         self.eye_order: EyeOrder = eye_order
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
-        self.faces = DomainFaces(known, protocol, crop, seed, eye_order, cache, skip_broken)
+        self.faces = DomainFaces(known, protocol, crop, seed, eye_order, cache, skip_broken, keep_apart)
         self.lists = FaceLists(self.faces, pairs, given, count, val_count)
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
@@ -118,7 +126,7 @@ class FacePairs(PairsDataModule):
         """
         usable = self.faces.usable(domain, "val")
         reserved = self.lists.test_pictures()
-        chosen = [index for index in usable.order if usable.image(index) not in reserved][:MEAN_FACES]
+        chosen = [index for index in usable.order if usable.units(index).isdisjoint(reserved)][:MEAN_FACES]
         if not chosen:
             raise DataError(
                 f"domain '{domain}': no faces are left for the mean shape: the test lists use all; set val_options"

@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.cropped_faces import why_unusable
 from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache
-from dife_lightning.faces.items import FaceDataset
+from dife_lightning.faces.items import FaceAnnotation, FaceDataset
 from dife_lightning.geometry.crops import CropOptions
 
 #: The kinds of pair that the paper tests.
@@ -49,6 +49,20 @@ def picture_of(faces: FaceDataset, index: int) -> str:
     return os.path.realpath(path) if os.path.islink(path) else path
 
 
+#: What validation and test never share: pictures alone, or also subjects or groups, as the data set states them.
+Apart = Literal["picture", "subject", "group"]
+
+
+def units_of(faces: FaceDataset, index: int, apart: Apart) -> frozenset[str]:
+    """Return what no other side may have of a face: its picture, and its subject or group, if known."""
+    kin = _kin(faces.annotations[index], apart)
+    return frozenset((picture_of(faces, index), *([f"{apart} {kin} of {faces.name}"] if kin else [])))
+
+
+def _kin(face: FaceAnnotation, apart: Apart) -> str:
+    return {"picture": "", "subject": face.subject, "group": face.group}[apart]
+
+
 @lru_cache(maxsize=1024)
 def _real_folder(folder: str) -> str:
     return os.path.realpath(folder)
@@ -62,15 +76,25 @@ class UsableFaces:
         faces: the reader.
         order: indices of the usable faces, in drawing order.
         refused: reason -> number of faces that cannot be used.
+        apart: what faces are kept apart by.
     """
 
     faces: FaceDataset
     order: tuple[int, ...]
     refused: Mapping[str, int]
+    apart: Apart = "subject"
 
     def image(self, index: int) -> str:
         """Return the picture of a face; several faces may have one."""
         return picture_of(self.faces, index)
+
+    def units(self, index: int) -> frozenset[str]:
+        """Return what is kept apart: the picture of a face, and its subject or group."""
+        return units_of(self.faces, index, self.apart)
+
+    def kin(self) -> int:
+        """Return the number of subjects (or groups) of the usable faces; 0 where only pictures are kept apart."""
+        return len({_kin(self.faces.annotations[index], self.apart) for index in self.order} - {""})
 
     def name(self, index: int) -> str:
         """Return the name of a face."""
@@ -80,11 +104,18 @@ class UsableFaces:
         """Return one line: how many faces are usable, and why the others are not."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
         out = f" (unusable: {reasons})" if reasons else ""
-        return f"{len(self.faces)} faces of {self.faces.name}, {len(self.order)} usable{out}"
+        kin = f" of {count} {self.apart}s" if (count := self.kin()) else ""
+        return f"{len(self.faces)} faces of {self.faces.name}, {len(self.order)} usable{kin}{out}"
 
 
 def usable_faces(
-    faces: FaceDataset, protocol: str, options: CropOptions, seed: int = 0, *, cache: bool = False
+    faces: FaceDataset,
+    protocol: str,
+    options: CropOptions,
+    seed: int = 0,
+    *,
+    cache: bool = False,
+    apart: Apart = "subject",
 ) -> UsableFaces:
     """Find the faces that show all points of ``protocol`` and can be cropped, in drawing order.
 
@@ -95,7 +126,7 @@ def usable_faces(
         reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
     usable = [index for index, reason in enumerate(reasons) if not reason]
     refused = dict(Counter(reason for reason in reasons if reason).most_common())
-    return UsableFaces(faces, tuple(drawing_order(faces, usable, seed)), refused)
+    return UsableFaces(faces, tuple(drawing_order(faces, usable, seed)), refused, apart)
 
 
 def drawing_order(faces: FaceDataset, usable: Sequence[int], seed: int = 0) -> list[int]:
@@ -128,22 +159,24 @@ def draw_pair_list(
     drawn: Mapping[str, Any] | None = None,
     without: Collection[str] = (),
 ) -> FacePairList:
-    """Draw a list: the first faces in drawing order, each in one pair, and no picture on both sides.
+    """Draw a list: the first faces in drawing order, each in one pair, and no picture or subject on both sides.
 
     For pairs within a domain, ``source`` and ``target`` are the same object. The list has at most ``count`` pairs and
-    uses no picture of ``without``; ``drawn`` says how it is drawn, for the record. DataError if not one pair is
-    possible.
+    uses nothing of ``without`` (see ``units_of``); ``drawn`` says how it is drawn, for the record. DataError if not one
+    pair is possible.
     """
-    first, second = ([i for i in side.order if side.image(i) not in without] for side in (source, target))
+    first, second = ([i for i in side.order if side.units(i).isdisjoint(without)] for side in (source, target))
     if source is target:
         first, second = first[0::2], first[1::2]
     first = first[:count]
-    taken = {source.image(i) for i in first}
-    second = [i for i in second if target.image(i) not in taken][:count]
+    taken = frozenset[str]().union(*(source.units(i) for i in first))
+    second = [i for i in second if target.units(i).isdisjoint(taken)][:count]
     if not first or not second:
         domain, side = (pair.split("+")[bool(first)], target if first else source)
         hint = "take validation faces from another split (val_options) or give a list (val_lists)"
-        reserved = f"; {len(without)} pictures are reserved for the test lists: {hint}" if without else ""
+        pictures = sum(os.path.isabs(unit) for unit in without)
+        kin = f" and their {source.apart}s" if pictures < len(without) else ""
+        reserved = f"; {pictures} pictures{kin} are reserved for the test lists: {hint}" if without else ""
         raise DataError(f"no {split} pairs for {pair}: no usable face of {domain}: {side.summary()}{reserved}")
     names = tuple((source.name(a), target.name(b)) for a, b in zip(first, second, strict=False))
     return FacePairList(pair, split, names, (source.faces.name, target.faces.name), drawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,16 @@ class FlwFaces(FaceFiles):
     The authors do not document which point is which part of the face, so the schemes are raw point sets.
     """
 
+    #: Form of the names of files that state the animal, which is the first group; None where no name does.
+    subject: re.Pattern[str] | None = None
+
     def __init__(self, root: str | Path, skip_broken: bool = False) -> None:
         folder, faults = root_folder(root), Faults(skip_broken)
-        super().__init__(_read_all(folder, len(get_scheme(self.scheme).landmarks), faults), faults)
+        table = _read_all(folder, len(get_scheme(self.scheme).landmarks), faults)
+        if self.subject is not None:
+            found = [self.subject.fullmatch(Path(str(file)).stem) for file in table.keys]
+            table = table.changed(subjects=[match[1] if match else "" for match in found])
+        super().__init__(table, faults)
 
 
 def _read_all(root: Path, count: int, faults: Faults) -> FaceTable:

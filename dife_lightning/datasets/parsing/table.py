@@ -91,6 +91,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         occluded: (N, K) bool: labelled, but hidden in the picture; None if the file does not say so.
         boxes: (N, 4) float32 x0, y0, x1, y1, NaN for a face without a box; None if no face has one.
         groups: (N) species, categories or subsets; or None.
+        subjects: (N) animals or persons, empty where not known; or None.
         sizes: (N, 2) width and height of the pictures as the annotation file states them, 0 if it does not; or None.
         search: pictures may lie elsewhere below ``folder`` (see ``find_pictures``); for files of annotation tools.
     """
@@ -110,6 +111,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         occluded: ArrayLike | None = None,
         boxes: ArrayLike | None = None,
         groups: Sequence[str] | None = None,
+        subjects: Sequence[str] | None = None,
         sizes: ArrayLike | None = None,
         search: bool = False,
     ) -> None:
@@ -122,6 +124,7 @@ class FaceTable(Sequence[FaceAnnotation]):
         self.occluded = None if occluded is None else np.asarray(occluded, bool).reshape(shape)
         self.boxes = None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4)
         self.groups = None if groups is None else list(groups)
+        self.subjects = None if subjects is None else list(subjects)
         self.sizes = None if sizes is None else np.asarray(sizes, np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
@@ -144,6 +147,7 @@ class FaceTable(Sequence[FaceAnnotation]):
             group="" if self.groups is None else self.groups[index],
             source=self.source(index),
             occluded=None if self.occluded is None else self.occluded[index].copy(),
+            subject="" if self.subjects is None else self.subjects[index],
         )
 
     def source(self, index: int) -> str:
