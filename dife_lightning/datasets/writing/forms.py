@@ -30,21 +30,13 @@ def _in_images(image: str) -> str:
 
 
 class Form(NamedTuple):
-    """How a form is written.
+    """How a form is written."""
 
-    Attributes:
-        write: returns the text of each file by its path.
-        place: returns the path of a picture in the new folder.
-        fixed: the form fixes this place, so that it stands in the files also if no picture is copied.
-        each: each picture has a file of its own, named as it.
-        reader: the reader that takes it.
-    """
-
-    write: Callable[[Labels], dict[str, str]]
-    place: Callable[[str], str]
-    fixed: bool
-    each: bool
-    reader: str
+    write: Callable[[Labels], dict[str, str]]  # returns the text of each file by its path
+    place: Callable[[str], str]  # returns the path of a picture in the new folder
+    fixed: bool  # the form fixes this place, so that it stands in the files also if no picture is copied
+    each: bool  # each picture has a file of its own, named as it
+    reader: str  # the reader that takes it
 
 
 FORMS = {
