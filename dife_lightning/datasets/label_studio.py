@@ -79,7 +79,7 @@ def _add(labels: Labels, task: Mapping[str, Any], source: str, annotator: str, p
     parents = {r["from_id"]: r["to_id"] for r in results if r.get("type") == "relation"}
     for result in results:
         if result.get("type") in _UNDRAWN:
-            continue  # or drawn by another result
+            continue
         size, mark = _mark(result, parents)
         if isinstance(mark, Mark):
             marks.append(mark)
