@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from dife_lightning.datasets.parsing.files import FaceFiles, only_file, root_folder
 from dife_lightning.datasets.parsing.labels import Labels, below, expecting, labelled_table
-from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
+from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces, points_and_boxes
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.pictures import find_pictures
 from dife_lightning.datasets.parsing.table import Fault, Faults
@@ -75,18 +75,11 @@ class LabelStudio(FaceFiles):
 
 def _add(labels: Labels, task: Mapping[str, Any], source: str, annotator: str, predictions: bool) -> None:
     results = _results(task, labels.notes, annotator, predictions)
-    marks, boxes, size = [], [], (0, 0)
     parents = {r["from_id"]: r["to_id"] for r in results if r.get("type") == "relation"}
-    for result in results:
-        if result.get("type") in _UNDRAWN:
-            continue
-        size, mark = _mark(result, parents)
-        if isinstance(mark, Mark):
-            marks.append(mark)
-        elif isinstance(mark, MarkedBox):
-            boxes.append(mark)
-        else:
-            labels.notes["regions that are neither key points nor rectangles passed over"] += 1
+    drawn = [_mark(result, parents) for result in results if result.get("type") not in _UNDRAWN]
+    size = drawn[-1][0] if drawn else (0, 0)
+    marks, boxes, others = points_and_boxes(mark for _, mark in drawn)
+    labels.notes["regions that are neither key points nor rectangles passed over"] += others
     labels.notes["pictures without points passed over"] += not marks
     if marks:
         known = {box.instance for box in boxes}  # a parent may be a region of another kind

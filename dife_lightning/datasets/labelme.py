@@ -9,7 +9,7 @@ from typing import Any
 
 from dife_lightning.datasets.parsing.files import FaceFiles, root_folder
 from dife_lightning.datasets.parsing.labels import Labels, below, expecting, labelled_table
-from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
+from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces, points_and_boxes
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.datasets.parsing.text import read_json
@@ -56,15 +56,8 @@ def _add(labels: Labels, content: Mapping[str, Any], file: str) -> None:
     picture = str(content.get("imagePath") or f"{Path(file).stem}.jpg").replace("\\", "/")
     image = os.path.normpath(os.path.join(os.path.dirname(file), picture)).replace(os.sep, "/")
     size = int(content.get("imageWidth") or 0), int(content.get("imageHeight") or 0)
-    marks, boxes = [], []
-    for shape in content["shapes"]:
-        mark = _shape(shape)
-        if isinstance(mark, Mark):
-            marks.append(mark)
-        elif isinstance(mark, MarkedBox):
-            boxes.append(mark)
-        else:
-            labels.notes["shapes that are neither points nor rectangles passed over"] += 1
+    marks, boxes, others = points_and_boxes(_shape(shape) for shape in content["shapes"])
+    labels.notes["shapes that are neither points nor rectangles passed over"] += others
     labels.notes["pictures without points passed over"] += not marks
     add_marked_faces(labels, image, size, file, marks, boxes, _HOW)
 

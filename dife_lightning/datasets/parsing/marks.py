@@ -28,6 +28,14 @@ class MarkedBox(NamedTuple):
     instance: str = ""
 
 
+def points_and_boxes(found: Iterable[Mark | MarkedBox | None]) -> tuple[list[Mark], list[MarkedBox], int]:
+    """Return the points, the rectangles, and the number of other shapes (None)."""
+    shapes = list(found)
+    marks = [shape for shape in shapes if isinstance(shape, Mark)]
+    boxes = [shape for shape in shapes if isinstance(shape, MarkedBox)]
+    return marks, boxes, len(shapes) - len(marks) - len(boxes)
+
+
 def faces_of_marks(
     marks: Sequence[Mark], boxes: Sequence[MarkedBox], how: str, notes: Counter[str]
 ) -> list[tuple[str, list[Mark], MarkedBox | None]]:
