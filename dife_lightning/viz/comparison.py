@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dife_lightning.errors import DataError
-from dife_lightning.viz.sheet import INK, at, axes_at, new_figure, note_width, title
+from dife_lightning.viz.sheet import INK, at, axes_at, new_figure, title
 from dife_lightning.viz.transfer import Mark, TransferExample, draw_source, draw_target, marks_of, transfer_legend
 
 #: In inches: side of a picture, space between pictures, and between groups of columns; room for a row's number.
@@ -38,7 +38,7 @@ def comparison_sheet(
     marks = marks_of(landmarks)
     width = _LEFT + sum(counts.values()) * (CELL + GAP) + (len(groups) - 1) * GROUP_GAP + _EDGE
     height = _top(1 + len(methods)) + _BOTTOM
-    figure = new_figure(max(width, _NARROWEST, note_width(note)), height)
+    figure = new_figure(max(width, _NARROWEST), height, note)
     x = _LEFT
     for name, group in groups.items():
         figure.text(*at(figure, x, _top(0) - 0.12), name, fontsize=10, weight="bold", color=INK, va="bottom")

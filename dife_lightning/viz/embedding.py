@@ -72,7 +72,7 @@ def embedding_sheet(
     counts = [len(batch) for batch in images.values()]
     cell, gap, top, left = 1.25, 0.12, 0.95, 1.25
     width = left + sum(counts) * cell + gap * len(counts)
-    figure = new_figure(max(width, 5.0), (1 + len(embeddings)) * cell + top + 0.12)
+    figure = new_figure(max(width, 5.0), (1 + len(embeddings)) * cell + top + 0.12, note)
     rows = {"": [[to_image(image) for image in batch] for batch in images.values()]}
     for method, by_species in embeddings.items():
         colors = embedding_colors(torch.cat([by_species[species] for species in images]), mode)

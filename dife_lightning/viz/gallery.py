@@ -37,7 +37,7 @@ def gallery(blocks: Sequence[GalleryBlock], *, heading: str = "Pseudo-pairs", no
         raise DataError("nothing to draw: a gallery needs at least one block of originals")
     cell, gap, top, x = 1.2, 0.35, 0.98, 0.12
     width = sum(1 + len(block.partners) for block in blocks) * cell + gap * (len(blocks) - 1) + 0.24
-    figure = new_figure(max(width, 4.2), max(len(block.originals) for block in blocks) * cell + top + 0.15)
+    figure = new_figure(max(width, 4.2), max(len(block.originals) for block in blocks) * cell + top + 0.15, note)
     for block in blocks:
         for column, (domain, images) in enumerate([(block.domain, block.originals), *block.partners.items()]):
             if len(images) != len(block.originals):

@@ -27,9 +27,9 @@ def to_image(image: Tensor) -> NDArray[np.uint8]:
     return scaled.round().byte().permute(1, 2, 0).numpy()
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure, in inches, that needs no display."""
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+def new_figure(width: float, height: float, note: str = "") -> Figure:
+    """Return an empty white figure, in inches, that needs no display and is wide enough for the note of its title."""
+    figure = Figure(figsize=(max(width, note_width(note)) if note else width, height), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -47,17 +47,17 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
 
 
 def title(figure: Figure, text: str, note: str = "") -> None:
-    """Write a heading at the top left and a fainter line below it, in smaller letters if it would not fit."""
+    """Write a heading at the top left and a fainter line below it."""
     figure.text(*at(figure, 0.12, 0.12), text, fontsize=13, weight="bold", color=INK, va="top")
     if note:
-        size = 9 * min(1.0, (figure.get_figwidth() - 0.24) / (note_width(note) - 0.24))
-        figure.text(*at(figure, 0.12, 0.40), note, fontsize=size, color=FAINT, va="top")
+        figure.text(*at(figure, 0.12, 0.40), note, fontsize=9, color=FAINT, va="top")
 
 
 def note_width(note: str) -> float:
     """Return the width in inches of a note of :func:`title`, with margins."""
-    figure = new_figure(1, 1)  # hinting makes drawn text wider than its outlines
-    return float(figure.text(0, 0, note, fontsize=9).get_window_extent().width) / figure.dpi + 0.24
+    text = new_figure(1, 1).text(0, 0, note, fontsize=9)
+    # hinting makes drawn text wider than its outlines, by other shares at other resolutions
+    return max(float(text.get_window_extent(dpi=dpi).width) / dpi for dpi in (100, 110, 150, 200, 300)) + 0.24
 
 
 def show(axes: Any, image: NDArray[Any], *, edge: str | None = None) -> None:

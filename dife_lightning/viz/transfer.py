@@ -83,7 +83,7 @@ def transfer_sheet(
     count = -(-len(examples) // columns)
     cell, line, top, bottom, left = 1.55, 0.26, 0.92, 0.62, 0.38 if rows else 0.12
     content = left + 2 * cell * columns
-    figure = new_figure(max(content + 0.12, 6.4), top + count * (cell + line) - line + bottom)
+    figure = new_figure(max(content + 0.12, 6.4), top + count * (cell + line) - line + bottom, note)
     left += max(6.4 - content - 0.12, 0) / 2  # centre the pairs of a narrow sheet
     marks = marks_of(landmarks)
     for number, example in enumerate(examples):
