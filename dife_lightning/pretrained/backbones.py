@@ -1,4 +1,4 @@
-"""Frozen backbones by name: DINOv2, DINOv3 and any other vision network of ``transformers``.
+"""Frozen backbones by name: DINOv2, DINOv3 and any other vision network of ``transformers``; ImageNet's mobile networks.
 
 ``backbone:facebook/dinov2-small?layer=9&side=448`` is an embedder like any other. The name is a folder, an entry
 ``own/<name>`` of ``paths.yaml``, or a name on the Hugging Face hub, optionally with ``@<revision>``. Hub models are
@@ -22,6 +22,8 @@ import torch
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, DifeError, did_you_mean, reason_of
 from dife_lightning.nn.backbone import Backbone, BackboneOptions, PixelOptions
+from dife_lightning.pretrained.imagenet import PREFIX as IMAGENET
+from dife_lightning.pretrained.imagenet import load_imagenet
 from dife_lightning.weights.user_paths import PREFIX as OWN
 from dife_lightning.weights.user_paths import find_own_file
 
@@ -68,6 +70,9 @@ def load_backbone(name: str) -> Backbone:
         ConfigError: an option makes no sense, or the network has no feature map.
     """
     model, options = parse_backbone(name)
+    if model.startswith(IMAGENET):
+        mobile, pixels = load_imagenet(model)
+        return Backbone(mobile, options, pixels)
     transformers = _transformers()
     folder = find_model(model)
     network = _network(transformers, folder)

