@@ -15,6 +15,7 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
@@ -132,6 +133,15 @@ class KeypointPairs(Dataset[PairArrays]):
             source_crop=source["crop"],
             target_crop=target["crop"],
         )
+
+    def target_file(self, index: int) -> Path | None:
+        """Return the file of the picture that the target face of a pair is in; None for a render."""
+        picture = getattr(self.target, "picture", None)
+        return None if picture is None else Path(picture(self.pairs[index][1]))
+
+    def target_image(self, index: int) -> NDArray[np.uint8]:
+        """Return the image of the target face of a pair, before it is resized."""
+        return self.target[self.pairs[index][1]]["image"]
 
     def _face(self, item: FaceItem, side: int) -> FaceItem:
         height, width = item["image"].shape[:2]

@@ -24,7 +24,7 @@ STORED = {1: 0, 3: 2, 6: 1, 8: 3}  # quarter turns to the left that give the sto
 class DotFinder(MatcherModule):
     """Finds the three coloured dots in the target image by their colour alone."""
 
-    def transfer_batch(self, batch):
+    def transfer_batch(self, batch, matching=None):
         images = (batch.target_image + 1) * 127.5
         points = torch.zeros_like(batch.target_points)
         for k, color in enumerate((RED, BLUE, GREEN)):

@@ -57,10 +57,10 @@ def find_columns(where: str, content: CsvFile) -> Columns:
     row for messages.
     """
     columns = content.columns
-    box, has_size = _box(columns)
+    box, has_size = find_box(columns)
     taken = set(box)
     numbered = {(m[1].lower(), int(m[2])): k for k, m in _matches(_NUMBERED, columns, taken)}
-    image = _image(where, content)
+    image = find_image(where, content)
     if numbered:
         numbers = {number for _, number in numbered}
         first = min(numbers) if min(numbers) == 1 and len(numbers) == max(numbers) else 0
@@ -98,7 +98,7 @@ def _place(where: str, places: dict[str, int], column: str) -> int:
     return places[column]
 
 
-def _image(where: str, content: CsvFile) -> int:
+def find_image(where: str, content: CsvFile) -> int:
     """Return the column of pictures: by its name, or else a first one or ``name`` that holds names of image files."""
     forms = [plain(name) for name in content.columns]
     for name in _IMAGE:
@@ -113,7 +113,7 @@ def _image(where: str, content: CsvFile) -> int:
     raise DataError(f"{where}: no column 'image'. {did_you_mean('image', known)}")
 
 
-def _box(columns: Sequence[str]) -> tuple[list[int], bool]:
+def find_box(columns: Sequence[str]) -> tuple[list[int], bool]:
     """Return the four columns of the box, and whether the last two are its size.
 
     ``face_x, face_y, face_w, face_h`` is a box as well, since a point has no width.
