@@ -131,7 +131,7 @@ def _annotation(one: Prediction) -> dict[str, Any]:
     }
     if np.isfinite(one.scores).all():
         scores = [round(score, 4) for score in one.scores.tolist()]
-        fields |= {"score": sum(scores) / len(scores), "keypoint_scores": scores}
+        fields |= {"score": round(sum(scores) / len(scores), 4), "keypoint_scores": scores}
     return fields
 
 
@@ -145,7 +145,7 @@ def _box(one: Prediction) -> tuple[float, float, float, float]:
 
 
 def write_overlays(found: Sequence[Prediction], protocol: Protocol, folder: Path) -> None:
-    """Draw all predictions of a photo on it and write it as ``folder/<name of the photo>.jpg``, in its own size."""
+    """Draw all predictions of a photo on it, in its own size, and write it to ``folder`` under its name, as JPEG."""
     photos: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
     for one in found:
         photos[one.key].append(one)
@@ -155,8 +155,9 @@ def write_overlays(found: Sequence[Prediction], protocol: Protocol, folder: Path
         image = first.pairs.target_image(first.number) if first.file is None else read_image(first.file)
         drawn = draw_points(image, [one.points for one in group], protocol.landmarks, sides)
         framing = () if first.file is not None else (first.pairs.framing,)
-        inside = [part for part in PurePosixPath(first.picture).parts if part not in ("/", "..")]
-        with atomic_write(folder.joinpath(*framing, *inside[:-1], f"{inside[-1]}.jpg")) as temporary:
+        place = folder.joinpath(*framing, *(part for part in PurePosixPath(first.picture).parts if part not in "/.."))
+        is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
+        with atomic_write(place if is_jpeg else place.with_name(f"{place.name}.jpg")) as temporary:
             Image.fromarray(drawn).save(temporary, format="JPEG", quality=92)
 
 

@@ -1,4 +1,4 @@
-"""Labelled faces and photographs without labels, for ``dife predict``: landmarks are carried to every photograph."""
+"""A labelled face and photographs without labels, for ``dife predict``: its landmarks are carried to each of them."""
 
 from __future__ import annotations
 
@@ -65,24 +65,23 @@ class TargetFaces:
 
 
 class UnlabelledPairs(PairsDataModule):
-    """Labelled source faces, each paired with every photograph of a folder. There is no truth, so nothing is scored.
+    """One labelled face, paired with every photograph of a folder. There is no truth, so nothing is scored.
 
     Example:
         >>> UnlabelledPairs({"dataset": "folder", "root": "labelled"}, "photos")  # doctest: +SKIP
 
     Args:
-        source: data set of the labelled faces, as a domain of ``FacePairs``.
+        source: data set of the labelled face, as a domain of ``FacePairs``.
         pictures: folder of the photographs, one face each; subfolders are included. Or ``own/...`` of ``paths.yaml``.
         boxes: file with the boxes of the faces: COCO (``bbox``) or CSV (``image, box_x0, box_y0, box_x1, box_y1``).
             Then only photographs with a box are used, once for each of their boxes.
-        faces: names of the source faces; by default ``count`` faces, those with the most labelled landmarks first, and
-            among equal ones in the drawing order of ``seed``.
-        count: number of source faces; each gives its own prediction for a photograph.
+        face: name of the labelled face; by default the one with the most labelled landmarks, of several the first in
+            the drawing order of ``seed``.
         pair: kinds of face, source first, for methods that must know them, such as ``human+dog``.
-        protocol: landmarks that are carried over, and by which the source faces are cropped: ``common`` (all points of
-            their scheme, as far as they are labelled), or those that every source face must show: ``3-point``,
-            ``9-point``, or names separated by commas.
-        crop: crop options of the source faces, unless ``source`` has its own.
+        protocol: landmarks that are carried over, and by which the labelled face is cropped: ``common`` (all points of
+            its scheme, as far as they are labelled), or those that it must show: ``3-point``, ``9-point``, or names
+            separated by commas.
+        crop: crop options of the labelled face, unless ``source`` has its own.
         target_crop: of the photographs; by default the ``box``, if there are boxes, else the ``whole`` picture.
         size: side of the crops in pixels.
         eye_order: ``viewer``, or ``stored`` for points as the data set numbers them.
@@ -100,8 +99,7 @@ class UnlabelledPairs(PairsDataModule):
         source: FaceDomain,
         pictures: str,
         boxes: str | None = None,
-        faces: Sequence[str] = (),
-        count: int = 1,
+        face: str | None = None,
         pair: str = "source+target",
         protocol: str = "common",
         crop: CropOptions = CropOptions(),  # noqa: B008 - frozen
@@ -114,13 +112,13 @@ class UnlabelledPairs(PairsDataModule):
         skip_broken: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers)
-        check_pairs([pair], pair.split("+"), 1, size, count)
+        check_pairs([pair], pair.split("+"), 1, size, None)
         self.target_crop = target_crop or CropOptions(rule="whole" if boxes is None else "box")
         if self.target_crop.rule not in (("whole",) if boxes is None else ("whole", "box", "animalweb")):
             hint = "whole" if boxes is None else "box or whole"
             raise ConfigError(f"target_crop: rule '{self.target_crop.rule}' needs landmarks or boxes; expected {hint}")
         self.pictures, self.boxes, self.pair, self.size = pictures, boxes, pair, size
-        self.names, self.count, self.eye_order, self.skip_broken = list(faces), count, eye_order, skip_broken
+        self.face, self.eye_order, self.skip_broken = face, eye_order, skip_broken
         check_eye_order(eye_order)
         self.source, self.protocol, self.seed = to_domain("source", source), protocol, seed
         self.crop = self.source.crop or crop
@@ -144,19 +142,17 @@ class UnlabelledPairs(PairsDataModule):
                 self._targets = self._made(find_own_file(self.pictures) if own else Path(self.pictures).expanduser())
         return self._targets
 
-    def chosen(self) -> list[int]:
-        """Return the numbers of the source faces in their reader; ConfigError for a name that it does not have."""
+    def chosen(self) -> int:
+        """Return the number of the labelled face in its reader; ConfigError for a name that it does not have."""
         usable = self._sources()
         where = {usable.name(index): index for index in usable.order}
-        for name in self.names:
-            if name not in where:
-                raise ConfigError(f"no usable source face '{name}'. {did_you_mean(name, where)}")
+        if self.face is not None and self.face not in where:
+            raise ConfigError(f"no usable face '{self.face}'. {did_you_mean(self.face, where)}")
+        if not where:
+            raise DataError(f"no usable labelled face: {usable.summary()}")
         labelled = usable.faces.annotations
-        best = sorted(usable.order, key=lambda index: -int(labelled[index].visible.sum()))
-        found = [where[name] for name in self.names] or best[: self.count]
-        if not found:
-            raise DataError(f"no usable source face: {usable.summary()}")
-        return found
+        best = max(usable.order, key=lambda index: int(labelled[index].visible.sum()))  # the first of several
+        return best if self.face is None else where[self.face]
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Return the SHA-256 of the list of pairs."""
@@ -167,15 +163,15 @@ class UnlabelledPairs(PairsDataModule):
         return {
             "kind": type(self).__name__,
             "source": {"dataset": self.source.dataset, "options": self.source.options},
-            "faces": [self._sources().name(index) for index in self.chosen()],
-            "annotations_hash": fingerprint(self._sources().faces, self.chosen(), pictures=False),
+            "face": self._sources().name(self.chosen()),
+            "annotations_hash": fingerprint(self._sources().faces, [self.chosen()], pictures=False),
             "crop": self.crop.published(self.landmarks),
             "target_crop": self.target_crop.published(ALL_POINTS),
             "targets": len(self.targets()),
         }
 
     def _sources(self) -> UsableFaces:
-        """Return the usable source faces; raises what ``load_dataset`` does."""
+        """Return the usable labelled faces; raises what ``load_dataset`` does."""
         if self._usable is None:
             options = ({"skip_broken": True} if self.skip_broken else {}) | self.source.options
             reader = load_dataset(self.source.dataset, self.source.root, **options)
@@ -183,24 +179,21 @@ class UnlabelledPairs(PairsDataModule):
         return self._usable
 
     def _list(self) -> FacePairList:
-        sources = [self._sources().name(index) for index in self.chosen()]
-        names = tuple((name, target.name) for target in self.targets() for name in sources)
-        return FacePairList(self.pair, "test", names)
+        name = self._sources().name(self.chosen())
+        return FacePairList(self.pair, "test", tuple((name, target.name) for target in self.targets()))
 
     def _make_sets(self, split: Split) -> list[KeypointPairs]:
         reader = self._sources().faces
-        crops = CroppedFaces(reader, self.size, self.crop, self.landmarks)
-        sources = [crops[index] for index in self.chosen()]
+        source = CroppedFaces(reader, self.size, self.crop, self.landmarks)[self.chosen()]
         scheme, targets = get_scheme(reader.scheme), self.targets()
         built_in = self.protocol in PROTOCOLS
         shared = None if built_in else shared_points([scheme, scheme], self.protocol, self.eye_order)
-        print(f"{many(len(targets), 'face')} without labels, {many(len(sources), 'source face')}: "
-              f"{some([one['name'] for one in sources])}", flush=True)  # fmt: skip
+        note(f"landmarks of {source['name']} are carried to {many(len(targets), 'face')} of {self.pictures}")
         return [
             KeypointPairs(
-                sources,
+                [source],
                 TargetFaces(targets, self.size, self.target_crop.padding, len(scheme.landmarks)),
-                [(k, j) for j in range(len(targets)) for k in range(len(sources))],
+                [(0, j) for j in range(len(targets))],
                 pair=self.pair,
                 list_name="unlabelled",
                 list_hash=self._list().hash,
