@@ -119,8 +119,9 @@ class PredictionFile:
         self.reader, self._given = reader, bool(given.get("scheme"))
         #: What was said about the file.
         self.notes: list[str] = []
-        #: Photo as the file lists it -> the photo's real path, of those that were asked for.
-        self.used: dict[str, str] = {}
+        #: Photo as the file lists it -> real paths that it may be; and the listed photos that were asked for.
+        self.places: dict[str, set[str]] = {}
+        self.used: set[str] = set()
         self._faces = listed(root, **given)
         self._stated = _stated(reader, root / str(given.get("file", "")), given)
         #: The scheme of the points; for a file without one, their names.
@@ -176,7 +177,10 @@ class PredictionFile:
         listed = list(dict.fromkeys(self._faces.table.images))
         where = {image: [image] for image in listed} if folder is None else find_pictures(folder, listed, search=True)
         found, base = self._clear(where, set(pictures)), folder or Path()
-        self.used = {image: os.path.realpath(base / path) for image, path in found.items()}
+        self.used, self.places = (
+            set(found),
+            {image: {os.path.realpath(base / path) for path in paths} for image, paths in where.items()},
+        )
         grouped: dict[str, list[Prediction]] = defaultdict(list)
         for one in self._faces.on(base, found):
             face, source = self._stated.get(str(one.name), ("", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ from dife_lightning.matching import MatchingOptions
 from dife_lightning.methods._base import DEFAULT_MATCHING, FloorModule
 from dife_lightning.methods._matched_predictions import MatchedPredictions
 from dife_lightning.utils.checks import require_choice
+from dife_lightning.utils.notes import some
 
 METHOD = "OutsidePredictions"
 
@@ -77,17 +79,16 @@ class OutsidePredictions(FloorModule):
         domains: dict[str, list[Any]] = defaultdict(list)
         for pairs in (loader.dataset for loader in several):
             domains[pairs.pair.partition("+")[2]].append(pairs)
-        self._points, self.facts, used = {}, {"missing": self.missing, "files": {}}, dict[str, str]()
+        self._points, self.facts = {}, {"missing": self.missing, "files": {}}
+        files = {}
         for domain, sets in domains.items():
-            file = PredictionFile(self._file(domain), self.reader, self.options)
+            files[domain] = file = PredictionFile(self._file(domain), self.reader, self.options)
             found = MatchedPredictions(file, sets)
             for pairs, points in zip(sets, found.points(self.missing == "centre"), strict=True):
                 self._points[pairs.name] = torch.from_numpy(points.astype(np.float32))
             self.facts["files"][domain] = file.facts() | found.counts
-            for image, path in file.used.items() if isinstance(self.file, str) else ():
-                if used.setdefault(image, path) != path:
-                    raise DataError(f"{self.file}: {image} is a photo of two domains ({used[image]}, {path}); give a "
-                                    "file for each: file: {DOMAIN: FILE, ...}.")  # fmt: skip
+        if isinstance(self.file, str):
+            _check_domains(self.file, list(files.values()))
 
     def _file(self, domain: str) -> str:
         if isinstance(self.file, str):
@@ -96,3 +97,12 @@ class OutsidePredictions(FloorModule):
             raise ConfigError(f"{METHOD}: no file for the target domain '{domain}'. "
                               f"{did_you_mean(domain, self.file)}")  # fmt: skip
         return self.file[domain]
+
+
+def _check_domains(path: str, files: Sequence[PredictionFile]) -> None:
+    """Raise DataError if a photo of one file may be a photo of two domains."""
+    for image in {image for file in files for image in file.used}:
+        found = sorted(set().union(*(file.places[image] for file in files)))
+        if len(found) > 1:
+            raise DataError(f"{path}: {image} may be {some(found)}, of two domains; give each its own file: "
+                            "file: {DOMAIN: FILE, ...}.")  # fmt: skip
