@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -15,13 +17,12 @@ from dife_lightning.datasets._load import check_options
 from dife_lightning.datasets.parsing.coco_files import id_of, read_coco
 from dife_lightning.datasets.parsing.csv_files import read_csv
 from dife_lightning.datasets.parsing.files import FaceFiles
+from dife_lightning.datasets.parsing.listed import ListedFaces
 from dife_lightning.datasets.parsing.pictures import find_pictures
 from dife_lightning.datasets.parsing.recognising import recognise
-from dife_lightning.datasets.parsing.table import FaceTable, Faults
-from dife_lightning.datasets.parsing.turned import PointsOf, settle_turned
+from dife_lightning.datasets.parsing.table import Faults
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.faces.items import FaceAnnotation
-from dife_lightning.faces.own_schemes import Left, scheme_from_names
+from dife_lightning.faces.own_schemes import Left, describe, scheme_from_names
 from dife_lightning.faces.schemes import Scheme, get_scheme
 from dife_lightning.registry import get_dataset
 from dife_lightning.utils.files import sha256
@@ -45,46 +46,6 @@ class Prediction(NamedTuple):
     face: str
     source: str
     place: str
-
-
-class _Listed(FaceFiles):
-    """Stands between a reader and :class:`FaceFiles`, and keeps the table as parsed: no picture is looked for."""
-
-    def __init__(
-        self,
-        table: FaceTable,
-        faults: Faults,
-        facts: Mapping[str, Any] | None = None,
-        points_of: PointsOf | None = None,
-    ) -> None:
-        self._table, self._told_exchanged = table, False
-        self.faults, self.points_of = faults, points_of
-
-    @property
-    def table(self) -> FaceTable:
-        """All faces of the file."""
-        return self._table
-
-    def on(self, folder: Path, found: Mapping[str, str]) -> Iterator[FaceAnnotation]:
-        """Yield the faces whose listed picture is in ``found``, with points of the picture there as viewers show it.
-
-        DataError if a picture has another size than the file states.
-        """
-        rows = [row for row, image in enumerate(self._table.images) if image in found]
-        listed, table = self._table, self._table.take(rows)
-        table = table.changed(folder=folder, images=[found[image] for image in table.images], names=table.keys)
-        if self.points_of is not None:
-            table = settle_turned(table, self.points_of, self.faults)
-        self._table = table
-        try:
-            for row in range(len(table)):
-                try:
-                    yield self._upright(row)
-                except DataError as error:
-                    raise DataError(f"{table.source(row)}: {str(error).rstrip('.')}; expected points in pixels of the "
-                                    "original photo.") from None  # fmt: skip
-        finally:
-            self._table = listed
 
 
 class PredictionFile:
@@ -115,7 +76,7 @@ class PredictionFile:
         if not issubclass(cls, FaceFiles):
             raise ConfigError(f"dataset '{reader}' is rendered: its reader cannot read {self.path}.")
         check_options(reader, cls, given)
-        listed = cast(Callable[..., _Listed], type(cls.__name__, (cls, _Listed), {}))
+        listed = cast(Callable[..., ListedFaces], type(cls.__name__, (cls, ListedFaces), {}))
         self.reader, self._given = reader, bool(given.get("scheme"))
         #: What was said about the file.
         self.notes: list[str] = []
@@ -126,12 +87,9 @@ class PredictionFile:
         self._stated = _stated(reader, root / str(given.get("file", "")), given)
         #: The scheme of the points; for a file without one, their names.
         self.scheme = get_scheme(self._faces.scheme)
-        for text in (*self._faces.faults.notes, *self._skipped()):
-            self.say(text)
-
-    def _skipped(self) -> list[str]:
         left = self._faces.faults.left_out
-        return [f"{many(len(left), 'face')} skipped, the first: {left[0].source}: {left[0].reason}"] if left else []
+        if left:
+            self.say(f"{many(len(left), 'face')} skipped, the first: {left[0].source}: {left[0].reason}")
 
     def say(self, text: str) -> None:
         """Print a line on what was guessed, converted or passed over, once."""
@@ -144,22 +102,31 @@ class PredictionFile:
 
         Points without names are those of ``target`` if their number is equal. ConfigError if it is not.
         """
+        faults, listed = self._faces.faults, self.scheme
+        if not self._given and listed != target and isinstance(self._faces.scheme, Scheme):
+            about = (describe(listed), "the file does not name its ")  # notes that are not true any more
+            faults.notes = [text for text in faults.notes if not text.startswith(about)]
+            self.scheme = self._in_words_of(target)
+        self._say_notes()
+
+    def _in_words_of(self, target: Scheme) -> Scheme:
         count, expected = len(self.scheme.landmarks), len(target.landmarks)
-        if self._given or self.scheme == target or not isinstance(self._faces.scheme, Scheme):
-            return
         if self.scheme.eye_convention != "unknown":
             left: Left = "subject" if target.eye_convention == "subject" else "viewer"
-            self.scheme = scheme_from_names(self.scheme.landmarks, self.path.stem, left=left)
-            if left == "subject":
-                self.say(f"left is taken as the face's own, as in scheme '{target.name}' of the data set "
-                         "(options: {scheme: FILE.yaml} changes it)")  # fmt: skip
-        elif count == expected:
-            self.scheme = target
-            self.say(f"the {count} points are taken in the order of scheme '{target.name}' of the data set "
-                     "(options: {scheme: ...} changes it)")  # fmt: skip
-        else:
+            found = scheme_from_names(self.scheme.landmarks, self.path.stem, left=left)
+            self.say(f"{describe(found)} (names mean what they mean in the data set; options: {{scheme: FILE.yaml}} "
+                     "changes it)")  # fmt: skip
+            return found
+        if count != expected:
             raise ConfigError(f"{self.path} has {count} points without names, scheme '{target.name}' of the data set "
                               f"has {expected}; name them with options: {{scheme: ...}}.")  # fmt: skip
+        self.say(f"the {count} points have no names, and are taken in the order of scheme '{target.name}' of the data "
+                 "set (options: {scheme: ...} changes it)")  # fmt: skip
+        return target
+
+    def _say_notes(self) -> None:
+        for text in self._faces.faults.notes:
+            self.say(text)
 
     def on(self, folder: Path | None, pictures: Collection[str]) -> dict[str, list[Prediction]]:
         """Return the predictions on some pictures.
@@ -175,42 +142,45 @@ class PredictionFile:
             DataError: a listed picture may be several, several listed ones are the same, or a size is another.
         """
         listed = list(dict.fromkeys(self._faces.table.images))
-        where = {image: [image] for image in listed} if folder is None else find_pictures(folder, listed, search=True)
-        found, base = self._clear(where, set(pictures)), folder or Path()
-        self.used, self.places = (
-            set(found),
-            {image: {os.path.realpath(base / path) for path in paths} for image, paths in where.items()},
-        )
+        if folder is None:
+            where = {image: [image] for image in listed}
+        else:
+            below = {image: _below(folder, image) for image in listed}
+            paths = find_pictures(folder, below.values(), search=True)
+            where = {image: paths[below[image]] for image in listed}
+        real = {path: os.path.realpath((folder or Path()) / path) for path in {*pictures, *chain(*where.values())}}
+        found = self._clear(where, real, {real[picture] for picture in pictures})
+        self.used, self.places = set(found), {image: {real[path] for path in paths} for image, paths in where.items()}
         grouped: dict[str, list[Prediction]] = defaultdict(list)
-        for one in self._faces.on(base, found):
+        for listed_name, one in self._faces.on(folder or Path(), found):
             face, source = self._stated.get(str(one.name), ("", ""))
             seen = one.visible & np.isfinite(one.points).all(axis=-1)
-            picture = one.image.relative_to(base).as_posix()
-            grouped[picture].append(Prediction(one.points, seen, face, source, one.source))
-        for text in self._faces.faults.notes:
-            self.say(text)
-        return dict(grouped)
+            grouped[real[listed_name]].append(Prediction(one.points, seen, face, source, one.source))
+        self._say_notes()
+        return {picture: grouped[real[picture]] for picture in pictures if real[picture] in grouped}
 
-    def _clear(self, where: Mapping[str, list[str]], pictures: Collection[str]) -> dict[str, str]:
-        """Return listed picture -> picture; DataError if it is not clear."""
-        back: dict[str, list[str]] = defaultdict(list)
+    def _clear(
+        self, where: Mapping[str, list[str]], real: Mapping[str, str], wanted: Collection[str]
+    ) -> dict[str, str]:
+        """Return listed photo -> its path below the folder, of the wanted ones; DataError if it is not clear."""
+        found: dict[str, str] = {}
         for image, paths in where.items():
-            wanted = [path for path in paths if path in pictures]
-            if wanted and len(paths) > 1:
-                raise DataError(f"{self.path}: {image} may be {len(paths)} photos ({some(paths)}); write the folder of "
-                                "each photo into the file.")  # fmt: skip
-            for path in wanted:
-                back[path].append(image)
-        for path, images in back.items():
-            if len(images) > 1:
-                raise DataError(f"{self.path}: {some(images)} are all photo {path}; leave one of them in the file.")
-        renamed = [f"{image} is {path}" for path, (image,) in back.items() if image != path]
+            if not {real[path] for path in paths}.isdisjoint(wanted):
+                if len(paths) > 1:
+                    raise DataError(f"{self.path}: {image} may be {len(paths)} photos ({some(paths)}); write the "
+                                    "folder of each photo into the file.")  # fmt: skip
+                found[image] = paths[0]
+        first: dict[str, str] = {}
+        for image, path in found.items():
+            if first.setdefault(real[path], image) != image:
+                raise DataError(f"{self.path}: {first[real[path]]} and {image} are both photo {path}; leave one of "
+                                "them in the file.")  # fmt: skip
+        renamed = [f"{image} is {path}" for image, path in found.items() if image != path]
         if renamed:
             self.say(f"{many(len(renamed), 'photo')} found under another name: {some(renamed, 1)}")
-        others = len(where) - len(back)
-        if others:
-            self.say(f"{many(others, 'photo')} of {len(where)} in the file are no target here")
-        return {image: path for path, (image,) in back.items()}
+        if len(found) < len(where):
+            self.say(f"{many(len(where) - len(found), 'photo')} of {len(where)} in the file are no target here")
+        return found
 
     def facts(self) -> dict[str, Any]:
         """Return what a result records of the file."""
@@ -244,3 +214,12 @@ def _stated(reader: str, path: Path, options: Mapping[str, Any]) -> dict[str, tu
 def _column(columns: Collection[str], names: Collection[str]) -> int | None:
     lower = [name.lower() for name in columns]
     return next((lower.index(name) for name in names if name in lower), None)
+
+
+def _below(folder: Path, image: str) -> str:
+    """Return the path of a listed picture from ``folder``; one elsewhere as if it were below it, to be looked for."""
+    path = os.path.normpath(image).replace(os.sep, "/")
+    for base in (os.path.abspath(folder), os.path.realpath(folder)):
+        if path.startswith(f"{base}/".replace(os.sep, "/")):
+            return path[len(base) + 1 :]
+    return re.sub(r"^(/|\.\./)+", "", path)

@@ -77,7 +77,11 @@ class OutsidePredictions(FloorModule):
         """Find the predictions of all pairs of the loaders; raises what the files and their points give cause to."""
         several = loaders if isinstance(loaders, list | tuple) else [loaders]
         domains: dict[str, list[Any]] = defaultdict(list)
-        for pairs in (loader.dataset for loader in several):
+        for loader in several:
+            pairs: Any = getattr(loader, "dataset", None)
+            if not hasattr(pairs, "served"):
+                raise ConfigError(f"{METHOD} needs pairs of annotated photos, such as FacePairs, not "
+                                  f"{type(pairs).__name__}")  # fmt: skip
             domains[pairs.pair.partition("+")[2]].append(pairs)
         self._points, self.facts = {}, {"missing": self.missing, "files": {}}
         files = {}

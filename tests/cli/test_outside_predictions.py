@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,8 +274,13 @@ def test_points_that_are_no_numbers_are_missing(run, photos):
     lambda name: name.replace(".jpg", ".png"),
     lambda name: f"/mnt/data/{name.upper()}",
     lambda name: name.replace(".jpg", ""),
+    lambda name: str(Path.cwd() / "photos" / name),
+    lambda name: str(Path.cwd() / "copy" / name),
+    lambda name: f"../photos/./{name}",
+    lambda name: f"photos/{name}",
 ])  # fmt: skip
 def test_photos_are_found_under_the_names_that_programs_write(run, photos, change):
+    shutil.copytree(photos / "photos", photos / "copy")
     dump(photos / "p.json", coco({change(image): points for image, points in TRUTH.items()}))
     assert run(file="p.json")[0] == 0
     exact(photos)
@@ -300,11 +306,19 @@ def test_a_name_that_may_be_two_photos_is_an_error(run, photos, twice):
     assert len(errors(photos)) == 6
 
 
+def test_a_photo_that_the_data_set_lists_by_a_link_is_found(run, photos):
+    (photos / "photos/a.jpg").rename(photos / "real.jpg")
+    (photos / "photos/a.jpg").symlink_to(photos / "real.jpg")
+    write_csv(photos / "predictions.csv", TRUTH)
+    assert run()[0] == 0
+    exact(photos)
+
+
 def test_two_names_of_one_photo_are_an_error(run, photos):
     write_csv(photos / "predictions.csv", {**TRUTH, "run2/a.jpg": TRUTH["b.jpg"]})
     code, _, said = run()
     assert code == 1
-    assert "a.jpg, run2/a.jpg are all photo a.jpg" in said.splitlines()[-1]
+    assert "a.jpg and run2/a.jpg are both photo a.jpg; leave one" in said.splitlines()[-1]
 
 
 FACES = {"a.jpg#1": [(100, 100), (140, 100), (120, 130)], "a.jpg#2": [(260, 100), (300, 104), (280, 130)]}
@@ -428,7 +442,7 @@ def test_points_without_names_are_those_of_the_data_set_in_its_order(run, photos
     code, _, said = run()
     assert code == 0
     exact(photos)
-    assert "the 3 points are taken in the order of scheme 'own-3' of the data set" in said
+    assert "the 3 points have no names, and are taken in the order of scheme 'own-3' of the data set" in said
     (photos / "predictions.csv").write_text("image,x0,y0,x1,y1\na.jpg,1,2,3,4\n")
     code, _, said = run()
     assert code == 1
@@ -444,7 +458,8 @@ def test_left_means_what_it_means_in_the_data_set(run, photos):
     code, _, said = run(domains={"cat": cat})
     assert code == 0
     exact(photos)
-    assert "left is taken as the face's own, as in scheme 'own' of the data set" in said
+    assert "note: predictions in predictions.csv: scheme 'predictions', 3 points; mirror pairs: left_eye/right_eye" in said
+    assert "left is taken as the face's own (names mean what they mean in the data set; options:" in said
     assert "exchanged" not in said
     (photos / "viewer.yaml").write_text("left: viewer\n")
     code, _, said = run(domains={"cat": cat}, options={"scheme": "viewer.yaml"})

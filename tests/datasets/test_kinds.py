@@ -340,3 +340,17 @@ def test_avif_is_read(root):
     picture(root / "e.avif")
     assert root / "e.avif" in list_images(root)
     assert np.abs(read_image(root / "e.avif").astype(int) - (90, 60, 30)).max() < 8
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ("[" * 200_000, "lists in lists without end"),
+    ("9" * 5000, "not JSON"),
+    ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 1, "keypoints": [1, 2, 2, %s'
+     ', 3, 2, 1, 4, 2]}], "categories": []}' % ("9" * 400), "annotation 1: keypoints: a number without end"),
+    ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 1, "keypoints": [1, 2, 2, '
+     '1e300, 3, 2, 1, 4, 2]}], "categories": []}', r"point 1 is \(inf, 3.0\), expected finite numbers"),
+])  # fmt: skip
+def test_numbers_and_nesting_without_end_are_one_line(root, content, words):
+    (root / "c.json").write_text(content)
+    with pytest.raises(DataError, match=words):
+        load_dataset("coco-keypoints", root, file="c.json")

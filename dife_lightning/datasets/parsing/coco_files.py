@@ -159,7 +159,10 @@ def triples(keypoints: Any, count: int) -> NDArray[np.float64]:
     if len(values) != width * count or not _are(values, int | float | None):
         raise Fault(f"keypoints: {len(values)} values, expected {3 * count} numbers (x, y, v of {count} points)")
     found = np.full((count, 3), 2.0)
-    found[:, :width] = np.array([np.nan if v is None else v for v in values], np.float64).reshape(count, width)
+    try:
+        found[:, :width] = np.array([np.nan if v is None else v for v in values], np.float64).reshape(count, width)
+    except OverflowError:
+        raise Fault("keypoints: a number without end, expected pixels") from None
     absent = np.array([None in values[width * k : width * k + 2] for k in range(count)], bool)
     found[absent] = 0
     for point, flag in enumerate(found[:, 2].tolist()):
