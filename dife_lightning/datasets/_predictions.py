@@ -125,8 +125,8 @@ class PredictionFile:
         return target
 
     def _say_notes(self) -> None:
-        for text in self._faces.faults.notes:
-            self.say(text)
+        for text in self._faces.faults.notes:  # which name options as the command line has them
+            self.say(re.sub(r"--([a-z-]+) ([\w.]+)", lambda m: f"options: {{{m[1].replace('-', '_')}: {m[2]}}}", text))
 
     def on(self, folder: Path | None, pictures: Collection[str]) -> dict[str, list[Prediction]]:
         """Return the predictions on some pictures.

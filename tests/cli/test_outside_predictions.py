@@ -391,7 +391,8 @@ def test_points_of_turned_photos(run, photos, upright):
     code, _, said = run()
     assert code == 0
     exact(photos)
-    assert "EXIF headers turn 4 pictures" in said
+    assert "predictions.csv: EXIF headers turn 4 pictures" in said
+    assert "as viewers show it (options: {points_of: stored} if the tool that marked them ignores EXIF)" in said
     write_csv(photos / "predictions.csv", {image: turned(points) for image, points in upright.items()})
     assert run(options={"points_of": "stored"})[0] == 0
     exact(photos)
@@ -458,7 +459,7 @@ def test_left_means_what_it_means_in_the_data_set(run, photos):
     code, _, said = run(domains={"cat": cat})
     assert code == 0
     exact(photos)
-    assert "note: predictions in predictions.csv: scheme 'predictions', 3 points; mirror pairs: left_eye/right_eye" in said
+    assert "predictions in predictions.csv: scheme 'predictions', 3 points; mirror pairs: left_eye/right_eye" in said
     assert "left is taken as the face's own (names mean what they mean in the data set; options:" in said
     assert "exchanged" not in said
     (photos / "viewer.yaml").write_text("left: viewer\n")
