@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning  # noqa: F401  (before a test captures the streams that its loggers keep)
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 from dife_lightning.cli.main import main
+from dife_lightning.errors import ConfigError
+from dife_lightning.methods import OutsidePredictions
 
 #: Photo -> left eye, right eye and nose as the viewer sees them, typed by hand; 400 x 300 px.
 TRUTH = {
@@ -550,3 +553,68 @@ def test_predictions_are_written_as_those_of_a_method(run, photos):
         xy = [entry["keypoints"][k + axis] for k in (0, 3, 6) for axis in (0, 1)]
         wanted = [(x + 1, y + 2) for x, y in TRUTH[names[entry["image_id"]]]]
         assert xy == pytest.approx([v for p in wanted for v in p], abs=1e-3)
+
+
+def test_eyes_that_a_program_has_as_points_are_scored_against_the_means_of_their_corners(run, photos):
+    nine = (
+        *("left_eye_outer", "left_eye_inner", "right_eye_inner", "right_eye_outer", "nose"),
+        *("mouth_left", "mouth_right", "lip_upper", "lip_lower"),
+    )
+    mouth = [(130.0, 230.0), (170.0, 230.0), (150.0, 225.0), (150.0, 236.0)]
+    corners = {
+        image: [(lx - 9, ly + 2), (lx + 9, ly - 2), (rx - 7, ry), (rx + 7, ry), nose, *mouth]
+        for image, ((lx, ly), (rx, ry), nose) in TRUTH.items()
+    }
+    write_photos(photos / "photos", corners, nine)
+    cat = {"dataset": "folder", "root": "photos", "options": {"scheme": "animalweb-9"}}
+    for points, names in ((TRUTH, NAMES), (corners, nine)):
+        write_csv(photos / "predictions.csv", points, names)
+        assert run(domains={"cat": cat})[0] == 0
+        exact(photos)
+    write_csv(photos / "predictions.csv", TRUTH)
+    code, _, said = run(
+        protocol="9-point",
+        domains={"cat": cat, "dog": {**cat, "root": "photos"}},
+        count=2,
+        options={"scheme": "eyes-and-nose"},
+    )
+    assert code == 1
+    assert "no point left_eye_outer, left_eye_inner, right_eye_inner and 5 more, which is scored" in said
+
+
+def test_domains_may_have_their_own_points_in_another_order(run, photos):
+    """``common`` has the names of the first domain; those of the targets and the program are others."""
+    sources = {f"s{k}.jpg": [(150.0, 160.0), (1.0, 2.0), (200.0, 100.0), (100.0, 100.0)] for k in range(6)}
+    write_photos(photos / "sources", sources, ("tip", "tail", "eyeR", "eyeL"))
+    (photos / "dog.yaml").write_text("same_as: {tip: snout}\n")
+    write_photos(photos / "photos", TRUTH, ("l_eye", "r_eye", "snout"))
+    dog = {"dataset": "folder", "root": "sources", "options": {"scheme": "dog.yaml"}}
+    write_csv(photos / "predictions.csv", {k: (c, b, a) for k, (a, b, c) in TRUTH.items()}, ("snout", "r_eye", "l_eye"))
+    code, result, _ = run(protocol="common", domains={"dog": dog})
+    assert code == 0
+    assert result["rows"][0]["points"] == 12
+    exact(photos)
+
+
+def test_photos_in_a_folder_of_their_own_and_pairs_within_a_domain(run, photos):
+    dump(photos / "set/annotations.json", coco(TRUTH, width=400, height=300))
+    shutil.copytree(photos / "photos", photos / "set/images")
+    cat = {"dataset": "coco-keypoints", "root": "set", "options": {"file": "annotations.json", "images": "images"}}
+    dump(photos / "p.json", coco({f"images/{image}": points for image, points in TRUTH.items()}, width=400, height=300))
+    run(file="p.json", domains={"cat": cat})
+    content = yaml.safe_load((photos / "faces.yaml").read_text())
+    content["data"]["init_args"] |= {"pairs": ["cat+cat"], "count": 2}
+    (photos / "faces.yaml").write_text(yaml.safe_dump(content))
+    assert main(["test", "--config", "faces.yaml", "--config", "other.yaml", "--out", "out"]) == 0
+    assert len(errors(photos)) == 2
+    exact(photos, errors(photos))
+
+
+def test_it_learns_nothing_and_knows_no_other_images(run, photos, tmp_path):
+    write_csv(photos / "predictions.csv", TRUTH)
+    method = OutsidePredictions("predictions.csv")
+    image = np.zeros((20, 20, 3), np.uint8)
+    with pytest.raises(ConfigError, match="has only the points of its file: score it with `dife test`"):
+        method.transfer((image, image), [[1, 2]])
+    with pytest.raises(ConfigError, match="has nothing to learn"):
+        method.setup("fit")
