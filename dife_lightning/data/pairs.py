@@ -146,9 +146,18 @@ class KeypointPairs(Dataset[PairArrays]):
     def _face(self, item: FaceItem, side: int) -> FaceItem:
         height, width = item["image"].shape[:2]
         image, points = resize(item["image"], item["points"], self.size)
-        points, visible = to_layout(points, item["visible"], self.schemes[side], self.eye_order, self._own_points[side])
+        points, visible = self.layout(points, item["visible"], side)
         crop = crop_of(item).inner(resize_matrix(width, height, self.size))
         return FaceItem(image=image, points=points, visible=visible, name=item["name"], crop=crop)
+
+    def layout(
+        self, points: NDArray[np.float32], visible: NDArray[np.bool_], side: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return points (..., K, 2) and visibility (..., K) of a side's scheme as batches have them, (..., P, 2).
+
+        ``side`` is 0 for the source and 1 for the target; see ``to_layout``.
+        """
+        return to_layout(points, visible, self.schemes[side], self.eye_order, self._own_points[side])
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, PairArrays]]:
         """Return numbered pairs; the DataLoader calls it for a batch."""

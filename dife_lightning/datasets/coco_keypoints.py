@@ -33,6 +33,7 @@ class CocoKeypoints(FaceFiles):
         needed: points that must be labelled, by number, or by name if the file names them; one or a list.
         skip_broken: skip faces that cannot be used; see ``left_out``.
         keep_zeros: keep labelled points at exactly (0, 0) or (-1, -1), which otherwise count as not labelled.
+        truth: for a ``file`` of results (a list of predictions, which names no pictures): the file of the annotations.
         points_of: which picture the points are of, where its EXIF header turns it: ``auto`` (as the stated size tells,
             else as viewers show it), ``shown`` or ``stored``.
     """
@@ -50,9 +51,10 @@ class CocoKeypoints(FaceFiles):
         skip_broken: bool = False,
         keep_zeros: bool = False,
         points_of: PointsOf = "auto",
+        truth: str | Path = "",
     ) -> None:
         folder, faults = root_folder(root), Faults(skip_broken)
-        coco = read_coco(folder / file, faults)
+        coco = read_coco(folder / file, faults, folder / truth if truth else None)
         chosen, points = as_list(category), as_list(needed)
         known, table = choose_faces(
             coco, folder / images, self.name, scheme, faults, chosen, points, keep_zeros=keep_zeros, search=True

@@ -111,6 +111,28 @@ def test_a_results_file_is_named_as_such(root):
         load_dataset("coco-keypoints", root, file="r.json")
 
 
+def test_a_results_file_takes_pictures_and_names_from_the_truth(root, capsys):
+    names = [{"id": 1, "name": "face", "keypoints": NAMES}]
+    (root / "truth.json").write_text(json.dumps(
+        {"images": [{"id": "1", "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}], "annotations": [],
+         "categories": names}))  # fmt: skip
+    scores = [value if k % 3 < 2 else 0 for k, value in enumerate(KEYPOINTS)]
+    results = [{"image_id": k, "category_id": 1, "keypoints": scores, "score": 0.9} for k in (2, 1)]
+    (root / "r.json").write_text(json.dumps(results))
+    dataset = load_dataset("coco-keypoints", root, file="r.json", truth="truth.json")
+    assert [face.name for face in dataset.annotations] == ["b.jpg#1", "a.jpg#2"]
+    assert points(dataset) == OWN
+    with pytest.raises(DataError, match=r"truth\.json is no results file .* leave out truth"):
+        load_dataset("coco-keypoints", root, file="truth.json", truth="truth.json")
+    (root / "r.json").write_text(json.dumps([{**results[0], "image_id": 9}, {"keypoints": "x"}]))
+    with pytest.raises(DataError, match="image_id 9 is no picture of the file"):
+        load_dataset("coco-keypoints", root, file="r.json", truth="truth.json")
+    for content in ("[]", "3", "{}", '{"images": 3, "categories": [4]}'):
+        (root / "other.json").write_text(content)
+        with pytest.raises(DataError, match="has no list 'images'"):
+            load_dataset("coco-keypoints", root, file="r.json", truth="other.json")
+
+
 def test_one_annotation_a_point_becomes_one_face_a_picture(root, capsys):
     categories = [{"id": k, "name": name, "keypoints": []} for k, name in enumerate(NAMES)]
     single = [{"category_id": str(k), "keypoints": [*place, 2]} for k, place in ((2, C), (0, A), (1, B))]
@@ -318,3 +340,17 @@ def test_avif_is_read(root):
     picture(root / "e.avif")
     assert root / "e.avif" in list_images(root)
     assert np.abs(read_image(root / "e.avif").astype(int) - (90, 60, 30)).max() < 8
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ("[" * 200_000, "lists in lists without end"),
+    ("9" * 5000, "not JSON"),
+    ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 1, "keypoints": [1, 2, 2, %s'
+     ', 3, 2, 1, 4, 2]}], "categories": []}' % ("9" * 400), "annotation 1: keypoints: a number without end"),
+    ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 1, "keypoints": [1, 2, 2, '
+     '1e300, 3, 2, 1, 4, 2]}], "categories": []}', r"point 1 is \(inf, 3.0\), expected finite numbers"),
+])  # fmt: skip
+def test_numbers_and_nesting_without_end_are_one_line(root, content, words):
+    (root / "c.json").write_text(content)
+    with pytest.raises(DataError, match=words):
+        load_dataset("coco-keypoints", root, file="c.json")
