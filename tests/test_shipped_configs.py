@@ -330,7 +330,7 @@ def test_every_method_trains_a_step_and_comes_back_from_its_checkpoint(name, wor
         module = get_method(name)(**ARGUMENTS.get(name, lambda folder: {})(tmp_path))
         found = trainer().predict(module, two_pairs.test_dataloader()[0])
         assert found is not None
-        points = found[0]
+        points = found[0].points
     else:
         module, data = RECIPES[name](tmp_path if name == "dife" else world)
         before = {key: value.clone() for key, value in module.state_dict().items()}
