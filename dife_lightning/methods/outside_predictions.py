@@ -18,6 +18,7 @@ from dife_lightning.methods._base import DEFAULT_MATCHING, FloorModule
 from dife_lightning.methods._matched_predictions import MatchedPredictions
 from dife_lightning.utils.checks import require_choice
 from dife_lightning.utils.notes import some
+from dife_lightning.utils.yaml_text import OptionValue
 
 METHOD = "OutsidePredictions"
 
@@ -42,7 +43,7 @@ class OutsidePredictions(FloorModule):
         self,
         file: str | dict[str, str],
         reader: str = "",
-        options: dict[str, Any] | None = None,
+        options: dict[str, OptionValue] | None = None,
         missing: Missing = "error",
     ) -> None:
         super().__init__()
