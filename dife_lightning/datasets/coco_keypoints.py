@@ -20,7 +20,8 @@ DATASET = "CocoKeypoints"
 class CocoKeypoints(FaceFiles):
     """Faces of a COCO keypoint file; the group is the category's name.
 
-    A face's name is its picture's, ``#`` and the annotation's id.
+    A face's name is its picture's, ``#`` and the annotation's id. The subject is the field ``subject`` (or
+    ``individual``, ``animal_id``, ...) of the annotation or of its ``attributes``.
 
     Args:
         root: folder of ``file`` and ``images``.

@@ -354,3 +354,39 @@ def test_numbers_and_nesting_without_end_are_one_line(root, content, words):
     (root / "c.json").write_text(content)
     with pytest.raises(DataError, match=words):
         load_dataset("coco-keypoints", root, file="c.json")
+
+
+def test_some_points_of_a_scheme_are_enough(root, capsys):
+    rows = ("image,nose_x,nose_y,eye_l_x,eye_l_y", "a.jpg,15,30,10,11")
+    expected = {"left_eye": [10, 11], "right_eye": None, "nose": [15, 30], "mouth_left": None, "mouth_right": None}
+    assert points(table(root, *rows, scheme="mafl-5")) == expected
+    note = "3 points of scheme 'mafl-5' not in the file, so not labelled: right_eye, mouth_left, mouth_right"
+    assert note in capsys.readouterr().err
+    category = [{"id": 1, "name": "face", "keypoints": ["nose", "Left-Eye"]}]
+    found = coco(root, {"keypoints": [15, 30, 2, 10, 11, 2]}, categories=category, scheme="mafl-5")
+    assert points(found) == expected
+    assert note in capsys.readouterr().err
+
+
+def test_points_of_a_scheme_and_others_are_told_apart(root, capsys):
+    rows = ("image,nose_x,nose_y,tail_x,tail_y,eye_r_x,eye_r_y", "a.jpg,15,30,10,11,20,12")
+    assert points(table(root, *rows, scheme="mafl-5"))["nose"] == [15, 30]
+    assert "passed over, since the scheme does not have them: tail" in capsys.readouterr().err
+    rows = ("image,nose_x,nose_y,tail_x,tail_y", "a.jpg,15,30,10,11")
+    with pytest.raises(DataError, match="has 2 points, scheme 'mafl-5' has 5"):
+        table(root, *rows, scheme="mafl-5")
+
+
+@pytest.mark.parametrize("column", ["subject", "Animal_ID", "individual", "person"])
+def test_subjects_are_read_from_a_table(root, capsys, column):
+    dataset = table(root, f"image,{column},nose_x,nose_y", "a.jpg,rex,15,30", "b.jpg,,15,30")
+    assert [face.subject for face in dataset.annotations] == ["rex", ""]
+    said = capsys.readouterr().err
+    assert ("states the subjects" in said) is (column != "subject")
+    assert "not used" not in said
+
+
+def test_subjects_are_read_from_coco_annotations(root):
+    faces = [{"keypoints": KEYPOINTS, **more} for more in ({"individual": 7}, {"attributes": {"identity": "rex"}}, {})]
+    faces = [{**face, "keypoints": [k + v for v in KEYPOINTS]} for k, face in enumerate(faces)]
+    assert [face.subject for face in coco(root, *faces).annotations] == ["7", "rex", ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dife_lightning.datasets.parsing.csv_files import CsvFile
@@ -16,6 +16,11 @@ from dife_lightning.faces.point_names import plain
 _IMAGE = (
     "image", "filename", "file", "img", "imagename", "imagefile", "imagepath", "imgname", "imgpath", "filepath", "path",
     "picture", "photo", "imageid", "frame"
+)  # fmt: skip
+#: Names of the column, or of the field, of the animal or person, likewise.
+_SUBJECT = (
+    "subject", "subjectid", "individual", "individualid", "identity", "identityid", "animal", "animalid", "person",
+    "personid"
 )  # fmt: skip
 _NUMBERED = re.compile(r"(?i)([xy])[_ ]?(\d+)")
 _NAMED = re.compile(r"(.+?)[_\-. ]+([xyXY])|(.*[a-z0-9])([XY])")
@@ -111,6 +116,12 @@ def find_image(where: str, content: CsvFile) -> int:
             return k
     known = [name for name in content.columns if name]
     raise DataError(f"{where}: no column 'image'. {did_you_mean('image', known)}")
+
+
+def find_subject(names: Iterable[str]) -> str | None:
+    """Return the one of ``names`` that states the animal or person; None if there is none."""
+    forms = {plain(name): name for name in names}
+    return next((forms[form] for form in _SUBJECT if form in forms), None)
 
 
 def find_box(columns: Sequence[str]) -> tuple[list[int], bool]:
