@@ -194,10 +194,30 @@ def test_every_tool_can_correct_the_file(carried, tmp_path, form):
     convert(faces, tmp_path / "corrected", to=form)
     reader = {"csv": "folder", "coco": "coco-keypoints"}.get(form, form)
     again = load_dataset(reader, tmp_path / "corrected", **options)
-    expected = {tuple(point) for k in range(len(faces)) for point in faces.upright(k).points.round(1).tolist()}
-    found = {tuple(point) for k in range(len(again)) for point in again.upright(k).points.round(1).tolist()}
-    assert found
-    assert found <= expected
+    expected, found = (
+        sorted(np.concatenate([data.upright(k).points for k in range(len(data))]).tolist()) for data in (faces, again)
+    )
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_two_faces_of_a_photo_share_its_image_entry(trainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    write_photos(tmp_path / "human", 1)
+    (tmp_path / "boxes.csv").write_text(
+        "image,box_x,box_y,box_w,box_h\nphotos/0.png,50,40,60,60\nphotos/0.png,40,30,90,90\n"
+    )
+    source = {"dataset": "folder", "root": str(tmp_path / "human"), "options": {"scheme": "mafl-5"}}
+    options = {"boxes": str(tmp_path / "boxes.csv"), "protocol": "left_eye,right_eye,nose", "size": 96}
+    data = UnlabelledPairs(source, str(tmp_path / "human"), crop=CropOptions(factor=4), **options)
+    trainer(PredictionWriter()).predict(Colors(), datamodule=data)
+    document = json.loads((tmp_path / "keypoints.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["photos/0.png"]
+    assert [one["image_id"] for one in document["annotations"]] == [1, 1]
+    assert [one["face"] for one in document["annotations"]] == ["photos/0.png#1", "photos/0.png#2"]
+    assert [one["bbox"] for one in document["annotations"]] == [[50.5, 40.5, 60, 60], [40.5, 30.5, 90, 90]]
+    for annotation in document["annotations"]:
+        found = np.reshape(annotation["keypoints"], (3, 3))[:, :2]
+        np.testing.assert_allclose(found, place(0), atol=4)
 
 
 def test_overlays_are_the_original_photos_with_the_points(carried, tmp_path):
