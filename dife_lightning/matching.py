@@ -8,7 +8,7 @@ wins, and the result is ``cell * stride``, without a half-pixel offset.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,13 @@ class MatchingOptions:
     def __post_init__(self) -> None:
         if self.similarity not in ("dot", "cosine"):
             raise ConfigError(f"similarity '{self.similarity}': {did_you_mean(self.similarity, ('dot', 'cosine'))}")
+
+
+class Matches(NamedTuple):
+    """Transferred points (B, P, 2), and a score of each (B, P), higher is better; None from a method without one."""
+
+    points: Tensor
+    scores: Tensor | None = None
 
 
 def transfer(
@@ -69,12 +76,42 @@ def transfer(
     height, width = target_embedding.shape[-2:]
     with torch.autocast(points.device.type, enabled=False):
         cells = points.float() / _stride(source_embedding, source_size)
-        queries = _read(source_embedding.float(), cells, bilinear=subpixel)
+        queries = _read(source_embedding.float(), cells, subpixel)
         targets = target_embedding.float().flatten(2)
         if similarity == "cosine":
             queries, targets = F.normalize(queries, dim=1), F.normalize(targets, dim=1)
         best = _search(queries, targets, (height, width), subpixel)
         return best * _stride(target_embedding, target_size)
+
+
+def match_scores(
+    source_embedding: Tensor,
+    target_embedding: Tensor,
+    points: Tensor,
+    found: Tensor,
+    *,
+    source_size: Size | None = None,
+    target_size: Size | None = None,
+    subpixel: bool = False,
+) -> Tensor:
+    """Return how alike the embeddings of points and of their matches are.
+
+    Args:
+        source_embedding: (B, n, h, w), any float dtype.
+        target_embedding: (B, n, h', w').
+        points: (B, K, 2), x then y, pixels of the source image.
+        found: (B, K, 2), pixels of the target image, as :func:`transfer` returns them.
+        source_size: as in :func:`transfer`.
+        target_size: as in :func:`transfer`.
+        subpixel: read both embeddings bilinearly.
+
+    Returns:
+        (B, K) float32, the cosine similarity in [-1, 1], whichever similarity the search used.
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        source = _read(source_embedding.float(), points.float() / _stride(source_embedding, source_size), subpixel)
+        target = _read(target_embedding.float(), found.float() / _stride(target_embedding, target_size), subpixel)
+        return F.cosine_similarity(source, target, dim=1)
 
 
 def _check(source: Tensor, target: Tensor, points: Tensor, similarity: str) -> None:
@@ -93,7 +130,7 @@ def _stride(embedding: Tensor, size: Size | None) -> Tensor:
     return torch.tensor([pair[0] / width, pair[1] / height], dtype=torch.float32, device=embedding.device)
 
 
-def _read(embedding: Tensor, cells: Tensor, *, bilinear: bool) -> Tensor:
+def _read(embedding: Tensor, cells: Tensor, bilinear: bool) -> Tensor:
     """Return the descriptors (B, n, K) at ``cells`` (B, K, 2): of the nearest cell, or interpolated bilinearly."""
     last = cells.new_tensor([embedding.shape[-1] - 1, embedding.shape[-2] - 1])
     if not bilinear:

@@ -18,7 +18,8 @@ nn metrics method
 losses loading
 pretrained
 latent world
-datasets methods viz
+datasets
+methods viz
 data
 callbacks
 dife_lightning

@@ -27,6 +27,7 @@ from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.data.world.clicks import WorldClicks
 from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.data.world.renders import WorldRenders
+from dife_lightning.faces.schemes import get_scheme
 from dife_lightning.methods._base import FloorModule
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
@@ -279,9 +280,19 @@ def public_cats(folder: Path) -> dict[str, Any]:
     return {"weights": str(folder / "cats")}
 
 
+def outside_predictions(folder: Path) -> dict[str, Any]:
+    """A table with a single render, so that all others count at the centre."""
+    names = get_scheme("animalweb-9").landmarks
+    columns = ",".join(f"{name}_{axis}" for name in names for axis in "xy")
+    numbers = ",".join(str(value) for value in range(1, 19))
+    (folder / "found.csv").write_text(f"image,{columns}\nworld/dog/test/0,{numbers}\n")
+    return {"file": str(folder / "found.csv"), "missing": "centre"}
+
+
 #: Methods that learn nothing, but need arguments, or fewer steps than by default.
 ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "public-cats": public_cats,
+    "outside-predictions": outside_predictions,
     "frozen-backbone": tiny_backbone,
     "generator-features": lambda folder: {"steps": 1},
 }
@@ -319,7 +330,7 @@ def test_every_method_trains_a_step_and_comes_back_from_its_checkpoint(name, wor
         module = get_method(name)(**ARGUMENTS.get(name, lambda folder: {})(tmp_path))
         found = trainer().predict(module, two_pairs.test_dataloader()[0])
         assert found is not None
-        points = found[0]
+        points = found[0].points
     else:
         module, data = RECIPES[name](tmp_path if name == "dife" else world)
         before = {key: value.clone() for key, value in module.state_dict().items()}

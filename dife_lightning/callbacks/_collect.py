@@ -17,7 +17,7 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.schemes import Protocol, layout_part
-from dife_lightning.matching import MatchingOptions
+from dife_lightning.matching import Matches, MatchingOptions
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
 from dife_lightning.utils.run_folder import TESTS
 from dife_lightning.viz.transfer import TransferExample
@@ -40,10 +40,10 @@ class TransferCollector:
         self._crops: dict[int, PictureCrop] = {}
         self._kept: list[tuple[int, Tensor]] = []
 
-    def add(self, batch: PairBatch, predicted: Tensor) -> None:
-        """Add a batch and the (B, P, 2) points that a method transferred."""
+    def add(self, batch: PairBatch, predicted: Tensor, scores: Tensor | None = None) -> None:
+        """Add a batch, the (B, P, 2) points that a method transferred, and their (B, P) scores if it has any."""
         side = predicted.new_full((len(batch),), batch.target_image.shape[-1], dtype=torch.float32)
-        self.metric.update(batch.index, predicted, batch.target_points, batch.visible, side)
+        self.metric.update(batch.index, predicted, batch.target_points, batch.visible, side, scores)
         numbers = batch.index.tolist()
         self._names.update(zip(numbers, batch.pair_id, strict=True))
         self._crops.update(zip(numbers, batch.target_crops, strict=False))
@@ -120,6 +120,16 @@ def transferred(
             "(B, P, 2) tensor"
         )
     return points
+
+
+def matched(trainer: L.Trainer, pl_module: L.LightningModule, batch: PairBatch, matching: MatchingOptions) -> Matches:
+    """Return points and scores, computed in the trainer's precision; raises what :func:`transferred` does."""
+    match_batch = getattr(pl_module, "match_batch", None)
+    if match_batch is None:
+        return Matches(transferred(trainer, pl_module, batch, matching))
+    with trainer.precision_plugin.forward_context():
+        found: Matches = match_batch(batch, matching)
+    return found
 
 
 def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:

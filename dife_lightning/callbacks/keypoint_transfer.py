@@ -149,7 +149,7 @@ class KeypointTransfer(L.Callback):
             rows += [self._row(one, records, protocol, method) for protocol in protocols]
             points += prediction_rows(records, ids, one.pairs.pair, one.pairs.list_name, one.pairs.framing, protocols)
         write_predictions(folder / PREDICTIONS, points)
-        write_json(folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer)})
+        write_json(folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer), **_facts(pl_module)})
         data = evaluation_data(trainer)
         if data is not None:
             data.save_lists(folder / "lists")
@@ -229,6 +229,12 @@ class KeypointTransfer(L.Callback):
         matching += ", eyes in stored order" if collector.pairs.eye_order == "stored" else ""
         which = f"first pairs of list '{collector.pairs.list_name}'"
         return f"{self._method(pl_module)}{at}, {matching}, {which}; errors in px of a 70-px crop"
+
+
+def _facts(pl_module: L.LightningModule) -> dict[str, Any]:
+    """Return what a method records of itself, if it does: its ``facts``, as plain values."""
+    facts = getattr(pl_module, "facts", None)
+    return {"method_facts": facts} if facts else {}
 
 
 def _log_name(stage: str, collector: TransferCollector) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any, NoReturn
 
 import yaml
 
 from dife_lightning.errors import UsageError
+from dife_lightning.utils.yaml_text import is_text, load_yaml
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -27,29 +27,13 @@ class VerbParser(argparse.ArgumentParser):
         raise UsageError(f"{message}; `{self.prog} --help` shows the options.")
 
 
-class _Plain(yaml.SafeLoader):
-    """YAML in which only ``true``, ``false``, ``null`` and plain decimal numbers are no text."""
-
-
-_Plain.yaml_implicit_resolvers = {}  # for this class alone
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|false|False", "tTfF"),
-    ("null", r"null|~|", ["n", "~", ""]),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", "-+.0123456789"),
-):
-    _Plain.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
 def parse_value(text: str) -> Any:
     """Return the value of an option: a number, true, false, a list ``[a, b]``, or else text.
 
     Words and forms that YAML takes for something else are text: ``no``, ``on``, ``007``, ``12:30``, ``2024-05-01``.
     yaml.YAMLError for a list or mapping that does not end.
     """
-    tag = _Plain("").resolve(yaml.ScalarNode, text, (True, False))
-    is_text = tag.endswith(":str") and text[:1] not in ("[", "{", '"', "'")
-    return text if is_text else yaml.load(text, Loader=_Plain)
+    return text if is_text(text) and text[:1] not in ("[", "{", '"', "'") else load_yaml(text)
 
 
 #: Names of an option -> arguments of ``add_argument``.

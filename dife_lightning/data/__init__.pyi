@@ -3,6 +3,7 @@ from .pairs import KeypointPairs as KeypointPairs
 from .pairs import PairsDataModule as PairsDataModule
 from .photos.face_domains import FaceDomain as FaceDomain
 from .photos.face_pairs import FacePairs as FacePairs
+from .photos.unlabelled import UnlabelledPairs as UnlabelledPairs
 from .stream import StyleGAN2Stream as StyleGAN2Stream
 from .training import EndlessBatches as EndlessBatches
 from .training import TrainingDataModule as TrainingDataModule

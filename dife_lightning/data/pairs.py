@@ -15,6 +15,7 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
@@ -133,12 +134,30 @@ class KeypointPairs(Dataset[PairArrays]):
             target_crop=target["crop"],
         )
 
+    def target_file(self, index: int) -> Path | None:
+        """Return the file of the picture that the target face of a pair is in; None for a render."""
+        picture = getattr(self.target, "picture", None)
+        return None if picture is None else Path(picture(self.pairs[index][1]))
+
+    def target_image(self, index: int) -> NDArray[np.uint8]:
+        """Return the image of the target face of a pair, before it is resized."""
+        return self.target[self.pairs[index][1]]["image"]
+
     def _face(self, item: FaceItem, side: int) -> FaceItem:
         height, width = item["image"].shape[:2]
         image, points = resize(item["image"], item["points"], self.size)
-        points, visible = to_layout(points, item["visible"], self.schemes[side], self.eye_order, self._own_points[side])
+        points, visible = self.layout(points, item["visible"], side)
         crop = crop_of(item).inner(resize_matrix(width, height, self.size))
         return FaceItem(image=image, points=points, visible=visible, name=item["name"], crop=crop)
+
+    def layout(
+        self, points: NDArray[np.float32], visible: NDArray[np.bool_], side: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return points (..., K, 2) and visibility (..., K) of a side's scheme as batches have them, (..., P, 2).
+
+        ``side`` is 0 for the source and 1 for the target; see ``to_layout``.
+        """
+        return to_layout(points, visible, self.schemes[side], self.eye_order, self._own_points[side])
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, PairArrays]]:
         """Return numbered pairs; the DataLoader calls it for a batch."""

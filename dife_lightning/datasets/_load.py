@@ -40,7 +40,7 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
             f"dataset '{name}' is rendered, not read from a folder: use registry.get_dataset('{name}')"
             f"{inspect.signature(cls)} instead."
         )
-    _check_options(name, cls, options)
+    check_options(name, cls, options)
     if root is None:
         raise ConfigError(f"{name}: no root given; expected the folder that holds the data set.")
     folder = find_own_file(str(root)) if str(root).startswith(PREFIX) else root
@@ -48,7 +48,7 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
     return reader(folder, **options)
 
 
-def _check_options(name: str, cls: type[FaceFiles], options: dict[str, Any]) -> None:
+def check_options(name: str, cls: type[FaceFiles], options: dict[str, Any]) -> None:
     """Raise ConfigError for an option that the reader does not have, or a required one that is missing."""
     known = {
         option: p.default is p.empty for option, p in inspect.signature(cls).parameters.items() if option != "root"

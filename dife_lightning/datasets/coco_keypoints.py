@@ -20,7 +20,8 @@ DATASET = "CocoKeypoints"
 class CocoKeypoints(FaceFiles):
     """Faces of a COCO keypoint file; the group is the category's name.
 
-    A face's name is its picture's, ``#`` and the annotation's id.
+    A face's name is its picture's, ``#`` and the annotation's id. The subject is the field ``subject`` (or
+    ``individual``, ``animal_id``, ...) of the annotation or of its ``attributes``.
 
     Args:
         root: folder of ``file`` and ``images``.
@@ -33,6 +34,7 @@ class CocoKeypoints(FaceFiles):
         needed: points that must be labelled, by number, or by name if the file names them; one or a list.
         skip_broken: skip faces that cannot be used; see ``left_out``.
         keep_zeros: keep labelled points at exactly (0, 0) or (-1, -1), which otherwise count as not labelled.
+        truth: for a ``file`` of results (a list of predictions, which names no pictures): the file of the annotations.
         points_of: which picture the points are of, where its EXIF header turns it: ``auto`` (as the stated size tells,
             else as viewers show it), ``shown`` or ``stored``.
     """
@@ -50,9 +52,10 @@ class CocoKeypoints(FaceFiles):
         skip_broken: bool = False,
         keep_zeros: bool = False,
         points_of: PointsOf = "auto",
+        truth: str | Path = "",
     ) -> None:
         folder, faults = root_folder(root), Faults(skip_broken)
-        coco = read_coco(folder / file, faults)
+        coco = read_coco(folder / file, faults, folder / truth if truth else None)
         chosen, points = as_list(category), as_list(needed)
         known, table = choose_faces(
             coco, folder / images, self.name, scheme, faults, chosen, points, keep_zeros=keep_zeros, search=True

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.datasets.parsing.columns import Columns, find_columns
+from dife_lightning.datasets.parsing.columns import Columns, find_columns, find_subject
 from dife_lightning.datasets.parsing.csv_files import CsvFile, read_csv
 from dife_lightning.datasets.parsing.files import FaceFiles, as_list, choose, root_folder
-from dife_lightning.datasets.parsing.own_points import GivenScheme, settle_scheme, without_zeros
+from dife_lightning.datasets.parsing.own_points import GivenScheme, in_order, settle_scheme, without_zeros
 from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers
 from dife_lightning.datasets.parsing.turned import PointsOf
@@ -36,8 +36,9 @@ class Folder(FaceFiles):
     Columns: ``image`` (or ``filename``, ``file``, ``img``, ...: a path from ``root``), then either ``x0, y0, x1, y1,
     ...`` in the scheme's order, counted from 0 or 1, or ``<point>_x, <point>_y`` in any order. Two empty cells (or NaN,
     NA) mean that a point is not labelled, as does 0 in ``<point>_v``. Optional: ``name`` (by default the image, with a
-    number if it has several faces), ``group``, and a box: ``box_x0, box_y0, box_x1, box_y1`` or ``box_x, box_y, box_w,
-    box_h``. Other columns are ignored. The file may have commas, semicolons or tabs, and decimal commas.
+    number if it has several faces); ``group``; ``subject`` (or ``individual``, ``animal_id``, ...), the animal or
+    person; and a box: ``box_x0, box_y0, box_x1, box_y1`` or ``box_x, box_y, box_w, box_h``. Other columns are ignored.
+    The file may have commas, semicolons or tabs, and decimal commas.
 
     Args:
         root: folder that the CSV file and the pictures are in.
@@ -84,15 +85,19 @@ def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: 
         faults.say(
             f"{path.name}: points are counted from {places.first}; x{places.first}, y{places.first} is the first"
         )
+    subject = find_subject(content.columns)
+    named = ("name", "group", (subject or "").lower())
     used = {places.image, *places.box, *places.seen, *(place for pair in places.points for place in pair)}
-    others = [c for k, c in enumerate(content.columns) if c and k not in used and c.lower() not in ("name", "group")]
+    others = [c for k, c in enumerate(content.columns) if c and k not in used and c.lower() not in named]
+    if subject and subject.lower() != "subject":
+        faults.say(f"{path.name}: column '{subject}' states the subjects")
     if others:
         faults.say(f"{path.name}: {many(len(others), 'column')} not used: {some(others)}")
     scheme, order = settle_scheme(where, given, places.names, len(places.points), faults)
     columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:
         with faults.at(f"{path}, row {number}"):
-            for name, value in _face(content, cells, places).items():
+            for name, value in _face(content, cells, places, subject).items():
                 columns[name].append(value)
             columns["keys"].append(number)
     _number_faces(columns, path, faults)
@@ -119,8 +124,8 @@ def _in_order(
     columns: dict[str, Any], count: int, order: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return points (N, K, 2) and which are labelled (N, K), in the scheme's order."""
-    points = np.array(columns["points"], np.float64).reshape(-1, count, 2)[:, order]
-    return points, np.array(columns["visible"], bool).reshape(-1, count)[:, order]
+    points = in_order(np.array(columns["points"], np.float64).reshape(-1, count, 2), order, 1)
+    return points, in_order(np.array(columns["visible"], bool).reshape(-1, count), order, 1)
 
 
 def _number_faces(columns: dict[str, Any], path: Path, faults: Faults) -> None:
@@ -136,8 +141,11 @@ def _number_faces(columns: dict[str, Any], path: Path, faults: Faults) -> None:
                    "in a column 'name')")  # fmt: skip
 
 
-def _face(content: CsvFile, cells: Sequence[str], places: Columns) -> dict[str, Any]:
-    """Return the values of one row by column of a FaceTable; Fault says what is wrong with it."""
+def _face(content: CsvFile, cells: Sequence[str], places: Columns, subject: str | None) -> dict[str, Any]:
+    """Return the values of one row by column of a FaceTable; Fault says what is wrong with it.
+
+    ``subject`` is the name of the column of the animal or person.
+    """
     if len(cells) != len(content.columns):
         raise Fault(f"{len(cells)} cells, expected {len(content.columns)} as in row 1")
     by_name = {name.lower(): cell for name, cell in zip(content.columns, cells, strict=True)}
@@ -150,6 +158,7 @@ def _face(content: CsvFile, cells: Sequence[str], places: Columns) -> dict[str, 
         "images": image,
         "names": by_name.get("name") or image,
         "groups": by_name.get("group", ""),
+        "subjects": by_name[subject.lower()] if subject else "",
         "points": [point or (0.0, 0.0) for point in points],
         "visible": [point is not None and labelled for point, labelled in zip(points, seen, strict=True)],
         "boxes": _box([cells[place] for place in places.box], places.box_has_size),

@@ -40,6 +40,11 @@ class PictureCrop:
         """Map ``points`` (..., 2), pixels of the image, to pixels of the picture; they may lie outside it."""
         return np.asarray(points, np.float64) @ self.to_picture[:, :2].T + self.to_picture[:, 2]
 
+    def image_points(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Map ``points`` (..., 2), pixels of the picture, to pixels of the image: the inverse of ``picture_points``."""
+        inverse = np.linalg.inv(self.to_picture[:, :2])
+        return (np.asarray(points, np.float64) - self.to_picture[:, 2]) @ inverse.T
+
 
 class FaceItem(TypedDict):
     """One annotated face.

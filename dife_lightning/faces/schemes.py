@@ -211,7 +211,7 @@ def convert(
 
 def _counterparts(source: Scheme, target: Scheme, eye_order: EyeOrder) -> list[Group]:
     """Return the source points of each target point; an empty group if there are none."""
-    if source.name == target.name:
+    if source == target:  # two schemes of one's own may have the same name
         return [(k,) for k in range(len(source.landmarks))]
     have, want = meanings(source, eye_order), meanings(target, eye_order)
     names: list[list[str]] = [[] for _ in target.landmarks]

@@ -7,6 +7,7 @@ from .frozen_backbone import FrozenBackbone as FrozenBackbone
 from .frozen_embedder import FrozenEmbedder as FrozenEmbedder
 from .generator_features import GeneratorFeatures as GeneratorFeatures
 from .mean_shape import MeanShape as MeanShape
+from .outside_predictions import OutsidePredictions as OutsidePredictions
 from .public_cats import PublicCATs as PublicCATs
 from .random import RandomPoint as RandomPoint
 from .stylegan2 import StyleGAN2 as StyleGAN2

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dife_lightning.errors import ConfigError, TrainingError
 from dife_lightning.faces.batches import PairBatch
-from dife_lightning.matching import MatchingOptions, transfer
+from dife_lightning.matching import Matches, MatchingOptions, match_scores, transfer
 from dife_lightning.method import Method
 from dife_lightning.registry import method_name
 
@@ -35,15 +35,19 @@ class MatcherModule(Method):
         """
         raise NotImplementedError
 
+    def match_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Matches:
+        """Return the points of ``transfer_batch``, with their scores if the method has any."""
+        return Matches(self.transfer_batch(batch, matching))
+
     def validation_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Do nothing: the callback that evaluates transfers the batch, with its own options."""
 
     def test_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Do nothing: the callback that evaluates transfers the batch, with its own options."""
 
-    def predict_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the transferred points (B, P, 2), found with the default matching options."""
-        return self.transfer_batch(batch)
+    def predict_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> Matches:
+        """Return points and scores, found with the default matching options."""
+        return self.match_batch(batch)
 
 
 class EmbedderModule(MatcherModule):
@@ -55,13 +59,24 @@ class EmbedderModule(MatcherModule):
 
     def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
         """Embed both images and search; TrainingError if the embedding is not finite."""
+        return search(*self._embedded(batch), batch, matching)
+
+    def match_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Matches:
+        """Return the points of ``transfer_batch``; a score is the cosine similarity of both embeddings, in [-1, 1]."""
+        source, target = self._embedded(batch)
+        points = search(source, target, batch, matching)
+        sizes = {"source_size": _size(batch.source_image), "target_size": _size(batch.target_image)}
+        scores = match_scores(source, target, batch.source_points, points, **sizes, subpixel=matching.subpixel)
+        return Matches(points, scores)
+
+    def _embedded(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         embedding = self.embed(torch.cat((batch.source_image, batch.target_image)))
         if not bool(embedding.isfinite().all()):
             raise TrainingError(
                 "the embedding contains NaN or infinity; use an earlier checkpoint or lower the learning rate"
             )
         source, target = embedding.chunk(2)
-        return search(source, target, batch, matching)
+        return source, target
 
 
 class FloorModule(MatcherModule):

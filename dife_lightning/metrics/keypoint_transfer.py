@@ -46,13 +46,17 @@ class TransferScores:
 
 @dataclass(frozen=True)
 class Records:
-    """One row per pair, in order of ``index`` and each pair once: points in pixels, (N, K, 2); sides in pixels."""
+    """One row per pair, in order of ``index`` and each pair once: points in pixels, (N, K, 2); sides in pixels.
+
+    Scores (N, K) are NaN from a method without any.
+    """
 
     index: Tensor
     predicted: Tensor
     truth: Tensor
     visible: Tensor
     side: Tensor
+    scores: Tensor
 
 
 _STATES = tuple(field.name for field in fields(Records))
@@ -135,10 +139,20 @@ class KeypointTransferMetric(Metric):
         for state in _STATES:
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def update(self, index: Tensor, predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor) -> None:
-        """Add a batch: pair numbers (B,), points (B, P, 2), visibility (B, P), target sides (B,) in pixels."""
+    def update(
+        self,
+        index: Tensor,
+        predicted: Tensor,
+        truth: Tensor,
+        visible: Tensor,
+        side: Tensor,
+        scores: Tensor | None = None,
+    ) -> None:
+        """Add a batch: numbers (B,), points (B, P, 2), visible (B, P), target sides (B,) in pixels, scores (B, P)."""
         seen = visible.to(torch.uint8)  # not every backend gathers bool
-        for state, value in zip(_STATES, (index, predicted.float(), truth.float(), seen, side.float()), strict=True):
+        scores = torch.full_like(predicted[..., 0], torch.nan, dtype=torch.float32) if scores is None else scores
+        values = (index, predicted.float(), truth.float(), seen, side.float(), scores.float())
+        for state, value in zip(_STATES, values, strict=True):
             getattr(self, state).append(value)
 
     def compute(self) -> dict[str, Tensor]:
@@ -162,8 +176,8 @@ class KeypointTransferMetric(Metric):
             raise DataError(f"no pair was evaluated in '{self.set_name}': check the pair list and limit_*_batches")
         first_of_each = np.unique(states[0].numpy(), return_index=True)[1]
         order = torch.from_numpy(first_of_each)
-        index, predicted, truth, visible, side = (state[order] for state in states)
-        return Records(index, predicted, truth, visible.bool(), side)
+        index, predicted, truth, visible, side, scores = (state[order] for state in states)
+        return Records(index, predicted, truth, visible.bool(), side, scores)
 
 
 def _cat(state: list[Tensor] | Tensor) -> Tensor:

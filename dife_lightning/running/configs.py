@@ -14,6 +14,7 @@ import yaml
 
 from dife_lightning.errors import UsageError, did_you_mean
 from dife_lightning.registry import method_classes, without_former_options
+from dife_lightning.utils.yaml_text import load_yaml
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 #: Shipped files that are for `dife sweep`, not for --config.
@@ -180,7 +181,7 @@ def _nested(keys: list[str], text: str | None) -> dict[str, Any]:
     if keys[0] in _CLASSES and len(keys) > 1 and keys[1] not in _CLASS_KEYS:
         keys = [keys[0], "init_args", *keys[1:]]
     try:
-        value = yaml.safe_load(text) if text is not None else True
+        value = load_yaml(text) if text is not None else True
     except yaml.YAMLError:
         value = text
     found: dict[str, Any] = {keys[-1]: _as_class(keys[0], value) if len(keys) == 1 else value}
@@ -237,7 +238,7 @@ def read_yaml(path: Path, keys: str = "'model:' and 'trainer:'") -> dict[str, An
         UsageError: it is not valid YAML, or not a mapping; one line with the position.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

@@ -9,10 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import set_loader
+from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dife_lightning.registry import find_class
 from dife_lightning.running.configs import read_config, with_class_names
+from dife_lightning.utils.yaml_text import OptionValue, dump_yaml, load_yaml
+
+
+def load_option(text: str) -> Any:
+    """Return the value of an option, or the content of a configuration; names in braces, ``{a, b}``, are text."""
+    value = load_yaml(text)
+    names = isinstance(value, dict) and value and all(item is None for item in value.values()) and ":" not in text
+    return text if names else value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# jsonargparse parses every value with this loader, also those of dictionaries, whose types it does not know.
+set_loader("yaml", load_option, (yaml.YAMLError,))
+# Otherwise it would make a number of text, even of quoted text, that is made of digits.
+register_type(OptionValue, serializer=_same, deserializer=_same, type_check=lambda value, kind: True)
 
 
 class ConfigParser(LightningArgumentParser):
@@ -20,7 +40,7 @@ class ConfigParser(LightningArgumentParser):
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
         """Parse a configuration file, merged with those it extends; methods may have the names of ``dife methods``."""
-        content = yaml.safe_dump(with_class_names(read_config(Path(path))), sort_keys=False)
+        content = dump_yaml(with_class_names(read_config(Path(path))))
         return self.parse_string(content, os.path.basename(path), *args, **kwargs)
 
 

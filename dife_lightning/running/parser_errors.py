@@ -86,6 +86,9 @@ def _error(text: str, verb: str) -> UsageError:
 def _bad_value(message: str) -> str:
     found = (re.findall(r"Got value: ([^\n]*)|Given value: ([^\n]*)", message) or [("", "?")])[0]
     value = (found[0] or found[1]).strip()
+    if match := re.match(r"Namespace\((\w+)=(.*)\)$", value):
+        whole = f"'{{{match[1]}: {match[2].strip(chr(39))}, ...}}'"
+        return f"'{_key_of(message)}.{match[1]}' cannot be set alone: give the whole dictionary, {whole}, as a value;"
     null = " (write null for Python's None)" if value == "None" else ""
     expected = [text.strip() for text in re.findall(r"Expected (?:a|an) ([^\n]*?)(?:\. Got|\n|$)", message)]
     readable = dict.fromkeys(_readable(text) for text in expected if "NoneType" not in text)

@@ -16,6 +16,7 @@ from dife_lightning.running.configs import read_yaml
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.utils.run_folder import ENVIRONMENT, RESOLVED
+from dife_lightning.utils.yaml_text import dump_yaml
 
 #: The parts of a configuration that describe an experiment; the rest are options of one command.
 SECTIONS = ("seed_everything", "trainer", "model", "data")
@@ -44,7 +45,7 @@ class RecordRun(SaveConfigCallback):
         settings = resolved_settings(self.parser, self.config)
         header = f"# dife-lightning {__version__}: all settings of `{' '.join(self.facts['command'])}`\n"
         with atomic_write(self._place(RESOLVED)) as temporary:
-            temporary.write_text(header + yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+            temporary.write_text(header + dump_yaml(settings), encoding="utf-8")
         record = {**collect_environment(), "seed": settings.get("seed_everything"), **self.facts}
         write_json(self._place(ENVIRONMENT), record)
         for logger in trainer.loggers:

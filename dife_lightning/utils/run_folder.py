@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dife_lightning.errors import DataError
+from dife_lightning.utils.yaml_text import load_yaml
 
 RESOLVED, ENVIRONMENT, LOG, STAGES = "resolved.yaml", "environment.json", "metrics.csv", "stages.json"
 CHECKPOINTS, BEST, LAST, PREVIOUS, WARMUP = "checkpoints", "best.ckpt", "last.ckpt", "previous.ckpt", "warmup.ckpt"
@@ -79,7 +78,7 @@ class RunFolder:
 
     def settings(self) -> dict[str, Any]:
         """Return all settings of the run."""
-        return dict(yaml.safe_load(_existing(self.resolved).read_text(encoding="utf-8")))
+        return dict(load_yaml(_existing(self.resolved).read_text(encoding="utf-8")))
 
     def stages(self) -> dict[str, dict[str, float]]:
         """Return stage -> ``steps`` and ``seconds``, as ``StageTimer`` wrote them; without stages there is one."""

@@ -17,6 +17,7 @@ from typing import Any
 from dife_lightning.registry import without_former_options
 from dife_lightning.utils.files import sha256
 from dife_lightning.weights.assets import list_assets
+from dife_lightning.weights.user_paths import list_own_files
 
 Key = dict[str, Any]
 #: Settings of the trainer that decide the length of a training and when it is validated; always part of a key.
@@ -149,6 +150,13 @@ def asset_hashes(settings: Any) -> dict[str, str]:
     return {name: entries[name]["sha256"] for name in sorted(set(_strings(settings)) & set(entries))}
 
 
+def file_hashes(arguments: Any) -> dict[str, str]:
+    """Return name -> SHA-256 of every file that ``arguments`` name by its path or as ``own/...``."""
+    own = list_own_files()
+    paths = {text: own.get(text, Path(text)).expanduser() for text in _strings(arguments) if text}
+    return {text: sha256(path) for text, path in sorted(paths.items()) if path.is_file()}
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -167,9 +175,10 @@ def testing_key(
     versions: Mapping[str, int],
     first: int | None,
 ) -> Key:
-    """Return the key of a test: weights or settings, pair lists, number of pairs, versions."""
+    """Return the key of a test: weights or settings, files that these name, pair lists, number of pairs, versions."""
     weights = None if checkpoint is None else sha256(checkpoint)
-    found: dict[str, Any] = {"checkpoint": weights, "arguments": dict(arguments), "assets": asset_hashes(arguments)}
+    assets = asset_hashes(arguments) | file_hashes(arguments)
+    found: dict[str, Any] = {"checkpoint": weights, "arguments": dict(arguments), "assets": assets}
     found |= {} if first is None else {"first": first}
     return dict(json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)})))
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.utils.yaml_text import load_yaml
 from experiments.common.claims import COMPARISONS, RATIO_LIMITS
 from experiments.common.measure import Measure
 
@@ -182,7 +181,7 @@ def read_plan(path: str | Path) -> Plan:
 
 def plan_content(path: Path) -> dict[str, Any]:
     """Return the content of a plan's file, with that of its bases."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = load_yaml(path.read_text(encoding="utf-8"))
     base = content.pop("base", None)
     return content if base is None else plan_content(path.with_name(base)) | content
 

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.data.photos.face_pairs import FacePairs
+from dife_lightning.data.photos.unlabelled import UnlabelledPairs
+from dife_lightning.datasets import load_dataset
+from dife_lightning.datasets.writing.forms import convert
 from dife_lightning.geometry.crops import CropOptions
-from dife_lightning.methods._base import MatcherModule
+from dife_lightning.methods._base import EmbedderModule, MatcherModule
+from dife_lightning.viz.landmarks import LEFT, OTHER, RIGHT
 from tests.fake_faces import BLUE, GREEN, RED
 
 #: Width and height of the photos as viewers show them, and how each is stored.
@@ -24,7 +30,7 @@ STORED = {1: 0, 3: 2, 6: 1, 8: 3}  # quarter turns to the left that give the sto
 class DotFinder(MatcherModule):
     """Finds the three coloured dots in the target image by their colour alone."""
 
-    def transfer_batch(self, batch):
+    def transfer_batch(self, batch, matching=None):
         images = (batch.target_image + 1) * 127.5
         points = torch.zeros_like(batch.target_points)
         for k, color in enumerate((RED, BLUE, GREEN)):
@@ -103,3 +109,138 @@ def test_points_and_sizes_are_those_of_the_original_photo(predicted, crop):
                 (image["file_name"], image["width"], image["height"])
             }
             np.testing.assert_allclose([(float(row["x"]), float(row["y"])) for row in lines], found, atol=1e-3)
+
+
+class Colors(EmbedderModule):
+    """The colour of each pixel is its embedding."""
+
+    def embed(self, images):
+        return images
+
+
+@pytest.fixture
+def carried(trainer, tmp_path, monkeypatch):
+    """A labelled face carried to four photos without labels."""
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    for name in ("human", "dog"):
+        write_photos(tmp_path / name, 4)
+    source = {"dataset": "folder", "root": str(tmp_path / "human"), "options": {"scheme": "mafl-5"}}
+    options = {"face": "face 1", "protocol": "left_eye,right_eye,nose", "size": 96}
+    data = UnlabelledPairs(source, str(tmp_path / "dog"), crop=CropOptions(factor=4), **options)
+    trainer(PredictionWriter(overlays=True)).predict(Colors(), datamodule=data)
+    return json.loads((tmp_path / "keypoints.json").read_text())
+
+
+def test_landmarks_are_carried_to_photos_without_labels(carried):
+    images = {image["id"]: image for image in carried["images"]}
+    assert sorted(image["file_name"] for image in images.values()) == [f"photos/{number}.png" for number in range(4)]
+    assert len(carried["annotations"]) == 4
+    for annotation in carried["annotations"]:
+        number = int(images[annotation["image_id"]]["file_name"][7])
+        (width, height), _ = PHOTOS[number]
+        found = np.reshape(annotation["keypoints"], (3, 3))
+        np.testing.assert_allclose(found[:, :2], place(number), atol=4)  # a dot is 5 px wide, a cell up to 2.2 px
+        assert found[:, 2].tolist() == [2, 2, 2]
+        assert (annotation["bbox"], annotation["area"]) == ([0, 0, width, height], width * height)
+        assert (annotation["iscrowd"], annotation["num_keypoints"]) == (0, 3)
+        assert annotation["keypoint_scores"] == pytest.approx([1, 1, 1], abs=0.02)  # the same colours
+        assert annotation["score"] == pytest.approx(np.mean(annotation["keypoint_scores"]), abs=1e-4)
+
+
+def test_the_box_is_the_part_of_the_photo_that_was_looked_at(predicted):
+    document, _ = predicted(CropOptions(rule="landmarks", factor=2.0))
+    images = {image["id"]: image for image in document["images"]}
+    for annotation in document["annotations"]:
+        points = place(int(annotation["face"].split()[1]))
+        centre, side = points.mean(0), 2 * np.ptp(points, axis=0).max()
+        image, (x, y, width, height) = images[annotation["image_id"]], annotation["bbox"]
+        low, high = centre + 0.5 - side / 2, centre + 0.5 + side / 2  # the edges of pixels, counted from the first's
+        expected = np.clip([low, high], 0, (image["width"], image["height"]))
+        np.testing.assert_allclose([[x, y], [x + width, y + height]], expected, atol=0.01)
+        assert "score" not in annotation  # this method has no embedding
+
+
+def test_cocos_own_code_opens_and_evaluates_the_file(carried, tmp_path):
+    truth = COCO(str(tmp_path / "keypoints.json"))
+    assert len(truth.getAnnIds(imgIds=[1], iscrowd=False)) == 1
+    results = [
+        {key: annotation[key] for key in ("image_id", "category_id", "keypoints", "score")}
+        for annotation in carried["annotations"]
+    ]
+    scored = COCOeval(truth, truth.loadRes(results), "keypoints")
+    scored.params.kpt_oks_sigmas = np.full(3, 0.05)
+    scored.evaluate()
+    scored.accumulate()
+    scored.summarize()
+    assert scored.stats[0] == pytest.approx(1)
+
+
+def test_our_own_reader_reads_the_file(carried, tmp_path):
+    faces = load_dataset("coco-keypoints", tmp_path / "dog", file=tmp_path / "keypoints.json")
+    assert len(faces) == 4
+    assert faces.scheme.landmarks == ("left_eye", "right_eye", "nose")
+    for k, annotation in enumerate(carried["annotations"]):
+        found = faces.upright(k)
+        np.testing.assert_allclose(found.points, np.reshape(annotation["keypoints"], (3, 3))[:, :2], atol=1e-3)
+        assert found.image.name == carried["images"][annotation["image_id"] - 1]["file_name"][7:]
+        np.testing.assert_allclose(found.box[2:], annotation["bbox"][2:], atol=1)
+
+
+@pytest.mark.parametrize("form", ["label-studio", "labelme", "cvat", "deeplabcut", "yolo-pose", "csv", "coco"])
+def test_every_tool_can_correct_the_file(carried, tmp_path, form):
+    (tmp_path / "keypoints.json").rename(tmp_path / "dog" / "keypoints.json")
+    faces = load_dataset("coco-keypoints", tmp_path / "dog", file="keypoints.json")
+    options = {"file": "annotations.json"} if form == "coco" else {}
+    convert(faces, tmp_path / "corrected", to=form)
+    reader = {"csv": "folder", "coco": "coco-keypoints"}.get(form, form)
+    again = load_dataset(reader, tmp_path / "corrected", **options)
+    expected, found = (
+        sorted(np.concatenate([data.upright(k).points for k in range(len(data))]).tolist()) for data in (faces, again)
+    )
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_two_faces_of_a_photo_share_its_image_entry(trainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    write_photos(tmp_path / "human", 1)
+    (tmp_path / "boxes.csv").write_text(
+        "image,box_x,box_y,box_w,box_h\nphotos/0.png,50,40,60,60\nphotos/0.png,40,30,90,90\n"
+    )
+    source = {"dataset": "folder", "root": str(tmp_path / "human"), "options": {"scheme": "mafl-5"}}
+    options = {"boxes": str(tmp_path / "boxes.csv"), "protocol": "left_eye,right_eye,nose", "size": 96}
+    data = UnlabelledPairs(source, str(tmp_path / "human"), crop=CropOptions(factor=4), **options)
+    trainer(PredictionWriter()).predict(Colors(), datamodule=data)
+    document = json.loads((tmp_path / "keypoints.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["photos/0.png"]
+    assert [one["image_id"] for one in document["annotations"]] == [1, 1]
+    assert [one["face"] for one in document["annotations"]] == ["photos/0.png#1", "photos/0.png#2"]
+    assert [one["bbox"] for one in document["annotations"]] == [[50.5, 40.5, 60, 60], [40.5, 30.5, 90, 90]]
+    for annotation in document["annotations"]:
+        found = np.reshape(annotation["keypoints"], (3, 3))[:, :2]
+        np.testing.assert_allclose(found, place(0), atol=4)
+
+
+def test_overlays_are_the_original_photos_with_the_points(carried, tmp_path):
+    for number, ((width, height), _) in enumerate(PHOTOS):
+        drawn = np.asarray(Image.open(tmp_path / "overlays" / "photos" / f"{number}.png.jpg")).astype(int)
+        assert drawn.shape == (height, width, 3)
+        for image in (found for found in carried["images"] if found["file_name"] == f"photos/{number}.png"):
+            annotation = next(one for one in carried["annotations"] if one["image_id"] == image["id"])
+            for (x, y, _), color in zip(np.reshape(annotation["keypoints"], (3, 3)), (LEFT, RIGHT, OTHER), strict=True):
+                assert np.abs(drawn[round(y), round(x)] - color).max() < 90  # JPEG
+
+
+def test_photos_of_one_name_in_two_folders_are_told_apart(trainer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    for name in ("human", "dog", "cat"):
+        write_photos(tmp_path / name, 4)
+    domains = {
+        name: {"dataset": "folder", "root": str(tmp_path / name), "options": {"scheme": "mafl-5"}}
+        for name in ("human", "dog", "cat")
+    }
+    data = FacePairs(domains, ["human+dog", "human+cat"], size=64, count=4)
+    trainer(PredictionWriter()).predict(DotFinder(), datamodule=data)
+    document = json.loads((tmp_path / "keypoints.json").read_text())
+    names = [image["file_name"] for image in document["images"]]
+    assert sorted(names) == [f"{name}/photos/{number}.png" for name in ("cat", "dog") for number in range(4)]
+    assert f"file names are relative to {tmp_path}" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def test_a_name_that_the_scheme_does_not_have_is_told(root):
     with pytest.raises(DataError, match=r"row 1: scheme 'animalweb-9' has no point 'noes'. Did you mean 'nose'"):
         load(root, "image,noes_x,noes_y", "a.png,1,2", scheme="animalweb-9")
     with pytest.raises(DataError, match=r"row 1 has 1 points, scheme 'animalweb-9' has 9"):
-        load(root, "image,nose_x,nose_y", "a.png,1,2", scheme="animalweb-9")
+        load(root, "image,tail_x,tail_y", "a.png,1,2", scheme="animalweb-9")
 
 
 def test_a_wrong_number_of_points_is_told(root):

@@ -111,6 +111,28 @@ def test_a_results_file_is_named_as_such(root):
         load_dataset("coco-keypoints", root, file="r.json")
 
 
+def test_a_results_file_takes_pictures_and_names_from_the_truth(root, capsys):
+    names = [{"id": 1, "name": "face", "keypoints": NAMES}]
+    (root / "truth.json").write_text(json.dumps(
+        {"images": [{"id": "1", "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}], "annotations": [],
+         "categories": names}))  # fmt: skip
+    scores = [value if k % 3 < 2 else 0 for k, value in enumerate(KEYPOINTS)]
+    results = [{"image_id": k, "category_id": 1, "keypoints": scores, "score": 0.9} for k in (2, 1)]
+    (root / "r.json").write_text(json.dumps(results))
+    dataset = load_dataset("coco-keypoints", root, file="r.json", truth="truth.json")
+    assert [face.name for face in dataset.annotations] == ["b.jpg#1", "a.jpg#2"]
+    assert points(dataset) == OWN
+    with pytest.raises(DataError, match=r"truth\.json is no results file .* leave out truth"):
+        load_dataset("coco-keypoints", root, file="truth.json", truth="truth.json")
+    (root / "r.json").write_text(json.dumps([{**results[0], "image_id": 9}, {"keypoints": "x"}]))
+    with pytest.raises(DataError, match="image_id 9 is no picture of the file"):
+        load_dataset("coco-keypoints", root, file="r.json", truth="truth.json")
+    for content in ("[]", "3", "{}", '{"images": 3, "categories": [4]}'):
+        (root / "other.json").write_text(content)
+        with pytest.raises(DataError, match="has no list 'images'"):
+            load_dataset("coco-keypoints", root, file="r.json", truth="other.json")
+
+
 def test_one_annotation_a_point_becomes_one_face_a_picture(root, capsys):
     categories = [{"id": k, "name": name, "keypoints": []} for k, name in enumerate(NAMES)]
     single = [{"category_id": str(k), "keypoints": [*place, 2]} for k, place in ((2, C), (0, A), (1, B))]
@@ -318,3 +340,53 @@ def test_avif_is_read(root):
     picture(root / "e.avif")
     assert root / "e.avif" in list_images(root)
     assert np.abs(read_image(root / "e.avif").astype(int) - (90, 60, 30)).max() < 8
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ("[" * 200_000, "lists in lists without end"),
+    ("9" * 5000, "not JSON"),
+    ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 1, "keypoints": [1, 2, 2, %s'
+     ', 3, 2, 1, 4, 2]}], "categories": []}' % ("9" * 400), "annotation 1: keypoints: a number without end"),
+    ('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 1, "keypoints": [1, 2, 2, '
+     '1e300, 3, 2, 1, 4, 2]}], "categories": []}', r"point 1 is \(inf, 3.0\), expected finite numbers"),
+])  # fmt: skip
+def test_numbers_and_nesting_without_end_are_one_line(root, content, words):
+    (root / "c.json").write_text(content)
+    with pytest.raises(DataError, match=words):
+        load_dataset("coco-keypoints", root, file="c.json")
+
+
+def test_some_points_of_a_scheme_are_enough(root, capsys):
+    rows = ("image,nose_x,nose_y,eye_l_x,eye_l_y", "a.jpg,15,30,10,11")
+    expected = {"left_eye": [10, 11], "right_eye": None, "nose": [15, 30], "mouth_left": None, "mouth_right": None}
+    assert points(table(root, *rows, scheme="mafl-5")) == expected
+    note = "3 points of scheme 'mafl-5' not in the file, so not labelled: right_eye, mouth_left, mouth_right"
+    assert note in capsys.readouterr().err
+    category = [{"id": 1, "name": "face", "keypoints": ["nose", "Left-Eye"]}]
+    found = coco(root, {"keypoints": [15, 30, 2, 10, 11, 2]}, categories=category, scheme="mafl-5")
+    assert points(found) == expected
+    assert note in capsys.readouterr().err
+
+
+def test_points_of_a_scheme_and_others_are_told_apart(root, capsys):
+    rows = ("image,nose_x,nose_y,tail_x,tail_y,eye_r_x,eye_r_y", "a.jpg,15,30,10,11,20,12")
+    assert points(table(root, *rows, scheme="mafl-5"))["nose"] == [15, 30]
+    assert "passed over, since the scheme does not have them: tail" in capsys.readouterr().err
+    rows = ("image,nose_x,nose_y,tail_x,tail_y", "a.jpg,15,30,10,11")
+    with pytest.raises(DataError, match="has 2 points, scheme 'mafl-5' has 5"):
+        table(root, *rows, scheme="mafl-5")
+
+
+@pytest.mark.parametrize("column", ["subject", "Animal_ID", "individual", "person"])
+def test_subjects_are_read_from_a_table(root, capsys, column):
+    dataset = table(root, f"image,{column},nose_x,nose_y", "a.jpg,rex,15,30", "b.jpg,,15,30")
+    assert [face.subject for face in dataset.annotations] == ["rex", ""]
+    said = capsys.readouterr().err
+    assert ("states the subjects" in said) is (column != "subject")
+    assert "not used" not in said
+
+
+def test_subjects_are_read_from_coco_annotations(root):
+    faces = [{"keypoints": KEYPOINTS, **more} for more in ({"individual": 7}, {"attributes": {"identity": "rex"}}, {})]
+    faces = [{**face, "keypoints": [k + v for v in KEYPOINTS]} for k, face in enumerate(faces)]
+    assert [face.subject for face in coco(root, *faces).annotations] == ["7", "rex", ""]

@@ -21,7 +21,9 @@ def records(seed: int, pairs: int = 30, spread: float = 5.0, truth_seed: int = 0
     truth = torch.rand(pairs, 12, 2, generator=fixed) * 64
     visible = torch.rand(pairs, 12, generator=fixed) > 0.2
     predicted = truth + torch.randn(pairs, 12, 2, generator=own) * spread
-    return Records(torch.arange(pairs), predicted, truth, visible, torch.full((pairs,), 64.0))
+    return Records(
+        torch.arange(pairs), predicted, truth, visible, torch.full((pairs,), 64.0), torch.zeros(visible.shape)
+    )
 
 
 def write(folder: Path, found: Records, pairs=("human+dog",), names=NAMES, lists=("long",), protocols=("9-point",)):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.landmark_sets import shared_points
+from dife_lightning.faces.own_schemes import scheme_from_names
 from dife_lightning.faces.schemes import (
     LAYOUT,
     PROTOCOLS,
@@ -208,3 +210,20 @@ def test_eye_points_are_known_by_the_side_on_which_the_viewer_sees_them():
     assert [k for k, side in enumerate(sides) if side == "left"] == [*range(60, 68), 96]
     assert [k for k, side in enumerate(sides) if side == "right"] == [*range(68, 76), 97]
     assert set(eye_sides("catflw-48")) == {""}
+
+
+def test_two_schemes_of_ones_own_with_the_same_name_are_converted_by_the_names_of_their_points():
+    first, second = scheme_from_names(["a", "b", "c"], "own-3"), scheme_from_names(["c", "a", "x"], "own-3")
+    points = np.array([[1, 1], [2, 2], [3, 3]], np.float32)
+    found, seen = convert(points, np.ones(3, bool), first, second)
+    assert seen.tolist() == [True, True, False]
+    assert found[:2].tolist() == [[3, 3], [1, 1]]
+
+
+def test_the_eye_corners_of_dogflw_are_those_of_animalweb():
+    protocol, (dog, animal) = shared_points(["dogflw-46", "animalweb-9"])
+    assert protocol.landmarks == ("left_eye_inner", "right_eye_inner", "left_eye_outer", "right_eye_outer")
+    assert (dog, animal) == ((16, 17, 18, 19), (1, 2, 0, 3))
+    # an annotated face of the data set (745): outer and inner corner at the viewer's left, then at the right
+    x = {18: 159.93, 16: 184.94, 17: 286.54, 19: 313.32}
+    assert [x[k] for k in (18, 16, 17, 19)] == sorted(x.values())

@@ -114,6 +114,18 @@ def test_points_obey_the_closed_form():
     np.testing.assert_allclose(back, EYES_NOSE, atol=1e-4)
 
 
+def test_points_of_the_picture_go_to_the_image_and_back():
+    crop = PictureCrop("a.jpg", 90, 70, Square(30.0, 20.0, 40.0).matrix(80))
+    outside = np.array([[10.0, 0.0], [50.0, 40.0], [30.0, 20.0], [-10.0, -20.0]])  # the last is not in the picture
+    np.testing.assert_allclose(crop.image_points(outside), [[-0.5, -0.5], [79.5, 79.5], [39.5, 39.5], [-40.5, -40.5]])
+    turned = PictureCrop("a.jpg", 90, 70, np.array([[0.0, 2.0, 5.0], [-3.0, 0.0, 7.0]]))  # (x, y) is (2y + 5, 7 - 3x)
+    np.testing.assert_allclose(turned.picture_points(np.array([1.0, 4.0])), [13.0, 4.0])
+    np.testing.assert_allclose(turned.image_points(np.array([13.0, 4.0])), [1.0, 4.0])
+    points = np.random.default_rng(0).uniform(-50, 150, (4, 5, 2))
+    for one in (crop, turned, crop.inner(turned.to_picture)):
+        np.testing.assert_allclose(one.image_points(one.picture_points(points)), points, atol=1e-9)
+
+
 def test_a_checkerboard_shrinks_to_grey_and_not_to_a_pattern():
     board = np.indices((64, 64)).sum(0) % 2 * 255
     image = np.repeat(board[..., None], 3, axis=2).astype(np.uint8)

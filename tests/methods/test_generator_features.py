@@ -208,6 +208,6 @@ def test_it_holds_no_weights_and_runs_in_lightnings_test_loop(method, generators
     batch = pair_of(generators)
     loader = torch.utils.data.DataLoader([batch], batch_size=None)
     found = trainer.predict(module, loader)
-    assert torch.equal(found[0], method().transfer_batch(batch))
+    assert torch.equal(found[0].points, method().transfer_batch(batch))
     with pytest.raises(ConfigError, match="'generator-features' has nothing to learn"):
         trainer.fit(module, train_dataloaders=loader, val_dataloaders=loader)

@@ -19,7 +19,7 @@ def records() -> Records:
     truth = torch.rand(5, 12, 2, generator=generator) * 64
     predicted = truth + torch.randn(5, 12, 2, generator=generator) * 5
     visible = torch.rand(5, 12, generator=generator) > 0.2
-    return Records(torch.arange(5), predicted, truth, visible, torch.full((5,), 64.0))
+    return Records(torch.arange(5), predicted, truth, visible, torch.full((5,), 64.0), torch.zeros(visible.shape))
 
 
 def write(path, records):

@@ -11,6 +11,7 @@ import yaml
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import UsageError
 from dife_lightning.running.configs import find_config, load_config
+from dife_lightning.utils.yaml_text import dump_yaml, load_yaml
 
 
 def write(path: Path, **content: Any) -> str:
@@ -84,3 +85,64 @@ def test_what_is_stated_for_the_stream_too_stays(tmp_path: Path) -> None:
         "layer": 7,
         "size": 64,
     }
+
+
+WORDS = ("no", "on", "Yes", "007", "08", "12:30", "2024-05-01", "1_000", "0x1F", "0o7")
+PAIRS = "{class_path: FacePairs, init_args: {domains: {dog: {dataset: folder, root: dogs, options: {group: WORD}}}}}"
+
+
+def group_of(*words: str) -> Any:
+    """Return the option ``group`` of the reader as a command understands it."""
+    settings = resolved_settings(["test", "--model", "CopyXY", *words])
+    return settings["data"]["init_args"]["domains"]["dog"]["options"]["group"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_in_the_options_of_a_reader_are_text(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "faces.yaml"
+    for text in (word, f"'{word}'"):
+        path.write_text(f"data: {PAIRS.replace('WORD', text)}")
+        assert group_of("--config", str(path)) == word
+    one = "{dog: {dataset: folder, root: dogs, options: {group: WORD}}}".replace("WORD", word)
+    assert group_of("--data", "FacePairs", "--data.domains", one) == word
+    whole = "{group: WORD}".replace("WORD", word)
+    assert group_of("--config", str(path), "--data.domains.dog.options", whole) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("7", 7), ("1.5", 1.5), ("true", True), ("null", None), ("[no, 3]", ["no", 3])]
+)
+def test_numbers_and_lists_in_the_options_of_a_reader_are_read(tmp_path: Path, text: str, value: object) -> None:
+    path = tmp_path / "faces.yaml"
+    path.write_text(f"data: {PAIRS.replace('WORD', text)}")
+    assert group_of("--config", str(path)) == value
+
+
+def test_a_single_key_of_a_dictionary_says_how_to_give_it(tmp_path: Path) -> None:
+    path = tmp_path / "faces.yaml"
+    path.write_text(f"data: {PAIRS}")
+    with pytest.raises(
+        UsageError, match=r"options\.group' cannot be set alone: give the whole dictionary, '\{group: no"
+    ):
+        group_of("--config", str(path), "--data.domains.dog.options.group", "no")
+
+
+@pytest.mark.parametrize(("word", "value"), [("yes", True), ("off", False), ("true", True), ("False", False)])
+def test_switches_still_take_these_words(tmp_path: Path, word: str, value: bool) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: world/human_dog\nmodel: {{init_args: {{unit_length: {word}}}}}")
+    assert resolved_settings(["fit", "--config", str(path)])["model"]["init_args"]["unit_length"] is value
+
+
+def test_text_that_looks_like_a_number_is_the_same_after_writing_and_reading() -> None:
+    content = {
+        "a": "1e5",
+        "b": "007",
+        "c": "no",
+        "d": 1e5,
+        "e": ["12:30", "~", "null", ".5", "5"],
+        "f": 1e-7,
+        "g": "1.e3",
+    }
+    assert load_yaml(dump_yaml(content)) == content
+    assert yaml.safe_load(dump_yaml(content)) == content

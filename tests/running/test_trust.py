@@ -151,8 +151,6 @@ BROKEN = {
     "Python's tag": "trainer: !!python/object/apply:os.system [ls]",
     "another tag": "trainer: !evil x",
     "bytes": "seed_everything: !!binary aGVsbG8=",
-    "a date": "seed_everything: 2024-01-01",
-    "an impossible date": "seed_everything: 2024-99-99",
     "a number of 5,000 digits": "seed_everything: " + "9" * 5000,
     "references that multiply": "seed_everything:\n- &a0 [1]\n"
     + "".join(f"- &a{n + 1} [*a{n}, *a{n}, *a{n}]\n" for n in range(30)),

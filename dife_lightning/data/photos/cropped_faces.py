@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +42,10 @@ class CroppedFaces:
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def picture(self, index: int) -> Path:
+        """Return the file of the picture that face ``index`` is in."""
+        return self.faces.annotations[index].image
 
     def __getitem__(self, index: int) -> FaceItem:
         """Read and crop face ``index``; a point outside the crop is not visible.

@@ -25,6 +25,7 @@ from dife_lightning.faces.schemes import (
     protocol_members,
 )
 from dife_lightning.geometry.crops import CropOptions
+from dife_lightning.utils.yaml_text import OptionValue
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class FaceDomain:
 
     dataset: str
     root: str
-    options: dict[str, Any] = field(default_factory=dict)
-    val_options: dict[str, Any] | None = None
+    options: dict[str, OptionValue] = field(default_factory=dict)
+    val_options: dict[str, OptionValue] | None = None
     crop: CropOptions | None = None
 
 

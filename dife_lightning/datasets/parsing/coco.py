@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.coco_files import CocoFile, Entry, check_entry, common_length, id_of, triples
 from dife_lightning.datasets.parsing.coco_files import read_coco as read_coco
-from dife_lightning.datasets.parsing.own_points import GivenScheme, match_names, settle_scheme, without_zeros
+from dife_lightning.datasets.parsing.columns import find_subject
+from dife_lightning.datasets.parsing.own_points import (
+    GivenScheme,
+    in_order,
+    match_names,
+    settle_scheme,
+    without_zeros,
+)
 from dife_lightning.datasets.parsing.table import FaceTable, Faults
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.own_schemes import find_scheme
@@ -69,7 +76,7 @@ def choose_faces(
             continue
         with faults.at(f"{coco.path}, annotation {entry.get('id', number)}"):
             check_entry(entry, coco)
-            values.append(triples(entry.get("keypoints"), kind.count)[list(kind.order)])
+            values.append(in_order(triples(entry.get("keypoints"), kind.count), kind.order, 0))
             sound.append(entry)
     points = np.array(values, np.float64).reshape(len(sound), len(scheme.landmarks), 3)
     visible = without_zeros(points[..., :2], points[..., 2] > 0, keep_zeros, faults)
@@ -188,9 +195,18 @@ def _table(
         occluded=visible & (points[..., 2] == 1),
         boxes=_corners(entries),
         groups=[coco.category(entry).name for entry in entries],
+        subjects=[_subject(entry) for entry in entries],
         sizes=[[_size(picture, "width"), _size(picture, "height")] for picture in pictures],
         search=search,
     )
+
+
+def _subject(entry: Entry) -> str:
+    """Return the animal or person of an annotation, from a field or, as CVAT writes it, an attribute of such a name."""
+    attributes = entry.get("attributes")
+    fields = {**(attributes if isinstance(attributes, dict) else {}), **entry}
+    value = fields.get(find_subject(fields) or "")
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _corners(entries: Sequence[Entry]) -> NDArray[np.float64]:

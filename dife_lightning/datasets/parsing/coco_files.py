@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.table import Fault, Faults
-from dife_lightning.datasets.parsing.text import read_text
+from dife_lightning.datasets.parsing.text import read_json
 from dife_lightning.errors import DataError
 from dife_lightning.utils.notes import many
 
@@ -53,18 +52,21 @@ class CocoFile:
         return self.categories.get(id_of(entry.get("category_id")) or "", Category("", ()))
 
 
-def read_coco(path: Path, faults: Faults) -> CocoFile:
+def read_coco(path: Path, faults: Faults, truth: Path | None = None) -> CocoFile:
     """Read a COCO file; DataError if there is none, or it has no lists of images and annotations.
 
-    Where each annotation is one point and its category the point's name, those of a picture become one face.
+    Where each annotation is one point and its category the point's name, those of a picture become one face. A results
+    file, a list of predictions, names no pictures: ``truth`` is the file of the annotations that it belongs to.
     """
-    try:
-        content = json.loads(read_text(path, faults.say))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
-    if isinstance(content, list) and content and _are(content, dict) and "keypoints" in content[0]:
+    content = read_json(path, faults.say)
+    results = isinstance(content, list) and bool(content) and _are(content, dict) and "keypoints" in content[0]
+    if results and truth is None:
         raise DataError(f"{path} is a results file (a list of predictions) and names no pictures; expected the file of "
-                        "the annotations, with lists 'images' and 'annotations'.")  # fmt: skip
+                        "the annotations, with lists 'images' and 'annotations', or that file as --truth.")  # fmt: skip
+    if truth is not None and not results:
+        raise DataError(f"{path} is no results file (a list of image_id and keypoints): leave out truth.")
+    if truth is not None:
+        content = _with_pictures(content, read_json(truth, faults.say))
     content = content if isinstance(content, dict) else {}
     for key in ("images", "annotations"):
         if not _are(content.get(key), dict):
@@ -76,6 +78,26 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
     found = CocoFile(path, images, content["annotations"], _categories(content.get("categories")))
     _check_has_points(found)
     return _joined(found, faults)
+
+
+def _with_pictures(results: Sequence[Entry], truth: Any) -> dict[str, Any]:
+    """Return a results file as a file of annotations, with the pictures and categories of ``truth``.
+
+    The flags v are set to 2, since those of results have no meaning in COCO.
+    """
+    listed = truth if isinstance(truth, dict) else {}
+    names = {key: len(category.keypoints) for key, category in _categories(listed.get("categories")).items()}
+    found = []
+    for number, entry in enumerate(results, 1):
+        values = entry.get("keypoints")
+        try:
+            values = list(flat(values))
+            if len(values) % 3 == 0 and len(values) != 2 * names.get(id_of(entry.get("category_id")) or "", 0):
+                values[2::3] = [2] * (len(values) // 3)
+        except Fault:
+            pass  # reported with its annotation
+        found.append({**entry, "id": number, "keypoints": values})
+    return {"images": listed.get("images"), "categories": listed.get("categories"), "annotations": found}
 
 
 def id_of(value: Any) -> str | None:
@@ -137,7 +159,10 @@ def triples(keypoints: Any, count: int) -> NDArray[np.float64]:
     if len(values) != width * count or not _are(values, int | float | None):
         raise Fault(f"keypoints: {len(values)} values, expected {3 * count} numbers (x, y, v of {count} points)")
     found = np.full((count, 3), 2.0)
-    found[:, :width] = np.array([np.nan if v is None else v for v in values], np.float64).reshape(count, width)
+    try:
+        found[:, :width] = np.array([np.nan if v is None else v for v in values], np.float64).reshape(count, width)
+    except OverflowError:
+        raise Fault("keypoints: a number without end, expected pixels") from None
     absent = np.array([None in values[width * k : width * k + 2] for k in range(count)], bool)
     found[absent] = 0
     for point, flag in enumerate(found[:, 2].tolist()):

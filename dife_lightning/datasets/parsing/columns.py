@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dife_lightning.datasets.parsing.csv_files import CsvFile
@@ -16,6 +16,11 @@ from dife_lightning.faces.point_names import plain
 _IMAGE = (
     "image", "filename", "file", "img", "imagename", "imagefile", "imagepath", "imgname", "imgpath", "filepath", "path",
     "picture", "photo", "imageid", "frame"
+)  # fmt: skip
+#: Names of the column, or of the field, of the animal or person, likewise.
+_SUBJECT = (
+    "subject", "subjectid", "individual", "individualid", "identity", "identityid", "animal", "animalid", "person",
+    "personid"
 )  # fmt: skip
 _NUMBERED = re.compile(r"(?i)([xy])[_ ]?(\d+)")
 _NAMED = re.compile(r"(.+?)[_\-. ]+([xyXY])|(.*[a-z0-9])([XY])")
@@ -57,10 +62,10 @@ def find_columns(where: str, content: CsvFile) -> Columns:
     row for messages.
     """
     columns = content.columns
-    box, has_size = _box(columns)
+    box, has_size = find_box(columns)
     taken = set(box)
     numbered = {(m[1].lower(), int(m[2])): k for k, m in _matches(_NUMBERED, columns, taken)}
-    image = _image(where, content)
+    image = find_image(where, content)
     if numbered:
         numbers = {number for _, number in numbered}
         first = min(numbers) if min(numbers) == 1 and len(numbers) == max(numbers) else 0
@@ -98,7 +103,7 @@ def _place(where: str, places: dict[str, int], column: str) -> int:
     return places[column]
 
 
-def _image(where: str, content: CsvFile) -> int:
+def find_image(where: str, content: CsvFile) -> int:
     """Return the column of pictures: by its name, or else a first one or ``name`` that holds names of image files."""
     forms = [plain(name) for name in content.columns]
     for name in _IMAGE:
@@ -113,7 +118,13 @@ def _image(where: str, content: CsvFile) -> int:
     raise DataError(f"{where}: no column 'image'. {did_you_mean('image', known)}")
 
 
-def _box(columns: Sequence[str]) -> tuple[list[int], bool]:
+def find_subject(names: Iterable[str]) -> str | None:
+    """Return the one of ``names`` that states the animal or person; None if there is none."""
+    forms = {plain(name): name for name in names}
+    return next((forms[form] for form in _SUBJECT if form in forms), None)
+
+
+def find_box(columns: Sequence[str]) -> tuple[list[int], bool]:
     """Return the four columns of the box, and whether the last two are its size.
 
     ``face_x, face_y, face_w, face_h`` is a box as well, since a point has no width.

@@ -106,6 +106,11 @@ class FaceFiles:
         except DataError as error:
             raise self._located(index, error) from None
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the pictures."""
+        return self._table.folder
+
     def listed_picture(self, index: int) -> str:
         """Return the path of face ``index``'s picture below the folder of the pictures, with forward slashes."""
         return self._table.images[index]

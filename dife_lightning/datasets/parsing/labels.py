@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dife_lightning.datasets.parsing.own_points import GivenScheme, settle_scheme, without_zeros
+from dife_lightning.datasets.parsing.own_points import GivenScheme, in_order, settle_scheme, without_zeros
 from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.errors import DataError
 from dife_lightning.faces.own_schemes import describe, scheme_from_names
@@ -113,12 +113,12 @@ def labelled_table(
         [face.source for face in labels.faces],
         folder / images,
         [face.image for face in labels.faces],
-        points[:, order],
+        in_order(points, order, 1),
         count=len(order),
         label="/",
         names=_face_names(labels.faces),
-        visible=visible[:, order],
-        occluded=occluded[:, order],
+        visible=in_order(visible, order, 1),
+        occluded=in_order(occluded, order, 1),
         boxes=[[np.nan] * 4 if face.box is None else face.box for face in labels.faces] or None,
         groups=[face.group for face in labels.faces],
         sizes=[face.size for face in labels.faces] or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from dife_lightning.faces.point_names import canonical, plain
 from dife_lightning.faces.schemes import SCHEMES, Scheme
 from dife_lightning.utils.notes import many, some
 
+ValueT = TypeVar("ValueT", bound=np.generic)
+#: Place of a point that the file does not have: :func:`in_order` reads a zero there.
+_ABSENT = -1
 #: A scheme as users give it: a name, a YAML file, a scheme; None or empty for the file's own points.
 GivenScheme = str | Path | Scheme | None
 
@@ -22,7 +26,7 @@ GivenScheme = str | Path | Scheme | None
 def settle_scheme(
     where: object, given: GivenScheme, names: Sequence[str], count: int, faults: Faults
 ) -> tuple[Scheme, list[int]]:
-    """Return the scheme of a file's points, and the place in the file of each of the scheme's points.
+    """Return the scheme of a file's points, and the place in the file of each of the scheme's points, for `in_order`.
 
     Args:
         where: the file, for messages.
@@ -77,12 +81,25 @@ def _places(where: object, scheme: Scheme, names: Sequence[str], faults: Faults)
                    "these points are taken in the file's order")  # fmt: skip
         return list(range(len(names)))
     missing = [name for name, place in zip(scheme.landmarks, found, strict=True) if place is None]
+    matched = len(scheme.landmarks) - len(missing)
+    if matched > len(others) and not any(hint.startswith("Did") for hint in _hints(others, missing)):
+        passed = f"; passed over, since the scheme does not have them: {some(others)}" if others else ""
+        faults.say(f"{many(len(missing), 'point')} of scheme '{scheme.name}' not in the file, so not labelled: "
+                   f"{some(missing)}{passed}")  # fmt: skip
+        return [_ABSENT if place is None else place for place in found]
     if len(names) != len(scheme.landmarks) and not any(hint.startswith("Did") for hint in _hints(others, missing)):
         check_count(where, scheme, len(names))
     if others:
         hint = next(iter(_hints(others, missing)))
         raise DataError(f"{where}: scheme '{scheme.name}' has no point '{others[0]}'. {hint}")
     raise DataError(f"{where}: no point '{missing[0]}', which scheme '{scheme.name}' has; found: {', '.join(names)}.")
+
+
+def in_order(values: NDArray[ValueT], order: Sequence[int], axis: int) -> NDArray[ValueT]:
+    """Return a file's values along the axis of its points, in the scheme's order; 0 (False) for points it has not."""
+    shape = list(values.shape)
+    shape[axis] = 1
+    return np.concatenate((values, np.zeros(shape, values.dtype)), axis).take(list(order), axis)
 
 
 def _hints(others: Sequence[str], missing: Sequence[str]) -> list[str]:

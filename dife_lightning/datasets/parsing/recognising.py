@@ -76,6 +76,8 @@ def _reader_of(path: Path) -> str | None:
 def _of_json(content: Any) -> str | None:
     if isinstance(content, list):
         tasks = [one for one in content if isinstance(one, dict)]
+        if tasks and {"image_id", "keypoints"} <= tasks[0].keys():
+            return "coco-keypoints"  # results
         known = ("data", "annotations", "annotation_id", "predictions")
         return "label-studio" if any(key in task for task in tasks for key in known) else None
     if not isinstance(content, dict):

@@ -119,7 +119,8 @@ class FaceTable(Sequence[FaceAnnotation]):
         shape = (len(images), count)
         self.file, self.label, self.folder, self.keys, self.images = file, label, folder, list(keys), list(images)
         self.names = list(images if names is None else names)
-        self.points = np.asarray(points, np.float32).reshape(*shape, 2)
+        with np.errstate(over="ignore"):  # numbers that are too large become infinite, which is reported
+            self.points = np.asarray(points, np.float32).reshape(*shape, 2)
         self.visible = np.ones(shape, bool) if visible is None else np.asarray(visible, bool).reshape(shape)
         self.occluded = None if occluded is None else np.asarray(occluded, bool).reshape(shape)
         self.boxes = None if boxes is None else np.asarray(boxes, np.float32).reshape(-1, 4)

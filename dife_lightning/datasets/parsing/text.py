@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.table import Fault, Faults
-from dife_lightning.errors import DataError
+from dife_lightning.errors import DataError, reason_of
 
 
 class Lines(NamedTuple):
@@ -59,6 +59,10 @@ def read_json(path: Path, say: Callable[[str], None] | None = None) -> Any:
         return json.loads(read_text(path, say))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
+    except RecursionError:
+        raise DataError(f"{path}: lists in lists without end; expected the JSON file of an annotation tool.") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path}: not JSON ({reason_of(error)}).") from None
 
 
 def read_lines(path: Path) -> Lines:

@@ -1,0 +1,249 @@
+"""A labelled face and photographs without labels, for ``dife predict``: its landmarks are carried to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
+from dife_lightning.data.photos.cropped_faces import CroppedFaces
+from dife_lightning.data.photos.face_domains import FaceDomain, fingerprint, to_domain
+from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
+from dife_lightning.data.photos.pair_lists import FacePairList
+from dife_lightning.datasets._load import load_dataset
+from dife_lightning.datasets.parsing.boxes import read_boxes
+from dife_lightning.datasets.parsing.pictures import find_pictures
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
+from dife_lightning.faces.image_info import check_whole, image_info_cache, shown_size
+from dife_lightning.faces.images import list_images, read_image
+from dife_lightning.faces.items import FaceItem, PictureCrop
+from dife_lightning.faces.landmark_sets import ALL_POINTS, COMMON, shared_points
+from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, get_scheme
+from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
+from dife_lightning.utils.notes import many, note, some
+from dife_lightning.weights.user_paths import PREFIX, find_own_file
+
+
+class Target(NamedTuple):
+    """A face to find landmarks in: its name, its photograph (also as listed), the photograph's size, and its crop."""
+
+    name: str
+    file: Path
+    listed: str
+    width: int
+    height: int
+    square: Square
+
+
+class TargetFaces:
+    """Crops of faces without landmarks. All ``points`` landmarks count as visible, at (0, 0): the source's decide."""
+
+    def __init__(self, targets: Sequence[Target], size: int, padding: Any, points: int) -> None:
+        self.targets, self.size, self.padding, self.points = targets, size, padding, points
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def picture(self, index: int) -> Path:
+        """Return the file of the photograph that face ``index`` is in."""
+        return self.targets[index].file
+
+    def __getitem__(self, index: int) -> FaceItem:
+        """Read and crop face ``index``; DataError if its photograph cannot be read."""
+        one = self.targets[index]
+        return FaceItem(
+            image=crop_image(read_image(one.file), one.square, self.size, self.padding),
+            points=np.zeros((self.points, 2), np.float32),
+            visible=np.ones(self.points, bool),
+            name=one.name,
+            crop=PictureCrop(one.listed, one.width, one.height, one.square.matrix(self.size)),
+        )
+
+
+class UnlabelledPairs(PairsDataModule):
+    """One labelled face, paired with every photograph of a folder. There is no truth, so nothing is scored.
+
+    Example:
+        >>> UnlabelledPairs({"dataset": "folder", "root": "labelled"}, "photos")  # doctest: +SKIP
+
+    Args:
+        source: data set of the labelled face, as a domain of ``FacePairs``.
+        pictures: folder of the photographs, one face each; subfolders are included. Or ``own/...`` of ``paths.yaml``.
+        boxes: file with the boxes of the faces: COCO (``bbox``) or CSV (``image, box_x0, box_y0, box_x1, box_y1``).
+            Then only photographs with a box are used, once for each of their boxes.
+        face: name of the labelled face; by default the one with the most labelled landmarks, of several the first in
+            the drawing order of ``seed``.
+        pair: kinds of face, source first, for methods that must know them, such as ``human+dog``.
+        protocol: landmarks that are carried over, and by which the labelled face is cropped: ``common`` (all points of
+            its scheme, as far as they are labelled), or those that it must show: ``3-point``, ``9-point``, or names
+            separated by commas.
+        crop: crop options of the labelled face, unless ``source`` has its own.
+        target_crop: of the photographs; by default the ``box``, if there are boxes, else the ``whole`` picture.
+        size: side of the crops in pixels.
+        eye_order: ``viewer``, or ``stored`` for points as the data set numbers them.
+        seed: of the drawing order.
+        batch_size: pairs in a batch.
+        num_workers: processes that read and crop.
+        skip_broken: skip photographs that cannot be read, and report them. ``--skip-broken`` sets it.
+
+    Raises:
+        ConfigError: unknown names, or numbers out of range.
+    """
+
+    def __init__(
+        self,
+        source: FaceDomain,
+        pictures: str,
+        boxes: str | None = None,
+        face: str | None = None,
+        pair: str = "source+target",
+        protocol: str = "common",
+        crop: CropOptions = CropOptions(),  # noqa: B008 - frozen
+        target_crop: CropOptions | None = None,
+        size: int = 96,
+        eye_order: EyeOrder = "viewer",
+        seed: int = 0,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        skip_broken: bool = False,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        check_pairs([pair], pair.split("+"), 1, size, None)
+        self.target_crop = target_crop or CropOptions(rule="whole" if boxes is None else "box")
+        if self.target_crop.rule not in (("whole",) if boxes is None else ("whole", "box", "animalweb")):
+            hint = "whole" if boxes is None else "box or whole"
+            raise ConfigError(f"target_crop: rule '{self.target_crop.rule}' needs landmarks or boxes; expected {hint}")
+        self.pictures, self.boxes, self.pair, self.size = pictures, boxes, pair, size
+        self.face, self.eye_order, self.skip_broken = face, eye_order, skip_broken
+        check_eye_order(eye_order)
+        self.source, self.protocol, self.seed = to_domain("source", source), protocol, seed
+        self.crop = self.source.crop or crop
+        self.landmarks = ALL_POINTS if protocol == COMMON else protocol
+        self._usable: UsableFaces | None = None
+        self._targets: list[Target] = []
+
+    def setup(self, stage: str) -> None:
+        """Make the pairs for ``predict``; ConfigError for a stage that scores."""
+        if stage not in ("predict", ""):
+            raise ConfigError(
+                "UnlabelledPairs has no landmarks to score against; use `dife predict`, or FacePairs for labelled faces"
+            )
+        super().setup("predict")
+
+    def targets(self) -> list[Target]:
+        """Return the faces of the photographs; DataError if there is none, or one cannot be read or cropped."""
+        if not self._targets:
+            own = self.pictures.startswith(PREFIX)
+            with image_info_cache():
+                self._targets = self._made(find_own_file(self.pictures) if own else Path(self.pictures).expanduser())
+        return self._targets
+
+    def chosen(self) -> int:
+        """Return the number of the labelled face in its reader; ConfigError for a name that it does not have."""
+        usable = self._sources()
+        where = {usable.name(index): index for index in usable.order}
+        if self.face is not None and self.face not in where:
+            raise ConfigError(f"no usable face '{self.face}'. {did_you_mean(self.face, where)}")
+        if not where:
+            raise DataError(f"no usable labelled face: {usable.summary()}")
+        labelled = usable.faces.annotations
+        best = max(usable.order, key=lambda index: int(labelled[index].visible.sum()))  # the first of several
+        return best if self.face is None else where[self.face]
+
+    def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the SHA-256 of the list of pairs."""
+        return {"val": {}, "test": {f"{self.pair}/unlabelled": self._list().hash}}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data set of the source faces, their names, and the number of faces without labels."""
+        return {
+            "kind": type(self).__name__,
+            "source": {"dataset": self.source.dataset, "options": self.source.options},
+            "face": self._sources().name(self.chosen()),
+            "annotations_hash": fingerprint(self._sources().faces, [self.chosen()], pictures=False),
+            "crop": self.crop.published(self.landmarks),
+            "target_crop": self.target_crop.published(ALL_POINTS),
+            "targets": len(self.targets()),
+        }
+
+    def _sources(self) -> UsableFaces:
+        """Return the usable labelled faces; raises what ``load_dataset`` does."""
+        if self._usable is None:
+            options = ({"skip_broken": True} if self.skip_broken else {}) | self.source.options
+            reader = load_dataset(self.source.dataset, self.source.root, **options)
+            self._usable = usable_faces(reader, self.landmarks, self.crop, self.seed, cache=True)
+        return self._usable
+
+    def _list(self) -> FacePairList:
+        name = self._sources().name(self.chosen())
+        return FacePairList(self.pair, "test", tuple((name, target.name) for target in self.targets()))
+
+    def _make_sets(self, split: Split) -> list[KeypointPairs]:
+        reader = self._sources().faces
+        source = CroppedFaces(reader, self.size, self.crop, self.landmarks)[self.chosen()]
+        scheme, targets = get_scheme(reader.scheme), self.targets()
+        built_in = self.protocol in PROTOCOLS
+        shared = None if built_in else shared_points([scheme, scheme], self.protocol, self.eye_order)
+        note(f"landmarks of {source['name']} are carried to {many(len(targets), 'face')} of {self.pictures}")
+        return [
+            KeypointPairs(
+                [source],
+                TargetFaces(targets, self.size, self.target_crop.padding, len(scheme.landmarks)),
+                [(0, j) for j in range(len(targets))],
+                pair=self.pair,
+                list_name="unlabelled",
+                list_hash=self._list().hash,
+                size=self.size,
+                scheme=scheme,
+                eye_order=self.eye_order,
+                protocols=[self.protocol] if built_in else None,
+                own=shared,
+            )
+        ]
+
+    def _made(self, root: Path) -> list[Target]:
+        found: list[Target] = []
+        broken: list[str] = []
+        for listed, file, boxes in self._pictures(root):
+            try:
+                if self.skip_broken:
+                    check_whole(file)
+                found += self._faces(listed, file, boxes)
+            except DataError as error:
+                if not self.skip_broken:
+                    raise DataError(f"{str(error).rstrip('.')}; add --skip-broken to skip such pictures") from None
+                broken.append(f"{listed}: {error}")
+        if broken:
+            note(f"{root}: {many(len(broken), 'picture')} skipped, the first: {broken[0]}")
+        if not found:
+            raise DataError(f"{root}: no picture can be used; the first: {broken[0]}")
+        return found
+
+    def _pictures(self, root: Path) -> list[tuple[str, Path, list[NDArray[np.float32] | None]]]:
+        """Return each picture's name below the folder, its file, and its boxes; [None] without a file of boxes."""
+        if self.boxes is None:
+            return [(file.relative_to(root).as_posix(), file, [None]) for file in list_images(root)]
+        path = Path(self.boxes).expanduser()
+        listed = read_boxes(path, lambda text: note(f"{path.name}: {text}"))
+        places = find_pictures(root, listed, search=True)
+        missing = [name for name, found in places.items() if len(found) != 1]
+        if missing:
+            text = f"{many(len(missing), 'picture')} of {len(listed)} not found below {root}, or several fit"
+            raise DataError(f"{path}: {text}: {some(missing)}; give the folder that the names start from")
+        return [(places[name][0], root / places[name][0], list(boxes)) for name, boxes in listed.items()]
+
+    def _faces(self, listed: str, file: Path, boxes: Sequence[NDArray[np.float32] | None]) -> list[Target]:
+        size, nothing = shown_size(file), (np.zeros((0, 2), np.float32), np.zeros(0, bool))
+        found = []
+        for k, box in enumerate(boxes, 1):
+            name = listed if len(boxes) == 1 else f"{listed}#{k}"
+            try:
+                square = face_square(*nothing, size, self.target_crop, landmarks="all", box=box)
+            except CropError as error:
+                raise DataError(f"{name}: {error}") from None
+            found.append(Target(name, file, listed, *size, square))
+        return found
