@@ -18,8 +18,10 @@ from dife_lightning.data.training import EndlessBatches, StreamStart
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import ImageBatch
 from dife_lightning.faces.images import center_square, read_image
+from dife_lightning.utils.checks import require
 from dife_lightning.utils.files import cache_folder
 from dife_lightning.utils.randomness import seed_of
+from dife_lightning.weights.user_paths import user_path
 from dife_lightning.world.dataset import render_arrays
 
 
@@ -80,7 +82,7 @@ def read_folder(folder: str | Path, size: int, skip_broken: bool = False) -> tup
         squares.append(center_square(image, size))
         return image
 
-    report = check_folder(folder, size, keep)
+    report = check_folder(user_path(folder), size, keep)
     if report.damaged and not (skip_broken and squares):
         raise DataError(next(iter(report.damaged.values())))
     return np.stack(squares), report
@@ -105,7 +107,8 @@ class GeneratorImages(LightningDataModule):
 
     Args:
         species: a species of the embedded world: its train renders, and its val renders for the score.
-        folder: a folder of images of any number, size and mode; their central squares are used.
+        folder: a folder of images of any number, size and mode, or ``own/...`` of ``paths.yaml``; their central squares
+            are used.
         size: side of the generator's images in pixels.
         batch_size: images per step and process.
         count: train renders of the species (made once, then read from the cache).
@@ -140,8 +143,8 @@ class GeneratorImages(LightningDataModule):
             raise ConfigError("images: give either species (a face of the embedded world) or folder (of images)")
         if size < 8 or size & (size - 1):
             raise ConfigError(f"images: size={size}; generators have powers of two from 8 on, e.g. 64")
-        if batch_size < 1 or count < 1 or held_out < 2:
-            raise ConfigError("images: batch_size and count must be 1 or more, held_out 2 or more")
+        require("images: ", at_least=1, batch_size=batch_size, count=count)
+        require("images: ", at_least=2, held_out=held_out)
         self.species, self.folder, self.size, self.batch_size = species, folder, size, batch_size
         self.count, self.held_out, self.flip = count, held_out, flip
         self.seed, self.num_workers, self.render_workers = seed, num_workers, render_workers

@@ -10,7 +10,7 @@ from typing import Any
 from dife_lightning.datasets.parsing.files import FaceFiles
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.registry import get_dataset
-from dife_lightning.weights.user_paths import PREFIX, find_own_file
+from dife_lightning.weights.user_paths import user_path
 
 
 def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> FaceFiles:
@@ -43,7 +43,7 @@ def load_dataset(name: str, root: str | Path | None = None, **options: Any) -> F
     check_options(name, cls, options)
     if root is None:
         raise ConfigError(f"{name}: no root given; expected the folder that holds the data set.")
-    folder = find_own_file(str(root)) if str(root).startswith(PREFIX) else root
+    folder = user_path(root)
     reader: Callable[..., FaceFiles] = cls
     return reader(folder, **options)
 

@@ -1,4 +1,4 @@
-"""Frozen backbones by name: DINOv2, DINOv3 and any other vision network of ``transformers``; ImageNet's mobile networks.
+"""Frozen backbones by name: DINOv2, DINOv3 and any other vision network of ``transformers``; mobile networks.
 
 ``backbone:facebook/dinov2-small?layer=9&side=448`` is an embedder like any other. The name is a folder, an entry
 ``own/<name>`` of ``paths.yaml``, or a name on the Hugging Face hub, optionally with ``@<revision>``. Hub models are
@@ -25,7 +25,7 @@ from dife_lightning.nn.backbone import Backbone, BackboneOptions, PixelOptions
 from dife_lightning.pretrained.imagenet import PREFIX as IMAGENET
 from dife_lightning.pretrained.imagenet import load_imagenet
 from dife_lightning.weights.user_paths import PREFIX as OWN
-from dife_lightning.weights.user_paths import find_own_file
+from dife_lightning.weights.user_paths import user_path
 
 PREFIX = "backbone:"
 _CONFIG, _PIXELS = "config.json", "preprocessor_config.json"
@@ -108,7 +108,7 @@ def state_of(name: str) -> str:
 
 
 def _local(model: str) -> Path:
-    return find_own_file(model) if model.startswith(OWN) else Path(model).expanduser()
+    return user_path(model)
 
 
 def _transformers() -> ModuleType:

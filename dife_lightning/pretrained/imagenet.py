@@ -22,6 +22,7 @@ from dife_lightning.weights.checkpoints import network_from
 from dife_lightning.weights.pickles.reading import read_pickled
 
 PREFIX = "imagenet/"
+_PARTS = ("conv", "norm")
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,15 @@ class ImageNetFile:
 
 def _torchvision(key: str) -> str | None:
     """Rename a key of torchvision's MobileNetV2: ``features.2.conv.0.1.weight`` is ``blocks.1.expand.norm.weight``."""
-    if not (match := re.fullmatch(r"features\.(\d+)\.(?:conv\.)?(\d)(?:\.(\d))?\.(\w+)", key)):
+    if match := re.fullmatch(r"features\.0\.([01])\.(\w+)", key):
+        return f"stem.{_PARTS[int(match[1])]}.{match[2]}"
+    if not (match := re.fullmatch(r"features\.(\d+)\.conv\.([\d.]+)\.(\w+)", key)):
         return None
-    block, first, second, rest = int(match[1]), int(match[2]), match[3], match[4]
-    if block == 0:
-        return f"stem.{('conv', 'norm')[first]}.{rest}"
-    if block == 18:
-        return None
-    parts = ("filter", "project") if block == 1 else ("expand", "filter", "project")
-    if second is None:  # the projection: convolution and norm are members of the block itself
-        first, second = len(parts) - 1, str(first - len(parts) + 1)
-    return f"blocks.{block - 1}.{parts[first]}.{('conv', 'norm')[int(second)]}.{rest}"
+    block = int(match[1])
+    layers = ("filter",) if block == 1 else ("expand", "filter")
+    names = {f"{k}.{j}": f"{layer}.{part}" for k, layer in enumerate(layers) for j, part in enumerate(_PARTS)}
+    names |= {f"{len(layers) + j}": f"project.{part}" for j, part in enumerate(_PARTS)}
+    return f"blocks.{block - 1}.{names[match[2]]}.{match[3]}" if match[2] in names else None
 
 
 def _efficientnet(key: str) -> str | None:
@@ -107,7 +106,9 @@ def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
     known = FILES[name]
     path = _path(model, known)
     if sha256(path) != known.sha256:
-        raise CheckpointError(f"{path} is not the known file of {model} (its SHA-256 differs); install the package again")
+        raise CheckpointError(
+            f"{path} is not the known file of {model} (its SHA-256 differs); install the package again"
+        )
     state: dict[str, Tensor] = read_pickled(path)
     renamed = {new: value for key, value in state.items() if (new := known.rename(key)) is not None}
     return network_from(lambda: MobileNet(known.options), renamed, path), known.pixels

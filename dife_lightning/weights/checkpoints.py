@@ -22,7 +22,7 @@ from dife_lightning.errors import CheckpointError, reason_of
 from dife_lightning.utils.files import atomic_write
 from dife_lightning.utils.run_folder import BEST, CHECKPOINTS, LAST
 from dife_lightning.weights.assets import find_asset, list_assets
-from dife_lightning.weights.user_paths import PREFIX, find_own_file
+from dife_lightning.weights.user_paths import user_path
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 #: Suffixes of files that torch wrote.
@@ -104,7 +104,7 @@ def find_weights(name_or_path: str | Path, in_folder: Callable[[Path], Path] = b
         CheckpointError: a folder without weights.
     """
     name = str(name_or_path)
-    path = find_own_file(name) if name.startswith(PREFIX) else Path(name).expanduser()
+    path = user_path(name)
     return in_folder(path) if name not in list_assets() and path.is_dir() else find_asset(name_or_path)
 
 

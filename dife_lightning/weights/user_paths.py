@@ -1,6 +1,7 @@
 """Names for the user's own files: ``paths.yaml`` says where generators, teachers and data sets are.
 
-Configurations name ``own/ffhq`` instead of a path and so are the same on every machine. The file is ``paths.yaml`` in
+Configurations name ``own/ffhq`` instead of a path and so are the same on every machine; ``own/photos/faces/dog`` is a
+folder in the one that ``photos`` stands for. The file is ``paths.yaml`` in
 the working directory, or the file that the environment variable ``DIFE_PATHS`` names::
 
     ffhq: /data/networks/ffhq.pkl     # used as own/ffhq
@@ -40,14 +41,26 @@ def list_own_files() -> dict[str, Path]:
     return {f"{PREFIX}{name}": file.resolve().parent / os.path.expanduser(path) for name, path in entries.items()}
 
 
+def user_path(name: str | Path) -> Path:
+    """Return the path that a user gave: ``own/...`` by :func:`find_own_file`, or a path, in which ``~`` is the home."""
+    return find_own_file(str(name)) if str(name).startswith(PREFIX) else Path(name).expanduser()
+
+
 def find_own_file(name: str) -> Path:
-    """Return the path that ``own/<name>`` stands for; MissingAssetError without such an entry or file."""
+    """Return the path that ``own/<name>`` or ``own/<name>/<path>`` stands for.
+
+    MissingAssetError without such an entry or file.
+    """
     entries = list_own_files()
     file = os.environ.get(_VARIABLE) or _USUAL
-    if name not in entries:
-        line = f"add a line `{name.removeprefix(PREFIX)}: PATH` to {file} (docs/real_data.md)"
+    parts = name.split("/")
+    starts = ["/".join(parts[:k]) for k in range(len(parts), 1, -1)]  # the longest entry counts
+    entry = next((start for start in starts if start in entries), None)
+    if entry is None:
+        line = f"add a line `{parts[1]}: PATH` to {file} (docs/real_data.md)"
         raise MissingAssetError(f"no entry for '{name}'; {line}. {did_you_mean(name, entries)}")
-    if not entries[name].exists():
-        text = f"'{name}' is {entries[name]}, which does not exist; fix entry `{name.removeprefix(PREFIX)}` in {file}"
+    found = entries[entry] / name[len(entry) + 1 :]
+    if not found.exists():
+        text = f"'{name}' is {found}, which does not exist; fix entry `{entry.removeprefix(PREFIX)}` in {file}"
         raise MissingAssetError(text)
-    return entries[name]
+    return found

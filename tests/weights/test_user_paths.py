@@ -9,7 +9,7 @@ import pytest
 from dife_lightning import load_dataset, load_embedder, load_generator
 from dife_lightning.errors import AssetError
 from dife_lightning.weights.assets import find_asset
-from dife_lightning.weights.user_paths import list_own_files
+from dife_lightning.weights.user_paths import list_own_files, user_path
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.tiny import write_generator, write_teacher
 
@@ -34,6 +34,20 @@ def test_a_data_set_is_found_by_name_too(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "paths.yaml").write_text("animalweb: elsewhere\n")
     monkeypatch.chdir(tmp_path)
     assert len(load_dataset("animalweb", "own/animalweb")) == 3
+
+
+def test_folders_in_an_entry_are_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("all/faces/dog", "cats"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "paths.yaml").write_text("photos: all\nphotos/faces/cat: cats\n")
+    monkeypatch.chdir(tmp_path)
+    assert user_path("own/photos/faces/dog") == tmp_path / "all/faces/dog"
+    assert user_path("own/photos/faces/cat") == tmp_path / "cats"
+    assert user_path("here/there") == Path("here/there")
+    with pytest.raises(
+        AssetError, match=r"'own/photos/faces/fox' is .*all/faces/fox, which does not exist; fix entry `photos`"
+    ):
+        user_path("own/photos/faces/fox")
 
 
 def test_what_is_missing_is_said_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ class FaceClicks(ClickedImages):
         return found
 
     def _clicks(self, crops: CroppedFaces, index: int) -> tuple[NDArray[np.generic], ...]:
-        """Return image, points (K, 2), uv (K, 2) and which are clicked (K,) of one face, in the order of ``FACE_UV``."""
+        """Return image, points (K, 2), uv (K, 2) and which are clicked (K,) of a face, in the order of ``FACE_UV``."""
         item = crops[index]
         points, clicked = click_points(item["points"], item["visible"], crops.scheme)
         return item["image"], points, np.array(list(FACE_UV.values()), np.float32), clicked

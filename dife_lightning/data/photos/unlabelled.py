@@ -25,7 +25,7 @@ from dife_lightning.faces.landmark_sets import ALL_POINTS, COMMON, shared_points
 from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, get_scheme
 from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.utils.notes import many, note, some
-from dife_lightning.weights.user_paths import PREFIX, find_own_file
+from dife_lightning.weights.user_paths import user_path
 
 
 class Target(NamedTuple):
@@ -137,9 +137,8 @@ class UnlabelledPairs(PairsDataModule):
     def targets(self) -> list[Target]:
         """Return the faces of the photographs; DataError if there is none, or one cannot be read or cropped."""
         if not self._targets:
-            own = self.pictures.startswith(PREFIX)
             with image_info_cache():
-                self._targets = self._made(find_own_file(self.pictures) if own else Path(self.pictures).expanduser())
+                self._targets = self._made(user_path(self.pictures))
         return self._targets
 
     def chosen(self) -> int:

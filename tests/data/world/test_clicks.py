@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dife_lightning.data.clicks import ClickStream
 from dife_lightning.data.training import StreamStart
-from dife_lightning.data.world.clicks import ClickStream, WorldClicks
+from dife_lightning.data.world.clicks import WorldClicks
 from dife_lightning.geometry.affine import AugmentOptions
 
 STILL = AugmentOptions(0.0, 1.0, 1.0, 0.0, color_probability=0.0)
@@ -35,9 +36,9 @@ def test_a_resumed_training_continues_with_the_batches_that_it_has_not_seen(data
 
 
 def test_ranks_see_the_batches_of_one_process_in_turn(data: WorldClicks) -> None:
-    assert data.clicked is not None
+    assert data.clicks is not None
     alone, *ranks = (
-        ClickStream(data.clicked, 3, AugmentOptions(), 0, start)
+        ClickStream(data.clicks, 3, AugmentOptions(), 0, start)
         for start in (StreamStart(), StreamStart(rank=0, world_size=2), StreamStart(rank=1, world_size=2))
     )
     for k in range(2):
@@ -48,7 +49,7 @@ def test_ranks_see_the_batches_of_one_process_in_turn(data: WorldClicks) -> None
 def test_clicks_without_noise_lie_on_visible_surface_and_carry_its_coordinate(data: WorldClicks) -> None:
     from dife_lightning.world import render
 
-    batch = ClickStream(data.clicked, 6, STILL, 0).batch(0)
+    batch = ClickStream(data.clicks, 6, STILL, 0).batch(0)
     faces = [render(name, "train", i, size=32) for name, i in (("human", 0), ("human", 1), ("dog", 0))]
     known = {face.image.tobytes(): face for face in faces}
     for image, points, uv in zip(batch.images, batch.points, batch.uv, strict=True):
