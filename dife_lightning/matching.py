@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.utils.checks import require
 
 Similarity = Literal["dot", "cosine"]
 Size = int | tuple[int, int]
@@ -27,12 +28,18 @@ MAX_CACHED = 2**18
 
 @dataclass(frozen=True)
 class MatchingOptions:
-    """How an evaluation matches: options of the evaluation, not hyper-parameters of a checkpoint."""
+    """How an evaluation matches, as in :func:`transfer`; options of the evaluation, not of a checkpoint."""
 
     similarity: Similarity = "dot"
     subpixel: bool = False
+    window: float = 0.0
+    temperature: float = 0.02
 
     def __post_init__(self) -> None:
+        require(at_least=0, at_most=1, window=self.window)
+        require(above=0, temperature=self.temperature)
+        if self.subpixel and self.window:
+            raise ConfigError("subpixel and window are two ways to refine a match; choose one")
         if self.similarity not in ("dot", "cosine"):
             raise ConfigError(f"similarity '{self.similarity}': {did_you_mean(self.similarity, ('dot', 'cosine'))}")
 
@@ -53,6 +60,8 @@ def transfer(
     target_size: Size | None = None,
     similarity: Similarity = "dot",
     subpixel: bool = False,
+    window: float = 0.0,
+    temperature: float = 0.02,
 ) -> Tensor:
     """Transfer points of the source image to the target image.
 
@@ -65,6 +74,10 @@ def transfer(
         similarity: ``dot`` (as in the paper) or ``cosine``.
         subpixel: (not in the paper) read the source bilinearly, and refine the target position by at most half a cell,
             to the maxima of parabolas through the best cell and its neighbours.
+        window: (not in the paper) side of a square around the best cell, relative to the map's longer side; the answer
+            is the mean of its cells, weighted by the softmax of their cosine similarities (window soft-argmax, Zhang et
+            al., CVPR 2024, who use 0.25). 0 answers with the best cell.
+        temperature: of that softmax.
 
     Returns:
         (B, K, 2) float32, pixels of the target image.
@@ -72,7 +85,8 @@ def transfer(
     Raises:
         ConfigError: shapes that do not fit together, or an unknown similarity.
     """
-    _check(source_embedding, target_embedding, points, similarity)
+    options = MatchingOptions(similarity, subpixel, window, temperature)
+    _check(source_embedding, target_embedding, points)
     height, width = target_embedding.shape[-2:]
     with torch.autocast(points.device.type, enabled=False):
         cells = points.float() / _stride(source_embedding, source_size)
@@ -80,7 +94,7 @@ def transfer(
         targets = target_embedding.float().flatten(2)
         if similarity == "cosine":
             queries, targets = F.normalize(queries, dim=1), F.normalize(targets, dim=1)
-        best = _search(queries, targets, (height, width), subpixel)
+        best = _search(queries, targets, (height, width), options)
         return best * _stride(target_embedding, target_size)
 
 
@@ -114,8 +128,7 @@ def match_scores(
         return F.cosine_similarity(source, target, dim=1)
 
 
-def _check(source: Tensor, target: Tensor, points: Tensor, similarity: str) -> None:
-    MatchingOptions(similarity)  # type: ignore[arg-type]
+def _check(source: Tensor, target: Tensor, points: Tensor) -> None:
     if source.ndim != 4 or target.ndim != 4 or source.shape[:2] != target.shape[:2]:
         found = f"{tuple(source.shape)} and {tuple(target.shape)}"
         raise ConfigError(f"embeddings of shapes {found}: expected (B, n, h, w) with equal B and n for both")
@@ -150,16 +163,16 @@ def _gather(embedding: Tensor, cells: Tensor) -> Tensor:
     return embedding.flatten(2).gather(2, index[:, None].expand(-1, embedding.shape[1], -1))
 
 
-def _search(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: bool) -> Tensor:
+def _search(queries: Tensor, targets: Tensor, shape: tuple[int, int], options: MatchingOptions) -> Tensor:
     """Find the best cell (B, K, 2) for ``queries`` (B, n, K) among ``targets`` (B, n, h*w), in bounded memory."""
-    if queries.device.type == "cpu" and not subpixel:
+    if queries.device.type == "cpu" and not (options.subpixel or options.window):
         return _cells(_nearest_on_cpu(queries.detach(), targets.detach()), shape).float()
     cells = targets.shape[-1]
     points = max(1, min(queries.shape[-1], MAX_SIMILARITIES // cells))
     pairs = max(1, MAX_SIMILARITIES // (cells * points))
     rows = []
     for query, target in zip(queries.split(pairs), targets.split(pairs), strict=True):
-        parts = [_best_cells(part, target, shape, subpixel) for part in query.split(points, dim=-1)]
+        parts = [_best_cells(part, target, shape, options) for part in query.split(points, dim=-1)]
         rows.append(torch.cat(parts, dim=1) if parts else query.new_zeros(len(query), 0, 2))
     return torch.cat(rows) if rows else queries.new_zeros(0, queries.shape[-1], 2)
 
@@ -179,10 +192,23 @@ def _nearest_on_cpu(queries: Tensor, targets: Tensor) -> Tensor:
     return found
 
 
-def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], subpixel: bool) -> Tensor:
+def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], options: MatchingOptions) -> Tensor:
     scores = torch.bmm(queries.transpose(1, 2), targets)
     best = _cells(scores.argmax(dim=-1), shape)  # the first maximum
-    return best + _parabola_shift(scores.unflatten(-1, shape), best) if subpixel else best.float()
+    if options.window:
+        if options.similarity != "cosine":  # products of any scale have no temperature
+            scores = torch.bmm(F.normalize(queries, dim=1).transpose(1, 2), F.normalize(targets, dim=1))
+        return _window_mean(scores, best, shape, options)
+    return best + _parabola_shift(scores.unflatten(-1, shape), best) if options.subpixel else best.float()
+
+
+def _window_mean(scores: Tensor, best: Tensor, shape: tuple[int, int], options: MatchingOptions) -> Tensor:
+    """Return the mean cell (B, K, 2) of the square around each best cell, weighted by the softmax of its scores."""
+    reach = options.window * max(shape) / 2
+    cells = _cells(torch.arange(shape[0] * shape[1], device=scores.device), shape)
+    outside = ((cells - best[..., None, :]).abs() > reach).any(dim=-1)
+    weights = (scores / options.temperature).masked_fill(outside, -torch.inf).softmax(dim=-1)
+    return weights @ cells.float()
 
 
 def _cells(index: Tensor, shape: tuple[int, int]) -> Tensor:

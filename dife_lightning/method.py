@@ -43,6 +43,7 @@ class Method(L.LightningModule):
         *,
         similarity: Similarity = "dot",
         subpixel: bool = False,
+        window: float = 0.0,
     ) -> Tensor:
         """Transfer points from one image to another.
 
@@ -55,6 +56,7 @@ class Method(L.LightningModule):
             points: (P, 2), x then y, in pixels of the source image.
             similarity: ``dot`` (as in the paper) or ``cosine``.
             subpixel: refine the result below a cell of the embedding (see :func:`dife_lightning.transfer`).
+            window: side of the window of a soft-argmax, relative to the map's; 0 for the nearest neighbour (likewise).
 
         Returns:
             (P, 2) float32 on the CPU, x then y, in pixels of the target image.
@@ -79,7 +81,7 @@ class Method(L.LightningModule):
         training = self.training
         self.eval()
         try:
-            found = transfer_batch(batch.to(self.device), MatchingOptions(similarity, subpixel))
+            found = transfer_batch(batch.to(self.device), MatchingOptions(similarity, subpixel, window))
         finally:
             self.train(training)
         return resize_points(found[0].float().cpu(), square, target_size)

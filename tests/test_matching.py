@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dife_lightning import matching
 from dife_lightning.errors import ConfigError
@@ -181,3 +182,47 @@ def test_no_points_and_no_pairs_are_fine():
     maps = torch.zeros(1, 4, 8, 8)
     assert transfer(maps, maps, torch.zeros(1, 0, 2)).shape == (1, 0, 2)
     assert transfer(maps[:0], maps[:0], torch.zeros(0, 3, 2)).shape == (0, 3, 2)
+
+
+def window_mean(source, target, point, window, temperature):
+    """Window soft-argmax of one point, cell by cell, in float64."""
+    vector = source[:, round(point[1]), round(point[0])].double()
+    height, width = target.shape[1:]
+    cosine = {
+        (x, y): float(F.cosine_similarity(vector, target[:, y, x].double(), dim=0))
+        for y in range(height)
+        for x in range(width)
+    }
+    bx, by = max(cosine, key=cosine.get)
+    near = {c: s for c, s in cosine.items() if max(abs(c[0] - bx), abs(c[1] - by)) <= window * max(height, width) / 2}
+    weights = {c: math.exp(s / temperature) for c, s in near.items()}
+    total = sum(weights.values())
+    return [sum(c[axis] * w for c, w in weights.items()) / total for axis in (0, 1)]
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("window", [0.2, 0.5])
+def test_a_window_answers_with_the_weighted_mean_of_the_cells_around_the_best(similarity, window):
+    torch.manual_seed(3)
+    source, target = F.normalize(torch.randn(2, 1, 6, 9, 12), dim=2)
+    points = torch.tensor([[[2.0, 3.0], [11.0, 8.0], [0.0, 0.0]]])
+    found = transfer(source, target, points, similarity=similarity, window=window, temperature=0.1)
+    for k in range(3):
+        expected = window_mean(source[0], target[0], points[0, k].tolist(), window, 0.1)
+        assert found[0, k].tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_tiny_window_or_temperature_is_the_nearest_neighbour():
+    torch.manual_seed(4)
+    source, target = torch.randn(2, 2, 5, 8, 8)
+    points = torch.randint(0, 8, (2, 4, 2)).float()
+    nearest = transfer(source, target, points, similarity="cosine")
+    for options in ({"window": 0.1}, {"window": 1.0, "temperature": 1e-5}):
+        torch.testing.assert_close(transfer(source, target, points, similarity="cosine", **options), nearest)
+
+
+def test_two_ways_to_refine_are_refused():
+    with pytest.raises(ConfigError, match="subpixel and window are two ways to refine a match; choose one"):
+        MatchingOptions(subpixel=True, window=0.2)
+    with pytest.raises(ConfigError, match="window is 2; expected at least 0 and at most 1"):
+        MatchingOptions(window=2)

@@ -48,6 +48,7 @@ class KeypointTransfer(L.Callback):
         seed: of the bootstrap.
         table: print the scores of a test.
         method: name in the results; the method's registered name if None.
+        window: side of the window of a soft-argmax, relative to the map's; 0 for the nearest neighbour (likewise ours).
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class KeypointTransfer(L.Callback):
         seed: int = 0,
         table: bool = True,
         method: str | None = None,
+        window: float = 0.0,
     ) -> None:
         super().__init__()
-        self.options = MatchingOptions(similarity, subpixel)
+        self.options = MatchingOptions(similarity, subpixel, window)
         self.protocols = tuple(get_protocol(name).name for name in protocols)
         if not self.protocols or min(pictures, val_pictures) < 0 or resamples < 100:
             found = f"protocols {list(protocols)}, pictures {pictures}, {val_pictures}, resamples {resamples}"
@@ -226,6 +228,7 @@ class KeypointTransfer(L.Callback):
     def _note(self, collector: TransferCollector, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
         at = f" after {trainer.global_step} steps" if trainer.global_step else ""
         matching = self.options.similarity + (", sub-pixel" if self.options.subpixel else "")
+        matching += f", window {self.options.window:g}" if self.options.window else ""
         matching += ", eyes in stored order" if collector.pairs.eye_order == "stored" else ""
         which = f"first pairs of list '{collector.pairs.list_name}'"
         return f"{self._method(pl_module)}{at}, {matching}, {which}; errors in px of a 70-px crop"

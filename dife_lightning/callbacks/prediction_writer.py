@@ -38,6 +38,7 @@ class PredictionWriter(L.Callback):
         protocol: landmark set to write; None for the 9-point one, or the 3-point one where pairs have no other.
         out_dir: where to write; the command's folder if None.
         overlays: also draw the landmarks on the original photos, one JPEG each, in the folder ``overlays``.
+        window: side of the window of a soft-argmax, relative to the map's; 0 for the nearest neighbour.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class PredictionWriter(L.Callback):
         protocol: str | None = None,
         out_dir: str | None = None,
         overlays: bool = False,
+        window: float = 0.0,
     ) -> None:
         super().__init__()
-        self.options = MatchingOptions(similarity, subpixel)
+        self.options = MatchingOptions(similarity, subpixel, window)
         self._asked, self.out_dir = None if protocol is None else get_protocol(protocol), out_dir
         self.protocol = self._asked or get_protocol("9-point")
         self.overlays = overlays

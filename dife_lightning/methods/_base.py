@@ -66,7 +66,9 @@ class EmbedderModule(MatcherModule):
         source, target = self._embedded(batch)
         points = search(source, target, batch, matching)
         sizes = {"source_size": _size(batch.source_image), "target_size": _size(batch.target_image)}
-        scores = match_scores(source, target, batch.source_points, points, **sizes, subpixel=matching.subpixel)
+        scores = match_scores(
+            source, target, batch.source_points, points, **sizes, subpixel=matching.subpixel or matching.window > 0
+        )
         return Matches(points, scores)
 
     def _embedded(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
@@ -115,8 +117,7 @@ def search(source: Tensor, target: Tensor, batch: PairBatch, matching: MatchingO
         batch.source_points,
         source_size=_size(batch.source_image),
         target_size=_size(batch.target_image),
-        similarity=matching.similarity,
-        subpixel=matching.subpixel,
+        **vars(matching),
     )
 
 
