@@ -18,9 +18,12 @@ coco, csv, cvat, deeplabcut, label-studio, labelme or yolo-pose. The pictures ar
 SRC's form is recognised from its content; --from names a reader (`dife datasets`). Every other --key value is an option
 of that reader, for example --scheme or --category.
 
+With --to csv, --split 60,10,30 writes train.csv, val.csv and test.csv, which share no photo and no subject.
+
 examples:
   dife data convert my_project faces --to coco
   dife data convert runs/first/keypoints.json to_correct --images data/photos --to label-studio
+  dife data convert my_project photos/faces/fox --to csv --split 60,10,30
   dife data convert data/ap-10k dogs --from ap10k --species dog --to yolo-pose
 """
 
@@ -32,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", metavar="READER", default="", dest="reader", help="reader of SRC (recognised)")
     parser.add_argument("--images", metavar="FOLDER", help="folder of the pictures (that of SRC)")
     parser.add_argument("--pictures", metavar="P", default="copy", help="copy the pictures, or none (copy)")
+    parser.add_argument("--split", metavar="A,B,C", help="shares of train, val and test, with --to csv")
     parser.add_argument("--overwrite", nargs="?", const=True, default=False, type=yaml.safe_load, metavar="true",
                         help="replace annotation files that are in DST")  # fmt: skip
     return parser
@@ -54,8 +58,10 @@ def convert_data(source: str, folder: str, own: argparse.Namespace, options: dic
     import dife_lightning
     from dife_lightning.datasets.parsing.recognising import recognise
     from dife_lightning.datasets.writing.forms import check_form, convert
+    from dife_lightning.datasets.writing.splitting import parse_shares
 
     check_form(own.to, own.pictures)
+    shares = None if own.split is None else parse_shares(own.split)
     path = Path(source).expanduser()
     if own.reader:
         single = {"file": str(path.absolute())} if path.is_file() else {}
@@ -68,4 +74,4 @@ def convert_data(source: str, folder: str, own: argparse.Namespace, options: dic
         found["images"] = str(Path(own.images).absolute())
     faces = dife_lightning.load_dataset(reader, root, **{**found, **options})
     first = [] if own.reader else [f"{source} is read with `{reader}` (another reader: --from)"]
-    return [*first, *convert(faces, folder, own.to, own.pictures, bool(own.overwrite))]
+    return [*first, *convert(faces, folder, own.to, own.pictures, bool(own.overwrite), shares)]

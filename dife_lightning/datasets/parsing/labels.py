@@ -39,6 +39,7 @@ class LabelledFace:
         group: category or the like; may be empty.
         instance: what tells this face from others of its picture: a group id, an individual; may be empty.
         occluded: names of points that are labelled but hidden in the picture.
+        subject: the animal or person; empty where it is not known.
     """
 
     image: str
@@ -49,6 +50,7 @@ class LabelledFace:
     group: str = ""
     instance: str = ""
     occluded: set[str] = field(default_factory=set)
+    subject: str = ""
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from dife_lightning.datasets.writing.cvat import write_cvat
 from dife_lightning.datasets.writing.deeplabcut import place_deeplabcut, write_deeplabcut
 from dife_lightning.datasets.writing.label_studio import write_label_studio
 from dife_lightning.datasets.writing.labelme import write_labelme
+from dife_lightning.datasets.writing.splitting import split_faces
 from dife_lightning.datasets.writing.table import write_csv
 from dife_lightning.datasets.writing.yolo_pose import place_yolo_pose, write_yolo_pose
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
@@ -76,13 +77,19 @@ def labels_of(faces: FaceFiles) -> Labels:
                     face.group,
                     face.name.removeprefix(image).removeprefix("#"),
                     {name for name, on in zip(names, occluded, strict=True) if on},
+                    face.subject,
                 )
             )
     return labels
 
 
 def convert(
-    faces: FaceFiles, folder: str | Path, to: str, pictures: str = "copy", overwrite: bool = False
+    faces: FaceFiles,
+    folder: str | Path,
+    to: str,
+    pictures: str = "copy",
+    overwrite: bool = False,
+    split: Sequence[float] | None = None,
 ) -> list[str]:
     """Write a data set in the form of an annotation tool.
 
@@ -92,6 +99,7 @@ def convert(
         to: one of :data:`FORMS`.
         pictures: ``copy`` them into the folder, or ``none``.
         overwrite: replace annotation files that are there; pictures are never replaced.
+        split: shares of train, val and test; then ``csv`` writes a file for each, and no photo or subject is in two.
 
     Returns:
         Lines for the user: what was written, and what the form cannot hold.
@@ -106,7 +114,7 @@ def convert(
     if form.fixed or pictures == "copy":
         labels.faces = [replace(face, image=form.place(_inner(face.image))) for face in labels.faces]
     _check_apart(sources, form)
-    files = form.write(labels)
+    files = form.write(labels) if split is None else _split_files(faces, labels, to, split)
     _check_free(folder, files, overwrite)
     if pictures == "copy":
         _copy(sources, folder, form)
@@ -116,9 +124,24 @@ def convert(
     main, more = next(iter(files)), f" and {many(len(files) - 1, 'more file')}" if len(files) > 1 else ""
     copied = ", pictures copied" if pictures == "copy" else ""
     counts = f"{many(len(faces), 'face')} of {many(len(sources), 'picture')}"
-    file = f" --file {main}" if form.reader == "coco-keypoints" else ""
+    file = f" --file {main}" if form.reader == "coco-keypoints" or split is not None else ""
     first = f"wrote {counts} to {folder}: {main}{more}{copied}"
-    return [first, f"look at them: dife data preview {form.reader} {folder}{file}", *note_lines(labels.notes)]
+    look = f"look at them: dife data preview {form.reader} {folder}{file}"
+    own = "left in the names of points is the face's own: to read them, say so in a scheme file (left: subject)"
+    sided = get_scheme(faces.scheme).eye_convention == "subject" and labels.mirror
+    return [first, look, *([own] if sided else []), *note_lines(labels.notes)]
+
+
+def _split_files(faces: FaceFiles, labels: Labels, to: str, shares: Sequence[float]) -> dict[str, str]:
+    """Return the text of a CSV file for each part."""
+    if to != "csv":
+        raise ConfigError(f"--split is for --to csv, not for {to}")
+    files = {}
+    for part, numbers in split_faces(faces, shares).items():
+        some = replace(labels, faces=[labels.faces[k] for k in numbers])
+        files |= {f"{part}.csv": text for text in write_csv(some).values()}
+        labels.notes[f"faces in {part}.csv"] = len(numbers)
+    return files
 
 
 def check_form(to: str, pictures: str) -> None:
