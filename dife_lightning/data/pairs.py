@@ -61,6 +61,7 @@ class KeypointPairs(Dataset[PairArrays]):
         eye_order: ``stored`` pairs points by number, also if a scheme names the face's own left (see ``schemes.py``).
         protocols: protocols to score, of those that both schemes have; all of them if None.
         own: instead of these, a protocol and its points in the source's and in the target's scheme (``shared_points``).
+        units: the person, animal or photo of each pair's source and target, where these may be in several pairs.
 
     Raises:
         DataError: no pair.
@@ -82,6 +83,7 @@ class KeypointPairs(Dataset[PairArrays]):
         eye_order: EyeOrder = "viewer",
         protocols: Sequence[str] | None = None,
         own: tuple[Protocol, Sequence[Sequence[int]]] | None = None,
+        units: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         if not pairs:
             raise DataError(f"the {list_name} list of {pair} is empty: expected at least one pair")
@@ -96,6 +98,7 @@ class KeypointPairs(Dataset[PairArrays]):
         self._own_points: Sequence[Sequence[int]] = own[1] if own else ((), ())
         self.source, self.target, self.pairs, self.size = source, target, pairs, size
         self.pair, self.list_name, self.framing, self.list_hash = pair, list_name, framing, list_hash
+        self.units = units
         #: All items, once they are in memory (see data/cache.py).
         self.prepared: Sequence[PairArrays] | None = None
 
@@ -116,6 +119,7 @@ class KeypointPairs(Dataset[PairArrays]):
         found = copy.copy(self)
         found.pairs = self.pairs[:count]
         found.prepared = None if self.prepared is None else self.prepared[:count]
+        found.units = None if self.units is None else self.units[:count]
         return found
 
     def __getitem__(self, index: int) -> PairArrays:

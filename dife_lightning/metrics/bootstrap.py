@@ -12,6 +12,7 @@ truth independent, the interval is up to 1.7 times too long.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -71,7 +72,8 @@ def paired_difference(
     if errors_a.shape != errors_b.shape:
         raise DataError(f"errors of shapes {errors_a.shape} and {errors_b.shape}: a paired test needs the same points")
     (a, counts), (b, _) = _per_pair(errors_a, visible), _per_pair(errors_b, visible)
-    return float((a - b).sum() / counts.sum()), ratio_interval(a - b, counts, resamples=resamples, seed=seed, units=units)
+    interval = ratio_interval(a - b, counts, resamples=resamples, seed=seed, units=units)
+    return float((a - b).sum() / counts.sum()), interval
 
 
 def _per_pair(errors: NDArray[Any], visible: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -123,6 +125,13 @@ def resample_weights(pairs: int, *, resamples: int = 2000, seed: int = 0) -> NDA
 def interval_over(units: Units | None) -> Literal["pairs", "photos"]:
     """Return what is drawn for an interval: ``photos`` where a unit is in several pairs, else ``pairs``."""
     return "pairs" if units is None or not _repeating(units) else "photos"
+
+
+def said_over(kinds: Collection[str]) -> str:
+    """Return in words what some intervals are over, of those that :func:`interval_over` returned."""
+    if "photos" not in kinds:
+        return "pairs"
+    return "persons and photos" if "pairs" not in kinds else "pairs, or persons and photos where these repeat"
 
 
 def _repeating(units: Units) -> list[NDArray[np.int64]]:

@@ -130,7 +130,6 @@ def test_units_that_do_not_repeat_change_nothing():
 
 
 def test_a_side_without_repetition_goes_with_the_other():
-    errors, visible = table(7, pairs=6)
     units = np.array([[f"a{i}", "b" if i < 3 else "c"] for i in range(6)])
     assert interval_over(units) == "photos"
     # two photos: only both, or one of them twice, can be drawn
