@@ -35,6 +35,8 @@ from dife_lightning.faces.transforms import resize, resize_matrix
 
 #: ``val`` for model selection, ``test`` for results.
 Split = Literal["val", "test"]
+#: Framing of the images: as they are, or rotated, scaled and moved at random.
+FramingName = Literal["jittered", "plain"]
 
 
 class Faces(typing.Protocol):
@@ -210,6 +212,15 @@ def check_pairs(pairs: Sequence[str], known: Iterable[str], val_count: int, size
         for name in parts:
             if name not in names:
                 raise ConfigError(f"pair '{pair}': unknown domain '{name}'. {did_you_mean(name, names)}")
+
+
+def check_names(option: str, found: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ConfigError unless there are values of an option, all of them known."""
+    for name in found:
+        if name not in known:
+            raise ConfigError(f"{option}: unknown '{name}'. {did_you_mean(name, known)}")
+    if not found:
+        raise ConfigError(f"{option} is empty: expected one or more of {', '.join(known)}")
 
 
 def pairs_of(loader: Any) -> KeypointPairs:
