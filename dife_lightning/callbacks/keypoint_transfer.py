@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import PairBatch
 from dife_lightning.faces.schemes import Protocol, get_protocol, layout_part
 from dife_lightning.matching import MatchingOptions, Similarity
-from dife_lightning.metrics.bootstrap import bootstrap_ci
+from dife_lightning.metrics.bootstrap import Units, bootstrap_ci, interval_over
 from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, Records, flatten, pixel_errors, score_records
 from dife_lightning.metrics.predictions import prediction_rows, write_predictions
 from dife_lightning.registry import method_name
@@ -141,17 +142,19 @@ class KeypointTransfer(L.Callback):
         trainer: L.Trainer,
         pl_module: L.LightningModule,
         gathered: Sequence[Records],
-        names: Sequence[dict[int, str]],
+        pair_ids: Sequence[dict[int, str]],
     ) -> None:
         folder, method = evaluation_folder(trainer, self.out_dir), self._method(pl_module)
         rows: list[dict[str, Any]] = []
         points: list[Any] = []
-        for one, records, ids in zip(self._sets, gathered, names, strict=True):
+        for one, records, ids in zip(self._sets, gathered, pair_ids, strict=True):
             protocols = self._protocols(one)
             rows += [self._row(one, records, protocol, method) for protocol in protocols]
-            points += prediction_rows(records, ids, one.pairs.pair, one.pairs.list_name, one.pairs.framing, protocols)
+            names = one.pairs.pair, one.pairs.list_name, one.pairs.framing
+            points += prediction_rows(records, ids, *names, protocols, one.pairs.units)
         write_predictions(folder / PREDICTIONS, points)
-        write_json(folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer), **_facts(pl_module)})
+        over = " or ".join(sorted({row["interval"] for row in rows}))
+        write_json(folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer, over), **_facts(pl_module)})
         data = evaluation_data(trainer)
         if data is not None:
             data.save_lists(folder / "lists")
@@ -167,7 +170,9 @@ class KeypointTransfer(L.Callback):
         scores = asdict(score_records(records, protocol, pairs.name))
         errors = pixel_errors(records.predicted[:, part], records.truth[:, part], records.side)
         visible = records.visible[:, part].cpu().numpy()
-        ci95 = bootstrap_ci(errors.cpu().numpy(), visible, resamples=self.resamples, seed=self.seed)
+        units = _units(collector, records)
+        drawn: dict[str, Any] = {"resamples": self.resamples, "seed": self.seed, "units": units}
+        ci95 = bootstrap_ci(errors.cpu().numpy(), visible, **drawn)
         return {
             "method": method,
             "pair": pairs.pair,
@@ -177,13 +182,17 @@ class KeypointTransfer(L.Callback):
             "list_hash": pairs.list_hash,
             "pixel_error": scores.pop("pixel_error"),
             "ci95": list(ci95),
+            "interval": interval_over(units),
             "pairs": len(records.index),
             **scores.pop("pck"),
             **scores,
         }
 
-    def _circumstances(self, trainer: L.Trainer) -> dict[str, Any]:
-        """Return lists, switches and data, which are needed to compare the numbers with others."""
+    def _circumstances(self, trainer: L.Trainer, over: str) -> dict[str, Any]:
+        """Return lists, switches and data, which are needed to compare the numbers with others.
+
+        ``over`` is what the intervals are over.
+        """
         data, stored = evaluation_data(trainer), any(c.pairs.eye_order == "stored" for c in self._sets)
         tested = {"test": {collector.pairs.name: collector.pairs.list_hash for collector in self._sets}}
         return {
@@ -195,8 +204,9 @@ class KeypointTransfer(L.Callback):
                 "eye_convention": "left as each data set stores it" if stored else "left is the viewer's left",
                 "eye_order": "stored" if stored else "viewer",
                 "schemes": sorted({scheme.name for c in self._sets for scheme in c.pairs.schemes}),
-                "pck": "share of visible points within 0.05 or 0.10 of the image side",
-                "bootstrap": {"over": "pairs", "resamples": self.resamples, "seed": self.seed},
+                "pck": "share of visible points within 0.05 or 0.10 of the image side (pck_image) or of the larger of "
+                "width and height of the target's visible true landmarks (pck_face)",
+                "bootstrap": {"over": over, "resamples": self.resamples, "seed": self.seed},
             },
             "data": {} if data is None else data.describe(),
             "checkpoint": trainer.ckpt_path,
@@ -232,6 +242,12 @@ class KeypointTransfer(L.Callback):
         matching += ", eyes in stored order" if collector.pairs.eye_order == "stored" else ""
         which = f"first pairs of list '{collector.pairs.list_name}'"
         return f"{self._method(pl_module)}{at}, {matching}, {which}; errors in px of a 70-px crop"
+
+
+def _units(collector: TransferCollector, records: Records) -> Units | None:
+    """Return the units (N, 2) of the pairs of ``records``; None where no face can be in several pairs."""
+    units = collector.pairs.units
+    return None if units is None else np.array([units[index] for index in records.index.tolist()])
 
 
 def _facts(pl_module: L.LightningModule) -> dict[str, Any]:

@@ -35,6 +35,8 @@ from dife_lightning.faces.transforms import resize, resize_matrix
 
 #: ``val`` for model selection, ``test`` for results.
 Split = Literal["val", "test"]
+#: Framing of the images: as they are, or rotated, scaled and moved at random.
+FramingName = Literal["jittered", "plain"]
 
 
 class Faces(typing.Protocol):
@@ -61,6 +63,7 @@ class KeypointPairs(Dataset[PairArrays]):
         eye_order: ``stored`` pairs points by number, also if a scheme names the face's own left (see ``schemes.py``).
         protocols: protocols to score, of those that both schemes have; all of them if None.
         own: instead of these, a protocol and its points in the source's and in the target's scheme (``shared_points``).
+        units: the person, animal or photo of each pair's source and target, where these may be in several pairs.
 
     Raises:
         DataError: no pair.
@@ -82,6 +85,7 @@ class KeypointPairs(Dataset[PairArrays]):
         eye_order: EyeOrder = "viewer",
         protocols: Sequence[str] | None = None,
         own: tuple[Protocol, Sequence[Sequence[int]]] | None = None,
+        units: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         if not pairs:
             raise DataError(f"the {list_name} list of {pair} is empty: expected at least one pair")
@@ -96,6 +100,7 @@ class KeypointPairs(Dataset[PairArrays]):
         self._own_points: Sequence[Sequence[int]] = own[1] if own else ((), ())
         self.source, self.target, self.pairs, self.size = source, target, pairs, size
         self.pair, self.list_name, self.framing, self.list_hash = pair, list_name, framing, list_hash
+        self.units = units
         #: All items, once they are in memory (see data/cache.py).
         self.prepared: Sequence[PairArrays] | None = None
 
@@ -116,6 +121,7 @@ class KeypointPairs(Dataset[PairArrays]):
         found = copy.copy(self)
         found.pairs = self.pairs[:count]
         found.prepared = None if self.prepared is None else self.prepared[:count]
+        found.units = None if self.units is None else self.units[:count]
         return found
 
     def __getitem__(self, index: int) -> PairArrays:
@@ -206,6 +212,15 @@ def check_pairs(pairs: Sequence[str], known: Iterable[str], val_count: int, size
         for name in parts:
             if name not in names:
                 raise ConfigError(f"pair '{pair}': unknown domain '{name}'. {did_you_mean(name, names)}")
+
+
+def check_names(option: str, found: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ConfigError unless there are values of an option, all of them known."""
+    for name in found:
+        if name not in known:
+            raise ConfigError(f"{option}: unknown '{name}'. {did_you_mean(name, known)}")
+    if not found:
+        raise ConfigError(f"{option} is empty: expected one or more of {', '.join(known)}")
 
 
 def pairs_of(loader: Any) -> KeypointPairs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from dife_lightning.datasets.parsing.own_points import GivenScheme, in_order, se
 from dife_lightning.datasets.parsing.table import FaceTable, Fault, Faults
 from dife_lightning.datasets.parsing.text import parse_numbers
 from dife_lightning.datasets.parsing.turned import PointsOf
+from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.faces.own_schemes import Left
 from dife_lightning.faces.schemes import SCHEMES, Scheme
 from dife_lightning.utils.notes import many, some
 
@@ -50,6 +52,10 @@ class Folder(FaceFiles):
         keep_zeros: keep points at exactly (0, 0) or (-1, -1), which otherwise count as not labelled.
         points_of: which picture the points are of, where its EXIF header turns it: ``shown`` (as viewers show it, the
             default) or ``stored`` (by a tool that ignores EXIF).
+        left: whose left the file's own names mean: the ``viewer``'s (the default) or the ``subject``'s, the face's own.
+        same_as: name of a point in the file -> the same point's name in other schemes: ``{left_ear: left_ear_base}``.
+        subject: the column that states the animal or person, or the photo that several pictures are from; faces with
+            the same one are never paired.
     """
 
     name = "folder"
@@ -63,20 +69,33 @@ class Folder(FaceFiles):
         skip_broken: bool = False,
         keep_zeros: bool = False,
         points_of: PointsOf = "auto",
+        left: Left | None = None,
+        same_as: Mapping[str, str] | None = None,
+        subject: str | None = None,
     ) -> None:
         folder, faults = root_folder(root), Faults(skip_broken)
-        known, table = _read(folder, folder / file, scheme, keep_zeros, faults)
+        meaning = {key: value for key, value in (("left", left), ("same_as", same_as)) if value}
+        known, table = _read(folder, folder / file, scheme, keep_zeros, faults, meaning, subject)
         self.scheme = known.name if known.name in SCHEMES else known
         wanted, groups = [str(one) for one in as_list(group)], table.groups or []  # numbers, where names are numbers
         for one in wanted:
             choose(self.name, "group", one, sorted(set(groups)))
         if wanted:
             table = table.where([one in wanted for one in groups])
-        facts = {"file": str(file), "scheme": known.name, "group": wanted}
+        facts = {"file": str(file), "scheme": known.name, "group": wanted, **meaning}
+        facts |= {"subject": subject} if subject else {}
         super().__init__(table, faults, facts, points_of)
 
 
-def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: Faults) -> tuple[Scheme, FaceTable]:
+def _read(
+    root: Path,
+    path: Path,
+    given: GivenScheme,
+    keep_zeros: bool,
+    faults: Faults,
+    meaning: Mapping[str, Any],
+    subject: str | None,
+) -> tuple[Scheme, FaceTable]:
     content = read_csv(path, say=faults.say)
     where = f"{path}, row 1"
     places = find_columns(where, content)
@@ -85,15 +104,17 @@ def _read(root: Path, path: Path, given: GivenScheme, keep_zeros: bool, faults: 
         faults.say(
             f"{path.name}: points are counted from {places.first}; x{places.first}, y{places.first} is the first"
         )
-    subject = find_subject(content.columns)
+    if subject is not None and subject not in content.columns:
+        raise ConfigError(f"{where}: no column '{subject}' for subjects. {did_you_mean(subject, content.columns)}")
+    given_subject, subject = subject, subject or find_subject(content.columns)
     named = ("name", "group", (subject or "").lower())
     used = {places.image, *places.box, *places.seen, *(place for pair in places.points for place in pair)}
     others = [c for k, c in enumerate(content.columns) if c and k not in used and c.lower() not in named]
-    if subject and subject.lower() != "subject":
+    if subject and subject.lower() != "subject" and not given_subject:
         faults.say(f"{path.name}: column '{subject}' states the subjects")
     if others:
         faults.say(f"{path.name}: {many(len(others), 'column')} not used: {some(others)}")
-    scheme, order = settle_scheme(where, given, places.names, len(places.points), faults)
+    scheme, order = settle_scheme(where, given, places.names, len(places.points), faults, meaning)
     columns: dict[str, Any] = defaultdict(list)
     for number, cells in content.rows:
         with faults.at(f"{path}, row {number}"):

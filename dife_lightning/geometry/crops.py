@@ -191,7 +191,7 @@ def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Pad
     for centre, length in ((square.y, image.shape[0]), (square.x, image.shape[1])):
         start = centre - square.side / 2 + 0.5  # from the edge of the picture, as in Pillow
         first = math.floor(start) - reach
-        patches.append(_padded(np.arange(first, math.ceil(start + square.side) + reach), length, padding))
+        patches.append(padded_indices(np.arange(first, math.ceil(start + square.side) + reach), length, padding))
         box.append(start - first)
     (rows, row_inside), (columns, column_inside) = patches
     patch = image[rows[:, None], columns[None, :]]
@@ -201,8 +201,10 @@ def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Pad
     return np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.BILINEAR, box=corners))
 
 
-def _padded(indices: NDArray[np.int64], length: int, padding: Padding) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Map ``indices`` of a padded row to pixels of the row of ``length``, and return which of them are inside."""
+def padded_indices(
+    indices: NDArray[np.int64], length: int, padding: Padding
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Map ``indices`` (...) of a padded row to pixels of the row of ``length``, and return which of them are inside."""
     inside = (indices >= 0) & (indices < length)
     if padding == "reflect":
         folded = np.mod(indices, 2 * length)

@@ -6,7 +6,7 @@ A pixel error is the Euclidean distance in pixels of a crop scaled to a side of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -21,14 +21,21 @@ from dife_lightning.faces.schemes import Protocol, flip_permutation, get_protoco
 ERROR_SIDE = 70
 #: PCK thresholds as parts of the image side, by the key under which they are reported (no dots: torchmetrics).
 PCK_THRESHOLDS = {"pck_image_05": 0.05, "pck_image_10": 0.1}
+#: Likewise, as parts of the face's extent in the target image.
+FACE_THRESHOLDS = {"pck_face_05": 0.05, "pck_face_10": 0.1}
 
 
 class TransferSums(NamedTuple):
-    """Sums behind the scores, per landmark: float64 sums and int64 counts, all (K,); hits (T, K)."""
+    """Sums behind the scores, per landmark: float64 sums and int64 counts, all (K,); hits (T, K).
+
+    ``face_points`` are those of targets with an extent, two visible points at different places.
+    """
 
     error: Tensor
     points: Tensor
     hits: Tensor
+    face_hits: Tensor
+    face_points: Tensor
     swaps: Tensor
     swappable: Tensor
 
@@ -68,6 +75,16 @@ def pixel_errors(predicted: Tensor, truth: Tensor, side: Tensor) -> Tensor:
     return distance * ERROR_SIDE / side.double()[:, None]
 
 
+def face_extent(truth: Tensor, visible: Tensor) -> Tensor:
+    """Return (B,) pixels: the larger of width and height of the ``visible`` (B, K) ones of the points (B, K, 2).
+
+    It is 0 where fewer than two are visible.
+    """
+    seen = visible[..., None]
+    low, high = truth.double().where(seen, torch.inf).amin(1), truth.double().where(seen, -torch.inf).amax(1)
+    return (high - low).amax(-1).clamp(min=0)
+
+
 def _keypoint_transfer_update(
     predicted: Tensor, truth: Tensor, visible: Tensor, side: Tensor, protocol: Protocol
 ) -> TransferSums:
@@ -83,12 +100,17 @@ def _keypoint_transfer_update(
     error = pixel_errors(predicted, truth, side).where(visible, 0.0)
     thresholds = error.new_tensor([t * ERROR_SIDE for t in PCK_THRESHOLDS.values()])
     hits = (error <= thresholds[:, None, None]) & visible
+    extent = face_extent(truth, visible) * ERROR_SIDE / side.double()
+    sized = visible & (extent > 0)[:, None]
+    shares = error.new_tensor(list(FACE_THRESHOLDS.values()))
+    face_hits = (error <= (shares[:, None] * extent)[..., None]) & sized
     order = torch.as_tensor(flip_permutation(len(protocol.landmarks), protocol.flip_pairs), device=error.device)
     paired = order != torch.arange(len(order), device=error.device)
     swappable = visible & visible[:, order] & paired
     to_partner = pixel_errors(predicted, truth[:, order], side)
     swaps = swappable & (to_partner < error)
-    return TransferSums(error.sum(0), visible.sum(0), hits.sum(1), swaps.sum(0), swappable.sum(0))
+    face = face_hits.sum(1), sized.sum(0)
+    return TransferSums(error.sum(0), visible.sum(0), hits.sum(1), *face, swaps.sum(0), swappable.sum(0))
 
 
 def _keypoint_transfer_compute(sums: TransferSums, protocol: Protocol, name: str = "pairs") -> TransferScores:
@@ -102,9 +124,15 @@ def _keypoint_transfer_compute(sums: TransferSums, protocol: Protocol, name: str
         pixel_error=float(sums.error.sum()) / points,
         points=points,
         swap_rate=int(sums.swaps.sum()) / swappable if swappable else float("nan"),
-        pck={key: int(hits.sum()) / points for key, hits in zip(PCK_THRESHOLDS, sums.hits, strict=True)},
+        pck=_shares(PCK_THRESHOLDS, sums.hits, points)
+        | _shares(FACE_THRESHOLDS, sums.face_hits, int(sums.face_points.sum())),
         per_landmark=dict(zip(protocol.landmarks, per_landmark, strict=True)),
     )
+
+
+def _shares(keys: Iterable[str], hits: Tensor, points: int) -> dict[str, float]:
+    """Return the share of ``points`` that are hits (T, K), by key; NaN without points."""
+    return {key: int(found.sum()) / points if points else float("nan") for key, found in zip(keys, hits, strict=True)}
 
 
 def keypoint_transfer_scores(

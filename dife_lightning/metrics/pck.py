@@ -1,7 +1,7 @@
 """PCK curves: the share of points within a threshold of the truth, over a range of thresholds.
 
-Thresholds are fractions of the crop's side (the default) or of the interocular distance of the target face, which does
-not depend on the crop.
+Thresholds are fractions of the crop's side (the default), or of a length of the target face, which does not depend on
+the crop: the extent of its landmarks, or the distance between its eyes.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
-from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE
+from dife_lightning.metrics.keypoint_transfer import ERROR_SIDE, face_extent
 from dife_lightning.metrics.predictions import PointTable
 
-Normalizer = Literal["crop", "interocular"]
+Normalizer = Literal["crop", "face", "interocular"]
 Array = NDArray[np.float64]
 
 #: Lowest and highest threshold of a curve, and the number of thresholds.
@@ -34,8 +35,9 @@ def normalized_errors(table: PointTable, by: Normalizer = "crop") -> tuple[Array
 
     Args:
         table: N pairs, K landmarks.
-        by: ``crop`` for the side of the crop; ``interocular`` for the distance of the true eye centres in the target
-            image. Only pairs with visible eyes at different places count then.
+        by: ``crop`` for the side of the crop; ``face`` for the largest extent, in x or y, of the visible true
+            landmarks in the target image; ``interocular`` for the distance of the true eye centres there. Only pairs
+            with two such landmarks, or with both eyes, at different places count then.
 
     Raises:
         ConfigError: another normaliser.
@@ -45,20 +47,25 @@ def normalized_errors(table: PointTable, by: Normalizer = "crop") -> tuple[Array
         raise ConfigError(f"PCK by '{by}': {did_you_mean(by, get_args(Normalizer))}")
     if by == "crop":
         return table.errors / ERROR_SIDE, table.visible
-    distance, seen = _eye_distance(table)
-    known = seen & (distance > 0)
-    errors = np.linalg.norm(table.predicted - table.truth, axis=-1) / np.where(known, distance, 1.0)[:, None]
+    length = _extent(table) if by == "face" else _eye_distance(table)
+    known = length > 0
+    errors = np.linalg.norm(table.predicted - table.truth, axis=-1) / np.where(known, length, 1.0)[:, None]
     return errors, table.visible & known[:, None]
 
 
-def _eye_distance(table: PointTable) -> tuple[Array, NDArray[np.bool_]]:
-    """Return (N,) pixels between the true eye centres, and whether all landmarks of both eyes are visible."""
+def _extent(table: PointTable) -> Array:
+    """Return (N,) pixels, the larger of width and height of the visible true landmarks."""
+    return face_extent(torch.from_numpy(table.truth), torch.from_numpy(table.visible)).numpy()
+
+
+def _eye_distance(table: PointTable) -> Array:
+    """Return (N,) pixels between the true eye centres; 0 unless all landmarks of both eyes are visible."""
     members = [[k for k, name in enumerate(table.landmarks) if name in names] for names in _EYES.values()]
     if not all(members):
         raise DataError(f"no eyes among the landmarks {', '.join(table.landmarks)}: PCK by interocular needs both")
     left, right = (table.truth[:, group].mean(axis=1) for group in members)
     seen = np.asarray(table.visible[:, members[0] + members[1]].all(axis=1))
-    return np.linalg.norm(left - right, axis=-1), seen
+    return np.where(seen, np.linalg.norm(left - right, axis=-1), 0.0)
 
 
 def pck_hits(errors: Array, counted: NDArray[np.bool_], at: Array) -> Array:

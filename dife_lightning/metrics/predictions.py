@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import Protocol, get_protocol, layout_part
+from dife_lightning.metrics.bootstrap import Units
 from dife_lightning.metrics.keypoint_transfer import Records, pixel_errors
 from dife_lightning.utils.files import atomic_write
 
@@ -30,6 +32,8 @@ COLUMNS = (
     "error",
     "visible",
 )
+#: Further columns for photographs: the person, animal or photo of the pair's source and target.
+UNIT_COLUMNS = ("source_unit", "target_unit")
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,21 @@ class PredictionTable:
 class PointTable(PredictionTable):
     """A :class:`PredictionTable` with the points themselves.
 
-    ``truth`` and ``predicted`` are (N, K, 2) float64, x then y, pixels of the target images.
+    ``truth`` and ``predicted`` are (N, K, 2) float64, x then y, pixels of the target images; ``units`` (N, 2) the
+    person, animal or photo of source and target, None where the file does not say.
     """
 
     truth: NDArray[np.float64]
     predicted: NDArray[np.float64]
+    units: Units | None = None
 
     def take(self, rows: Sequence[int]) -> PointTable:
         """Return the pairs of these rows, in this order."""
         at = np.asarray(rows, dtype=np.int64)
         names = tuple(self.pair_ids[i] for i in at)
-        return PointTable(names, self.landmarks, self.errors[at], self.visible[at], self.truth[at], self.predicted[at])
+        units = None if self.units is None else self.units[at]
+        points = self.truth[at], self.predicted[at]
+        return PointTable(names, self.landmarks, self.errors[at], self.visible[at], *points, units)
 
 
 def prediction_rows(
@@ -74,8 +82,12 @@ def prediction_rows(
     list_name: str,
     framing: str,
     protocols: Iterable[str | Protocol],
+    units: Sequence[tuple[str, str]] | None = None,
 ) -> Iterator[tuple[str | int, ...]]:
-    """Yield the rows of one set, in the order of ``COLUMNS``; ``pair_ids[i]`` is the name of pair i."""
+    """Yield the rows of one set, in the order of ``COLUMNS``, and with ``units`` of ``UNIT_COLUMNS``.
+
+    ``pair_ids[i]`` is the name of pair i, ``units[i]`` the units of its two faces.
+    """
     for protocol in protocols:
         part, names = layout_part(protocol), get_protocol(protocol).landmarks
         predicted, truth = records.predicted[:, part], records.truth[:, part]
@@ -85,15 +97,17 @@ def prediction_rows(
             start = (pair_ids[index], pair, list_name, framing, get_protocol(protocol).name)
             for name, (tx, ty), (px, py), error, seen in zip(names, *row, strict=True):
                 numbers = (f"{tx:.4f}", f"{ty:.4f}", f"{px:.4f}", f"{py:.4f}", f"{error:.6f}")
-                yield (*start, name, *numbers, int(seen))
+                yield (*start, name, *numbers, int(seen), *(units[index] if units else ()))
 
 
 def write_predictions(path: str | Path, rows: Iterable[tuple[str | int, ...]]) -> None:
-    """Write the table as CSV, atomically."""
+    """Write the table as CSV, atomically; the first row says whether there are units."""
+    rows = iter(rows)
+    first = next(rows, ())
     with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+        writer.writerow(COLUMNS + (UNIT_COLUMNS if len(first) > len(COLUMNS) else ()))
+        writer.writerows(itertools.chain([first] if first else [], rows))
 
 
 #: truth x and y, predicted x and y, error
@@ -102,8 +116,14 @@ _NUMBERS = ("truth_x", "truth_y", "predicted_x", "predicted_y", "error")
 _VISIBLE = {"0": False, "1": True}
 
 
-#: pair_id -> landmark -> point, and whether it is visible
-_Rows = dict[str, dict[str, tuple[_Point, bool]]]
+class _Rows(dict[str, dict[str, tuple[_Point, bool]]]):
+    """pair_id -> landmark -> point, and whether it is visible; ``units``: pair_id -> units of the pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units: dict[str, tuple[str, str]] = {}
+
+
 Key = tuple[str, str, str, str]
 
 
@@ -144,7 +164,9 @@ def _read_rows(reader: csv.DictReader[str], path: Path) -> dict[Key, _Rows]:
             ) from None
         if seen and not all(map(math.isfinite, (tx, ty, px, py, error))):
             raise DataError(f"{path}, line {reader.line_num}: a visible point is not finite; the method failed there")
-        table = tables.setdefault((row["pair"], row["list"], row["framing"], row["protocol"]), {})
+        table = tables.setdefault((row["pair"], row["list"], row["framing"], row["protocol"]), _Rows())
+        if all(row.get(name) for name in UNIT_COLUMNS):
+            table.units[row["pair_id"]] = row[UNIT_COLUMNS[0]], row[UNIT_COLUMNS[1]]
         table.setdefault(row["pair_id"], {})[row["landmark"]] = ((tx, ty, px, py, error), seen)
     return tables
 
@@ -159,7 +181,8 @@ def _finish(rows: _Rows, path: Path) -> PointTable:
     values = np.array([[point for point, _ in row] for row in cells], dtype=np.float64)
     visible = np.array([[seen for _, seen in row] for row in cells], dtype=bool)
     errors, truth, predicted = values[..., 4], values[..., :2], values[..., 2:4]
-    return PointTable(tuple(rows), landmarks, errors, visible, truth, predicted)
+    units = np.array([rows.units[pair_id] for pair_id in rows]) if len(rows.units) == len(rows) else None
+    return PointTable(tuple(rows), landmarks, errors, visible, truth, predicted, units)
 
 
 def align(a: PredictionTable, b: PredictionTable) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analyses.output import write_result, write_text
-from experiments.analyses.sections import SECTIONS
+from experiments.analyses.sections import LENGTHS, SECTIONS
 from experiments.analyses.sets import ComparedTests, ResultFolders, from_plan, from_words, named, read_sets
 from experiments.common.commands import guarded
 from experiments.common.options import full_name, names, plan_of, recorded_facts, runs_root_of, table_parser
@@ -36,7 +36,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--framing", help="jittered or plain; default: jittered, if there is one")
     add("--protocol", help="9-point or 3-point; default: 9-point, if there is one")
     text = "PCK thresholds are shares of this length (%(default)s)"
-    add("--pck_by", choices=("crop", "interocular"), default="crop", help=text)
+    add("--pck_by", choices=list(LENGTHS), default="crop", help=text)
     add("--bins", type=int, default=5, help="number of bins of pose and shape differences (%(default)s)")
     add("--extra_pairs", type=int, default=200, help="pairs of each kind for unlabelled points (%(default)s)")
     add(

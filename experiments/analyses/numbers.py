@@ -1,7 +1,7 @@
 """Errors of each landmark, left/right swaps and PCK curves of several methods, with intervals.
 
 Values are first averaged over the seeds of a method, point by point. The interval is a bootstrap of that mean over
-pairs, as in the tables.
+pairs, or over persons and photos where these are in several pairs, as in the tables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
 from dife_lightning.faces.schemes import get_protocol
-from dife_lightning.metrics.bootstrap import ratio_intervals
+from dife_lightning.metrics.bootstrap import Units, ratio_intervals
 from dife_lightning.metrics.pck import Normalizer, normalized_errors, pck_area, pck_hits, thresholds
 from dife_lightning.metrics.predictions import PointTable
 from dife_lightning.metrics.swaps import swap_events
@@ -38,7 +38,13 @@ def over_seeds(
 
 
 def column_rows(
-    columns: Sequence[Row], sums: Array, counts: Array, resamples: int, name: str, **last: int
+    columns: Sequence[Row],
+    sums: Array,
+    counts: Array,
+    resamples: int,
+    name: str,
+    units: Units | None = None,
+    **last: int,
 ) -> list[Row]:
     """Return a row for each column of (N, M) sums and counts: its mean (as ``name``), interval and number of points.
 
@@ -48,10 +54,11 @@ def column_rows(
         counts: number of values of each pair; a column without any has the mean and the interval None.
         resamples: bootstrap draws.
         name: key of the mean.
+        units: (N, 2) units of each pair's source and target, where these may be in several pairs.
         last: what each row ends with.
     """
     rows = []
-    ends = ratio_intervals(sums, counts, resamples=resamples)
+    ends = ratio_intervals(sums, counts, resamples=resamples, units=units)
     for column, total, count, ci95 in zip(columns, sums.T, counts.T, ends, strict=True):
         points = count.sum()
         known = points > 0
@@ -75,7 +82,7 @@ def _with_all(
     """Return a row for each column of (N, K) sums and counts, and one for all columns together."""
     sums, counts = (np.column_stack((array, array.sum(1))).astype(np.float64) for array in (sums, counts))
     columns = [{"method": method, "pair": one.pair, "landmark": name} for name in (*names, ALL)]
-    return column_rows(columns, sums, counts, resamples, value, seeds=len(one.tables[method]))
+    return column_rows(columns, sums, counts, resamples, value, one.first.units, seeds=len(one.tables[method]))
 
 
 def swap_rows(one: AnalysisSet, resamples: int) -> list[Row]:
@@ -110,8 +117,9 @@ def pck_rows(one: AnalysisSet, resamples: int, by: Normalizer) -> tuple[list[Row
         counted = normalized[0][1]
         hits = np.mean([pck_hits(errors, counted, at) for errors, _ in normalized], axis=0)
         counts = np.broadcast_to(counted.sum(1, dtype=np.float64)[:, None], hits.shape)
-        curve += column_rows([{**start, "threshold": float(t)} for t in at], hits, counts, resamples, "pck")
+        units = one.first.units
+        curve += column_rows([{**start, "threshold": float(t)} for t in at], hits, counts, resamples, "pck", units)
         values = np.mean([np.where(counted, pck_area(errors), 0.0) for errors, _ in normalized], axis=0)
         sums = values.sum(1, keepdims=True)
-        areas += column_rows([start], sums, counts[:, :1], resamples, "area", seeds=len(tables))
+        areas += column_rows([start], sums, counts[:, :1], resamples, "area", units, seeds=len(tables))
     return curve, areas

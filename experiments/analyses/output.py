@@ -134,8 +134,8 @@ def _estimate(row: Row, value: str) -> Estimate | None:
     return None if row[value] is None or row["ci95"] is None else (row[value], *row["ci95"])
 
 
-def pck_figure(curve: Sequence[Row], areas: Sequence[Row], length: str, what: str) -> Figure:
-    """Draw the PCK curves of the methods that have an area."""
+def pck_figure(curve: Sequence[Row], areas: Sequence[Row], length: str, what: str, over: str = "pairs") -> Figure:
+    """Draw the PCK curves of the methods that have an area, with intervals over ``over``."""
     area = {(row["pair"], row["method"]): row["area"] for row in areas if row["area"] is not None}
     panels = []
     for pair, rows in by_pair(curve).items():
@@ -144,7 +144,7 @@ def pck_figure(curve: Sequence[Row], areas: Sequence[Row], length: str, what: st
         methods = dict.fromkeys(row["method"] for row in own)
         shares = {name: np.array([_estimate(row, "pck") for row in own if row["method"] == name]) for name in methods}
         panels.append(Curves(pair, at, shares, {name: area[pair, name] for name in shares}))
-    note = f"{what}; bands: 95 % interval over pairs; area: mean PCK over the thresholds"
+    note = f"{what}; bands: 95 % interval over {over}; area: mean PCK over the thresholds"
     return pck_chart(panels, heading="Points within a threshold", note=note, xlabel=f"threshold, share of {length}")
 
 

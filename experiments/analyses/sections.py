@@ -22,19 +22,25 @@ from experiments.analyses.output import Result, by_pair, markdown_table, panels_
 from experiments.analyses.sets import ComparedTests
 
 PX = "px of a 70-px crop"
-INTERVAL = "bars: 95 % interval over pairs"
-LOWER = "The smallest value of each column is bold; [ ] is the 95 % interval over pairs."
+INTERVAL = "bars: 95 % interval over {}"
+LOWER = "The smallest value of each column is bold; [ ] is the 95 % interval over {}."
+#: What PCK is relative to (``metrics.pck.Normalizer``), in words.
+LENGTHS = {
+    "crop": "the crop's side",
+    "face": "the largest extent of the landmarks",
+    "interocular": "the distance between the eyes",
+}
 NEARER = "points that are closer to the true position of their mirrored landmark"
 
 
 def landmarks(found: ComparedTests, options: Namespace) -> Result:
     """Error of each landmark."""
     rows = [row for one in found.sets for row in landmark_rows(one, options.resamples)]
-    text = [f"Error in px of a 70-px crop. {LOWER}", *_tables(rows, "landmark", "pixel_error")]
+    text = [f"Error in px of a 70-px crop. {LOWER.format(found.over)}", *_tables(rows, "landmark", "pixel_error")]
     panels = panels_of(rows, "landmark", "pixel_error", lambda row: two_lines(row["landmark"]))
     heading = "Error of each landmark"
-    note = f"{found}; {PX}; ± half of the 95 % interval over pairs; the smallest of a column in bold"
-    bars = f"{found}; {INTERVAL}"
+    note = f"{found}; {PX}; ± half of the 95 % interval over {found.over}; the smallest of a column in bold"
+    bars = f"{found}; {INTERVAL.format(found.over)}"
     figures = {
         "landmarks_heat": partial(heat_table, panels, heading=heading, note=note),
         "landmarks": partial(interval_chart, panels, heading=heading, note=bars, ylabel=PX, columns=1, height=1.7),
@@ -46,10 +52,10 @@ def swaps(found: ComparedTests, options: Namespace) -> Result:
     """Left/right swaps."""
     rows = [row for one in found.sets for row in swap_rows(one, options.resamples)]
     text = [f"Share of {NEARER} than to their own, among those"]
-    text += [f"that are visible together with their mirrored landmark in both faces. {LOWER}"]
+    text += [f"that are visible together with their mirrored landmark in both faces. {LOWER.format(found.over)}"]
     text += _tables(rows, "landmark", "swap_rate", show=lambda share: f"{100 * share:.1f} %")
     panels = panels_of(rows, "landmark", "swap_rate", lambda row: row["landmark"].replace("_", " "))
-    note, heading = f"share of {NEARER}; {found}; {INTERVAL}", "Left/right swaps"
+    note, heading = f"share of {NEARER}; {found}; {INTERVAL.format(found.over)}", "Left/right swaps"
     draw = partial(interval_chart, panels, heading=heading, note=note, ylabel="swapped points", percent=True)
     return Result(heading, {"swaps": rows}, text, {"swaps": draw})
 
@@ -58,12 +64,12 @@ def pck(found: ComparedTests, options: Namespace) -> Result:
     """PCK curves and the areas under them."""
     both = [pck_rows(one, options.resamples, options.pck_by) for one in found.sets]
     curve, areas = ([row for part in parts for row in part] for parts in zip(*both, strict=True))
-    length = "the crop's side" if options.pck_by == "crop" else "the distance between the eyes"
+    length = LENGTHS[options.pck_by]
     whose = "" if options.pck_by == "crop" else " of the target face"
     between = f"between thresholds of 0.01 and 0.2 of {length}{whose}"
     text = [f"Area under the curve {between}: the mean PCK over them, 1 at best."]
     text += ["", *markdown_table(areas, column="pair", value="area", show="{:.3f}".format, best=max)]
-    draw = partial(pck_figure, curve, areas, length, str(found))
+    draw = partial(pck_figure, curve, areas, length, str(found), found.over)
     return Result("Points within a threshold", {"pck": curve, "pck_area": areas}, text, {"pck": draw})
 
 
@@ -107,7 +113,7 @@ def _difference_chart(binned: Sequence[Row], correlations: Sequence[Row], variab
         return f"{row['low']:.{digits}f}–{row['high']:.{digits}f}"
 
     panels = panels_of(binned, "bin", "pixel_error", label, notes, "ρ")
-    note = f"{what}; bins of equally many pairs; ρ: Spearman's rank correlation over pairs; {INTERVAL}"
+    note = f"{what}; bins of equally many pairs; ρ: Spearman's rank correlation over pairs; {INTERVAL.format('pairs')}"
     return interval_chart(panels, heading=f"Error where {heading}", note=note, ylabel=PX, xlabel=axis)
 
 
@@ -130,11 +136,12 @@ def extra(found: ComparedTests, options: Namespace) -> Result | None:
     groups, points = extra_rows(found, options.models, batches, options.resamples)
     if not groups:
         return None
-    text = [f"Error in px of a 70-px crop on the first {options.extra_pairs} pairs of the test list. {LOWER}"]
+    first = f"the first {options.extra_pairs} pairs"
+    text = [f"Error in px of a 70-px crop on {first} of the test list. {LOWER.format(found.over)}"]
     text += _tables([{**row, "group": GROUPS[row["group"]]} for row in groups], "group", "pixel_error")
     species, heading = dict.fromkeys(name for pair in batches for name in pair.split("+")), "Unlabelled points"
     panels = panels_of(groups, "group", "pixel_error", lambda row: GROUPS[row["group"]])
-    note = f"first {options.extra_pairs} pairs, {found.sets[0].framing}; {INTERVAL}"
+    note = f"first {options.extra_pairs} pairs, {found.sets[0].framing}; {INTERVAL.format(found.over)}"
     figures = {
         "extra": partial(interval_chart, panels, heading=heading, note=note, ylabel=PX),
         "extra_where": partial(extra_places, list(species)),

@@ -14,6 +14,7 @@ import numpy as np
 
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.schemes import get_protocol
+from dife_lightning.metrics.bootstrap import interval_over, said_over
 from dife_lightning.metrics.predictions import Key, PointTable, read_predictions
 from dife_lightning.utils.run_folder import CHECKPOINTS, PREDICTIONS, TEST_METRICS
 from experiments.common.claims import CLAIM_FRAMING, CLAIM_LIST, CLAIM_PROTOCOL
@@ -74,6 +75,11 @@ class ComparedTests:
     sources: ResultFolders
     left_out: list[str] = field(default_factory=list)
     plan: Plan | None = None
+
+    @property
+    def over(self) -> str:
+        """What the intervals are over, in words."""
+        return said_over({interval_over(one.first.units) for one in self.sets})
 
     def __str__(self) -> str:
         """Describe what the sets have in common."""

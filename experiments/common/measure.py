@@ -51,8 +51,10 @@ class Measure:
         cls = _data_modules().get(self.data)
         if cls is None:
             raise ConfigError(f"measure.data '{self.data}': {did_you_mean(self.data, _data_modules())}")
-        lists = {"lists": list(self.lists), "framings": list(self.framings)} if self.data == "WorldPairs" else {}
-        return _built(cls, {**self._configured(), **self.arguments, **lists, "pairs": list(pairs), "count": count})
+        sets: dict[str, Any] = {"framings": list(self.framings)}
+        if self.data == "WorldPairs" or len(self.lists) > 1:  # a single list of photographs may have any name
+            sets["lists"] = list(self.lists)
+        return _built(cls, {**self._configured(), **self.arguments, **sets, "pairs": list(pairs), "count": count})
 
     def _configured(self) -> dict[str, Any]:
         if self.config is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
-from dife_lightning.metrics.bootstrap import Interval, ratio_interval
+from dife_lightning.metrics.bootstrap import Interval, Units, interval_over, ratio_interval
 from dife_lightning.metrics.predictions import read_predictions
 from dife_lightning.utils.run_folder import PREDICTIONS
 from experiments.common.measure import Measure
@@ -28,10 +29,13 @@ class PairErrors:
     Attributes:
         sums: (N,) summed error over the visible points of each pair, in px of a 70-px crop.
         counts: (N,) number of those points.
+        units: (N, 2) hashes of the person, animal or photo of each pair's source and target, where these may be in
+            several pairs (records hold no names of persons).
     """
 
     sums: NDArray[np.float64]
     counts: NDArray[np.int64]
+    units: Units | None = None
 
     def __len__(self) -> int:
         return len(self.sums)
@@ -48,28 +52,37 @@ class PairErrors:
 
     def first(self, count: int | None) -> PairErrors:
         """Return the first ``count`` pairs, all if None."""
-        return PairErrors(self.sums[:count], self.counts[:count])
+        return PairErrors(self.sums[:count], self.counts[:count], None if self.units is None else self.units[:count])
 
     def interval(self) -> Interval:
-        """Return the 95 % bootstrap interval of the mean over pairs."""
-        return _interval(self.sums.tobytes(), self.counts.tobytes())
+        """Return the 95 % bootstrap interval of the mean over pairs, or over photos where they are in several."""
+        units = None if self.units is None else tuple(map(tuple, self.units.tolist()))
+        return _interval(self.sums.tobytes(), self.counts.tobytes(), units)
+
+    def over(self) -> dict[str, str]:
+        """Return what the interval is over, for a result; empty if over pairs."""
+        return {} if interval_over(self.units) == "pairs" else {"interval": "photos"}
 
     def encoded(self) -> dict[str, str]:
-        """Return the errors as two short strings; sums are rounded to a tenth of a pixel."""
-        return {"sums": " ".join(f"{v:.1f}" for v in self.sums), "points": "".join(map(str, self.counts))}
+        """Return the errors as short strings; sums are rounded to a tenth of a pixel."""
+        units = {} if self.units is None else {"units": " ".join(self.units.ravel().tolist())}
+        return {"sums": " ".join(f"{v:.1f}" for v in self.sums), "points": "".join(map(str, self.counts)), **units}
 
 
 @lru_cache(maxsize=10_000)  # tables share most of their rows and comparisons
-def _interval(sums: bytes, counts: bytes) -> Interval:
-    return ratio_interval(np.frombuffer(sums, np.float64), np.frombuffer(counts, np.int64))
+def _interval(sums: bytes, counts: bytes, units: tuple[tuple[str, str], ...] | None) -> Interval:
+    known = None if units is None else np.array(units)
+    return ratio_interval(np.frombuffer(sums, np.float64), np.frombuffer(counts, np.int64), units=known)
 
 
 def decoded(entry: Mapping[str, Any]) -> PairErrors:
     """Return the errors that :meth:`PairErrors.encoded` wrote."""
     sums, points = np.array(entry["sums"].split(), dtype=np.float64), np.array(list(entry["points"]), dtype=np.int64)
-    if len(sums) != len(points):
-        raise DataError(f"{len(sums)} sums and {len(points)} counts of points in a damaged record: restore it from git")
-    return PairErrors(sums, points)
+    units = np.array(entry["units"].split()) if "units" in entry else None
+    if len(sums) != len(points) or (units is not None and len(units) != 2 * len(sums)):
+        found = f"{len(sums)} sums, {len(points)} counts of points and {0 if units is None else len(units)} units"
+        raise DataError(f"{found} in a damaged record: restore it from git")
+    return PairErrors(sums, points, None if units is None else units.reshape(-1, 2))
 
 
 def read_errors(tested: Path, measure: Measure) -> dict[SetKey, PairErrors]:
@@ -78,13 +91,22 @@ def read_errors(tested: Path, measure: Measure) -> dict[SetKey, PairErrors]:
     for (pair, name, framing, protocol), table in read_predictions(tested / PREDICTIONS).items():
         key = (pair, measure.lists[0] if len(measure.lists) == 1 else name, framing, protocol)
         sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
-        found[key] = PairErrors(sums, table.visible.sum(axis=1).astype(np.int64))
+        found[key] = PairErrors(sums, table.visible.sum(axis=1).astype(np.int64), _hashed(table.units))
     return found
+
+
+def _hashed(units: Units | None) -> Units | None:
+    if units is None:
+        return None
+    short = {unit: hashlib.sha256(unit.encode()).hexdigest()[:8] for unit in np.unique(units).tolist()}
+    return np.array([[short[unit] for unit in pair] for pair in units.tolist()])
 
 
 def joined(parts: Sequence[PairErrors]) -> PairErrors:
     """Return the pairs of several sets as one."""
-    return PairErrors(np.concatenate([part.sums for part in parts]), np.concatenate([part.counts for part in parts]))
+    sums, counts = np.concatenate([part.sums for part in parts]), np.concatenate([part.counts for part in parts])
+    units = [part.units for part in parts if part.units is not None]
+    return PairErrors(sums, counts, np.concatenate(units) if len(units) == len(parts) else None)
 
 
 def mean_of(several: Sequence[PairErrors]) -> PairErrors:
@@ -96,7 +118,7 @@ def mean_of(several: Sequence[PairErrors]) -> PairErrors:
     first = several[0]
     for other in several[1:]:
         _check(first, other)
-    return PairErrors(np.mean([part.sums for part in several], axis=0), first.counts)
+    return PairErrors(np.mean([part.sums for part in several], axis=0), first.counts, first.units)
 
 
 def difference(a: PairErrors, b: PairErrors) -> tuple[float, Interval]:
@@ -106,10 +128,11 @@ def difference(a: PairErrors, b: PairErrors) -> tuple[float, Interval]:
         DataError: the two are not on the same points.
     """
     _check(a, b)
-    gap = PairErrors(a.sums - b.sums, a.counts)
+    gap = PairErrors(a.sums - b.sums, a.counts, a.units)
     return gap.pixel_error, gap.interval()
 
 
 def _check(a: PairErrors, b: PairErrors) -> None:
-    if not np.array_equal(a.counts, b.counts):
+    units = [None if side.units is None else side.units.tolist() for side in (a, b)]
+    if not np.array_equal(a.counts, b.counts) or units[0] != units[1]:
         raise DataError("two tests differ in their pairs or visible points: test both on the same lists")

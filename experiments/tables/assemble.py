@@ -77,8 +77,9 @@ def _note(row: TableRow) -> str:
 def result_row(plan: Plan, column: Column, row: TableRow, tests: Tests, place: Place) -> Row:
     """Return one row of results on a list, framing and protocol.
 
-    ``pixel_error`` is the mean over seeds, ``ci95`` its bootstrap interval over pairs, ``spread`` the standard
-    deviation over seeds (None for one seed), and ``against`` the paired difference to the reference row.
+    ``pixel_error`` is the mean over seeds, ``ci95`` its bootstrap interval over pairs (with ``interval: photos`` over
+    persons and photos, where these are in several pairs), ``spread`` the standard deviation over seeds (None for one
+    seed), and ``against`` the paired difference to the reference row.
     """
     seeds = seeds_of(tests, row.name, column)
     several = [pooled(tests[row.name, column.model, seed].errors, column, *place, row.first) for seed in seeds]
@@ -92,6 +93,7 @@ def result_row(plan: Plan, column: Column, row: TableRow, tests: Tests, place: P
         "framing": framing,
         "pixel_error": mean.pixel_error,
         "ci95": list(mean.interval()),
+        **mean.over(),
         "pairs": len(mean),
         "points": mean.points,
         "seeds": seeds,
@@ -151,7 +153,7 @@ def pooled(
 def comparison(plan: Plan, column: Column, worse: str, better: str, tests: Tests) -> Row:
     """Return the error of ``worse`` minus that of ``better`` on the same pairs, in px of a 70-px crop.
 
-    The claim ``holds`` if the 95 % interval over pairs lies above zero. ``by_seed`` is the same difference for each
+    The claim ``holds`` if the 95 % interval lies above zero. ``by_seed`` is the same difference for each
     seed that both rows have; a row with a single seed is compared with every seed of the other.
     """
     place, first = plan.measure.claim, plan.first_of(worse, better)

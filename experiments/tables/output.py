@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dife_lightning.metrics.bootstrap import said_over
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.axes import dress, interval
 from dife_lightning.viz.methods import drawn
@@ -91,6 +92,11 @@ def mark(row: Row) -> str:
     return "" if row["against"] is None else MARKS[row["against"]["verdict"]]
 
 
+def _over(rows: Sequence[Row]) -> str:
+    """Return in words what the intervals of some rows are over."""
+    return said_over({row.get("interval", "pairs") for row in rows})
+
+
 def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
     """Return the numbers that the claims are about, as a table for a terminal."""
     _, framing, protocol = measure.claim
@@ -105,7 +111,8 @@ def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
         label = Text.assemble(method, (f"\n{cells[0]['supervision']}", "dim"))
         table.add_row(label, *(_rich_cell(row, found.best[row["pair"]]) for row in cells))
     counts = ", ".join(f"{row['pair']} {row['pairs']}" for row in found.row(found.methods[0]))
-    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over pairs). {LEGEND} Pairs: {counts}"
+    over = _over(rows)
+    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over {over}). {LEGEND} Pairs: {counts}"
     return table
 
 
@@ -135,8 +142,8 @@ def markdown(table: dict[str, Any], plan: Plan) -> str:
     measure = plan.measure
     parts = [f"# {measure.title}", ""]
     parts += [
-        "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over pairs. "
-        + LEGEND
+        "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over "
+        f"{_over([*table['rows'], *table['paper_rows']])}. {LEGEND}"
     ]
     parts += ["", *(f"- `{name}`: {note}" for name, note in table["notes"].items())]
     parts += [f"- `{name}` is left out: {reason}" for name, reason in table["left_out"].items()]
@@ -193,7 +200,8 @@ def latex(table: dict[str, Any], plan: Plan) -> str:
     found = grid(table["rows"], protocol, framing)
     lines = [
         f"% {plan.measure.title}: {protocol}, {framing}, list '{list_name}'. Error in px of a 70-px crop, mean over",
-        "% pairs and seeds; in small print the 95 % interval over pairs. Needs \\usepackage{booktabs}.",
+        f"% pairs and seeds; in small print the 95 % interval over {_over(table['rows'])}. "
+        "Needs \\usepackage{booktabs}.",
         f"\\begin{{tabular}}{{ll{'c' * len(found.columns)}}}",
         "\\toprule",
         " & ".join(map(escaped, ("method", "supervision", *found.columns))) + r" \\",

@@ -9,6 +9,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.landmark_sets import set_points, shared_points
 from dife_lightning.faces.schemes import get_scheme
 from tests.datasets.layouts import draw_face, write_folder
 
@@ -178,3 +179,52 @@ def test_pictures_of_all_modes_come_as_rgb(root, mode, suffix):
     assert item["image"].dtype == np.uint8
     assert item["image"][21, 11].min() > 200
     assert item["image"][21, 30].max() < 60
+
+
+ANIMAL = (
+    "image,photo,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,left_ear_x,left_ear_y,right_ear_x,right_ear_y",
+    "a.png,one.jpg,30,10,12,11,20,20,33,5,9,6",  # seen from the front, the animal's own left is at the viewer's right
+    "b.png,one.jpg,31,12,11,13,21,22,,,,",
+)
+
+
+def test_left_may_be_the_animals_own(root, capsys):
+    viewer, own = (load(root, *ANIMAL, scheme=None, **o) for o in ({}, {"left": "subject"}))
+    said = capsys.readouterr().err
+    assert "left is taken as the viewer's (change it with --left subject, or --scheme FILE.yaml)" in said
+    assert "left is taken as the face's own (change it with --scheme FILE.yaml)" in said
+    for faces, left_eye in ((viewer, [30, 10]), (own, [12, 11])):
+        points, _ = set_points(faces.annotations[0].points, faces.annotations[0].visible, faces.scheme, "3-point")
+        assert points[0].tolist() == left_eye  # the protocol's left is the viewer's
+    assert own.facts["left"] == "subject"
+
+
+def test_points_of_a_file_may_be_those_of_other_schemes_under_other_names(root):
+    options = {"left": "subject", "same_as": {"left_ear": "left_ear_base", "right_ear": "right_ear_base"}}
+    scheme = load(root, *ANIMAL, scheme=None, **options).scheme
+    protocol, (own, other) = shared_points([scheme, "animalpose-20"])
+    animal_pose = get_scheme("animalpose-20").landmarks
+    found = {scheme.landmarks[a]: animal_pose[b] for a, b in zip(own, other, strict=True)}
+    assert found == {
+        "left_eye": "left_eye", "right_eye": "right_eye", "nose": "nose",
+        "left_ear": "left_ear_base", "right_ear": "right_ear_base",
+    }  # fmt: skip
+    assert len(protocol.landmarks) == 5
+
+
+def test_a_column_may_be_named_as_that_of_the_subjects(root):
+    faces = load(root, *ANIMAL, scheme=None, subject="photo")
+    assert [face.subject for face in faces.annotations] == ["one.jpg", "one.jpg"]
+    with pytest.raises(ConfigError, match=r"row 1: no column 'foto' for subjects. Did you mean 'photo'"):
+        load(root, *ANIMAL, scheme=None, subject="foto")
+
+
+@pytest.mark.parametrize(("lines", "options", "words"), [
+    (ANIMAL, {"scheme": None, "left": "mine"}, "left is 'mine', expected viewer or subject"),
+    (ANIMAL, {"scheme": None, "same_as": {"ear": "x"}}, "has no point 'ear'"),
+    (("image,x0,y0", "a.png,1,2"), {"left": "subject"}, "left given, but the file does not name its points"),
+    (ANIMAL, {"scheme": "animalpose-20", "left": "subject"}, "left given, but scheme 'animalpose-20' states it"),
+])  # fmt: skip
+def test_a_meaning_that_cannot_be_is_refused(root, lines, options, words):
+    with pytest.raises(ConfigError, match=words):
+        load(root, *lines, **options)

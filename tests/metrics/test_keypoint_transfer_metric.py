@@ -30,9 +30,12 @@ def slow_scores(predicted, truth, visible, side, protocol):
     part, spec = LAYOUT[protocol], PROTOCOLS[protocol]
     partner = {a: b for pair in spec.flip_pairs for a, b in (pair, pair[::-1])}
     errors, hits, swaps, swappable = [], {0.05: 0, 0.1: 0}, 0, 0
+    face_hits, sized = {0.05: 0, 0.1: 0}, 0
     by_landmark = {name: [] for name in spec.landmarks}
     for b in range(len(predicted)):
         p, t, v = predicted[b, part].tolist(), truth[b, part].tolist(), visible[b, part].tolist()
+        seen = [point for point, there in zip(t, v, strict=True) if there]
+        extent = max((max(c) - min(c) for c in zip(*seen, strict=True)), default=0)
         for k, name in enumerate(spec.landmarks):
             if not v[k]:
                 continue
@@ -41,11 +44,14 @@ def slow_scores(predicted, truth, visible, side, protocol):
             by_landmark[name].append(errors[-1])
             for alpha in hits:
                 hits[alpha] += distance <= alpha * side
+                face_hits[alpha] += extent > 0 and distance <= alpha * extent
+            sized += extent > 0
             if k in partner and v[partner[k]]:
                 swappable += 1
                 swaps += math.dist(p[k], t[partner[k]]) < distance
     flat = {"pixel_error": sum(errors) / len(errors), "swap_rate": swaps / swappable}
     flat |= {"pck_image_05": hits[0.05] / len(errors), "pck_image_10": hits[0.1] / len(errors)}
+    flat |= {"pck_face_05": face_hits[0.05] / sized, "pck_face_10": face_hits[0.1] / sized}
     return flat | {f"landmark/{name}": sum(e) / len(e) for name, e in by_landmark.items()}
 
 
@@ -115,7 +121,21 @@ def test_pck_counts_the_threshold_itself_as_a_hit():
     predicted[0, :, 0] = torch.tensor([5.0, 5.01, 10.0, 10.01, 0, 0, 0, 0, 0])
     visible = torch.ones(1, 9, dtype=torch.bool)
     scores = keypoint_transfer_scores(predicted, truth, visible, torch.tensor([100.0]), "9-point")
-    assert scores.pck == {"pck_image_05": 6 / 9, "pck_image_10": 8 / 9}
+    assert (scores.pck["pck_image_05"], scores.pck["pck_image_10"]) == (6 / 9, 8 / 9)
+    assert math.isnan(scores.pck["pck_face_10"])  # all true points in one place
+
+
+def test_pck_of_the_face_is_relative_to_the_visible_true_points_of_each_target():
+    # eyes 40 px apart and a nose 30 px below; then only eyes, 20 px apart in y; then one point alone
+    truth = torch.tensor([[[30.0, 40], [70, 40], [50, 70]], [[50, 40], [50, 60], [0, 0]], [[9, 9], [0, 0], [0, 0]]])
+    visible = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
+    truth[2, 1:] = torch.nan
+    off = torch.tensor([[2.0, 4.0, 4.1], [1.0, 1.1, 0.0], [0.0, 0.0, 0.0]])
+    predicted = truth + torch.stack((off, torch.zeros_like(off)), -1)
+    scores = keypoint_transfer_scores(predicted, truth, visible, torch.tensor([200.0, 64.0, 64.0]), "3-point")
+    # of five points in faces with an extent: within 2 px of 40 and 1 px of 20; within 4 px of 40 and 2 px of 20
+    assert (scores.pck["pck_face_05"], scores.pck["pck_face_10"]) == (2 / 5, 4 / 5)
+    assert scores.points == 6
 
 
 def test_pairs_repeated_by_a_distributed_sampler_change_nothing():

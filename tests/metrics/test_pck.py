@@ -20,7 +20,9 @@ def test_the_curve_passes_through_what_a_test_reports():
     table = random_table(0, pairs=300)
     arrays = (torch.from_numpy(array) for array in (table.predicted, table.truth, table.visible))
     scores = keypoint_transfer_scores(*arrays, torch.full((300,), 64.0), "9-point")
-    assert curve(table, at=[0.05, 0.1]) == pytest.approx(list(scores.pck.values()), abs=1e-12)
+    image, face = ([scores.pck[f"pck_{by}_{t}"] for t in ("05", "10")] for by in ("image", "face"))
+    assert curve(table, at=[0.05, 0.1]) == pytest.approx(image, abs=1e-12)
+    assert curve(table, "face", [0.05, 0.1]) == pytest.approx(face, abs=1e-12)
     assert 0.1 < scores.pck["pck_image_05"] < scores.pck["pck_image_10"] < 0.99
 
 
@@ -46,6 +48,15 @@ def test_the_area_is_that_of_a_fine_trapezoid():
 
 def test_the_area_of_a_perfect_and_of_a_hopeless_method():
     assert pck_area(np.array([0.0, 0.01, 0.105, 0.2, 3.0])) == pytest.approx([1, 1, 0.5, 0, 0])
+
+
+def test_face_errors_are_parts_of_the_larger_side_of_the_visible_true_points():
+    truth = np.array([[[10.0, 20], [14, 52], [26, 20]], [[5, 5], [9, 5], [90, 90]], [[5, 5], [9, 5], [7, 7]]])
+    visible = [[True] * 3, [True, True, False], [False, True, False]]
+    errors, counted = normalized_errors(table_of(truth, truth + np.array([3.0, 4.0]), visible), "face")
+    np.testing.assert_allclose(errors[0], 5 / 32)
+    np.testing.assert_allclose(errors[1], 5 / 4)
+    np.testing.assert_array_equal(counted, [[True] * 3, [True, True, False], [False] * 3])
 
 
 def test_interocular_errors_are_parts_of_the_distance_between_eye_centres():
@@ -80,7 +91,7 @@ def test_pairs_whose_eyes_are_hidden_or_in_one_place_do_not_count_by_interocular
 
 def test_another_normaliser_and_landmarks_without_eyes_are_refused():
     with pytest.raises(ConfigError, match="interocular"):
-        normalized_errors(random_table(0), "face")
+        normalized_errors(random_table(0), "eyes")
     points = np.zeros((1, 2, 2))
     with pytest.raises(DataError, match="no eyes among the landmarks ear_left, ear_right"):
         normalized_errors(table_of(points, points, landmarks=["ear_left", "ear_right"]), "interocular")

@@ -14,7 +14,9 @@ from dife_lightning.faces.items import FaceAnnotation, FaceDataset, FaceItem, cr
 from dife_lightning.faces.landmark_sets import ALL_POINTS as ALL_POINTS
 from dife_lightning.faces.landmark_sets import landmark_set, set_points
 from dife_lightning.faces.schemes import Scheme
+from dife_lightning.geometry.affine_crops import affine_crop, compose_affine, invert_affine, map_points
 from dife_lightning.geometry.crops import CropError, CropOptions, crop_image, face_square
+from dife_lightning.world.scene.framing import Framing
 
 #: Reasons of :func:`why_unusable`: a labelled point is not in the image of the face.
 OUTSIDE = ("a point outside the picture", "a point outside the crop")
@@ -53,6 +55,14 @@ class CroppedFaces:
         Raises:
             DataError: the face cannot be cropped, or its picture cannot be read.
         """
+        return self.framed(index, None)
+
+    def framed(self, index: int, framing: Framing | None) -> FaceItem:
+        """Read and crop face ``index``, and turn, scale and move the crop as ``framing`` says.
+
+        The pixels are taken from the picture at once, also those that the plain crop does not show. Raises what
+        indexing does.
+        """
         item, box = self.faces[index], self.faces.upright(index).box
         points, visible, image = item["points"], item["visible"], item["image"]
         used = crop_landmarks(points, visible, self.scheme, self.landmarks)
@@ -62,13 +72,19 @@ class CroppedFaces:
             )
         except CropError as error:
             raise DataError(f"{_place(self.faces.annotations[index])}: {error}") from None
-        moved = square.to_crop(points, self.size)
+        if framing is None:
+            moved, to_picture = square.to_crop(points, self.size), square.matrix(self.size)
+            cropped = crop_image(image, square, self.size, self.options.padding)
+        else:
+            to_picture = compose_affine(square.matrix(self.size), invert_affine(framing.matrix(self.size)))
+            moved = map_points(invert_affine(to_picture), points)
+            cropped = affine_crop(image, to_picture, self.size, self.options.padding)
         return FaceItem(
-            image=crop_image(image, square, self.size, self.options.padding),
+            image=cropped,
             points=moved,
             visible=visible & inside(moved, self.size),
             name=item["name"],
-            crop=crop_of(item).inner(square.matrix(self.size)),
+            crop=crop_of(item).inner(to_picture),
         )
 
 

@@ -12,15 +12,24 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
+from dife_lightning.data.pairs import (
+    FramingName,
+    KeypointPairs,
+    PairsDataModule,
+    Split,
+    check_names,
+    check_pairs,
+)
 from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import DomainFaces, FaceDomain, fingerprint, to_domain
-from dife_lightning.data.photos.face_lists import FaceLists, paper_count
+from dife_lightning.data.photos.face_lists import FaceLists, ListName, paper_count
+from dife_lightning.data.photos.framed_faces import FramedFaces, pair_framing
 from dife_lightning.data.photos.pair_draws import Apart
 from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.errors import ConfigError, DataError, did_you_mean, printable
 from dife_lightning.faces.landmark_sets import COMMON
 from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, to_layout
+from dife_lightning.geometry.affine_crops import AFFINE_VERSION
 from dife_lightning.geometry.crops import CROP_VERSION, CropOptions
 from dife_lightning.utils.checks import require_choice
 
@@ -45,8 +54,8 @@ class FacePairs(PairsDataModule):
         crop: crop options; a domain may have its own.
         size: side of the crops in pixels.
         eye_order: ``viewer``, or ``stored`` to pair eyes as the data sets number them (see ``schemes.py``).
-        test_lists: kind of pair -> file to read instead of drawing a list.
-        val_lists: likewise, for validation.
+        test_lists: kind of pair -> file to read instead of drawing a list; ``pair/list`` where ``lists`` are named.
+        val_lists: kind of pair -> file, for validation.
         seed: of the lists that are drawn.
         count: pairs in each test list; None for the paper's numbers.
         val_count: most pairs in each validation list.
@@ -59,6 +68,13 @@ class FacePairs(PairsDataModule):
         keep_apart: what validation and test lists, and the two faces of a pair, share none of beside pictures:
             ``subject`` (animals or persons, where a data set states them), ``group`` (where that column holds them), or
             ``picture`` for nothing else. A result says by what the faces of each domain were kept apart.
+        lists: test lists of each kind of pair: ``paper`` (the paper's numbers) and ``long`` (1,000 pairs, for claims).
+            By default one list, as long as ``count`` says.
+        repeat: faces may be in several pairs of a list that needs more than there are, each about equally often. Then
+            intervals are over persons and photos instead of pairs.
+        framings: test framings: ``plain`` as cropped; ``jittered`` rotates, scales and moves the crops of source and
+            target, each by itself, as in the embedded world.
+        val_framings: framings of the validation pairs.
 
     Raises:
         ConfigError: unknown names, or counts and sizes out of range.
@@ -82,6 +98,10 @@ class FacePairs(PairsDataModule):
         cache: bool = True,
         skip_broken: bool = False,
         keep_apart: Apart = "subject",
+        lists: Sequence[ListName] | None = None,
+        repeat: bool = False,
+        framings: Sequence[FramingName] = ("plain",),
+        val_framings: Sequence[FramingName] = ("plain",),
     ) -> None:
         super().__init__(batch_size, num_workers, cache)
         if protocol not in (*PROTOCOLS, COMMON) and "," not in protocol:
@@ -90,14 +110,24 @@ class FacePairs(PairsDataModule):
         require_choice("keep_apart", keep_apart, get_args(Apart))
         check_pairs(pairs, domains, val_count, size, count)
         given: dict[Split, dict[str, str]] = {"test": test_lists or {}, "val": val_lists or {}}
-        for name in (*given["test"], *given["val"]):
-            if name not in pairs:
-                raise ConfigError(f"there is a list for '{name}', which is not in pairs. {did_you_mean(name, pairs)}")
+        for option, values, known_values in (
+            ("lists", ("paper",) if lists is None else lists, get_args(ListName)),
+            ("framings", framings, get_args(FramingName)),
+            ("val_framings", val_framings, get_args(FramingName)),
+        ):
+            check_names(option, values, known_values)
+        named = [pair if lists is None else f"{pair}/{name}" for pair in pairs for name in lists or ("",)]
+        for names, known_names in ((given["test"], named), (given["val"], list(pairs))):
+            for name in names:
+                if name not in known_names:
+                    where, hint = "pairs" if lists is None else "pairs and lists", did_you_mean(name, known_names)
+                    raise ConfigError(f"there is a list for '{name}', which is not in {where}. {hint}")
         self.protocol, self.size, self.seed = protocol, size, seed
         self.eye_order: EyeOrder = eye_order
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
         self.faces = DomainFaces(known, protocol, crop, seed, eye_order, cache, skip_broken, keep_apart)
-        self.lists = FaceLists(self.faces, pairs, given, count, val_count)
+        self.lists = FaceLists(self.faces, pairs, given, count, val_count, lists, repeat)
+        self.framings: dict[Split, tuple[FramingName, ...]] = {"test": tuple(framings), "val": tuple(val_framings)}
 
     def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
         """Return the SHA-256 of every validation and test list, by ``pair/list``; nothing is cropped for it."""
@@ -112,9 +142,16 @@ class FacePairs(PairsDataModule):
             "size": self.size,
             "seed": self.seed,
             "domains": self.faces.describe(),
+            "framings": {split: list(framings) for split, framings in self.framings.items()},
+            "repeat": self.lists.repeat,
             "test_pairs": {
-                found.pair: {"pairs": len(found), "paper": paper_count(found.pair), "hash": found.hash}
-                for found in self.lists.of("test").values()
+                key: {
+                    "pairs": len(found),
+                    "paper": paper_count(found.pair),
+                    "hash": found.hash,
+                    "units": [len(set(side)) for side in zip(*self.lists.units(found), strict=True)],
+                }
+                for key, found in self.lists.of("test").items()
             },
         }
 
@@ -142,45 +179,56 @@ class FacePairs(PairsDataModule):
 
     def save_lists(self, folder: str | Path) -> None:
         """Write the test lists to ``folder``, in the form that ``test_lists`` reads."""
-        for pair, found in self.lists.of("test").items():
-            found.write(Path(folder) / f"test_{pair}.json")
+        for key, found in self.lists.of("test").items():
+            found.write(Path(folder) / f"test_{key.replace('/', '_')}.json")
 
     def _make_sets(self, split: Split) -> list[KeypointPairs]:
         sets = []
         for found in self.lists.of(split).values():
             _print(self.lists.summary(found))
-            sets.append(self._prepared(found))
+            sets += [self._prepared(found, framing) for framing in self.framings[split]]
         return sets
 
-    def _prepared(self, found: FacePairList) -> KeypointPairs:
+    def _framed(self, faces: CroppedFaces, found: FacePairList, side: int, indices: Sequence[int]) -> FramedFaces:
+        framings = [pair_framing("jittered", self.seed, found.pair, names, side) for names in found.pairs]
+        return FramedFaces(faces, indices, framings)
+
+    def _prepared(self, found: FacePairList, framing: FramingName) -> KeypointPairs:
         names = found.pair.split("+")
         readers, indices = self.lists.readers(found), self.lists.indices(found)
         crops = [self.faces.crop(name) for name in names]
         sets, shared = [self.faces.landmarks(name) for name in names], self.faces.shared()
-        source, target = (
+        cropped = [
             CroppedFaces(reader, self.size, crop, landmarks)
             for reader, crop, landmarks in zip(readers, crops, sets, strict=True)
+        ]
+        columns = list(zip(*indices, strict=True))
+        source, target = (
+            faces if framing == "plain" else self._framed(faces, found, side, columns[side])
+            for side, faces in enumerate(cropped)
         )
         pairs = KeypointPairs(
             source,
             target,
-            indices,
+            indices if framing == "plain" else [(k, k) for k in range(len(indices))],
             pair=found.pair,
             list_name=self.lists.name(found),
-            framing="plain",  # photographs are not jittered
+            framing=framing,
             list_hash=found.hash,
             size=self.size,
-            scheme=(source.scheme, target.scheme),
+            scheme=(cropped[0].scheme, cropped[1].scheme),
             eye_order=self.eye_order,
             protocols=[self.protocol],
             own=(shared[0], [shared[1][name] for name in names]) if shared else None,
+            units=self.lists.units(found),
         )
-        sides = zip(readers, zip(*indices, strict=True), strict=True)
+        sides = zip(readers, columns, strict=True)
         state = [fingerprint(reader, chosen, pictures=True) for reader, chosen in sides]
         options = [crop.published(landmarks) for crop, landmarks in zip(crops, sets, strict=True)]
         maps = [dict(scheme.maps) for scheme in pairs.schemes]
         own = [shared[1][name] for name in names] if shared else []
         made = (self.protocol, self.eye_order, self.size, *options, *maps, *state, *own)
+        made += () if framing == "plain" else (framing, AFFINE_VERSION, self.seed)
         prepare(pairs, ("faces", CROP_VERSION, found.hash, *made), self.num_workers, disk=self.cache)
         return pairs
 

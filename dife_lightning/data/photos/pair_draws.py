@@ -17,6 +17,7 @@ from typing import Any, Literal
 from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.cropped_faces import why_unusable
 from dife_lightning.data.photos.pair_lists import FacePairList
+from dife_lightning.data.photos.repeated_draws import repeated_pairs, two_sides
 from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache
 from dife_lightning.faces.items import FaceAnnotation, FaceDataset
@@ -57,6 +58,15 @@ def units_of(faces: FaceDataset, index: int, apart: Apart) -> frozenset[str]:
     """Return what no other side may have of a face: its picture, and its subject or group, if known."""
     kin = _kin(faces.annotations[index], apart)
     return frozenset((picture_of(faces, index), *([f"{apart} {kin} of {faces.name}"] if kin else [])))
+
+
+def unit_names(faces: FaceDataset, apart: Apart) -> list[str]:
+    """Return for each face the subject or group that it is kept apart by, or else the first face of its picture."""
+    first: dict[str, str] = {}
+    for face in faces.annotations:
+        picture = str(face.image)
+        first[picture] = min(face.name, first.get(picture, face.name))
+    return [_kin(face, apart) or first[str(face.image)] for face in faces.annotations]
 
 
 def _kin(face: FaceAnnotation, apart: Apart) -> str:
@@ -158,25 +168,35 @@ def draw_pair_list(
     *,
     drawn: Mapping[str, Any] | None = None,
     without: Collection[str] = (),
+    repeat: bool = False,
+    name: str = "",
 ) -> FacePairList:
     """Draw a list: the first faces in drawing order, each in one pair, and no picture or subject on both sides.
 
     For pairs within a domain, ``source`` and ``target`` are the same object. The list has at most ``count`` pairs and
-    uses nothing of ``without`` (see ``units_of``); ``drawn`` says how it is drawn, for the record. DataError if not one
-    pair is possible.
+    uses nothing of ``without`` (see ``units_of``); ``drawn`` says how it is drawn, for the record, and ``name`` is the
+    list's. With ``repeat``, a list that needs more faces than there are has all of them in several pairs. DataError if
+    not one pair is possible.
     """
     first, second = ([i for i in side.order if side.units(i).isdisjoint(without)] for side in (source, target))
+    everyone = first, second
     if source is target:
+        everyone = two_sides(first, source.units) if repeat else everyone
         first, second = first[0::2], first[1::2]
     first = first[:count]
     taken = frozenset[str]().union(*(source.units(i) for i in first))
     second = [i for i in second if target.units(i).isdisjoint(taken)][:count]
-    if not first or not second:
+    pairs = list(zip(first, second, strict=False))
+    if repeat and len(pairs) < count:
+        names, units = (source.name, target.name), (source.units, target.units)
+        pairs = repeated_pairs(*everyone, count, names, units, seed=int((drawn or {}).get("seed", 0)))
+        drawn = {**(drawn or {}), "repeat": True}
+    if not pairs:
         domain, side = (pair.split("+")[bool(first)], target if first else source)
         hint = "take validation faces from another split (val_options) or give a list (val_lists)"
         pictures = sum(os.path.isabs(unit) for unit in without)
         kin = f" and their {source.apart}s" if pictures < len(without) else ""
         reserved = f"; {pictures} pictures{kin} are reserved for the test lists: {hint}" if without else ""
         raise DataError(f"no {split} pairs for {pair}: no usable face of {domain}: {side.summary()}{reserved}")
-    names = tuple((source.name(a), target.name(b)) for a, b in zip(first, second, strict=False))
-    return FacePairList(pair, split, names, (source.faces.name, target.faces.name), drawn)
+    named = tuple((source.name(a), target.name(b)) for a, b in pairs)
+    return FacePairList(pair, split, named, (source.faces.name, target.faces.name), drawn, name)

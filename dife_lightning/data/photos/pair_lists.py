@@ -31,7 +31,8 @@ class FacePairList:
         split: ``val`` for model selection, ``test`` for results.
         pairs: (name of the source face, name of the target face).
         datasets: names of the readers, source first; may be empty in a list written by hand.
-        drawn: how it was drawn (seed, protocol, crop), for the record.
+        drawn: how it was drawn (seed, protocol, crop, whether faces repeat), for the record.
+        name: of the list (``long``), where there are several of one kind of pair.
     """
 
     pair: str
@@ -39,13 +40,19 @@ class FacePairList:
     pairs: tuple[tuple[str, str], ...]
     datasets: tuple[str, ...] = ()
     drawn: Mapping[str, Any] | None = None
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """Kind of pair, and name of the list if it has one: ``human+dog/long``."""
+        return f"{self.pair}/{self.name}" if self.name else self.pair
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     @property
     def hash(self) -> str:
-        """SHA-256 of kind, split, data sets and pairs; it does not depend on how they were drawn."""
+        """SHA-256 of kind, split, data sets and pairs; it depends neither on how they were drawn nor on the name."""
         content = [self.pair, self.split, list(self.datasets), [list(names) for names in self.pairs]]
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -56,11 +63,14 @@ class FacePairList:
         write_json(path, {**fields, "hash": self.hash, "pairs": self.pairs})
 
 
-def read_pair_list(path: str | Path, pair: str, split: Split) -> FacePairList:
+def read_pair_list(path: str | Path, pair: str, split: Split, *, repeat: bool = False, name: str = "") -> FacePairList:
     """Read a list; one written by hand needs only ``{"pairs": [["source", "target"], ...]}``.
 
+    With ``repeat``, a face may be in several pairs. ``name`` is that of the list.
+
     Raises:
-        DataError: no such file, another form, kind or split, a face in two pairs, or a hash that does not match.
+        DataError: no such file, another form, kind or split, a face in two pairs (with ``repeat``, a pair that is
+            there twice), or a hash that does not match.
     """
     path = Path(os.path.expanduser(path))
     content = _read_object(path)
@@ -70,11 +80,11 @@ def read_pair_list(path: str | Path, pair: str, split: Split) -> FacePairList:
     pairs = content.get("pairs")
     if not isinstance(pairs, list) or not pairs or not all(_is_pair(entry) for entry in pairs):
         raise DataError(f"{path} has no 'pairs': expected a list of [source name, target name], one pair or more.")
-    _check_once(path, pair, pairs)
+    (_check_pairs_once if repeat else _check_once)(path, pair, pairs)
     datasets = content.get("datasets") or []
     if datasets and not _is_pair(datasets):
         raise DataError(f"{path}: 'datasets' is {datasets!r}; expected two names of data sets, or leave it out.")
-    found = FacePairList(pair, split, tuple((a, b) for a, b in pairs), tuple(datasets), content.get("drawn"))
+    found = FacePairList(pair, split, tuple((a, b) for a, b in pairs), tuple(datasets), content.get("drawn"), name)
     if content.get("hash", found.hash) != found.hash:
         raise DataError(
             f"{path} was changed: its content has hash {found.hash[:12]}..., 'hash' says "
@@ -103,7 +113,20 @@ def _check_once(path: Path, pair: str, pairs: list[list[str]]) -> None:
     faces = [(domain, name) for names in pairs for domain, name in zip((source, target), names, strict=True)]
     (domain, name), times = Counter(faces).most_common(1)[0]
     if times > 1:
-        raise DataError(f"{path} has {domain} face '{name}' {times} times; expected at most once.")
+        found = f"{domain} face '{name}' {times} times; expected at most once (repeat: true allows more)"
+        raise DataError(f"{path} has {found}.")
+
+
+def _check_pairs_once(path: Path, pair: str, pairs: list[list[str]]) -> None:
+    """Raise DataError for a pair that is there twice (within a domain also reversed) or a face with itself."""
+    source, target = pair.split("+")
+    inside = source == target
+    (names, times), *_ = Counter(tuple(sorted(two)) if inside else tuple(two) for two in pairs).most_common(1)
+    if times > 1:
+        raise DataError(f"{path} has the pair {' and '.join(names)} {times} times; expected once.")
+    for a, b in pairs:
+        if inside and a == b:
+            raise DataError(f"{path} has face '{a}' paired with itself; expected two faces.")
 
 
 def _is_pair(entry: object) -> bool:

@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from dife_lightning.data.cache import prepare
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
-from dife_lightning.errors import ConfigError, did_you_mean
+from dife_lightning.data.pairs import (
+    FramingName,
+    KeypointPairs,
+    PairsDataModule,
+    Split,
+    check_names,
+    check_pairs,
+)
 
 ListName = Literal["paper", "long"]
-FramingName = Literal["jittered", "plain"]
 
 
 class WorldPairs(PairsDataModule):
@@ -48,9 +53,9 @@ class WorldPairs(PairsDataModule):
 
         super().__init__(batch_size, num_workers, cache)
         check_pairs(pairs, list_species(), val_count, size, count)
-        _check_names("lists", lists, ("paper", "long"))
-        _check_names("framings", framings, ("jittered", "plain"))
-        _check_names("val_framings", val_framings, ("jittered", "plain"))
+        check_names("lists", lists, ("paper", "long"))
+        check_names("framings", framings, ("jittered", "plain"))
+        check_names("val_framings", val_framings, ("jittered", "plain"))
         self.pairs, self.lists, self.framings = list(pairs), list(lists), list(framings)
         self.val_framings, self.val_count, self.size = list(val_framings), val_count, size
         self.test_seed, self.count = test_seed, count
@@ -98,11 +103,3 @@ def framing_seeds(test_seed: int | None = None) -> tuple[int, int]:
     """Return the seeds of the framings of source and target, which are independent also within a species."""
     seed = test_seed or 0
     return 2 * seed, 2 * seed + 1
-
-
-def _check_names(option: str, found: Sequence[str], known: Sequence[str]) -> None:
-    for name in found:
-        if name not in known:
-            raise ConfigError(f"{option}: unknown '{name}'. {did_you_mean(name, known)}")
-    if not found:
-        raise ConfigError(f"{option} is empty: expected one or more of {', '.join(known)}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.datasets.parsing.table import Faults, check_count
-from dife_lightning.errors import DataError, did_you_mean
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.own_schemes import describe, find_scheme, scheme_from_names
 from dife_lightning.faces.point_names import canonical, plain
 from dife_lightning.faces.schemes import SCHEMES, Scheme
@@ -24,7 +24,12 @@ GivenScheme = str | Path | Scheme | None
 
 
 def settle_scheme(
-    where: object, given: GivenScheme, names: Sequence[str], count: int, faults: Faults
+    where: object,
+    given: GivenScheme,
+    names: Sequence[str],
+    count: int,
+    faults: Faults,
+    meaning: Mapping[str, Any] | None = None,
 ) -> tuple[Scheme, list[int]]:
     """Return the scheme of a file's points, and the place in the file of each of the scheme's points, for `in_order`.
 
@@ -34,14 +39,21 @@ def settle_scheme(
         names: of the file's points; empty if it does not name them.
         count: number of the file's points.
         faults: gets a note on whatever was guessed.
+        meaning: ``left`` and ``same_as`` of the file's own names, as the user gave them; None where a reader has no
+            such options.
 
     Raises:
         DataError: the file's points are not those of the scheme; see also ``find_scheme``.
-        ConfigError: see ``find_scheme``.
+        ConfigError: see ``find_scheme``, or a meaning of names that the file or a given scheme states otherwise.
     """
     scheme = find_scheme(given, names or None) if given else None
+    if meaning and (scheme is not None or not names):
+        why = f"scheme '{scheme.name}' states it" if scheme is not None else "the file does not name its points"
+        raise ConfigError(
+            f"{where}: {' and '.join(meaning)} given, but {why}; omit the option, or use the file's names"
+        )
     if scheme is None:
-        scheme = _own(given, names, count, faults)
+        scheme = _own(given, names, count, faults, meaning)
         return scheme, list(range(count))
     if isinstance(given, str | Path) and str(given) not in SCHEMES:
         faults.say(describe(scheme))
@@ -51,7 +63,9 @@ def settle_scheme(
     return scheme, _places(where, scheme, names, faults)
 
 
-def _own(given: GivenScheme, names: Sequence[str], count: int, faults: Faults) -> Scheme:
+def _own(
+    given: GivenScheme, names: Sequence[str], count: int, faults: Faults, meaning: Mapping[str, Any] | None
+) -> Scheme:
     """Return the scheme of the file's own points, by the name that the user gave."""
     name = str(given) if given else f"own-{count}"
     if given:
@@ -62,8 +76,9 @@ def _own(given: GivenScheme, names: Sequence[str], count: int, faults: Faults) -
         faults.say(f"the file does not name its {many(count, 'point')}: numbered, without mirror pairs; name them with "
                    f"{' or '.join([*alike, '--scheme FILE.yaml'])}")  # fmt: skip
         return Scheme(name, tuple(map(str, range(count))), (), "unknown", {})
-    scheme = scheme_from_names(names, name)
-    faults.say(f"{describe(scheme)} (change it with --scheme FILE.yaml)")
+    scheme = scheme_from_names(names, name, **(meaning or {}))
+    hint = "" if meaning is None or "left" in meaning else "--left subject, or "
+    faults.say(f"{describe(scheme)} (change it with {hint}--scheme FILE.yaml)")
     return scheme
 
 
