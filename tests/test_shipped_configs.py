@@ -45,8 +45,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usabl
 SETTINGS = {name: load_config(name) for name in list_configs()}
 EXPERIMENTS = [name for name, content in SETTINGS.items() if "model" in content]
 PRESETS = [name for name, content in SETTINGS.items() if "model" not in content and "trainer" in content]
-#: Those of public weights and data sets are run by tests/experiments/test_rehearsal.py.
-RUNNABLE = [name for name in EXPERIMENTS if not name.startswith("paper/")]
+#: Those of public weights and data sets are run by tests/experiments/test_rehearsal.py, those of photographs by
+#: tests/test_photo_configs.py.
+RUNNABLE = [name for name in EXPERIMENTS if not name.startswith(("paper/", "photos/"))]
 STEPS = {
     "trainer": {
         "accelerator": "cpu",

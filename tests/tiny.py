@@ -29,10 +29,10 @@ TINY_CATS: dict[str, Any] = {
 }
 
 
-def write_generator(path: Path, seed: int = 0) -> str:
-    """Write a random 32-px generator."""
+def write_generator(path: Path, seed: int = 0, channels: tuple[int, ...] = CHANNELS) -> str:
+    """Write a random generator, by default of 32 px."""
     torch.manual_seed(seed)
-    network = StyleGAN2Generator(Architecture(CHANNELS, z_dim=8, w_dim=8, mapping_layers=2))
+    network = StyleGAN2Generator(Architecture(channels, z_dim=8, w_dim=8, mapping_layers=2))
     save_generator(network, path, torch.float32)
     return str(path)
 

@@ -110,9 +110,10 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any], one_class: bool =
     Args:
         below: settings.
         above: settings that win.
-        one_class: drop arguments of ``below`` where ``above`` names another class.
+        one_class: drop arguments of ``below``, if it names a class, where ``above`` names another one.
     """
-    if one_class and above.get("class_path", below.get("class_path")) != below.get("class_path"):
+    named = below.get("class_path")
+    if one_class and named is not None and above.get("class_path", named) != named:
         return dict(above)
     found = dict(below)
     for key, value in above.items():
