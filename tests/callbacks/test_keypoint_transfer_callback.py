@@ -14,6 +14,9 @@ from lightning.pytorch.loggers.logger import Logger
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.matching import MatchingOptions
+from dife_lightning.methods._base import MatcherModule
+from dife_lightning.metrics.bootstrap import bootstrap_ci
+from dife_lightning.metrics.predictions import read_predictions
 
 SHIFT = 3.0 * 70 / 32  # what the offset matcher is wrong by, in the paper's unit
 
@@ -257,3 +260,33 @@ def test_a_module_that_transfers_no_points_is_explained(trainer, blobs):
 def test_senseless_settings_are_refused(arguments, message):
     with pytest.raises(ConfigError, match=message):
         KeypointTransfer(**arguments)
+
+
+def test_intervals_are_over_photos_where_they_are_in_several_pairs(trainer, blobs, tmp_path):
+    class Noisy(MatcherModule):
+        def transfer_batch(self, batch, matching=None):
+            return batch.target_points + batch.index[:, None, None] % 3
+
+    units = [(f"human/{i % 3}", f"dog/{i % 2}") for i in range(7)]
+    rows = {}
+    for name, given in (("photos", units), ("pairs", [(f"{i}", f"{i}") for i in range(7)]), ("none", None)):
+
+        class Repeated(blobs):
+            def setup(self, stage, given=given):
+                self.test_sets = [self._set("human+dog", "long", "plain", 7)]
+                self.test_sets[0].units = given
+
+        out = tmp_path / name
+        callback = KeypointTransfer(pictures=0, resamples=500, out_dir=str(out))
+        trainer(callback).test(Noisy(), datamodule=Repeated(), verbose=False)
+        result = json.loads((out / "metrics.json").read_text())
+        rows[name] = next(row for row in result["rows"] if row["protocol"] == "9-point")
+        over = "photos" if name == "photos" else "pairs"
+        assert (rows[name]["interval"], result["switches"]["bootstrap"]["over"]) == (over, over)
+        (table,) = [t for key, t in read_predictions(out / "predictions.csv").items() if key[3] == "9-point"]
+        assert (None if table.units is None else table.units.tolist()) == (given and [list(pair) for pair in given])
+        assert rows[name]["ci95"] == pytest.approx(
+            bootstrap_ci(table.errors, table.visible, resamples=500, units=table.units), abs=1e-5
+        )
+    assert rows["pairs"]["ci95"] == rows["none"]["ci95"] != rows["photos"]["ci95"]
+    assert rows["photos"]["pixel_error"] == rows["none"]["pixel_error"]

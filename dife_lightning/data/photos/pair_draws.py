@@ -159,6 +159,15 @@ def _digest(seed: int, name: str) -> str:
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
 
 
+def _subjects_first(side: UsableFaces, order: Sequence[int]) -> list[int]:
+    """Return ``order`` with one face of every subject (or picture) first, then the second ones, and so on."""
+    names, count, turn = unit_names(side.faces, side.apart), Counter[str](), {}
+    for index in order:
+        count[names[index]] += 1
+        turn[index] = count[names[index]]
+    return sorted(order, key=turn.__getitem__)
+
+
 def draw_pair_list(
     pair: str,
     split: Split,
@@ -175,10 +184,12 @@ def draw_pair_list(
 
     For pairs within a domain, ``source`` and ``target`` are the same object. The list has at most ``count`` pairs and
     uses nothing of ``without`` (see ``units_of``); ``drawn`` says how it is drawn, for the record, and ``name`` is the
-    list's. With ``repeat``, a list that needs more faces than there are has all of them in several pairs. DataError if
-    not one pair is possible.
+    list's. With ``repeat``, a list that needs more faces than there are has all of them in several pairs, and one
+    face of every subject comes first. DataError if not one pair is possible.
     """
     first, second = ([i for i in side.order if side.units(i).isdisjoint(without)] for side in (source, target))
+    if repeat:
+        first, second = (_subjects_first(side, order) for side, order in ((source, first), (target, second)))
     everyone = first, second
     if source is target:
         everyone = two_sides(first, source.units) if repeat else everyone

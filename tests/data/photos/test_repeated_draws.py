@@ -130,3 +130,12 @@ def test_a_pair_is_in_no_list_twice(tmp_path, pair, pairs, words):
     FacePairList(pair, "test", tuple(map(tuple, pairs))).write(tmp_path / "a.json")
     with pytest.raises(DataError, match=words):
         read_pair_list(tmp_path / "a.json", pair, "test", repeat=True)
+
+
+def test_every_animal_comes_before_any_comes_again(tmp_path):
+    cats = usable(with_subjects(make_faces(tmp_path, 30, name="cats"), every=5))
+    people = usable(make_faces(tmp_path, 40, name="celeba"))
+    subject = {face.name: face.subject for face in cats.faces.annotations}
+    drawn = draw(people, cats, 12, "human+cat")
+    for start in (0, 6):
+        assert len({subject[b] for _, b in drawn.pairs[start : start + 6]}) == 6
