@@ -46,7 +46,7 @@ def _offsets(scale: float) -> NDArray[np.float64]:
     spread = max(0.0, 2 * (scale**2 - 1))
     taps = math.ceil(math.sqrt(spread + 1) - 1e-9)
     distance = math.sqrt(spread / (taps**2 - 1)) / scale if taps > 1 else 0.0
-    return (np.arange(taps) - (taps - 1) / 2) * distance
+    return np.asarray((np.arange(taps) - (taps - 1) / 2) * distance, np.float64)
 
 
 def _bilinear(

@@ -19,7 +19,7 @@ class Stage(NamedTuple):
 
     expansion: int
     channels: int
-    count: int
+    repeats: int
     stride: int
     kernel: int = 3
 
@@ -69,7 +69,7 @@ class MobileNet(nn.Module):
         self.stem = ConvNorm(3, channels, options, stride=2)
         self.blocks = nn.ModuleList()
         for stage in options.stages:
-            for k in range(stage.count):
+            for k in range(stage.repeats):
                 self.blocks.append(InvertedResidual(channels, stage, stage.stride if k == 0 else 1, options))
                 channels = stage.channels
 

@@ -136,7 +136,7 @@ def _split_files(faces: FaceFiles, labels: Labels, to: str, shares: Sequence[flo
     """Return the text of a CSV file for each part."""
     if to != "csv":
         raise ConfigError(f"--split is for --to csv, not for {to}")
-    files = {}
+    files: dict[str, str] = {}
     for part, numbers in split_faces(faces, shares).items():
         some = replace(labels, faces=[labels.faces[k] for k in numbers])
         files |= {f"{part}.csv": text for text in write_csv(some).values()}
