@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dife_lightning.errors import printable
+from dife_lightning.metrics.bootstrap import said_over
 from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS
 
 #: Columns of names from a configuration or a run; they are printed without escapes and markup.
@@ -26,9 +27,10 @@ def print_scores(rows: Sequence[Mapping[str, Any]], folder: Path, console: Conso
         console: where to print; standard output if None.
     """
     console = console or Console()
+    over = said_over({row.get("interval", "pairs") for row in rows})
     table = Table(
         title=Text(printable(f"{rows[0]['method']}: keypoint transfer, px of a 70-px crop"), style="table.title"),
-        caption="95 %: interval over pairs; swap: left and right confused; PCK: share within 0.1 of the side",
+        caption=f"95 %: interval over {over}; swap: left and right confused; PCK: share within 0.1 of the side",
         padding=(0, 0),
     )
     for name in NAMES:

@@ -174,12 +174,17 @@ def testing_key(
     lists: Mapping[str, str],
     versions: Mapping[str, int],
     first: int | None,
+    data: Mapping[str, Any],
 ) -> Key:
-    """Return the key of a test: weights or settings, files that these name, pair lists, number of pairs, versions."""
+    """Return the key of a test: weights or settings, files that these name, pair lists, number of pairs, versions.
+
+    ``data`` is what else decides the images (``Measure.images``).
+    """
     weights = None if checkpoint is None else sha256(checkpoint)
     assets = asset_hashes(arguments) | file_hashes(arguments)
     found: dict[str, Any] = {"checkpoint": weights, "arguments": dict(arguments), "assets": assets}
     found |= {} if first is None else {"first": first}
+    found |= {"data": dict(data)} if data else {}
     return dict(json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)})))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ from dife_lightning.running.configs import load_config
 
 if TYPE_CHECKING:
     from dife_lightning.data.pairs import PairsDataModule
+
+
+#: Arguments of ``FacePairs`` that decide the images and points of a test.
+_DECISIVE = ("protocol", "crop", "size", "eye_order", "seed")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,20 @@ class Measure:
             sets["lists"] = list(self.lists)
         return _built(cls, {**self._configured(), **self.arguments, **sets, "pairs": list(pairs), "count": count})
 
+    def images(self) -> dict[str, Any]:
+        """Return what decides the images of photographs beside their lists: crops, framings, points; empty for renders.
+
+        Where the files are does not count.
+        """
+        if self.data == "WorldPairs":
+            return {}
+        found = {**self._configured(), **self.arguments}
+        domains = {
+            name: {part: domain.get(part) for part in ("dataset", "options", "crop")}
+            for name, domain in (found.get("domains") or {}).items()
+        }
+        return {part: found.get(part) for part in _DECISIVE} | {"framings": list(self.framings), "domains": domains}
+
     def _configured(self) -> dict[str, Any]:
         if self.config is None:
             return {}
@@ -95,9 +114,11 @@ def _built(cls: type[Any], arguments: Mapping[str, Any]) -> Any:
     """Return an object whose (nested) arguments come from a file."""
     from jsonargparse import ArgumentError, ArgumentParser
 
+    import dife_lightning.running.parser  # noqa: F401 - text in options of readers stays text
+
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, "it")
     try:
-        return parser.instantiate(parser.parse_object({"it": dict(arguments)})).it
+        return parser.instantiate(parser.parse_object({"it": deepcopy(dict(arguments))})).it
     except ArgumentError as error:
         raise ConfigError(f"{cls.__name__}: {' '.join(str(error).split())}") from None

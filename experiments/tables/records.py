@@ -115,7 +115,7 @@ def covers(record: RunRecord, key: Mapping[str, Any]) -> bool:
     found = record.test_key
     lists = key["lists"].items() <= found["lists"].items()
     return lists and all(
-        found.get(part) == key.get(part) for part in ("checkpoint", "arguments", "assets", "versions", "first")
+        found.get(part) == key.get(part) for part in ("checkpoint", "arguments", "assets", "versions", "first", "data")
     )
 
 

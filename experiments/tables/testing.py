@@ -94,13 +94,14 @@ def _tested(row: TableRow, training: Training | None, pairs: Sequence[str], work
     """Return the test of a trained run, or of a method that needs no training, on some kinds of pairs."""
     measure = workspace.plan.measure
     hashes = measure.pairs(pairs, workspace.count).list_hashes()["test"]
-    record = _recorded(row, training, hashes, workspace)
+    images = measure.images()
+    record = _recorded(row, training, hashes, images, workspace)
     if record is not None:
         return RowTest(record.errors(), str(record.path))
     run = RunFolder(workspace.runs_root, row.name) if training is None else training.job.run
     folder = run.tests / "_".join(pairs)
     module, checkpoint = _module(row, training)
-    key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__), row.first)
+    key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__), row.first, images)
     state_path = folder / "cell.json"
     found = read_state(state_path)
     if found is None or not found[1] or changes(found[0], key):
@@ -122,13 +123,17 @@ def _module(row: TableRow, training: Training | None) -> tuple[Any, Path | None]
 
 
 def _recorded(
-    row: TableRow, training: Training | None, hashes: Mapping[str, str], workspace: Workspace
+    row: TableRow,
+    training: Training | None,
+    hashes: Mapping[str, str],
+    images: Mapping[str, Any],
+    workspace: Workspace,
 ) -> RunRecord | None:
     if training is None:
         found = find_record(workspace.records, row.name)
-        key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)), row.first)
+        key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)), row.first, images)
         return found if found is not None and covers(found, key) else None
     found = None if training.finished else training.record
-    if found is None or found.test_key.get("first") != row.first:
+    if found is None or (found.test_key.get("first"), found.test_key.get("data", {})) != (row.first, images):
         return None
     return found if hashes.items() <= found.test_key["lists"].items() else None

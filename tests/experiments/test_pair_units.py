@@ -9,6 +9,8 @@ from dife_lightning.errors import DataError
 from dife_lightning.metrics.bootstrap import ratio_interval
 from dife_lightning.metrics.predictions import COLUMNS, UNIT_COLUMNS, write_predictions
 from dife_lightning.utils.run_folder import PREDICTIONS
+from experiments.common.keys import changes
+from experiments.common.keys import testing_key as key_of
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import PairErrors, decoded, difference, joined, mean_of, read_errors
 
@@ -56,3 +58,31 @@ def test_records_hold_the_units_and_no_names(tmp_path):
 def test_two_tests_with_other_persons_are_not_compared():
     with pytest.raises(DataError, match="differ in their pairs"):
         difference(errors(0, ONE), errors(1, OTHER))
+
+
+DOMAINS = {name: {"dataset": "folder", "root": name, "options": {"file": "test.csv"}} for name in ("human", "dog")}
+PHOTOS = {"domains": DOMAINS, "repeat": True, "size": 64}
+
+
+def test_a_plan_on_photographs_says_lists_and_framings():
+    measure = Measure(data="FacePairs", arguments=PHOTOS, lists=["paper", "long"], framings=["jittered", "plain"])
+    data = measure.pairs(["human+dog"], None)
+    assert (data.lists.names, data.lists.repeat) == (("paper", "long"), True)
+    assert data.framings == {"test": ("jittered", "plain"), "val": ("plain",)}
+    one = Measure(data="FacePairs", arguments=PHOTOS, lists=["mine"], framings=["plain"]).pairs(["human+dog"], 20)
+    assert (one.lists.names, one.lists.count) == (("",), 20)
+
+
+def test_a_test_of_other_images_is_made_anew():
+    hashes = {"human+dog/paper": "abc"}
+
+    def key(**changes):
+        given = {"data": "FacePairs", "arguments": PHOTOS, "framings": ["plain"], **changes}
+        return key_of(None, {}, hashes, {}, None, Measure(**given).images())
+
+    elsewhere = {name: domain | {"root": "/other"} for name, domain in DOMAINS.items()}
+    assert not changes(key(), key(arguments=PHOTOS | {"domains": elsewhere}))
+    assert changes(key(), key(framings=["jittered", "plain"])) == ["data.framings"]
+    assert changes(key(), key(arguments=PHOTOS | {"crop": {"factor": 3.5}})) == ["data.crop"]
+    world = key_of(None, {}, hashes, {}, None, Measure().images())
+    assert world == key_of(None, {}, hashes, {}, None, {})
