@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import pkgutil
 import re
 import sys
@@ -135,7 +136,7 @@ def import_own(name: str) -> ModuleType:
     A constant METHOD or DATASET in it registers the class under the file's name, as in this package. UsageError if
     there is no such file or module, its name is that of another module, or it cannot be imported.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix == ".py" and not path.is_file():
         raise UsageError(f"--import {name}: no such file.")
     module_name = path.stem if path.suffix == ".py" else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,6 @@ def matched(trainer: L.Trainer, pl_module: L.LightningModule, batch: PairBatch, 
 def evaluation_folder(trainer: L.Trainer, out_dir: str | None) -> Path:
     """Return the folder for results: ``out_dir``, else the command's folder; while fitting ``eval`` in it."""
     if out_dir:
-        return Path(out_dir).expanduser()
+        return Path(os.path.expanduser(out_dir))
     root = Path(trainer.default_root_dir)
     return root / TESTS if trainer.state.fn == TrainerFn.FITTING else root

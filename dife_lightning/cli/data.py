@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,7 +229,7 @@ def _save(out: str, sheet: Any) -> None:
 
     from dife_lightning.utils.files import atomic_write
 
-    path = Path(out).expanduser()
+    path = Path(os.path.expanduser(out))
     if path.suffix.lower() != ".png":
         raise ConfigError(f"--out {out}: expected a file that ends in .png")
     with atomic_write(path) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def convert_data(source: str, folder: str, own: argparse.Namespace, options: dic
 
     check_form(own.to, own.pictures)
     shares = None if own.split is None else parse_shares(own.split)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if own.reader:
         single = {"file": str(path.absolute())} if path.is_file() else {}
         reader, root, found = own.reader, path.parent if path.is_file() else path, single

@@ -5,6 +5,7 @@ Only certain errors are reported here. The parser, which knows all types, checks
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,7 +88,7 @@ def _check_checkpoint(verb: str, given: Mapping[str, Any]) -> bool:
         return False
     if path in ("best", "last", "hpc"):
         raise UsageError(f"--ckpt_path {path}: say of which run, for example --ckpt_path runs/first.")
-    if not Path(str(path)).expanduser().exists():
+    if not Path(os.path.expanduser(str(path))).exists():
         raise CheckpointError(f"no checkpoint {path}. Check the path (runs are in runs/<run>/checkpoints/).")
     return run_of_checkpoint(str(path)) is not None
 

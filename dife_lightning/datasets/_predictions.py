@@ -27,7 +27,7 @@ from dife_lightning.faces.schemes import Scheme, get_scheme
 from dife_lightning.registry import get_dataset
 from dife_lightning.utils.files import sha256
 from dife_lightning.utils.notes import many, note, some
-from dife_lightning.weights.user_paths import PREFIX, find_own_file
+from dife_lightning.weights.user_paths import user_path
 
 
 class Prediction(NamedTuple):
@@ -62,7 +62,7 @@ class PredictionFile:
     """
 
     def __init__(self, file: str, reader: str = "", options: Mapping[str, Any] | None = None) -> None:
-        self.path = (find_own_file(file) if file.startswith(PREFIX) else Path(file)).expanduser()
+        self.path = user_path(file)
         if reader and self.path.exists():
             root, found = self.path, dict[str, Any]()
             if self.path.is_file():
@@ -70,8 +70,8 @@ class PredictionFile:
         else:
             reader, root, found = recognise(self.path)  # which says that there is no such file
         given = {**found, **(options or {})}
-        if given.get("truth") and Path(given["truth"]).expanduser().is_file():
-            given["truth"] = str(Path(given["truth"]).expanduser().absolute())
+        if given.get("truth") and Path(os.path.expanduser(given["truth"])).is_file():
+            given["truth"] = str(Path(os.path.expanduser(given["truth"])).absolute())
         cls = get_dataset(reader)
         if not issubclass(cls, FaceFiles):
             raise ConfigError(f"dataset '{reader}' is rendered: its reader cannot read {self.path}.")

@@ -74,7 +74,7 @@ def _flat_folder(root: Path) -> Path:
 
 def _find(root: Path, file: str | Path) -> Path:
     """Return a file relative to the root, else relative to the current folder."""
-    path = Path(file).expanduser()
+    path = Path(os.path.expanduser(file))
     return root / path if (root / path).is_file() or not path.is_file() else path
 
 

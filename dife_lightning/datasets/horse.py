@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -51,7 +52,7 @@ class HorseFaces(FaceFiles):
 
 
 def _find(root: Path, file: str | Path) -> Path:
-    places = (root / file, root / "horse" / file, root.parent / file, Path(file).expanduser())
+    places = (root / file, root / "horse" / file, root.parent / file, Path(os.path.expanduser(file)))
     for path in places:
         if path.is_file():
             return path

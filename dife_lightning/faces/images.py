@@ -112,7 +112,7 @@ def list_images(folder: str | Path) -> list[Path]:
     Raises:
         DataError: there is no such folder, or no image in it.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     if not folder.is_dir():
         raise MissingDataError(f"no folder {folder}. Give the folder that holds the images.")
     files = list(walk_files(folder))

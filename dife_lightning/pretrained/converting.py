@@ -8,6 +8,7 @@ same functions load them. If the destination ends in ``.pth``, a DIFE trained he
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def convert(source: str | Path, destination: str | Path) -> Card:
         CheckpointError: the source cannot be read or has an unknown layout.
         ConfigError: the destination has another suffix or is the source, or the source needs no conversion.
     """
-    source, destination = Path(source).expanduser(), Path(destination).expanduser()
+    source, destination = Path(os.path.expanduser(source)), Path(os.path.expanduser(destination))
     if destination.exists() and source.exists() and destination.samefile(source):
         raise ConfigError(f"{destination} is the source itself; choose another destination")
     if destination.suffix == ".pth":

@@ -6,6 +6,7 @@ A file that starts with ``base: NAME`` (or a list of names) extends other config
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def find_file(name: str, what: str, known: Iterable[str], folder: Path = Path())
         UsageError: there is neither.
     """
     shipped = packaged_configs()
-    for path in (folder / Path(name).expanduser(), shipped / name, *(shipped / f"{name}{end}" for end in _SUFFIXES)):
+    own = folder / os.path.expanduser(name)
+    for path in (own, shipped / name, *(shipped / f"{name}{end}" for end in _SUFFIXES)):
         if path.is_file():
             return path
     raise UsageError(f"no {what} '{name}', neither a file nor a shipped name. {did_you_mean(name, known)}")

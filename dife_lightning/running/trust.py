@@ -194,7 +194,7 @@ class _Check:
     def places(self, key: str, value: object) -> None:
         """Refuse paths out of the run in arguments of callbacks and loggers, which write files."""
         for text in (item for item, _ in all_values(value) if isinstance(item, str)):
-            path = Path(text).expanduser()
+            path = Path(os.path.expanduser(text))
             leads_out = path.is_absolute() or ".." in path.parts or text.startswith("~")
             is_place = _PLACE.search(key) and not (key.endswith(".save_dir") and text == ".")  # which means the run
             if (leads_out or is_place) and not path.resolve().is_relative_to(self.inside):

@@ -17,7 +17,7 @@ from typing import Any
 def cache_folder() -> Path:
     """Return the cache folder: ``DIFE_CACHE``, else the platform's default. It may not exist yet."""
     if chosen := os.environ.get("DIFE_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "dife-lightning"
     if sys.platform == "win32":

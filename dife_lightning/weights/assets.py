@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def find_asset(name_or_path: str | Path) -> Path:
     entries = list_assets()
     entry = entries.get(str(name_or_path))
     if entry is None:
-        path = Path(name_or_path).expanduser()
+        path = Path(os.path.expanduser(name_or_path))
         if not path.is_file():
             raise AssetError(f"no asset or file '{name_or_path}'. {did_you_mean(str(name_or_path), entries)}")
         return path

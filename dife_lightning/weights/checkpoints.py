@@ -5,6 +5,7 @@ Pickle-based files are read with ``weights_only=True``, and there is no option t
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import warnings
@@ -82,7 +83,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def best_checkpoint(path: str | Path) -> Path:
     """Return ``path``, or, if it is the folder of a run, its best checkpoint (its last one if there is no best)."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         for name in (BEST, LAST):
             if (path / CHECKPOINTS / name).is_file():
@@ -202,7 +203,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _existing(path: str | Path) -> Path:
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, expected a checkpoint file.")
     if not path.is_file():

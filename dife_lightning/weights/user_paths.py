@@ -27,7 +27,7 @@ def list_own_files() -> dict[str, Path]:
     Raises:
         AssetError: the file that ``DIFE_PATHS`` names is missing, or the file is no mapping of names to paths.
     """
-    file = Path(os.environ.get(_VARIABLE) or _USUAL).expanduser()
+    file = Path(os.path.expanduser(os.environ.get(_VARIABLE) or _USUAL))
     if not file.is_file():
         if os.environ.get(_VARIABLE):
             raise AssetError(f"{_VARIABLE} is {file}, which does not exist; create it, or unset {_VARIABLE}")
@@ -43,7 +43,7 @@ def list_own_files() -> dict[str, Path]:
 
 def user_path(name: str | Path) -> Path:
     """Return the path that a user gave: ``own/...`` by :func:`find_own_file`, or a path, in which ``~`` is the home."""
-    return find_own_file(str(name)) if str(name).startswith(PREFIX) else Path(name).expanduser()
+    return find_own_file(str(name)) if str(name).startswith(PREFIX) else Path(os.path.expanduser(name))
 
 
 def find_own_file(name: str) -> Path:

@@ -6,6 +6,7 @@ A test is a folder with the ``predictions.csv`` of `dife test`: that of a run of
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +161,7 @@ def from_words(words: Sequence[str]) -> ResultFolders:
     """
     found: ResultFolders = {}
     for name, place in named(words, f"expected name=folder, a folder with the {PREDICTIONS} of `dife test`"):
-        folder = Path(place).expanduser()
+        folder = Path(os.path.expanduser(place))
         run = next((str(up) for up in (folder, *folder.parents[:3]) if (up / CHECKPOINTS).is_dir()), None)
         own = folder / PREDICTIONS
         files = [own] if own.is_file() else _newest_first(folder.glob(f"eval/**/{PREDICTIONS}"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dife_lightning import load_dataset, load_embedder, load_generator
+from dife_lightning.cli.main import main
 from dife_lightning.errors import AssetError
 from dife_lightning.weights.assets import find_asset
 from dife_lightning.weights.user_paths import list_own_files, user_path
@@ -91,3 +92,14 @@ def test_a_list_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(AssetError, match=r"paths\.yaml cannot be read as YAML \(not for you\)"):
         list_own_files()
+
+
+@pytest.mark.parametrize("words", [["fit", "--config", "~nobody-of-that-name/a.yaml"], ["assets", "~nobody-of-that-name"],
+                                   ["data", "convert", "~nobody-of-that-name/a", "b", "--to", "csv"],
+                                   ["methods", "--import", "~nobody-of-that-name/a.py"],
+                                   ["convert", "~nobody-of-that-name/a.pkl", "b.safetensors"]])  # fmt: skip
+def test_the_home_of_nobody_is_a_path_that_does_not_exist(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) in (1, 2)
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ")
+    assert "home directory" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -226,7 +227,7 @@ class UnlabelledPairs(PairsDataModule):
         """Return each picture's name below the folder, its file, and its boxes; [None] without a file of boxes."""
         if self.boxes is None:
             return [(file.relative_to(root).as_posix(), file, [None]) for file in list_images(root)]
-        path = Path(self.boxes).expanduser()
+        path = Path(os.path.expanduser(self.boxes))
         listed = read_boxes(path, lambda text: note(f"{path.name}: {text}"))
         places = find_pictures(root, listed, search=True)
         missing = [name for name, found in places.items() if len(found) != 1]
