@@ -45,7 +45,12 @@ class RunRecord:
 
     def errors(self) -> dict[SetKey, PairErrors]:
         """Return the errors of all its sets."""
-        return {_set_key(name): decoded(entry) for name, entry in self.content["errors"].items()}
+        found, units = {}, self.content.get("units", {})
+        for name, entry in self.content["errors"].items():
+            key = _set_key(name)
+            known = {"units": units["/".join(key[:2])]} if "/".join(key[:2]) in units else {}
+            found[key] = decoded({**entry, **known})
+        return found
 
 
 def _set_key(name: str) -> SetKey:
@@ -122,7 +127,11 @@ def covers(record: RunRecord, key: Mapping[str, Any]) -> bool:
 def _described(run: RunFolder, tested: Path, measure: Measure) -> dict[str, Any]:
     content: dict[str, Any] = {"name": run.name, "test": _json(tested / TEST_METRICS)}
     content["cell"] = _json(tested / "cell.json")
-    content["errors"] = {"/".join(key): errors.encoded() for key, errors in read_errors(tested, measure).items()}
+    encoded = {key: errors.encoded() for key, errors in read_errors(tested, measure).items()}
+    # the pairs of a list have the same units in all framings and protocols
+    units = {"/".join(key[:2]): entry.pop("units") for key, entry in encoded.items() if "units" in entry}
+    content["errors"] = {"/".join(key): entry for key, entry in encoded.items()}
+    content |= {"units": units} if units else {}
     if run.environment.is_file():
         content["training_key"] = _json(state_path(run))["key"]
         content["training"] = {key: _json(run.environment).get(key) for key in _FACTS}

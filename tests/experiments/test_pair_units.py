@@ -8,11 +8,12 @@ import pytest
 from dife_lightning.errors import DataError
 from dife_lightning.metrics.bootstrap import ratio_interval
 from dife_lightning.metrics.predictions import COLUMNS, UNIT_COLUMNS, write_predictions
-from dife_lightning.utils.run_folder import PREDICTIONS
+from dife_lightning.utils.run_folder import PREDICTIONS, RunFolder
 from experiments.common.keys import changes
 from experiments.common.keys import testing_key as key_of
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import PairErrors, decoded, difference, joined, mean_of, read_errors
+from experiments.tables.records import RunRecord, _described
 
 ONE = np.array([["ann", "a"], ["ann", "b"], ["bob", "a"], ["cid", "b"]])
 OTHER = np.array([["ann", "x"], ["dan", "y"], ["eve", "z"], ["fay", "w"]])
@@ -86,3 +87,26 @@ def test_a_test_of_other_images_is_made_anew():
     assert changes(key(), key(arguments=PHOTOS | {"crop": {"factor": 3.5}})) == ["data.crop"]
     world = key_of(None, {}, hashes, {}, None, Measure().images())
     assert world == key_of(None, {}, hashes, {}, None, {})
+
+
+def test_a_record_holds_the_units_of_a_list_once(tmp_path):
+    point = ("3-point", "nose", "1", "1", "2", "2", "7.5", "1")
+    lines = [
+        (f"{a}>{b}", "human+dog", name, framing, *point, f"human/{a}", f"dog/{b}")
+        for name, pairs in (("paper", OTHER), ("long", ONE))
+        for framing in ("jittered", "plain")
+        for a, b in pairs
+    ]
+    tested = tmp_path / "runs" / "copy-xy" / "eval" / "human+dog"
+    tested.mkdir(parents=True)
+    write_predictions(tested / PREDICTIONS, lines)
+    (tested / "metrics.json").write_text("{}")
+    (tested / "cell.json").write_text('{"key": {"lists": {}}}')
+    measure = Measure(data="FacePairs", lists=["paper", "long"], protocols=["3-point"])
+    content = _described(RunFolder.at(tmp_path / "runs" / "copy-xy"), tested, measure)
+    assert set(content["units"]) == {"human+dog/paper", "human+dog/long"}
+    errors = RunRecord(tmp_path / "a.json", content).errors()
+    assert list(errors) == list(read_errors(tested, measure))
+    for key, found in read_errors(tested, measure).items():
+        assert errors[key].units.tolist() == found.units.tolist()
+        assert errors[key].interval() == found.interval()

@@ -94,10 +94,16 @@ def test_a_list_that_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: py
         list_own_files()
 
 
-@pytest.mark.parametrize("words", [["fit", "--config", "~nobody-of-that-name/a.yaml"], ["assets", "~nobody-of-that-name"],
-                                   ["data", "convert", "~nobody-of-that-name/a", "b", "--to", "csv"],
-                                   ["methods", "--import", "~nobody-of-that-name/a.py"],
-                                   ["convert", "~nobody-of-that-name/a.pkl", "b.safetensors"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", "--config", "~nobody-of-that-name/a.yaml"],
+        ["assets", "~nobody-of-that-name"],
+        ["data", "convert", "~nobody-of-that-name/a", "b", "--to", "csv"],
+        ["methods", "--import", "~nobody-of-that-name/a.py"],
+        ["convert", "~nobody-of-that-name/a.pkl", "b.safetensors"],
+    ],
+)
 def test_the_home_of_nobody_is_a_path_that_does_not_exist(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) in (1, 2)
     said = capsys.readouterr().err.strip().splitlines()[-1]
