@@ -29,7 +29,10 @@ VERBS = {
     ),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
-    "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),
+    "assets": (
+        "dife_lightning.cli.listings:show",
+        "list the models that come with the package and their terms; or show one in full",
+    ),
     "configs": ("dife_lightning.cli.listings:show", "list the configurations that --config takes by name"),
 }
 
