@@ -27,6 +27,7 @@ VERBS = {
         "dife_lightning.cli.data:run",
         "draw the cropped faces of a data set (dife data preview), or convert its annotations (dife data convert)",
     ),
+    "card": ("dife_lightning.cli.card:run", "write the model card of a run from its record"),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
     "assets": (
