@@ -30,7 +30,7 @@ cli
 experiments.common
 experiments.tables experiments.analyses experiments.bench
 experiments.demo experiments.figures experiments.checks
-experiments.build
+experiments.build experiments.gpu_check
 """
 LEVEL = {room: level for level, line in enumerate(FLOORS.split("\n")) for room in line.split()}
 #: ``dife_lightning`` is the public door, which the rooms above it may use. Nothing imports these:

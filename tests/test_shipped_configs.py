@@ -229,6 +229,12 @@ def test_every_experiment_runs_for_two_steps_and_is_tested(name, world, tmp_path
         assert all(stage["seconds"] > 0 for stage in stages.values())
         dife_lightning.load("runs/short/checkpoints/last.ckpt")
         run("test", *configs, "--ckpt_path", "runs/short/checkpoints/last.ckpt", "--out", "out")
+        run("card", "runs/short", "--out", "card.md")
+        card = Path("card.md").read_text()
+        assert card.startswith(f"# Model card of `short`\n`{cls}`")
+        assert "\nNot tested:" in card
+    run("card", "out", "--out", "test.md")
+    assert "\nNothing was trained in this folder" in Path("test.md").read_text()
     if scored:
         (metrics,) = Path("out").rglob("metrics.json")
         assert json.loads(metrics.read_text())

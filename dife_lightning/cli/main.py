@@ -27,9 +27,13 @@ VERBS = {
         "dife_lightning.cli.data:run",
         "draw the cropped faces of a data set (dife data preview), or convert its annotations (dife data convert)",
     ),
+    "card": ("dife_lightning.cli.card:run", "write the model card of a run from its record"),
     "methods": ("dife_lightning.cli.listings:show", "list the methods"),
     "datasets": ("dife_lightning.cli.listings:show", "list the datasets"),
-    "assets": ("dife_lightning.cli.listings:show", "list the generators and teachers that come with the package"),
+    "assets": (
+        "dife_lightning.cli.listings:show",
+        "list the models that come with the package and their terms; or show one in full",
+    ),
     "configs": ("dife_lightning.cli.listings:show", "list the configurations that --config takes by name"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def collect_environment() -> dict[str, Any]:
         "versions": package_versions(),
         "commit": commit,
         "dirty": dirty,
-        "machine": {"system": platform.platform(), "processor": processor_name()},
+        "machine": {"system": platform.platform(), "processor": processor_name(), **gpu_name()},
     }
 
 
@@ -55,6 +56,12 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def gpu_name() -> dict[str, str]:
+    """Return ``gpu``: the name of the first GPU; nothing if there is none or torch is not in use."""
+    torch = sys.modules.get("torch")
+    return {"gpu": torch.cuda.get_device_name()} if torch is not None and torch.cuda.is_available() else {}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,6 +1,8 @@
-"""Files shipped with the package, found by name: generators and the surface teacher of the embedded world.
+"""Files shipped with the package, found by name: generators, teachers and trained methods.
 
-They are in ``dife_lightning/assets``. Its ``manifest.json`` gives the file, SHA-256, kind and remarks of each name.
+They are in ``dife_lightning/assets``. Its ``manifest.json`` gives the file, SHA-256, kind and remarks of each name:
+``terms`` (such as "non-commercial research"), ``data`` (names of the data sets it was trained on) and ``notice`` (a
+text file beside the weights) among them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from dife_lightning.weights.user_paths import PREFIX, find_own_file
 
 #: Folder of the shipped files.
 FOLDER = Path(__file__).resolve().parents[1] / "assets"
+#: Assets of the embedded world were trained on this project's own renders, so they have the licence of its code.
+_WORLD, CODE_LICENCE = "world/", "Apache-2.0"
 
 
 def list_assets() -> dict[str, dict[str, Any]]:
@@ -62,20 +66,70 @@ def find_asset(name_or_path: str | Path) -> Path:
     return path
 
 
-def register_asset(name: str, source: str | Path, kind: str, **info: Any) -> Path:
+def asset_terms(name: str) -> str:
+    """Return the terms of a shipped asset in a few words."""
+    return str(list_assets()[name].get("terms") or (CODE_LICENCE if name.startswith(_WORLD) else "not stated"))
+
+
+def asset_notice(name: str) -> str:
+    """Return the notice that is shipped beside an asset, in full; empty if there is none.
+
+    Raises:
+        AssetError: there is no such asset, or its notice is missing.
+    """
+    entries = list_assets()
+    if name not in entries:
+        raise AssetError(f"no asset '{name}'. {did_you_mean(name, entries)}")
+    file = entries[name].get("notice")
+    if not file:
+        return ""
+    path = FOLDER / file
+    if not path.is_file():
+        raise AssetError(f"asset '{name}': its notice {path} is missing; reinstall.")
+    return path.read_text(encoding="utf-8")
+
+
+def register_asset(name: str, source: str | Path, kind: str, *, notice: str | Path | None = None, **info: Any) -> Path:
     """Copy ``source`` into the shipped assets and record it; an older one of that name is replaced.
 
-    ``kind`` is ``generator``, ``teacher`` or another word; ``info`` are plain values to record (seed, steps, scores).
+    Args:
+        name: such as ``world/dog`` or ``photos/dife``.
+        source: file of the weights.
+        kind: ``generator``, ``teacher`` or another word.
+        notice: text file that is shipped beside the weights, such as the model card of `dife card`.
+        **info: plain values to record (seed, steps, scores). An asset that is not of the embedded world needs ``terms``
+            (a few words) and ``data`` (names of the data sets that it was trained on), because its data is not ours.
+
+    Raises:
+        AssetError: a file is missing, or ``terms``, ``data`` or ``notice``.
     """
     source = Path(source)
-    if not source.is_file():
-        raise AssetError(f"cannot register '{name}': no file {source}.")
     target = FOLDER / f"{name.replace('/', '-')}{source.suffix}"
-    with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
+    copies = {target: source}
+    if notice is not None:
+        copies[target.with_suffix(".md")] = Path(notice)
+        info["notice"] = target.with_suffix(".md").name
+    for path in copies.values():
+        if not path.is_file():
+            raise AssetError(f"cannot register '{name}': no file {path}.")
+    check_terms(name, info)
+    for place, path in copies.items():
+        with atomic_write(place) as temporary:
+            shutil.copyfile(path, temporary)
     entry = {"file": target.name, "sha256": sha256(target), "kind": kind, "bytes": target.stat().st_size, **info}
     write_json(FOLDER / "manifest.json", dict(sorted({**list_assets(), name: entry}.items())))
     return target
+
+
+def check_terms(name: str, entry: dict[str, Any]) -> None:
+    """Check that an asset trained on data of others says on which, and under which terms it may be used.
+
+    Raises:
+        AssetError: it does not.
+    """
+    missing = [key for key in ("terms", "data", "notice") if not entry.get(key)]
+    if missing and not name.startswith(_WORLD):
+        raise AssetError(f"asset '{name}' has no {', '.join(missing)}; give its terms, its data sets and a notice.")
 
 
 @functools.lru_cache(maxsize=32)

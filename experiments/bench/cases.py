@@ -45,10 +45,10 @@ def random_generator(side: int, small: bool, device: torch.device) -> Generator:
         return Generator(StyleGAN2Generator(Architecture(channels, **shape))).to(device)
 
 
-def generator_case(conditions: Conditions, side: int, layer: int | None = None) -> list[Timing]:
-    """Time z to image, or with ``layer`` z to features, of a batch of 4 without a graph."""
+def generator_case(conditions: Conditions, side: int, layer: int | None = None, count: int = 4) -> list[Timing]:
+    """Time z to image, or with ``layer`` z to features, of a batch of ``count`` without a graph."""
     generator = random_generator(side, conditions.small, conditions.device)
-    z = conditions.normal(4, generator.z_dim)
+    z = conditions.normal(count, generator.z_dim)
 
     def call() -> None:
         w = generator.map(z)
@@ -59,15 +59,15 @@ def generator_case(conditions: Conditions, side: int, layer: int | None = None) 
         return [timed(name, conditions, call, len(z), what)]
 
 
-def exploration_case(conditions: Conditions) -> list[Timing]:
-    """Time a step of latent exploration of one w at 256 px; the forward pass after the last step is included."""
+def exploration_case(conditions: Conditions, count: int = 1) -> list[Timing]:
+    """Time a step of latent exploration of ``count`` w at 256 px; the forward pass after the last step is included."""
     generator, layer, steps = random_generator(256, conditions.small, conditions.device), TAPS[256], EXPLORATION_STEPS
-    start, mean = conditions.normal(1, generator.w_dim), generator.mean_w
+    start, mean = conditions.normal(count, generator.w_dim), generator.mean_w
     options = ExplorationOptions(steps=steps)
     with torch.no_grad(), conditions.autocast():
-        target = generator.features(mean[None], layer).float()
+        target = generator.features(mean[None], layer).float().expand(count, -1, -1, -1)
         call = functools.partial(explore, generator, layer, target, start, mean, options)
-        return [timed("exploration-256", conditions, call, 1, "steps/s", scale=1 / steps)]
+        return [timed("exploration-256", conditions, call, count, "steps/s", scale=1 / steps)]
 
 
 def encoder_case(conditions: Conditions, step: bool) -> list[Timing]:

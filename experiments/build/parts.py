@@ -153,7 +153,7 @@ def ship(part: Part, module: Any, settings: Mapping[str, Any], found: float, run
     path.parent.mkdir(parents=True, exist_ok=True)
     module.export(str(path))
     (load_generator if part.kind == "generator" else load_embedder)(path)
-    info = {
+    info: dict[str, Any] = {
         "seed": settings.get("seed_everything"),
         part.unit: budget(settings),
         "metric": part.metric,

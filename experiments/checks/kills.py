@@ -80,7 +80,7 @@ def attack(config: str, extra: Sequence[str], out: Path, kills: int, seed: int) 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     start, reference = time.perf_counter(), RunFolder(out, "reference")
-    _finish(_fit(config, extra, reference))
+    wait_for(start_fit(config, extra, reference))
     whole = time.perf_counter() - start
     wanted, rows = read_checkpoint(reference.last_checkpoint), _rows(reference.path)
     rng = random.Random(seed)
@@ -109,7 +109,7 @@ def _killed(
     done: list[dict[str, Any]] = []
     rng = random.Random(f"{run.name}/{count}")
     for _ in range(count):
-        process = _fit(config, extra, run)
+        process = start_fit(config, extra, run)
         seconds = whole * rng.uniform(0.35, 1.0)  # earlier moments would only hit imports
         try:
             process.wait(seconds)
@@ -121,11 +121,11 @@ def _killed(
         last = run.last_checkpoint
         step = read_checkpoint(last)["global_step"] if last.is_file() else None
         done.append({"signal": number.name, "seconds": round(seconds, 2), "step": step})
-    _finish(_fit(config, extra, run))
+    wait_for(start_fit(config, extra, run))
     return done
 
 
-def _fit(config: str, extra: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
+def start_fit(config: str, extra: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
     """Start a training, or continue it if there is a checkpoint; its output goes to a log file beside the run."""
     resume = run.last_checkpoint.is_file()
     words = ["--ckpt_path", "last"] if resume else ["--config", config, "--config", "trainer/cpu", *extra]
@@ -134,7 +134,8 @@ def _fit(config: str, extra: Sequence[str], run: RunFolder) -> subprocess.Popen[
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _finish(process: subprocess.Popen[bytes]) -> None:
+def wait_for(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a training to end; TrainingError if it fails."""
     if process.wait():
         raise TrainingError(f"`{' '.join(map(str, process.args))}` failed; see its log")  # type: ignore[arg-type]
 

@@ -6,7 +6,14 @@ import pytest
 
 from dife_lightning.errors import AssetError
 from dife_lightning.weights import assets
-from dife_lightning.weights.assets import find_asset, list_assets, register_asset
+from dife_lightning.weights.assets import (
+    asset_notice,
+    asset_terms,
+    check_terms,
+    find_asset,
+    list_assets,
+    register_asset,
+)
 
 
 @pytest.fixture
@@ -71,6 +78,43 @@ def test_a_broken_manifest_is_named(shelf):
     (assets.FOLDER / "manifest.json").write_text("{")
     with pytest.raises(AssetError, match="not valid JSON"):
         list_assets()
+
+
+def test_an_asset_trained_on_photographs_is_refused_without_terms_data_and_notice(shelf):
+    card = shelf.with_name("card.md")
+    card.write_text("Trained on faces of others.\n")
+    for given, missing in (
+        ({}, "terms, data, notice"),
+        ({"terms": "research", "notice": card}, "data"),
+        ({"data": ["AFHQ"], "notice": card}, "terms"),
+        ({"data": ["AFHQ"], "terms": "research"}, "notice"),
+    ):
+        with pytest.raises(AssetError, match=f"asset 'photos/dog' has no {missing};"):
+            register_asset("photos/dog", shelf, "generator", **given)
+    assert list_assets() == {}
+    register_asset("photos/dog", shelf, "generator", terms="research", data=["AFHQ"], notice=card)
+    assert asset_terms("photos/dog") == "research"
+    assert asset_notice("photos/dog") == "Trained on faces of others.\n"
+    assert (assets.FOLDER / "photos-dog.md").is_file()
+
+
+def test_assets_of_the_world_have_the_licence_of_the_code(shelf):
+    register_asset("world/dog", shelf, "generator")
+    assert (asset_terms("world/dog"), asset_notice("world/dog")) == ("Apache-2.0", "")
+
+
+def test_a_notice_that_was_lost_is_named(shelf):
+    register_asset("world/dog", shelf, "generator", notice=shelf)
+    (assets.FOLDER / "world-dog.md").unlink()
+    with pytest.raises(AssetError, match=r"'world/dog': its notice .*world-dog.md is missing"):
+        asset_notice("world/dog")
+
+
+def test_every_shipped_asset_states_its_terms():
+    for name, entry in list_assets().items():
+        check_terms(name, entry)
+        assert asset_terms(name) != "not stated"
+        asset_notice(name)
 
 
 def test_every_shipped_asset_has_the_recorded_hash_and_the_package_stays_small():
