@@ -186,8 +186,8 @@ def check_count(where: object, scheme: str | Scheme, found: int) -> None:
 
 
 def sound_faces(table: FaceTable, faults: Faults) -> FaceTable:
-    """Return the faces that have finite points, are listed once, and have a picture; report the others."""
-    for check in (_without_unfinite, _without_repeats, _without_missing):
+    """Return the faces that have finite points in pixels, are listed once, and have a picture; report the others."""
+    for check in (_without_unfinite, _without_relative, _without_repeats, _without_missing):
         table = check(table, faults)
     return table
 
@@ -199,6 +199,17 @@ def _without_unfinite(table: FaceTable, faults: Faults) -> FaceTable:
         point = int(np.argmax(bad[row]))
         x, y = table.points[row, point]
         faults.add(table.source(row), f"point {point} is ({x}, {y}), expected finite numbers")
+    return table.where(~rows)
+
+
+def _without_relative(table: FaceTable, faults: Faults) -> FaceTable:
+    """Report faces that are smaller than a pixel: their points are relative to the size of the picture."""
+    inside = np.all((table.points >= 0) & (table.points <= 1), axis=-1)
+    whole = np.all(table.points % 1 == 0, axis=-1)
+    rows = (table.visible.sum(-1) > 1) & np.all(inside | ~table.visible, -1) & np.any(~whole & table.visible, -1)
+    for row in np.flatnonzero(rows).tolist():
+        faults.add(table.source(row), "all points lie between 0 and 1, relative to the size of the picture, it seems; "
+                   "expected pixels: multiply x by the width and y by the height")  # fmt: skip
     return table.where(~rows)
 
 
