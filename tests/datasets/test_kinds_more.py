@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from dife_lightning import load_dataset
+from dife_lightning.datasets._predictions import PredictionFile
 from dife_lightning.errors import DataError
 from dife_lightning.faces import get_scheme
 
@@ -164,3 +165,15 @@ def test_yolo_names_are_text(root, names):
 def test_yolo_names_and_pairs_that_cannot_be(root, names, words):
     with pytest.raises(DataError, match=words):
         yolo(root, ROW, names)
+
+
+def test_predictions_relative_to_the_picture_are_not_scored(root):
+    path = root / "p.csv"
+    for cells, fault in (("0.2,0.3,0.4,0.5", True), ("2,3,4,5", False)):
+        path.write_text(f"image,a_x,a_y,b_x,b_y\na.jpg,{cells}\n")
+        file = PredictionFile(str(path))
+        if fault:
+            with pytest.raises(DataError, match=r"p\.csv, row 2: all points lie between 0 and 1.*expected pixels"):
+                file.on(root, ["a.jpg"])
+        else:
+            assert file.on(root, ["a.jpg"])["a.jpg"][0].points.tolist() == [[2, 3], [4, 5]]

@@ -20,6 +20,11 @@ from dife_lightning.faces.items import FaceAnnotation
 from dife_lightning.faces.schemes import SCHEMES, Scheme
 from dife_lightning.utils.notes import many, some
 
+#: What is wrong with a face whose points are not in pixels.
+RELATIVE = (
+    "all points lie between 0 and 1, relative to the size of the picture, it seems; expected pixels: multiply x by the "
+    "width and y by the height"
+)
 #: How an error about one face ends.
 OR_SKIP = "or skip such faces with --skip-broken (in Python: skip_broken=True)."
 
@@ -204,13 +209,20 @@ def _without_unfinite(table: FaceTable, faults: Faults) -> FaceTable:
 
 def _without_relative(table: FaceTable, faults: Faults) -> FaceTable:
     """Report faces that are smaller than a pixel: their points are relative to the size of the picture."""
+    rows = are_relative(table)
+    for row in np.flatnonzero(rows).tolist():
+        faults.add(table.source(row), RELATIVE)
+    return table.where(~rows)
+
+
+def are_relative(table: FaceTable) -> NDArray[np.bool_]:
+    """Return for each face (N) whether all its points, two or more, lie between 0 and 1."""
     inside = np.all((table.points >= 0) & (table.points <= 1), axis=-1)
     whole = np.all(table.points % 1 == 0, axis=-1)
-    rows = (table.visible.sum(-1) > 1) & np.all(inside | ~table.visible, -1) & np.any(~whole & table.visible, -1)
-    for row in np.flatnonzero(rows).tolist():
-        faults.add(table.source(row), "all points lie between 0 and 1, relative to the size of the picture, it seems; "
-                   "expected pixels: multiply x by the width and y by the height")  # fmt: skip
-    return table.where(~rows)
+    rows: NDArray[np.bool_] = (
+        (table.visible.sum(-1) > 1) & np.all(inside | ~table.visible, -1) & np.any(~whole & table.visible, -1)
+    )
+    return rows
 
 
 def _without_repeats(table: FaceTable, faults: Faults) -> FaceTable:
