@@ -9,13 +9,15 @@ from pathlib import Path
 
 from dife_lightning.datasets.parsing.files import FaceFiles, choose, only_file, root_folder
 from dife_lightning.datasets.parsing.labels import LabelledFace, Labels, below, expecting, labelled_table
-from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces
+from dife_lightning.datasets.parsing.marks import Mark, MarkedBox, add_marked_faces, check_once
 from dife_lightning.datasets.parsing.own_points import GivenScheme
 from dife_lightning.datasets.parsing.table import Fault, Faults
 from dife_lightning.errors import DataError
 
 DATASET = "Cvat"
 
+#: CVAT writes 1, other programs that write its form also true.
+_TRUE = ("1", "true", "True")
 _HOW = "draw a skeleton for each face in CVAT, or group its points and box (G)"
 
 
@@ -101,6 +103,7 @@ def _add(labels: Labels, image: ET.Element, source: str, label: str) -> None:
     skeletons = [one for one in image.findall("skeleton") if label in ("", one.get("label"))]
     for skeleton in skeletons:
         marks = [mark for element in skeleton.findall("points") for mark in _marks(element)]
+        check_once(marks, "delete the other one in CVAT")
         labels.faces.append(
             LabelledFace(
                 name,
@@ -124,9 +127,9 @@ def _add(labels: Labels, image: ET.Element, source: str, label: str) -> None:
 
 def _marks(element: ET.Element) -> Iterator[Mark]:
     """Return the point of an element, or none if it is outside; several points are numbered."""
-    if element.get("outside") == "1":
+    if element.get("outside") in _TRUE:
         return
-    label, occluded, group = element.get("label", ""), element.get("occluded") == "1", element.get("group_id", "")
+    label, occluded, group = element.get("label", ""), element.get("occluded") in _TRUE, element.get("group_id", "")
     pairs = [pair for pair in element.get("points", "").split(";") if pair]
     for number, pair in enumerate(pairs):
         try:

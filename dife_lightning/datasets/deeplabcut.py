@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,7 +71,12 @@ def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
         or [coords[k + 1 : k + 2] for k in xs] != [["y"]] * len(xs)
     ):
         raise DataError(f"{path}: the row 'coords' is {','.join(coords)[:60]}, expected x and y of each body part.")
+    columns = Counter((people[k], parts[k]) for k in xs)
+    twice = next((part for (_, part), count in columns.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: body part '{twice}' is there twice (several scorers?), expected once; delete one.")
     labels.names = list(dict.fromkeys([*labels.names, *(parts[k] for k in xs)]))
+    seen = {face.image: face.source for face in labels.faces}
     start = 1 + [row for _, row in rows].index(coords)
     for number, row in rows[start:]:
         if "likelihood" in coords:
@@ -79,7 +85,13 @@ def _read(path: Path, root: Path, labels: Labels, faults: Faults) -> None:
             if len(row) != len(coords):
                 raise Fault(f"{len(row)} cells, expected {len(coords)} as in the row 'coords'")
             source = f"{below(path, root)}, row {number}"
-            labels.faces += _faces(row, xs, people, parts, source)
+            faces = _faces(row, xs, people, parts, source)
+            if faces and (faces[0].image in seen):
+                raise Fault(
+                    f"picture '{faces[0].image}' is labelled twice (first: {seen[faces[0].image]}), expected once"
+                )
+            seen |= {face.image: source for face in faces}
+            labels.faces += faces
 
 
 def _faces(

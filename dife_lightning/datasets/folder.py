@@ -29,7 +29,15 @@ DATASET = "Folder"
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "--")
 #: A number with a decimal comma.
 _COMMA = re.compile(r"([+-]?\d*),(\d+)")
-_UNSEEN = ("0", "0.0", "false", "no")
+#: What people and their spreadsheets write for a point that is labelled (it may be hidden), and for one that is not.
+_SEEN = (
+    "true", "t", "yes", "y", "visible", "labelled", "labeled", "occluded", "hidden", "wahr", "ja", "vrai", "oui",
+    "vero", "verdadero", "verdadeiro", "si", "sí", "sim", "waar"
+)  # fmt: skip
+_UNSEEN = (
+    "false", "f", "no", "n", "missing", "absent", "unlabelled", "unlabeled", "not labelled", "not labeled", "falsch",
+    "nein", "faux", "non", "falso", "não", "onwaar", "nee"
+)  # fmt: skip
 
 
 class Folder(FaceFiles):
@@ -37,10 +45,10 @@ class Folder(FaceFiles):
 
     Columns: ``image`` (or ``filename``, ``file``, ``img``, ...: a path from ``root``), then either ``x0, y0, x1, y1,
     ...`` in the scheme's order, counted from 0 or 1, or ``<point>_x, <point>_y`` in any order. Two empty cells (or NaN,
-    NA) mean that a point is not labelled, as does 0 in ``<point>_v``. Optional: ``name`` (by default the image, with a
-    number if it has several faces); ``group``; ``subject`` (or ``individual``, ``animal_id``, ...), the animal or
-    person; and a box: ``box_x0, box_y0, box_x1, box_y1`` or ``box_x, box_y, box_w, box_h``. Other columns are ignored.
-    The file may have commas, semicolons or tabs, and decimal commas.
+    NA) mean that a point is not labelled, as does 0 or ``no`` in ``<point>_v`` (``v0``, ...). Optional: ``name`` (by
+    default the image, with a number if it has several faces); ``group``; ``subject`` (or ``individual``, ``animal_id``,
+    ...), the animal or person; and a box: ``box_x0, box_y0, box_x1, box_y1`` or ``box_x, box_y, box_w, box_h``. Other
+    columns are ignored. The file may have commas, semicolons or tabs, and decimal commas.
 
     Args:
         root: folder that the CSV file and the pictures are in.
@@ -174,7 +182,7 @@ def _face(content: CsvFile, cells: Sequence[str], places: Columns, subject: str 
     if not image:
         raise Fault("no image, expected a path from the root folder")
     points = [_point(content.columns[x], cells[x], cells[y]) for x, y in places.points]
-    seen = [place is None or cells[place].lower() not in _UNSEEN for place in places.seen]
+    seen = [place is None or _labelled(content.columns[place], cells[place]) for place in places.seen]
     return {
         "images": image,
         "names": by_name.get("name") or image,
@@ -184,6 +192,17 @@ def _face(content: CsvFile, cells: Sequence[str], places: Columns, subject: str 
         "visible": [point is not None and labelled for point, labelled in zip(points, seen, strict=True)],
         "boxes": _box([cells[place] for place in places.box], places.box_has_size),
     }
+
+
+def _labelled(column: str, cell: str) -> bool:
+    """Return whether a point is labelled, as the cell of its visibility says; an empty one says nothing against it."""
+    word = cell.lower()
+    if word in _MISSING or word in _SEEN or word in _UNSEEN:
+        return word not in _UNSEEN
+    number = {"-1": -1.0, "0": 0.0, "1": 1.0, "2": 2.0}.get(re.sub(r"[.,]0+$", "", cell))
+    if number is None:
+        raise Fault(f"column {column} is '{cell}', expected 0 (not labelled), 1 or 2 (labelled), or yes or no")
+    return number > 0
 
 
 def _point(column: str, x: str, y: str) -> tuple[float, float] | None:

@@ -19,6 +19,7 @@ from dife_lightning.errors import DataError
 from dife_lightning.faces.image_info import image_info_cache, shown_size
 from dife_lightning.faces.images import SUFFIXES
 from dife_lightning.utils.notes import some
+from dife_lightning.utils.yaml_text import load_yaml
 
 DATASET = "YoloPose"
 
@@ -28,14 +29,14 @@ _SPLITS = ("train", "val", "test")
 class _Layout(NamedTuple):
     """What the YAML file says.
 
-    Number of points, numbers a point (2 or 3), whether and how the points are named, pairs that a flip exchanges, and
-    names of the classes.
+    Number of points, numbers a point (2 or 3), whether the points are named, their names in each class, pairs that a
+    flip exchanges, and names of the classes.
     """
 
     points: int
     numbers: int
     named: bool
-    names: list[str]
+    names: dict[int, list[str]]
     mirror: list[tuple[str, str]] | None
     classes: dict[int, str]
 
@@ -82,7 +83,9 @@ class YoloPose(FaceFiles):
             ) from None
         for one in wanted:
             choose(self.name, "category", one, layout.classes.values())
-        labels.named, labels.names, labels.mirror = layout.named, layout.names, layout.mirror
+        labels.named, labels.mirror = layout.named, layout.mirror
+        labels.names = list(dict.fromkeys(n for k, names in layout.names.items() for n in names
+                                          if not wanted or layout.classes[k] in wanted))  # fmt: skip
         with image_info_cache():
             for picture in _pictures(path, content, splits or _SPLITS, labels):
                 _add(labels, picture, folder, layout, wanted, faults)
@@ -93,7 +96,7 @@ class YoloPose(FaceFiles):
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(read_text(path))
     except yaml.YAMLError:
         raise DataError(f"{path}: not YAML, expected the data file of a YOLO-pose data set.") from None
     if not isinstance(content, dict) or not any(content.get(split) for split in _SPLITS):
@@ -106,17 +109,31 @@ def _layout(path: Path, content: Mapping[str, Any]) -> _Layout:
     if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
         raise DataError(f"{path}: kpt_shape is {shape}, expected [number of points, 2 or 3].")
     count, size = shape
-    names = content.get("kpt_names")
-    names = next(iter(names.values()), None) if isinstance(names, dict) else names
-    named = bool(names)
-    names = [str(name) for name in names or range(count)]
-    if len(names) != count:
-        raise DataError(f"{path}: {len(names)} names of points, kpt_shape says {count}.")
     classes = content.get("names") or {0: "face"}
-    classes = classes if isinstance(classes, dict) else dict(enumerate(classes))
+    classes = {int(k): str(name) for k, name in _numbered(classes).items()}
+    given = content.get("kpt_names")
+    listed = _numbered([given or range(count)] if not given or _is_flat(given) else given)
+    names = {k: list(map(str, listed.get(k, next(iter(listed.values()))))) for k in classes}
+    for one in names.values():
+        if len(one) != count:
+            raise DataError(f"{path}: {len(one)} names of points, kpt_shape says {count}.")
+        if len(set(one)) != count:
+            raise DataError(f"{path}: kpt_names has a name twice ({', '.join(one)}), expected one name a point.")
     flip = content.get("flip_idx")
-    mirror = [(names[k], names[other]) for k, other in enumerate(flip) if k < other < count] if flip else None
-    return _Layout(count, size, named, names, mirror, {int(k): str(name) for k, name in classes.items()})
+    if flip and sorted(flip) != list(range(count)):
+        raise DataError(f"{path}: flip_idx is {flip}, expected the numbers 0 to {count - 1}, each once.")
+    pairs = [(k, other) for k, other in enumerate(flip or ()) if k < other]
+    mirror = list(dict.fromkeys((one[k], one[other]) for one in names.values() for k, other in pairs))
+    return _Layout(count, size, bool(given), names, mirror if flip else None, classes)
+
+
+def _numbered(listed: Any) -> dict[int, Any]:
+    return listed if isinstance(listed, dict) else dict(enumerate(listed))
+
+
+def _is_flat(names: Any) -> bool:
+    """Return whether names are those of all classes, not of each one."""
+    return isinstance(names, list) and not isinstance(names[0], list)
 
 
 def _pictures(path: Path, content: Mapping[str, Any], splits: Sequence[str], labels: Labels) -> list[Path]:
@@ -179,7 +196,7 @@ def _add(labels: Labels, picture: Path, root: Path, layout: _Layout, wanted: Seq
     for number, text in zip(*read_lines(file), strict=True):
         source = f"{os.path.relpath(file, root).replace(os.sep, '/')}, row {number}"
         with faults.at(f"{root}/{source}"):
-            face = _face(text, layout, size or (1, 1))
+            face = _face(text, layout, size or (1000, 1000))  # any size: such a picture is reported
             face.image, face.source, face.size = image, source, size or (0, 0)
             if not wanted or face.group in wanted:
                 labels.faces.append(face)
@@ -203,7 +220,7 @@ def _face(text: str, layout: _Layout, size: tuple[int, int]) -> LabelledFace:
         raise Fault(f"class {cells[0]}, expected one of {', '.join(map(str, layout.classes))} (names in the YAML file)")
     face = LabelledFace("", {}, box=_scaled(x - width / 2, y - height / 2, size) + _scaled(
         x + width / 2, y + height / 2, size), group=layout.classes[int(kind)])  # fmt: skip
-    for k, name in enumerate(layout.names):
+    for k, name in enumerate(layout.names[int(kind)]):
         u, v, *flag = numbers[5 + k * layout.numbers : 5 + (k + 1) * layout.numbers]
         if flag and flag[0] not in (0, 1, 2):
             raise Fault(f"visibility of point {k} is {flag[0]:g}, expected 0, 1 or 2")

@@ -79,6 +79,9 @@ def choose_faces(
             values.append(in_order(triples(entry.get("keypoints"), kind.count), kind.order, 0))
             sound.append(entry)
     points = np.array(values, np.float64).reshape(len(sound), len(scheme.landmarks), 3)
+    odd = int(np.sum((points[..., 2] > 0) & ~np.isin(points[..., 2], (1, 2))))
+    if odd:
+        faults.say(f"{many(odd, 'point')} with a visibility v other than 0, 1 and 2 (a score?): taken as labelled")
     visible = without_zeros(points[..., :2], points[..., 2] > 0, keep_zeros, faults)
     table = _table(coco, folder, sound, points, visible, search)
     names = next((kind for kind in kinds if kind), ())
@@ -129,6 +132,7 @@ def _kind(
     expected = len(names) or (len(known.landmarks) if known else 0)
     count = expected if length in (2 * expected, 3 * expected) else length // (3 if length % 3 == 0 else 2)
     if length == 2 * count:
+        _check_pairs(coco, group, length, count)
         faults.say(f"the annotations of {coco.path.name} are x, y without visibility: all are taken as labelled")
     if names and count != len(names):
         name = coco.category(group[0]).name
@@ -136,6 +140,17 @@ def _kind(
         names = ()
     scheme, order = settle_scheme(coco.path, given, names, count, faults)
     return scheme, _Kind(count, order)
+
+
+def _check_pairs(coco: CocoFile, group: Sequence[Entry], length: int, count: int) -> None:
+    """Raise DataError if values that would be x, y of ``count`` points look like x, y, v of fewer."""
+    values = [entry.get("keypoints") for entry in group]
+    flags = [flag for one in values if isinstance(one, list) and len(one) == length for flag in one[2::3]]
+    if length % 3 == 0 and flags and all(flag in (0, 1, 2) for flag in flags):
+        raise DataError(
+            f"{coco.path}: the annotations have {length} values, which look like x, y, v of {length // 3} points, but "
+            f"{count} points are named. Correct the names in 'categories', or the scheme."
+        )
 
 
 def _named(coco: CocoFile, names: tuple[str, ...], given: GivenScheme, faults: Faults) -> Scheme:
@@ -217,5 +232,7 @@ def _corners(entries: Sequence[Entry]) -> NDArray[np.float64]:
 
 
 def _size(picture: Mapping[str, object], side: str) -> int:
-    value = picture.get(side)
-    return int(value) if isinstance(value, int | float) and value == value else 0
+    try:
+        return int(float(str(picture.get(side))))
+    except (OverflowError, ValueError):  # also for null
+        return 0

@@ -25,7 +25,9 @@ _SUBJECT = (
 _NUMBERED = re.compile(r"(?i)([xy])[_ ]?(\d+)")
 _NAMED = re.compile(r"(.+?)[_\-. ]+([xyXY])|(.*[a-z0-9])([XY])")
 _AXIS_FIRST = re.compile(r"([xyXY])[_\-. ]+(.+)")
-_SEEN = re.compile(r"(?i)(.+?)[_\-. ]+(?:v|vis|visible|visibility)")
+_FLAG = r"(?:v|vis|visible|visibility)"
+_SEEN = re.compile(rf"(?i)(.+?)[_\-. ]+{_FLAG}")
+_SEEN_FIRST = re.compile(rf"(?i){_FLAG}[_\-. ]*(\d+)|{_FLAG}[_\-. ]+(.+)")
 _BOX_NAMES = ("box", "bbox", "boundingbox")
 #: Columns of a box after its name: two corners, or a corner and the size.
 _CORNERS = (("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
@@ -73,15 +75,21 @@ def find_columns(where: str, content: CsvFile) -> Columns:
         wanted = [str(k) for k in range(first, min(first + len(numbers), 1 + max(numbers)))]
         places = {f"{axis}{number}": k for (axis, number), k in numbered.items()}
         points = [(_place(where, places, f"x{k}"), _place(where, places, f"y{k}")) for k in wanted]
-        return Columns(image, (), points, [None] * len(points), box, has_size, first)
+        return Columns(image, (), points, _seen(columns, taken, wanted), box, has_size, first)
     named = _named(columns, taken | {image})
     names = list(dict.fromkeys(name for name, _ in named))
     if not names:
         raise DataError(f"{where}: no points; expected columns x0, y0, ... or <point>_x, <point>_y.")
     places = {f"{name}_{axis}": k for (name, axis), k in named.items()}
     points = [(_place(where, places, f"{name}_x"), _place(where, places, f"{name}_y")) for name in names]
-    seen = {m[1]: k for k, m in _matches(_SEEN, columns, taken)}
-    return Columns(image, names, points, [seen.get(name) for name in names], box, has_size)
+    return Columns(image, names, points, _seen(columns, taken, names), box, has_size)
+
+
+def _seen(columns: Sequence[str], taken: set[int], names: Sequence[str]) -> list[int | None]:
+    """Return the columns of the visibility of points: ``nose_v``, ``v_nose``, or ``v0`` for the point number 0."""
+    seen = {m[1] or m[2]: k for k, m in _matches(_SEEN_FIRST, columns, taken)}
+    seen |= {m[1]: k for k, m in _matches(_SEEN, columns, taken)}
+    return [seen.get(name) for name in names]
 
 
 def _matches(pattern: re.Pattern[str], columns: Sequence[str], taken: set[int]) -> list[tuple[int, re.Match[str]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.datasets.parsing.files import FaceFiles
-from dife_lightning.datasets.parsing.table import FaceTable, Faults
+from dife_lightning.datasets.parsing.table import RELATIVE, FaceTable, Faults, are_relative
 from dife_lightning.datasets.parsing.turned import PointsOf, settle_turned
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceAnnotation
@@ -39,11 +39,13 @@ class ListedFaces(FaceFiles):
 
         Points are those of the picture as viewers show it, and the key of the table is the name.
 
-        DataError if a picture has another size than the file states.
+        DataError if a picture has another size than the file states, or no face is in pixels.
         """
         rows = [row for row, image in enumerate(self._table.images) if image in found]
         listed, table = self._table, self._table.take(rows)
         table = table.changed(folder=folder, images=[found[image] for image in table.images], names=table.keys)
+        if rows and are_relative(table).all():
+            raise DataError(f"{table.source(0)}: {RELATIVE}.")
         if self.points_of is not None:
             table = settle_turned(table, self.points_of, self.faults)
         self._table = table

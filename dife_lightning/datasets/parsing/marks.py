@@ -63,7 +63,7 @@ def faces_of_marks(
     if "" in groups and len(groups) > 1:
         raise Fault(f"{len(groups[''])} points belong to no face, {len(groups) - 1} faces are there; {how}")
     for group in groups.values():
-        _check_once(group, how)
+        check_once(group, how)
     only = boxes[0] if len(boxes) == len(groups) == 1 else None
     by_instance = {box.instance: box for box in boxes if box.instance}
     return [(instance, group, by_instance.get(instance, only)) for instance, group in groups.items()]
@@ -79,7 +79,8 @@ def _box_around(mark: Mark, boxes: Sequence[MarkedBox], how: str) -> int:
     return inside[0]
 
 
-def _check_once(marks: Iterable[Mark], how: str) -> None:
+def check_once(marks: Iterable[Mark], how: str) -> None:
+    """Raise Fault if a name is there twice in a face; ``how`` says what the user must do."""
     counts = Counter(mark.name for mark in marks)
     for name, count in counts.items():
         if count > 1:

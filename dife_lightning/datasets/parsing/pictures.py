@@ -67,12 +67,17 @@ def _find_here(folder: Path, images: Sequence[str]) -> dict[str, list[str]]:
         there = set()
     if there.issuperset(map(_name, images)):
         return {image: [_name(image)] for image in images}
-    stems, folded = by_stem(sorted(there)), _by_folded(sorted(there))
+    stems: dict[str, list[str]] = {}
+    for name in sorted(there):
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in SUFFIXES:
+            stems.setdefault(stem, []).append(name)
+    folded = _by_folded(sorted(there))
     found = {}
     for image in images:
         name = _name(image)
-        other = name if name in there else stems.get(os.path.splitext(name)[0]) or stems.get(name)
-        found[image] = [other] if other else _alike(folded, name)
+        other = [name] if name in there else folded.get(_fold(name)) or stems.get(os.path.splitext(name)[0])
+        found[image] = other or stems.get(name) or _alike(folded, name)
     return found
 
 

@@ -20,6 +20,11 @@ from dife_lightning.faces.items import FaceAnnotation
 from dife_lightning.faces.schemes import SCHEMES, Scheme
 from dife_lightning.utils.notes import many, some
 
+#: What is wrong with a face whose points are not in pixels.
+RELATIVE = (
+    "all points lie between 0 and 1, relative to the size of the picture, it seems; expected pixels: multiply x by the "
+    "width and y by the height"
+)
 #: How an error about one face ends.
 OR_SKIP = "or skip such faces with --skip-broken (in Python: skip_broken=True)."
 
@@ -186,8 +191,8 @@ def check_count(where: object, scheme: str | Scheme, found: int) -> None:
 
 
 def sound_faces(table: FaceTable, faults: Faults) -> FaceTable:
-    """Return the faces that have finite points, are listed once, and have a picture; report the others."""
-    for check in (_without_unfinite, _without_repeats, _without_missing):
+    """Return the faces that have finite points in pixels, are listed once, and have a picture; report the others."""
+    for check in (_without_unfinite, _without_relative, _without_repeats, _without_missing):
         table = check(table, faults)
     return table
 
@@ -200,6 +205,24 @@ def _without_unfinite(table: FaceTable, faults: Faults) -> FaceTable:
         x, y = table.points[row, point]
         faults.add(table.source(row), f"point {point} is ({x}, {y}), expected finite numbers")
     return table.where(~rows)
+
+
+def _without_relative(table: FaceTable, faults: Faults) -> FaceTable:
+    """Report faces that are smaller than a pixel: their points are relative to the size of the picture."""
+    rows = are_relative(table)
+    for row in np.flatnonzero(rows).tolist():
+        faults.add(table.source(row), RELATIVE)
+    return table.where(~rows)
+
+
+def are_relative(table: FaceTable) -> NDArray[np.bool_]:
+    """Return for each face (N) whether all its points, two or more, lie between 0 and 1."""
+    inside = np.all((table.points >= 0) & (table.points <= 1), axis=-1)
+    whole = np.all(table.points % 1 == 0, axis=-1)
+    rows: NDArray[np.bool_] = (
+        (table.visible.sum(-1) > 1) & np.all(inside | ~table.visible, -1) & np.any(~whole & table.visible, -1)
+    )
+    return rows
 
 
 def _without_repeats(table: FaceTable, faults: Faults) -> FaceTable:
