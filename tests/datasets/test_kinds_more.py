@@ -177,3 +177,22 @@ def test_predictions_relative_to_the_picture_are_not_scored(root):
                 file.on(root, ["a.jpg"])
         else:
             assert file.on(root, ["a.jpg"])["a.jpg"][0].points.tolist() == [[2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("value", [-9, -99, -999, -1000])
+def test_the_same_negative_number_twice_is_no_point_also_in_a_large_picture(root, capsys, value):
+    Image.new("RGB", (9000, 8000)).save(root / "large.png")
+    rows = ("image,nose_x,nose_y,chin_x,chin_y", f"large.png,15,30,{value},{value}", f"large.png,16,31,{value},5")
+    assert points(table(root, *rows)) == {"nose": [15, 30], "chin": None}
+    assert f"1 point at exactly (0, 0) or (-1, -1), ({value}, {value}) count as not labelled" in capsys.readouterr().err
+    assert points(table(root, *rows, keep_zeros=True))["chin"] == [value, value]
+
+
+@pytest.mark.parametrize("box", [[5, 6, 0, 9], [5, 6, 7, -1], [5, 6, 7, 0]])
+def test_a_coco_box_without_an_area_is_no_box(root, box):
+    (root / "c.json").write_text(json.dumps({
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [9, 8, 2], "bbox": box}],
+        "categories": [{"id": 1, "name": "fox", "keypoints": ["a"]}],
+    }))  # fmt: skip
+    assert load_dataset("coco-keypoints", root, file="c.json").annotations[0].box is None

@@ -225,8 +225,9 @@ def _subject(entry: Entry) -> str:
 
 
 def _corners(entries: Sequence[Entry]) -> NDArray[np.float64]:
-    """Return x0, y0, x1, y1 of the boxes, which the file gives as x, y, width, height; NaN if there is none."""
+    """Return x0, y0, x1, y1 of the boxes, given as x, y, width, height; NaN if there is none, or without an area."""
     boxes = np.array([entry.get("bbox") or [np.nan] * 4 for entry in entries], dtype=np.float64).reshape(-1, 4)
+    boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan  # without an area
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 

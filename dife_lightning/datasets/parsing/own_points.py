@@ -19,6 +19,8 @@ from dife_lightning.utils.notes import many, some
 ValueT = TypeVar("ValueT", bound=np.generic)
 #: Place of a point that the file does not have: :func:`in_order` reads a zero there.
 _ABSENT = -1
+#: Both coordinates of a point that is not there, in many tools.
+_NOT_THERE = (0, -1, -9, -99, -999, -9999, -99999, -100, -1000, -10000)
 #: A scheme as users give it: a name, a YAML file, a scheme; None or empty for the file's own points.
 GivenScheme = str | Path | Scheme | None
 
@@ -140,13 +142,15 @@ def match_names(scheme: Scheme, names: Sequence[str]) -> list[int | None]:
 def without_zeros(
     points: NDArray[np.float64], visible: NDArray[np.bool_], keep: bool, faults: Faults
 ) -> NDArray[np.bool_]:
-    """Return which points (N, K) are labelled: not those at exactly (0, 0) or (-1, -1), unless ``keep``.
+    """Return which points (N, K) are labelled: not those at exactly (0, 0), (-1, -1), (-99, -99), ..., unless ``keep``.
 
     Many tools write these for a point that is not there; a note says how many there are.
     """
-    guessed = visible & (np.all(points == 0, axis=-1) | np.all(points == -1, axis=-1))
+    guessed = visible & (points[..., 0] == points[..., 1]) & np.isin(points[..., 0], _NOT_THERE)
     if keep or not guessed.any():
         return visible
-    faults.say(f"{many(int(guessed.sum()), 'point')} at exactly (0, 0) or (-1, -1) count as not labelled "
+    others = sorted({f"({value:g}, {value:g})" for value in points[guessed][:, 0].tolist()} - {"(0, 0)", "(-1, -1)"})
+    places = ", ".join(["(0, 0) or (-1, -1)", *others])
+    faults.say(f"{many(int(guessed.sum()), 'point')} at exactly {places} count as not labelled "
                "(--keep-zeros true keeps them)")  # fmt: skip
     return visible & ~guessed
