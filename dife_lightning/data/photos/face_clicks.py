@@ -11,7 +11,7 @@ from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from dife_lightning.data.clicks import ClickedImages, Clicks
+from dife_lightning.data.click_stream import ClickedImages, Clicks
 from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import DomainFaces, FaceDomain, to_domain
 from dife_lightning.errors import ConfigError, DataError, printable

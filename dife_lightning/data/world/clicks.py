@@ -11,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 
-from dife_lightning.data.clicks import ClickedImages, Clicks
+from dife_lightning.data.click_stream import ClickedImages, Clicks
 from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.world import render

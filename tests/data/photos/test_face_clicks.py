@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dife_lightning.data.clicks import ClickStream
+from dife_lightning.data.click_stream import ClickStream
 from dife_lightning.data.photos.face_clicks import FACE_UV, FaceClicks, click_points
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.own_schemes import scheme_from_names

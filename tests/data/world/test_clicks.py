@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dife_lightning.data.clicks import ClickStream
+from dife_lightning.data.click_stream import ClickStream
 from dife_lightning.data.training import StreamStart
 from dife_lightning.data.world.clicks import WorldClicks
 from dife_lightning.geometry.affine import AugmentOptions
