@@ -10,6 +10,7 @@ from PIL import Image
 
 from dife_lightning import load_dataset
 from dife_lightning.cli.main import main
+from dife_lightning.datasets.writing.forms import convert
 from dife_lightning.datasets.writing.splitting import parse_shares, split_faces
 from dife_lightning.errors import ConfigError, DataError
 
@@ -78,3 +79,15 @@ def test_shares_and_too_few_photos_are_refused(tmp_path: Path, capsys: pytest.Ca
     assert main(words) == 1
     assert "--split is for --to csv, not for coco" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("form", "way"), [("csv", "--left subject"), ("labelme", "--scheme FILE.yaml with left: subject")]
+)
+def test_whose_left_the_names_mean_is_told(tmp_path: Path, form: str, way: str) -> None:
+    faces = load_dataset("folder", foxes(tmp_path / "foxes", count=3), left="subject")
+    lines = convert(faces, tmp_path / "out", form)
+    assert f"left in the names of points is the face's own: read them with {way}" in lines
+    assert lines[1].endswith(" --left subject") is (form == "csv")
+    viewers = load_dataset("folder", tmp_path / "foxes")
+    assert not [line for line in convert(viewers, tmp_path / "other", form) if "face's own" in line]

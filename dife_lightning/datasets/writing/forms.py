@@ -126,10 +126,12 @@ def convert(
     counts = f"{many(len(faces), 'face')} of {many(len(sources), 'picture')}"
     file = f" --file {main}" if form.reader == "coco-keypoints" or split is not None else ""
     first = f"wrote {counts} to {folder}: {main}{more}{copied}"
-    look = f"look at them: dife data preview {form.reader} {folder}{file}"
-    own = "left in the names of points is the face's own: to read them, say so in a scheme file (left: subject)"
     sided = get_scheme(faces.scheme).eye_convention == "subject" and labels.mirror
-    return [first, look, *([own] if sided else []), *note_lines(labels.notes)]
+    way = "--left subject" if form.reader == "folder" else "--scheme FILE.yaml with left: subject"
+    own = [f"left in the names of points is the face's own: read them with {way}"] if sided else []
+    left = " --left subject" if sided and form.reader == "folder" else ""
+    look = f"look at them: dife data preview {form.reader} {folder}{file}{left}"
+    return [first, look, *own, *note_lines(labels.notes)]
 
 
 def _split_files(faces: FaceFiles, labels: Labels, to: str, shares: Sequence[float]) -> dict[str, str]:
