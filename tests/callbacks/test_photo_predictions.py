@@ -17,8 +17,10 @@ from dife_lightning.data.photos.face_pairs import FacePairs
 from dife_lightning.data.photos.unlabelled import UnlabelledPairs
 from dife_lightning.datasets import load_dataset
 from dife_lightning.datasets.writing.forms import convert
+from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.methods._base import EmbedderModule, MatcherModule
+from dife_lightning.methods.mean_shape import MeanShape
 from dife_lightning.viz.landmarks import LEFT, OTHER, RIGHT
 from tests.fake_faces import BLUE, GREEN, RED
 
@@ -198,6 +200,14 @@ def test_every_tool_can_correct_the_file(carried, tmp_path, form):
         sorted(np.concatenate([data.upright(k).points for k in range(len(data))]).tolist()) for data in (faces, again)
     )
     np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_a_mean_shape_needs_labelled_targets(trainer, tmp_path):
+    write_photos(tmp_path / "human", 1)
+    source = {"dataset": "folder", "root": str(tmp_path / "human"), "options": {"scheme": "mafl-5"}}
+    data = UnlabelledPairs(source, str(tmp_path / "human"), pair="human+dog", protocol="3-point")
+    with pytest.raises(ConfigError, match="no landmarks of dog are known"):  # not those of the embedded world's dogs
+        trainer(PredictionWriter()).predict(MeanShape(), datamodule=data)
 
 
 def test_two_faces_of_a_photo_share_its_image_entry(trainer, tmp_path, monkeypatch):

@@ -158,6 +158,10 @@ class UnlabelledPairs(PairsDataModule):
         """Return the SHA-256 of the list of pairs."""
         return {"val": {}, "test": {f"{self.pair}/unlabelled": self._list().hash}}
 
+    def mean_points(self, domain: str) -> NDArray[np.float32]:
+        """Refuse: ``MeanShape`` would otherwise answer with faces of the embedded world."""
+        raise ConfigError(f"no landmarks of {domain} are known for a mean; MeanShape needs labelled faces (FacePairs)")
+
     def describe(self) -> dict[str, Any]:
         """Return the data set of the source faces, their names, and the number of faces without labels."""
         return {
