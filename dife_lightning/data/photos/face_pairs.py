@@ -64,7 +64,6 @@ class FacePairs(PairsDataModule):
         cache: keep the crops, and the sizes of pictures, in the cache folder (``DIFE_CACHE``).
         skip_broken: skip faces that cannot be used (missing or damaged pictures, rows of another form). A result says
             how many each reader skipped, and lists the first. ``--skip-broken`` sets it.
-
         keep_apart: what validation and test lists, and the two faces of a pair, share none of beside pictures:
             ``subject`` (animals or persons, where a data set states them), ``group`` (where that column holds them), or
             ``picture`` for nothing else. A result says by what the faces of each domain were kept apart.
