@@ -67,19 +67,38 @@ class DomainBatch:
 
 
 @dataclass
+class PhotoBatch:
+    """B unlabelled photos of one domain: ``images``, ``originals``, ``affine`` and ``valid`` of :class:`DomainBatch`."""
+
+    images: Tensor
+    originals: Tensor
+    affine: Tensor
+    valid: Tensor
+
+    def first(self, count: int) -> PhotoBatch:
+        """Return the first ``count`` photos."""
+        return PhotoBatch(*(getattr(self, f.name)[:count] for f in fields(self)))
+
+
+@dataclass
 class StreamBatch:
-    """One step's samples of all domains; row b of each domain has the stream position ``index[b]``."""
+    """One step's samples of all domains; row b of each domain has the stream position ``index[b]``.
+
+    ``photos`` holds the unlabelled photos of each domain that the stream has some of.
+    """
 
     index: Tensor
     domains: dict[str, DomainBatch]
+    photos: dict[str, PhotoBatch] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of samples per domain."""
         return len(self.index)
 
     def first(self, count: int) -> StreamBatch:
-        """Return the first ``count`` samples of each domain."""
-        return StreamBatch(self.index[:count], {d: samples.first(count) for d, samples in self.domains.items()})
+        """Return the first ``count`` samples and photos of each domain."""
+        samples, photos = ({d: rows.first(count) for d, rows in part.items()} for part in (self.domains, self.photos))
+        return StreamBatch(self.index[:count], samples, photos)
 
 
 @dataclass
@@ -90,11 +109,15 @@ class LatentBatch(MovableBatch):
         index: (B,) int64 positions in the stream.
         z: per domain (B, z_dim).
         uniform: per domain (B, 9) numbers in [0, 1) for the augmentation.
+        photos: per domain that has unlabelled photos (P, 3, M, M) uint8.
+        photo_uniform: per such domain (P, 9), as ``uniform``.
     """
 
     index: Tensor
     z: dict[str, Tensor]
     uniform: dict[str, Tensor]
+    photos: dict[str, Tensor] = field(default_factory=dict)
+    photo_uniform: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass

@@ -10,19 +10,20 @@ Reference: Dense Interspecies Face Embedding, NeurIPS 2022.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import StreamBatch
+from dife_lightning.faces.batches import DomainBatch, PhotoBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import channels_last, resize_maps, resize_mask
 from dife_lightning.latent.exploration import ExplorationOptions
 from dife_lightning.latent.pseudo_pairs import Kind, PseudoPairs
 from dife_lightning.losses.distillation import distillation_loss
-from dife_lightning.methods._dife.distillation_step import surface_target
+from dife_lightning.methods._dife.distillation_step import surface_loss
 from dife_lightning.methods._dife.gradient_share import gradient_shares, warn_of_small_shares
 from dife_lightning.methods._dife.matching_step import matching_errors
 from dife_lightning.methods._dife.options import (
@@ -233,12 +234,19 @@ class DIFE(HourglassModule):
     # Training
 
     @property
+    def uses_photos(self) -> bool:
+        """Whether unlabelled photos of the stream would be learnt from."""
+        return bool(self.loss_weights["k1"])
+
+    @property
     def stage(self) -> Stage:
         """The stage of the current step."""
         return stage_at(self.global_step, self.warmup_steps)
 
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Tensor:
         """One step: distil; in the matching stage also make pseudo-pairs and match them."""
+        if self.stage == "matching" and self.distillation.photo_stages == "warmup":
+            batch = replace(batch, photos={})
         if self.stage == "warmup" or not self.pairs.kinds:
             losses = self.distill(batch)
         else:
@@ -251,17 +259,20 @@ class DIFE(HourglassModule):
         return total
 
     def distill(self, batch: StreamBatch) -> dict[str, Tensor]:
-        """Equations 1 and 2, each summed over the domains."""
-        domains = list(batch.domains)
-        images = torch.cat([batch.domains[d].images for d in domains])
-        embeddings = self.encoder(channels_last(images)).split([len(batch.domains[d].images) for d in domains])
+        """Equations 1 and 2, each summed over the domains; photos count in equation 1."""
+        photos = batch.photos if self.loss_weights["k1"] else {}
+        parts = [*batch.domains.items(), *photos.items()]
+        images = torch.cat([part.images for _, part in parts])
+        embeddings = self.encoder(channels_last(images)).split([len(part.images) for _, part in parts])
+        seen: dict[str, list[tuple[DomainBatch | PhotoBatch, Tensor]]] = {domain: [] for domain in batch.domains}
+        for (domain, part), embedding in zip(parts, embeddings, strict=True):
+            seen[domain].append((part, embedding))
         losses: dict[str, list[Tensor]] = {"k1": [], "k2": []}
-        for domain, embedding in zip(domains, embeddings, strict=True):
-            samples, options = batch.domains[domain], self.distillation
+        for domain, samples in batch.domains.items():
+            options, embedding = self.distillation, seen[domain][0][1]
             if self.loss_weights["k1"]:
                 assert self.teacher is not None
-                surface = surface_target(self.teacher, samples, options)
-                losses["k1"].append(distillation_loss(embedding, surface, samples.valid, options.reduction))
+                losses["k1"].append(surface_loss(self.teacher, seen[domain], options))
             if self.loss_weights["k2"]:
                 converted = self.convert(embedding.detach() if options.detach_features else embedding, domain)
                 side = converted.shape[-1]

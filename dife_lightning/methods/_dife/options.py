@@ -52,6 +52,8 @@ class DistillationOptions:
             without K2, whose pseudo-pairs still need converters.
         matching_images: images per domain that are distilled in a step of the matching stage (official code: 1, so that
             a step has 12 images in all); None distils the whole batch.
+        photo_stages: stages in which unlabelled photos, where the stream has them (``StreamPhotos``), count in
+            equation 1 beside the samples: ``both``, as equation 1 itself, or the ``warmup`` alone.
     """
 
     reduction: Literal["mean", "sum"] = "mean"
@@ -61,6 +63,7 @@ class DistillationOptions:
     statistics_samples: int = 256
     detach_features: bool = False
     matching_images: int | None = None
+    photo_stages: Literal["both", "warmup"] = "both"
 
     def __post_init__(self) -> None:
         require("distillation.", at_least=1, statistics_samples=self.statistics_samples)
