@@ -92,17 +92,18 @@ def option_names(verb: str) -> set[str]:
 
 
 def skip_broken_in(data: Any) -> None:
-    """Set ``skip_broken`` in the settings of a data module, or of the evaluation that it carries.
+    """Set ``skip_broken`` in the settings of a data module, or of the photos or the evaluation that it carries.
 
     Args:
         data: the parsed ``data`` section: ``class_path`` and ``init_args``.
 
     Raises:
-        UsageError: neither of them reads files that could be broken.
+        UsageError: none of them reads files that could be broken.
     """
     arguments = data.get("init_args") if data else None
     evaluation = arguments.get("evaluation") if arguments else None
-    parts = [arguments, evaluation.get("init_args") if evaluation else None]
+    photos = arguments.get("photos") if arguments else None
+    parts = [arguments, photos, evaluation.get("init_args") if evaluation else None]
     readers = [part for part in parts if part and "skip_broken" in part]
     if not readers:
         name = str(data.get("class_path")).rpartition(".")[2] if data else "no data"

@@ -68,7 +68,7 @@ class DomainBatch:
 
 @dataclass
 class PhotoBatch:
-    """B unlabelled photos of one domain: ``images``, ``originals``, ``affine`` and ``valid`` of :class:`DomainBatch`."""
+    """B unlabelled photos of one domain, with the attributes of the same names in :class:`DomainBatch`."""
 
     images: Tensor
     originals: Tensor

@@ -261,7 +261,7 @@ class DIFE(HourglassModule):
     def distill(self, batch: StreamBatch) -> dict[str, Tensor]:
         """Equations 1 and 2, each summed over the domains; photos count in equation 1."""
         photos = batch.photos if self.loss_weights["k1"] else {}
-        parts = [*batch.domains.items(), *photos.items()]
+        parts: list[tuple[str, DomainBatch | PhotoBatch]] = [*batch.domains.items(), *photos.items()]
         images = torch.cat([part.images for _, part in parts])
         embeddings = self.encoder(channels_last(images)).split([len(part.images) for _, part in parts])
         seen: dict[str, list[tuple[DomainBatch | PhotoBatch, Tensor]]] = {domain: [] for domain in batch.domains}

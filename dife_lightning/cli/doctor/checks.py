@@ -130,6 +130,17 @@ def check_data(configured: Configured) -> Iterator[Finding]:
         )
 
 
+def check_photos(configured: Configured) -> Iterator[Finding]:
+    """The unlabelled photos beside a stream can be read, and the method learns from them."""
+    from dife_lightning.cli.doctor.files import look_at_photos
+    from dife_lightning.data.photos.stream_photos import StreamPhotos, check_use
+
+    given, domains = configured.data.get("photos"), configured.generators("model")
+    if isinstance(given, Mapping):
+        check_use(configured.module)
+        yield from look_at_photos(StreamPhotos(**given), domains, int(configured.model.get("size", 96)))
+
+
 def check_disk(configured: Configured) -> Iterator[Finding]:
     """There is enough space on the disk for the checkpoints and the cache."""
     from dife_lightning.utils.files import cache_folder
@@ -172,6 +183,7 @@ CHECKS: tuple[Check, ...] = (
     check_teacher,
     check_encoder,
     check_data,
+    check_photos,
     check_disk,
     check_device,
 )

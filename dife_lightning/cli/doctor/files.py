@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dife_lightning.cli.doctor.findings import Finding
+from dife_lightning.cli.doctor.findings import Finding, Level
 from dife_lightning.cli.errors import one_line
 from dife_lightning.errors import DifeError, MissingError
 from dife_lightning.utils.files import sha256
+from dife_lightning.utils.notes import many
 from dife_lightning.weights.assets import list_assets
 from dife_lightning.weights.user_paths import PREFIX
 
 if TYPE_CHECKING:
     from dife_lightning.data.photos.face_domains import DomainFaces
     from dife_lightning.data.photos.pair_lists import Split
+    from dife_lightning.data.photos.stream_photos import StreamPhotos
 
 #: Images of each data set that are opened.
 SAMPLE = 8
@@ -72,6 +74,28 @@ def look_at_weights(names: Mapping[str, Origin]) -> Iterator[Finding]:
                 "error", "assets", f"{name} and {hashes[digest]} are the same network; each domain needs its own"
             )
         hashes[digest] = name
+
+
+def look_at_photos(photos: StreamPhotos, domains: Iterable[str], size: int) -> Iterator[Finding]:
+    """Read the unlabelled photos of each domain."""
+    from dife_lightning.data.photos.folder_check import check_folder
+    from dife_lightning.data.photos.stream_photos import photo_summary
+    from dife_lightning.weights.user_paths import user_path
+
+    for domain, folder in photos.folders(domains).items():
+        try:
+            report = check_folder(user_path(folder), size)
+        except DifeError as error:
+            yield Finding("error", "photos", f"{domain}: {one_line(error)}")
+            continue
+        usable = report.count - len(report.damaged)
+        if report.damaged:
+            level: Level = "warning" if photos.skip_broken and usable else "error"
+            hint = "skipped" if level == "warning" else "cannot be read (--skip-broken skips them)"
+            files, first = many(len(report.damaged), "file"), next(iter(report.damaged.values()))
+            yield Finding(level, "photos", f"{domain}: {files} {hint}, the first: {first}")
+        if usable:
+            yield Finding("ok", "photos", f"{domain}: {photo_summary(usable, photos)}")
 
 
 def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:

@@ -81,8 +81,8 @@ def read_photos(options: StreamPhotos, domains: Iterable[str], side: int) -> dic
     for domain, folder in options.folders(domains).items():
         images, report = read_folder(folder, side, options.skip_broken)
         if report.damaged:
-            first = next(iter(report.damaged.values()))
-            rank_zero_warn(printable(f"photos of {domain}: {many(len(report.damaged), 'file')} skipped, first: {first}"))
+            files, first = many(len(report.damaged), "file"), next(iter(report.damaged.values()))
+            rank_zero_warn(printable(f"photos of {domain}: {files} skipped, the first: {first}"))
         found[domain] = kept_photos(images, options)
         rank_zero_info(printable(f"photos of {domain}: {photo_summary(len(images), options)}"))
     without = [domain for domain in domains if domain not in found]
