@@ -14,6 +14,8 @@ from tests.tiny import write_generator, write_teacher
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
 NAMES = [name for name in list_configs() if name.startswith("photos/") and "model" in load_config(name)]
+DIFES = ("photos/human_dog", "photos/human_dog_cat")
+WITH_PHOTOS = "photos/with_photos"  # combined with another one
 STEPS = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--trainer.enable_progress_bar=false",
          "--trainer.accelerator=cpu", "--trainer.precision=32-true"]  # fmt: skip
 SMALL = {
@@ -75,11 +77,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_trains_two_steps_and_its_run_is_tested(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    method = load_config(name)["model"]["class_path"]
+@pytest.mark.parametrize(
+    "names", [*((name,) for name in NAMES), *((name, WITH_PHOTOS) for name in DIFES)], ids="+".join
+)
+def test_it_trains_two_steps_and_its_run_is_tested(
+    names: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = load_config(names[0])["model"]["class_path"]
     steps = [word for word in STEPS if method != "StyleGAN2" or "max_steps" not in word]
-    code = main(["fit", "--config", name, "--run", "it", *steps, *SMALL[method]])
+    code = main(
+        ["fit", *(word for name in names for word in ("--config", name)), "--run", "it", *steps, *SMALL[method]]
+    )
     assert code == 0, capsys.readouterr().err
     if method != "StyleGAN2":
         words = ["--data.init_args.evaluation.init_args.lists=[paper]", "--trainer.enable_progress_bar=false"]

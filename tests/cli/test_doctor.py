@@ -163,6 +163,39 @@ def test_a_folder_of_images_is_looked_at(diagnose, tmp_path):
     assert "! data: images: 1 file skipped, the first: images/9.png is damaged" in text
 
 
+def test_photos_beside_a_stream_are_looked_at(diagnose, config, tmp_path):
+    def look(*words):
+        return diagnose(config, "--data.init_args.photos.folder", "photos", *words)
+
+    for domain in ("human", "dog"):
+        (tmp_path / "photos" / domain).mkdir(parents=True)
+        for number in range(40):
+            Image.new("RGB", (9, 9), (number, 0, 255)).save(tmp_path / f"photos/{domain}/{number}.png")
+    code, text = look()
+    assert code == 0, text
+    assert "✓ photos: dog: 36 photos for the distillation, 4 held out as by the generators" in text
+    (tmp_path / "photos/dog").rename(tmp_path / "dgo")
+    code, text = look()
+    assert code == 1
+    assert "✗ photos: dog: no folder photos/dog. Give the folder that holds the images." in text
+    code, text = diagnose(config, "--data.init_args.photos.folder={dog: dgo}")
+    assert code == 0
+    assert "✓ photos: dog: 36 photos" in text
+    (tmp_path / "dgo/9.png").write_bytes(b"no image")
+    code, text = diagnose(config, "--data.init_args.photos.folder={dog: dgo}")
+    assert code == 1
+    assert "✗ photos: dog: 1 file cannot be read (--skip-broken skips them), the first: dgo/9.png is damaged" in text
+    code, text = diagnose(config, "--data.init_args.photos.folder={dog: dgo}", "--skip-broken")
+    assert code == 0
+    assert "! photos: dog: 1 file skipped, the first: dgo/9.png is damaged" in text
+    code, text = diagnose(config, "--data.init_args.photos.folder={cat: dgo}")
+    assert code == 1
+    assert "✗ photos: photos.folder: 'cat' is no domain of the stream" in text
+    code, text = diagnose(config, "--data.init_args.photos.folder={dog: dgo}", "--model.init_args.lambda_k1", "0")
+    assert code == 1
+    assert "does not learn from them; type --data.init_args.photos null" in text
+
+
 def test_a_configuration_that_is_not_understood_has_exit_code_2(diagnose, config):
     assert diagnose(config, "--model.init_args.lambda_k9", "1")[0] == 2
     code, text = diagnose("world/human_dgo")

@@ -215,7 +215,7 @@ def test_only_fit_reads_photos(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_or_a_damaged_photo_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="no folder .*photos/dog"):
+    with pytest.raises(MissingDataError, match=r"no folder .*photos/dog"):
         read_photos(StreamPhotos(str(tmp_path / "photos")), ["dog"], 8)
     (write_photos(tmp_path / "photos" / "dog", 3) / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.png is damaged"):
