@@ -240,7 +240,8 @@ def limits(record: RunRecord) -> list[str]:
     if rows and {test.data for test in record.tests if test.rows} == {"WorldPairs"}:
         found.append("Tested on drawn faces of the embedded world only, not on photographs.")
     if record.class_name("data") == "StyleGAN2Stream":
-        found.append("Trained on images of generators: what these never make was not seen.")
+        photos = ", and on photos in equation 1" if part(record.arguments("data"), "photos") else ""
+        found.append(f"Trained on images of generators{photos}: what these never show was not seen.")
     return [*found, *_unfinished(record)]
 
 
@@ -277,7 +278,9 @@ def _terms(record: RunRecord) -> str:
             lines.append(f"Learnt from the shipped asset {code(name)}: {code(asset_terms(name))}")
         elif name.startswith(("own/", "backbone:")):
             lines.append(f"Learnt from {code(name)}: terms {_NOT_RECORDED}")
-    for folder in filter(None, map(record.arguments("data").get, ("folder", "root"))):
+    data = record.arguments("data")
+    photos = [name for name in _texts(part(data, "photos").get("folder")) if not name.startswith("own/")]
+    for folder in (*filter(None, map(data.get, ("folder", "root"))), *photos):
         lines.append(f"Learnt from the images in {code(folder)}: terms {_NOT_RECORDED}")
     lines.append("A trained model is usually bound by the terms of everything that it learnt from.")
     return "\n".join(f"- {line}" for line in lines)

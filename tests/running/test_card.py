@@ -83,6 +83,25 @@ def test_the_card_of_a_run_of_version_0_1(old):
         assert said in card, said
 
 
+@pytest.mark.parametrize(
+    ("folder", "learnt"),
+    [
+        ("own/photos/unlabelled", ["own/photos/unlabelled"]),
+        ({"human": "my/people", "dog": "own/dogs"}, ["own/dogs", "the images in my/people"]),
+    ],
+)
+def test_photos_beside_the_samples_are_named_with_their_terms(old, folder, learnt):
+    settings = yaml.safe_load((old / "resolved.yaml").read_text())
+    settings["data"]["init_args"]["photos"] = {"folder": folder, "batch_size": 12}
+    (old / "resolved.yaml").write_text(yaml.safe_dump(settings))
+    lines = model_card(read_record(old)).replace("`", "").splitlines()
+    assert (
+        "- Trained on images of generators, and on photos in equation 1: what these never show was not seen." in lines
+    )
+    for name in learnt:
+        assert lines.count(f"- Learnt from {name}: terms not recorded") == 1
+
+
 def test_its_lines_of_loading_run_as_they_are(old, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.png", "b.png"):
