@@ -97,8 +97,8 @@ class StreamBatch:
 
     def first(self, count: int) -> StreamBatch:
         """Return the first ``count`` samples and photos of each domain."""
-        samples, photos = ({d: rows.first(count) for d, rows in part.items()} for part in (self.domains, self.photos))
-        return StreamBatch(self.index[:count], samples, photos)
+        samples = {d: rows.first(count) for d, rows in self.domains.items()}
+        return StreamBatch(self.index[:count], samples, {d: rows.first(count) for d, rows in self.photos.items()})
 
 
 @dataclass
