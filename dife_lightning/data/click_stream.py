@@ -34,6 +34,7 @@ class ClickStream(EndlessBatches[ClickBatch]):
         batch_size: images per batch.
         augment: framing and colour.
         seed: of the order and the augmentation.
+        flip: mirror each image with probability 1/2, and ``u`` with it.
         start: first batch, rank and number of processes.
     """
 
@@ -43,10 +44,12 @@ class ClickStream(EndlessBatches[ClickBatch]):
         batch_size: int,
         augment: AugmentOptions,
         seed: int,
+        flip: bool = False,
         start: StreamStart = StreamStart(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__(start)
         self.clicks, self.batch_size, self.augment, self.seed = clicks, batch_size, augment, seed
+        self.flip = flip
 
     def batch(self, number: int) -> ClickBatch:
         """Return batch ``number`` of this rank."""
@@ -54,12 +57,29 @@ class ClickStream(EndlessBatches[ClickBatch]):
         rows = torch.randint(len(self.clicks.images), (count,), generator=torch_generator(self.seed, "clicks", number))
         numbers = uniform((count, AFFINE_NUMBERS + COLOR_NUMBERS), self.seed, "click-warp", number)
         affine = draw_affine(numbers, self.augment, size, size)
-        images = image_tensor(self.clicks.images[rows].numpy())
+        images, points, uv = (
+            image_tensor(self.clicks.images[rows].numpy()),
+            self.clicks.points[rows],
+            self.clicks.uv[rows],
+        )
+        if self.flip:
+            images, points, uv = _mirrored(images, points, uv, uniform((count,), self.seed, "click-flip", number) < 0.5)
         warped = warp(images, sampling_grid(affine, size, size, size, size), self.augment.padding)
-        points = apply_affine(affine, self.clicks.points[rows])
+        points = apply_affine(affine, points)
         inside = ((points > -0.5) & (points < size - 0.5)).all(-1) & self.clicks.clicked[rows]
         jittered = color_jitter(warped, numbers[:, AFFINE_NUMBERS:], self.augment)
-        return ClickBatch(jittered, points, self.clicks.uv[rows], inside)
+        return ClickBatch(jittered, points, uv, inside)
+
+
+def _mirrored(images: Tensor, points: Tensor, uv: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirror the ``chosen`` (B,) of images (B, 3, S, S), points (B, K, 2) and surface coordinates (B, K, 2)."""
+    mirrored = torch.stack((images.shape[-1] - 1 - points[..., 0], points[..., 1]), dim=-1)
+    there, here = chosen[:, None, None], chosen[:, None, None, None]
+    return (
+        torch.where(here, images.flip(-1), images),
+        torch.where(there, mirrored, points),
+        torch.where(there, uv * uv.new_tensor([-1.0, 1.0]), uv),
+    )
 
 
 class ClickedImages(TrainingDataModule):
@@ -70,14 +90,20 @@ class ClickedImages(TrainingDataModule):
         augment: framing and colour.
         seed: of clicks and batches.
         evaluation: data module of keypoint pairs for validation, test and predict; None for none.
+        flip: mirror each image with probability 1/2, and ``u`` with it.
     """
 
     def __init__(
-        self, batch_size: int, augment: AugmentOptions, seed: int, evaluation: LightningDataModule | None
+        self,
+        batch_size: int,
+        augment: AugmentOptions,
+        seed: int,
+        evaluation: LightningDataModule | None,
+        flip: bool = False,
     ) -> None:
         super().__init__(evaluation)
         require(at_least=1, batch_size=batch_size)
-        self.batch_size, self.augment, self.seed = batch_size, augment, seed
+        self.batch_size, self.augment, self.seed, self.flip = batch_size, augment, seed, flip
         self.clicks: Clicks | None = None
 
     def make_clicks(self) -> Clicks:
@@ -93,5 +119,5 @@ class ClickedImages(TrainingDataModule):
     def train_dataloader(self) -> DataLoader[ClickBatch]:
         """Return the stream from the trainer's current batch on."""
         assert self.clicks is not None
-        stream = ClickStream(self.clicks, self.batch_size, self.augment, self.seed, self.stream_start())
+        stream = ClickStream(self.clicks, self.batch_size, self.augment, self.seed, self.flip, self.stream_start())
         return DataLoader(stream, batch_size=None)

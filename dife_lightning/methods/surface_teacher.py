@@ -31,10 +31,13 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
     Args:
         dim: channels of the code.
         code_scale: highest typical frequency of the code in turns per unit; low means coarse.
-        side: side to which images are resized before they enter the network.
+        side: side of the grid of codes.
         width: channels of the network.
         blocks: residual blocks of the network.
-        lr: Adam's learning rate, which falls to 0 along a cosine.
+        lr: AdamW's learning rate, which falls to 0 along a cosine.
+        halvings: convolutions of stride 2 before the grid; images are resized to ``side * 2**halvings`` px.
+        dropout: share of channels that is dropped before the last layer.
+        weight_decay: AdamW's.
     """
 
     #: Side of the faces that the shipped configuration trains on.
@@ -48,17 +51,21 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
         width: int = 48,
         blocks: int = 3,
         lr: float = 2e-3,
+        halvings: int = 0,
+        dropout: float = 0.0,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         require(at_least=1, side=side)
-        require(at_least=0, blocks=blocks)
+        require(at_least=0, blocks=blocks, halvings=halvings, weight_decay=weight_decay)
+        require(at_least=0, below=1, dropout=dropout)
         require(above=0, code_scale=code_scale, lr=lr)
         if dim < 2 or dim % 2 or width < 8 or width % 8:
             raise ConfigError(f"dim is {dim}, width {width}; expected an even dim and a width that is a multiple of 8")
-        self.dim, self.code_scale, self.lr = dim, code_scale, lr
-        self.architecture = {"dim": dim, "side": side, "width": width, "blocks": blocks}
-        self.network = SurfaceNet(**self.architecture)
+        self.dim, self.code_scale, self.lr, self.weight_decay = dim, code_scale, lr, weight_decay
+        self.architecture = {"dim": dim, "side": side, "width": width, "blocks": blocks, "halvings": halvings}
+        self.network = SurfaceNet(**self.architecture, dropout=dropout)
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W)."""
@@ -75,8 +82,8 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Adam with a cosine to 0."""
-        adam = torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        """AdamW with a cosine to 0."""
+        adam = torch.optim.AdamW(self.network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, self.trainer.max_steps))
         return {"optimizer": adam, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
 

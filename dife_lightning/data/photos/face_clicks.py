@@ -58,6 +58,7 @@ class FaceClicks(ClickedImages):
         size: side of the images.
         batch_size: images per step.
         augment: framing and colour.
+        flip: mirror each face with probability 1/2, and ``u`` with it; left and right must look alike.
         seed: of the faces and the batches.
         skip_broken: skip faces that cannot be used. ``--skip-broken`` sets it.
         evaluation: data module of keypoint pairs for validation, test and predict; None for none.
@@ -75,11 +76,12 @@ class FaceClicks(ClickedImages):
         size: int = 64,
         batch_size: int = 32,
         augment: AugmentOptions = AugmentOptions(),  # noqa: B008 - frozen
+        flip: bool = False,
         seed: int = 0,
         skip_broken: bool = False,
         evaluation: LightningDataModule | None = None,
     ) -> None:
-        super().__init__(batch_size, augment, seed, evaluation)
+        super().__init__(batch_size, augment, seed, evaluation, flip)
         require(at_least=1, count=count)
         if not domains:
             raise ConfigError("clicks: no domains; name at least one with its dataset and root")

@@ -90,3 +90,22 @@ def test_what_cannot_be_clicked_is_refused(tmp_path: Path, domains: dict[str, di
     )
     with pytest.raises(DataError, match="domain 'dog': no face can be used for clicks: 1 faces of folder, 0 usable"):
         FaceClicks(domains).make_clicks()
+
+
+def test_flipped_faces_have_their_clicks_on_the_other_side(domains: dict[str, dict[str, str]]) -> None:
+    data = FaceClicks(domains, size=56, count=1, augment=STILL, flip=True)
+    data.setup("fit")
+    assert data.clicks is not None
+    stream = ClickStream(data.clicks, 16, STILL, 0, flip=True)
+    batch, nose, eye = stream.batch(0), NAMES.index("nose"), NAMES.index("left_eye")
+    x, u = batch.points[:, eye, 0], batch.uv[:, eye, 0]
+    flipped = u > 0
+    assert 3 < int(flipped.sum()) < 13
+    # the left eye is at x = 40 of the photo, 17.5 of the crop's 56 px; its mirror image at 55 - 17.5
+    assert torch.allclose(x, torch.where(flipped, 37.5, 17.5), atol=1e-4)
+    assert u[~flipped].tolist() == pytest.approx([-0.37] * int((~flipped).sum()))
+    assert torch.equal(batch.uv[:, nose, 1], torch.full((16,), 0.27))
+    picture = data.clicks.images[0].permute(2, 0, 1).float() / 127.5 - 1
+    for k in range(16):
+        assert torch.allclose(batch.images[k], picture.flip(-1) if flipped[k] else picture, atol=1e-5)
+    assert torch.equal(stream.batch(0).images, batch.images)

@@ -38,7 +38,7 @@ def test_a_resumed_training_continues_with_the_batches_that_it_has_not_seen(data
 def test_ranks_see_the_batches_of_one_process_in_turn(data: WorldClicks) -> None:
     assert data.clicks is not None
     alone, *ranks = (
-        ClickStream(data.clicks, 3, AugmentOptions(), 0, start)
+        ClickStream(data.clicks, 3, AugmentOptions(), 0, False, start)
         for start in (StreamStart(), StreamStart(rank=0, world_size=2), StreamStart(rank=1, world_size=2))
     )
     for k in range(2):
