@@ -93,19 +93,25 @@ def registered(sums: ScatterSums, weights: Tensor) -> Tensor:
     """Return scale and shift (x, y) of each domain's places (D, 3) that bring it into agreement with the first domain.
 
     A place p of the first domain is ``(p - 1/2) * scale + 1/2 + shift`` of another. Of a grid of candidates the one is
-    chosen whose mean embeddings are most alike (mean cosine). ``weights`` (C, n) is a first discriminant.
+    chosen whose mean embeddings correlate best. ``weights`` (C, n) is a first discriminant.
     """
-    maps = _mean_maps(sums, weights.double())
+    means = (sums.total / sums.count.clamp(min=1)[..., None]) @ weights.double()
+    maps = means.transpose(1, 2).unflatten(2, (sums.grid, sums.grid))
     places = grid_places(sums.grid).double()
     counted = ((places - 0.5).abs() < 0.5 - MARGIN).all(-1)
     candidates = torch.cartesian_prod(SCALES, SHIFTS, SHIFTS).double()
     moved = _moved(places[counted], candidates)
     found = [torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)]
-    wanted = maps[0].flatten(1)[:, counted].T
     for own in maps[1:]:
-        alike = F.cosine_similarity(_at(own, moved), wanted[None], dim=-1).mean(1)
+        alike = _correlation(_at(own, moved), means[0][counted])
         found.append(candidates[int(alike.argmax())])
     return torch.stack(found)
+
+
+def _correlation(several: Tensor, one: Tensor) -> Tensor:
+    """Return the correlation (M,) of each of ``several`` (M, K, n) with ``one`` (K, n), centred over places."""
+    centred = [values - values.mean(-2, keepdim=True) for values in (several, one)]
+    return F.cosine_similarity(centred[0].flatten(-2), centred[1].flatten(-2), dim=-1)
 
 
 def _means(sums: ScatterSums, mean: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -120,13 +126,6 @@ def _means(sums: ScatterSums, mean: Tensor, frames: Tensor | None) -> tuple[Tens
         count = count[..., 0]
     places = count.sum(0)
     return places / places.sum(), total.sum(0) / places.clamp(min=1e-9)[:, None] - mean * (places > 0)[:, None]
-
-
-def _mean_maps(sums: ScatterSums, weights: Tensor) -> Tensor:
-    """Return each domain's mean embedding at its places, less its mean over places (D, n, grid, grid)."""
-    means = (sums.total / sums.count.clamp(min=1)[..., None]) @ weights
-    centred = means - means.mean(1, keepdim=True)
-    return centred.transpose(1, 2).unflatten(2, (sums.grid, sums.grid))
 
 
 def _moved(places: Tensor, frames: Tensor) -> Tensor:

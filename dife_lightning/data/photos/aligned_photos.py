@@ -111,14 +111,14 @@ class AlignedPhotos(TrainingDataModule):
             raise ConfigError(f"photos: batch_size={batch_size} for {len(folders)} folders; each domain needs a photo")
         require(at_least=1, count=count, size=size)
         require(at_least=0, held_out=held_out, held_out_seed=held_out_seed, seed=seed)
-        self.folders, self.count, self.size, self.augment = dict(folders), count, size, augment
+        self.folders, self.count, self.size, self.augment = dict(sorted(folders.items())), count, size, augment
         self.held_out, self.held_out_seed = held_out, held_out_seed
         self.per_domain, self.flip, self.seed, self.skip_broken = batch_size // len(folders), flip, seed, skip_broken
         self.photos: dict[str, NDArray[np.uint8]] = {}
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """The domains, in the order of their numbers in a batch."""
+        """The domains, in the order of their numbers in a batch: that of their names."""
         return tuple(self.folders)
 
     def setup(self, stage: str) -> None:
