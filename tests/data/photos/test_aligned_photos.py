@@ -13,7 +13,7 @@ from dife_lightning.data import AlignedPhotos, GeneratorImages
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.geometry.affine import AugmentOptions
 
-pytestmark = pytest.mark.filterwarnings(r"ignore:.*usable images?\b")
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*(usable images?\b|without content)")
 
 
 @pytest.fixture
