@@ -14,15 +14,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.errors import CheckpointError, ConfigError, printable
 from dife_lightning.faces.batches import AlignedBatch
 from dife_lightning.geometry.coordinates import apply_affine, sample_points
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._training import TrainedModule
 from dife_lightning.nn.backbone import Backbone, BackboneOptions
-from dife_lightning.nn.discriminant import ScatterSums, discriminant, grid_places, registered
+from dife_lightning.nn.discriminant import ScatterSums, discriminant, grid_places, registered_discriminant
 from dife_lightning.nn.mobile import MobileNet
 from dife_lightning.pretrained.imagenet import imagenet_file, load_imagenet
 from dife_lightning.utils.checks import require
@@ -86,7 +87,9 @@ class ProjectedBackbone(TrainedModule, EmbedderModule):
         self.weight = nn.Parameter(torch.zeros(dim, self.backbone.dim, context, context))
         self.register_buffer("bias", torch.zeros(dim))
         self.sums: ScatterSums | None = None
-        self._fresh = False  # sums that the projection does not have yet
+        self._fresh = False  # whether the sums have photos that the projection does not know
+        self._domains: tuple[str, ...] = ()
+        self._frames: dict[str, list[float]] = {}
 
     @property
     def channels(self) -> int:
@@ -124,6 +127,7 @@ class ProjectedBackbone(TrainedModule, EmbedderModule):
         """Add the features at the places of the aligned photos to the sums."""
         if self.sums is None:
             self.sums = ScatterSums(len(batch.domains), self.grid, self.channels)
+        self._domains = batch.domains
         with torch.no_grad():
             side = batch.images.shape[-1]
             places = grid_places(self.grid).to(batch.images.device) * side - 0.5
@@ -146,8 +150,13 @@ class ProjectedBackbone(TrainedModule, EmbedderModule):
             self.solve()
 
     def on_train_end(self) -> None:
-        """Fit the projection to all photos."""
+        """Fit the projection to all photos, and say how the species were registered."""
         self.solve()
+        for domain, (scale, x, y) in list(self._frames.items())[1:]:
+            first = next(iter(self._frames))
+            rank_zero_info(printable(
+                f"{domain} photos registered to {first}: scale {scale:.2f}, shift {x:+.2f}, {y:+.2f} of the side"
+            ))  # fmt: skip
 
     @torch.no_grad()
     def solve(self) -> None:
@@ -156,8 +165,9 @@ class ProjectedBackbone(TrainedModule, EmbedderModule):
         if sums is None:
             return
         weights, bias = discriminant(sums, self.dim, self.shrinkage)
-        if self.register and len(sums.count) > 1:
-            weights, bias = discriminant(sums, self.dim, self.shrinkage, registered(sums, weights))
+        if self.register:
+            weights, bias, frames = registered_discriminant(sums, self.dim, self.shrinkage)
+            self._frames = dict(zip(self._domains, frames.tolist(), strict=True))
         self.weight.copy_(weights.T.reshape(self.weight.shape))
         self.bias.copy_(bias)
         self._fresh = False

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.nn.discriminant import ScatterSums, discriminant, grid_places, registered
+from dife_lightning.nn.discriminant import ScatterSums, discriminant, grid_places, registered, registered_discriminant
 
 
 def faces(count: int, grid: int, dim: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,6 +95,22 @@ def test_species_whose_places_differ_by_a_scale_and_a_shift_are_registered(
     frames = registered(sums, torch.eye(4))
     torch.testing.assert_close(frames[0], torch.tensor([1.0, 0, 0], dtype=torch.float64))
     np.testing.assert_allclose(frames[1].numpy(), [scale, *shift], atol=0.045)
+
+
+def test_the_registered_discriminant_gives_shifted_species_one_embedding() -> None:
+    """Places of the second species lie 0.12 lower; its features are those of the first there, and noise."""
+    grid, generator = grid_places(8), torch.Generator().manual_seed(3)
+    domain = torch.arange(200) % 2
+    y = grid[:, 1] - 0.12 * domain[:, None]
+    angle = torch.stack((3 * y, 5 * grid[:, 0].expand_as(y)), -1)
+    features = torch.cat((angle.sin(), angle.cos()), -1)
+    features = features + 0.2 * torch.randn(features.shape, generator=generator)
+    sums = summed([(features, torch.ones(200, 64).bool(), domain)], 8, 4)
+    weights, offset, frames = registered_discriminant(sums, 3, 1e-3)
+    np.testing.assert_allclose(frames[1].numpy(), [1, 0, 0.12], atol=0.045)
+    again = discriminant(sums, 3, 1e-3, frames)
+    torch.testing.assert_close(weights, again[0])
+    torch.testing.assert_close(offset, again[1])
 
 
 def test_frames_bring_the_places_of_both_species_together() -> None:
