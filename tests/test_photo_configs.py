@@ -10,7 +10,7 @@ from PIL import Image
 
 from dife_lightning.cli.main import main
 from dife_lightning.running.configs import list_configs, load_config
-from tests.tiny import write_generator, write_teacher
+from tests.tiny import fake_imagenet, write_generator, write_teacher
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
 NAMES = [name for name in list_configs() if name.startswith("photos/") and "model" in load_config(name)]
@@ -21,6 +21,7 @@ STEPS = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--trainer.e
 SMALL = {
     "StyleGAN2": ["--model.init_args.max_images=8", "--data.init_args.batch_size=4", "--data.init_args.held_out=2"],
     "SurfaceTeacher": ["--data.init_args.batch_size=4"],
+    "ProjectedBackbone": ["--data.init_args.batch_size=3"],
     "DIFE": ["--model.init_args.warmup_steps=1", "--model.init_args.distillation.statistics_samples=8",
              "--model.init_args.exploration.steps=2", "--data.init_args.batch_size=4",
              "--model.init_args.pairs={refresh_every: 2, per_refresh: 2, first: 2, bank_size: 4, batch_size: 4}"],
@@ -75,6 +76,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
     return root
+
+
+@pytest.fixture(autouse=True)
+def _imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_imagenet(monkeypatch)
 
 
 @pytest.mark.parametrize(

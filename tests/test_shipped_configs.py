@@ -23,6 +23,7 @@ from torch import Tensor
 import dife_lightning
 from dife_lightning.cli.main import main
 from dife_lightning.data.images import GeneratorImages
+from dife_lightning.data.photos.aligned_photos import AlignedPhotos
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.data.world.clicks import WorldClicks
 from dife_lightning.data.world.pairs import WorldPairs
@@ -276,9 +277,17 @@ def cats(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
     return get_method("cats")(TINY_CATS), WorldRenders(["human", "dog"], size=32, batch_size=4, count=2)
 
 
+def projected(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    """A frozen network of random weights, because those of ImageNet come with an extra."""
+    module = get_method("projected-backbone")(layer=3, side=32, dim=4, grid=2)
+    module.setup = lambda stage: None
+    return module, AlignedPhotos({"grey": str(folder / "images")}, size=16, batch_size=2)
+
+
 #: Methods that learn, and the data that they learn from.
 RECIPES = {
-    "stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher, "dense-truth": dense_truth, "cats": cats
+    "stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher, "dense-truth": dense_truth,
+    "cats": cats, "projected-backbone": projected,
 }  # fmt: skip
 
 

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from dife_lightning.methods import projected_backbone
 from dife_lightning.methods.stylegan2 import StyleGAN2
+from dife_lightning.nn.backbone import PixelOptions
+from dife_lightning.nn.mobile import MOBILENET_V2, MobileNet
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.surface import SurfaceNet
 from dife_lightning.pretrained.generators import save_generator
@@ -54,6 +58,17 @@ def write_teacher(path: Path, dim: int = 8) -> str:
     network = SurfaceNet(**architecture)
     write_tensors(path, network.state_dict(), {"kind": "surface-teacher", "architecture": json.dumps(architecture)})
     return str(path)
+
+
+def fake_imagenet(monkeypatch: pytest.MonkeyPatch) -> MobileNet:
+    """Put a random network in the place of the weights that the extra ``imagenet`` brings."""
+    torch.manual_seed(3)
+    network = MobileNet(MOBILENET_V2)
+    for name, value in network.state_dict().items():
+        if name.endswith("running_mean"):
+            value.normal_(std=0.1)
+    monkeypatch.setattr(projected_backbone, "load_imagenet", lambda model: (network, PixelOptions()))
+    return network
 
 
 def dife_arguments(folder: Path, **changes: Any) -> dict[str, Any]:

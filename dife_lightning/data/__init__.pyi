@@ -1,6 +1,7 @@
 from .images import GeneratorImages as GeneratorImages
 from .pairs import KeypointPairs as KeypointPairs
 from .pairs import PairsDataModule as PairsDataModule
+from .photos.aligned_photos import AlignedPhotos as AlignedPhotos
 from .photos.face_clicks import FaceClicks as FaceClicks
 from .photos.face_domains import FaceDomain as FaceDomain
 from .photos.face_pairs import FacePairs as FacePairs

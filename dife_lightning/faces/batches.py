@@ -131,6 +131,23 @@ class ClickBatch(MovableBatch):
 
 
 @dataclass
+class AlignedBatch(MovableBatch):
+    """B unlabelled photos of aligned faces, warped.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1], warped and colour-jittered.
+        affine: (B, 2, 3) map from pixels of the aligned photos, also S x S, to pixels of ``images``.
+        domain: (B,) int64, number of the photo's species in ``domains``.
+        domains: names of the species.
+    """
+
+    images: Tensor
+    affine: Tensor
+    domain: Tensor
+    domains: tuple[str, ...]
+
+
+@dataclass
 class RenderBatch(MovableBatch):
     """B annotated faces of the embedded world with dense truth, for supervised methods.
 

@@ -8,6 +8,7 @@ from .frozen_embedder import FrozenEmbedder as FrozenEmbedder
 from .generator_features import GeneratorFeatures as GeneratorFeatures
 from .mean_shape import MeanShape as MeanShape
 from .outside_predictions import OutsidePredictions as OutsidePredictions
+from .projected_backbone import ProjectedBackbone as ProjectedBackbone
 from .public_cats import PublicCATs as PublicCATs
 from .random import RandomPoint as RandomPoint
 from .stylegan2 import StyleGAN2 as StyleGAN2

@@ -122,7 +122,7 @@ class Backbone(nn.Module):
     def _probe(self) -> tuple[int, int]:
         """Run the network on a black square and return its channels and stride."""
         device = next(self.model.parameters()).device
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast("cpu" if device.type == "meta" else device.type, enabled=False):
             maps = self._map(torch.zeros(1, 3, self.side, self.side, device=device))
         _, channels, height, width = maps.shape
         stride = self.side // height

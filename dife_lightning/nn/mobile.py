@@ -60,9 +60,13 @@ class MobileNet(nn.Module):
 
     ``forward`` has the form of the networks of ``transformers``, so that :class:`~dife_lightning.nn.backbone.Backbone`
     takes both: ``hidden_states[0]`` is the output of the stem, ``hidden_states[k]`` that of block k.
+
+    Args:
+        options: the network.
+        depth: number of blocks that are built; None for all.
     """
 
-    def __init__(self, options: MobileOptions) -> None:
+    def __init__(self, options: MobileOptions, depth: int | None = None) -> None:
         super().__init__()
         self.config = SimpleNamespace(patch_size=1)
         channels = 32
@@ -72,6 +76,7 @@ class MobileNet(nn.Module):
             for k in range(stage.repeats):
                 self.blocks.append(InvertedResidual(channels, stage, stage.stride if k == 0 else 1, options))
                 channels = stage.channels
+        self.blocks = self.blocks[:depth]
 
     def forward(
         self, pixel_values: Tensor, output_hidden_states: bool = True, return_dict: bool = True

@@ -92,6 +92,14 @@ FILES: Mapping[str, ImageNetFile] = {
 }
 
 
+def imagenet_file(model: str) -> ImageNetFile:
+    """Return what is known of a network by name, such as ``imagenet/mobilenet_v2``; ConfigError if there is none."""
+    name = model.removeprefix(PREFIX)
+    if name not in FILES:
+        raise ConfigError(f"no network '{model}'. {did_you_mean(model, [PREFIX + one for one in FILES])}")
+    return FILES[name]
+
+
 def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
     """Load a network by name, such as ``imagenet/mobilenet_v2``, on the CPU.
 
@@ -100,10 +108,7 @@ def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
         AssetError: its package is not installed.
         CheckpointError: the package's file is not the one that is known.
     """
-    name = model.removeprefix(PREFIX)
-    if name not in FILES:
-        raise ConfigError(f"no network '{model}'. {did_you_mean(model, [PREFIX + one for one in FILES])}")
-    known = FILES[name]
+    known = imagenet_file(model)
     path = _path(model, known)
     if sha256(path) != known.sha256:
         raise CheckpointError(

@@ -56,6 +56,8 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         # lightning 2.6 with torch 2.13: https://github.com/Lightning-AI/pytorch-lightning/issues/21326
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec")
+        # the frozen network of a method stays in eval mode, so that its batch normalisation does not learn
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
         # steps are counted on over short epochs, so that they are logged all the same
         warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
         # the size in MB that it estimates is of no interest

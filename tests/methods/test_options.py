@@ -26,6 +26,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "cats": {"architecture": TINY_CATS},
     "stylegan2": {"channels": [8, 8]},
     "surface-teacher": {},
+    "projected-backbone": {},
     "generator-features": {},
     "frozen-backbone": {"model": "facebook/dinov2-small"},
 }
@@ -84,6 +85,10 @@ BAD: dict[str, dict[str, list[Any]]] = {
     },
     "surface-teacher": {
         "dim": [0, -2, 7], "code_scale": [0], "side": [0], "width": [0, 12], "blocks": [-1], "lr": [0, -1],
+    },
+    "projected-backbone": {
+        "layer": [0, 18], "side": [0], "dim": [0, 1000], "context": [0, 2], "grid": [1],
+        "shrinkage": [0, -1],
     },
     "generator-features": {
         "generators": [{}], "layer": [0], "steps": [-1], "lr": [0], "weight_w": [-1], "space": ["z"],
