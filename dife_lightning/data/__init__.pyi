@@ -4,6 +4,7 @@ from .pairs import PairsDataModule as PairsDataModule
 from .photos.face_clicks import FaceClicks as FaceClicks
 from .photos.face_domains import FaceDomain as FaceDomain
 from .photos.face_pairs import FacePairs as FacePairs
+from .photos.labelled_faces import LabelledFaces as LabelledFaces
 from .photos.unlabelled import UnlabelledPairs as UnlabelledPairs
 from .stream import StyleGAN2Stream as StyleGAN2Stream
 from .training import EndlessBatches as EndlessBatches

@@ -20,7 +20,7 @@ from dife_lightning.viz.axes import dress, interval
 from dife_lightning.viz.methods import drawn
 from dife_lightning.viz.sheet import INK, LINES, new_figure, save_figure, title
 from experiments.common.claims import Row
-from experiments.common.measure import Measure
+from experiments.common.measure import SCORES, Measure
 from experiments.common.plan import Plan
 
 _FIELDS = (
@@ -67,11 +67,25 @@ class Grid:
     @property
     def best(self) -> dict[str, float]:
         """Column -> smallest error."""
-        return {c: min(self.cells[method, c]["pixel_error"] for method in self.methods) for c in self.columns}
+        return {c: min(row["pixel_error"] for row in self.column(c)) for c in self.columns}
 
-    def row(self, method: str) -> list[Row]:
-        """Return the cells of a method."""
-        return [self.cells[method, column] for column in self.columns]
+    @property
+    def read_outs(self) -> bool:
+        """Whether a method says how its answer is read."""
+        return any("read_out" in row for row in self.cells.values())
+
+    def row(self, method: str) -> list[Row | None]:
+        """Return the cells of a method; None where it is not in a column."""
+        return [self.cells.get((method, column)) for column in self.columns]
+
+    def column(self, column: str) -> list[Row]:
+        """Return the cells of a column."""
+        return [row for (_, own), row in self.cells.items() if own == column]
+
+    def words(self, method: str) -> list[str]:
+        """Return the method, its read-out if any method has one, and its supervision."""
+        row = next(row for (own, _), row in self.cells.items() if own == method)
+        return [method, *([row.get("read_out", "")] if self.read_outs else []), row["supervision"]]
 
 
 def grid(rows: Sequence[Row], protocol: str, framing: str) -> Grid:
@@ -107,10 +121,12 @@ def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
     for column in found.columns:
         table.add_column(column, justify="right")
     for method in found.methods:
-        cells = found.row(method)
-        label = Text.assemble(method, (f"\n{cells[0]['supervision']}", "dim"))
-        table.add_row(label, *(_rich_cell(row, found.best[row["pair"]]) for row in cells))
-    counts = ", ".join(f"{row['pair']} {row['pairs']}" for row in found.row(found.methods[0]))
+        name, *words = found.words(method)
+        label = Text.assemble(name, ("\n" + ", ".join(word for word in words if word), "dim"))
+        table.add_row(
+            label, *("" if row is None else _rich_cell(row, found.best[row["pair"]]) for row in found.row(method))
+        )
+    counts = ", ".join(f"{column} {found.column(column)[0]['pairs']}" for column in found.columns)
     over = _over(rows)
     table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over {over}). {LEGEND} Pairs: {counts}"
     return table
@@ -130,7 +146,8 @@ def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
         low, high = entry["ci95"]
         said = {"better": "held", "tie": "tied", "worse": "reversed"}[entry["verdict"]]
         numbers = f"{entry['difference']:+.2f} px [{low:+.2f}, {high:+.2f}]: {said}"
-        found.append((f"{entry['pair']}: {entry['worse']} − {entry['better']} = {numbers}", entry["holds"]))
+        framing = f", {entry['framing']}" if entry["framing"] != table["claim"]["framing"] else ""
+        found.append((f"{entry['pair']}{framing}: {entry['worse']} − {entry['better']} = {numbers}", entry["holds"]))
     for entry in table["ratios"]:
         text = f"{entry['pair']}: dife / {entry['other']} = {entry['value']:.2f} (limit {entry['limit']:.2f})"
         found.append((text, entry["holds"]))
@@ -152,6 +169,7 @@ def markdown(table: dict[str, Any], plan: Plan) -> str:
         for protocol in measure.protocols:
             for framing in measure.framings:
                 parts += ["", f"## {name}: {protocol}, {framing}", "", *markdown_grid(rows, protocol, framing)]
+                parts += score_grid(rows, protocol, framing, measure.scores)
     name, framing, protocol = measure.claim
     parts += ["", f"## Claims ({protocol}, {framing}, list '{name}')", ""]
     parts += [f"- {'holds' if holds else 'does NOT hold'}: {text}" for text, holds in claims(table)]
@@ -161,19 +179,46 @@ def markdown(table: dict[str, Any], plan: Plan) -> str:
 def markdown_grid(rows: Sequence[Row], protocol: str, framing: str) -> list[str]:
     """Return the lines of one Markdown table; the paper's figures, on other photographs, have rows of their own."""
     found = grid(rows, protocol, framing)
-    lines = [f"| method | supervision | {' | '.join(found.columns)} |", f"|---|---|{'---|' * len(found.columns)}"]
+    lines = _head(found)
     for method in found.methods:
         cells = found.row(method)
-        shown = " | ".join(_markdown_cell(row, found.best[row["pair"]]) for row in cells)
-        lines.append(f"| {method} | {cells[0]['supervision']} | {shown} |")
-        if any(row["paper"] is not None for row in cells):
-            shown = " | ".join("" if row["paper"] is None else f"*{row['paper']:.2f}*" for row in cells)
-            lines.append(f"| *{method}'s role in the paper, on other data* | | {shown} |")
+        lines.append(_line([*found.words(method), *(_markdown_cell(row, found) for row in cells)]))
+        if any(row is not None and row["paper"] is not None for row in cells):
+            shown = ["" if row is None or row["paper"] is None else f"*{row['paper']:.2f}*" for row in cells]
+            empty = [""] * (len(found.words(method)) - 1)
+            lines.append(_line([f"*{method}'s role in the paper, on other data*", *empty, *shown]))
     return lines
 
 
-def _markdown_cell(row: Row, best: float) -> str:
-    low, high = row["ci95"]
+def score_grid(rows: Sequence[Row], protocol: str, framing: str, scores: Sequence[str]) -> list[str]:
+    """Return the lines of a Markdown table of the further scores; empty without any."""
+    if not scores:
+        return []
+    found = grid(rows, protocol, framing)
+    lines = ["", f"In %: {' / '.join(SCORES[name] for name in scores)}.", "", *_head(found)]
+    for method in found.methods:
+        cells = ["" if row is None else " / ".join(map(_percent, row["scores"].values())) for row in found.row(method)]
+        lines.append(_line([*found.words(method), *cells]))
+    return lines
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None or share != share else f"{100 * share:.1f}"
+
+
+def _head(found: Grid) -> list[str]:
+    words = ["method", *(["read-out"] if found.read_outs else []), "supervision", *found.columns]
+    return [_line(words), f"|{'---|' * len(words)}"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def _markdown_cell(row: Row | None, found: Grid) -> str:
+    if row is None:
+        return ""
+    (low, high), best = row["ci95"], found.best[row["pair"]]
     text = f"**{number(row)}**" if row["pixel_error"] == best else number(row)
     return f"{text}{mark(row)} [{low:.2f}, {high:.2f}]"
 
@@ -181,14 +226,15 @@ def _markdown_cell(row: Row, best: float) -> str:
 def comma_separated(table: dict[str, Any], measure: Measure) -> str:
     """Return all rows as CSV."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _FIELDS, extrasaction="ignore", lineterminator="\n")
+    more = (*(["read_out"] if any("read_out" in row for row in table["rows"]) else []), *measure.scores)
+    writer = csv.DictWriter(text, (*_FIELDS, *more), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for name, rows in {measure.lists[-1]: table["rows"], measure.lists[0]: table["paper_rows"]}.items():
         for row in rows:
             against = row["against"] or {"difference": None, "ci95": (None, None), "verdict": None}
             low, high = against["ci95"]
             flat = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]}
-            flat |= {"difference_low": low, "difference_high": high}
+            flat |= {"difference_low": low, "difference_high": high, **row.get("scores", {})}
             flat |= {key: against[key] for key in ("difference", "verdict")}
             writer.writerow(flat | {key: " ".join(map(str, row[key])) for key in ("seeds", "run")})
     return text.getvalue()
@@ -198,19 +244,20 @@ def latex(table: dict[str, Any], plan: Plan) -> str:
     """Return the numbers that the claims are about as a LaTeX ``tabular``; it needs the package booktabs."""
     list_name, framing, protocol = plan.measure.claim
     found = grid(table["rows"], protocol, framing)
+    heads = ["method", *(["read-out"] if found.read_outs else []), "supervision"]
     lines = [
         f"% {plan.measure.title}: {protocol}, {framing}, list '{list_name}'. Error in px of a 70-px crop, mean over",
         f"% pairs and seeds; in small print the 95 % interval over {_over(table['rows'])}. "
         "Needs \\usepackage{booktabs}.",
-        f"\\begin{{tabular}}{{ll{'c' * len(found.columns)}}}",
+        f"\\begin{{tabular}}{{{'l' * len(heads)}{'c' * len(found.columns)}}}",
         "\\toprule",
-        " & ".join(map(escaped, ("method", "supervision", *found.columns))) + r" \\",
+        " & ".join(map(escaped, (*heads, *found.columns))) + r" \\",
         "\\midrule",
     ]
     for method in found.methods:
-        cells = found.row(method)
-        words = [escaped(method), escaped(cells[0]["supervision"])]
-        lines.append(" & ".join([*words, *(_latex_cell(row, found.best[row["pair"]]) for row in cells)]) + r" \\")
+        words = [escaped(word) for word in found.words(method)]
+        cells = ["" if row is None else _latex_cell(row, found.best[row["pair"]]) for row in found.row(method)]
+        lines.append(" & ".join([*words, *cells]) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
@@ -237,13 +284,15 @@ def picture(rows: Sequence[Row], measure: Measure) -> Figure:
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(1.5 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
     for axes, column in zip(panels, columns, strict=True):
-        _panel(axes, column, methods, [found.cells[method, column] for method in methods])
+        _panel(axes, column, methods, [found.cells.get((method, column)) for method in methods])
     title(figure, f"{measure.title}, {protocol}, {framing}", "px of a 70-px crop, lower is better")
     return figure
 
 
-def _panel(axes: Any, column: str, methods: Sequence[str], rows: Sequence[Row]) -> None:
+def _panel(axes: Any, column: str, methods: Sequence[str], rows: Sequence[Row | None]) -> None:
     for place, (method, row) in enumerate(zip(methods, rows, strict=True)):
+        if row is None:
+            continue
         mean, high = row["pixel_error"], row["ci95"][1]
         interval(axes, place, (mean, *row["ci95"]), LINES[1 if method == "dife" else 0], upright=False)
         look = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": INK}
