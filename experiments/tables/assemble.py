@@ -57,7 +57,7 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
         "rows": found[measure.lists[-1]],
         "paper_rows": found[measure.lists[0]],
         "comparisons": [
-            comparison(plan, column, *pair, tests=tests)
+            comparison(plan, column, *pair[:2], tests, *pair[2:])
             for column in plan.columns
             for pair in plan.comparisons
             if set(pair[:2]) <= names and all(plan.row(name).in_column(column.name) for name in pair[:2])
@@ -160,7 +160,7 @@ def pooled(
     return joined([errors[key].first(first) for key in keys])
 
 
-def comparison(plan: Plan, column: Column, worse: str, better: str, framing: str | None = None, *, tests: Tests) -> Row:
+def comparison(plan: Plan, column: Column, worse: str, better: str, tests: Tests, framing: str | None = None) -> Row:
     """Return the error of ``worse`` minus that of ``better`` on the same pairs, in px of a 70-px crop.
 
     ``framing`` is that of the claims if None.
