@@ -51,5 +51,6 @@ def _require(names: list[str], plan: Plan, who: str) -> None:
         except MissingAssetError as error:
             entry = name.removeprefix(PREFIX)
             known = next((own for own in (entry, *map(str, Path(entry).parents)) if own in plan.files), None)
-            advice = f"; to make it: {plan.files[known]}" if known else ""
-            raise MissingAssetError(f"{who} of the table: {str(error).rstrip('. ')}{advice}") from None
+            found = str(error).partition(". ")[0]  # without similar names
+            advice = f"; what it is: {plan.files[known]}" if known else ""
+            raise MissingAssetError(f"{who} of the table: {found}{advice}") from None
