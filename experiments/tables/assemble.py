@@ -57,7 +57,7 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
         "rows": found[measure.lists[-1]],
         "paper_rows": found[measure.lists[0]],
         "comparisons": [
-            comparison(plan, column, *pair[:2], tests, *pair[2:])
+            comparison(plan, column, pair[0], pair[1], tests, *pair[2:])
             for column in plan.columns
             for pair in plan.comparisons
             if set(pair[:2]) <= names and all(plan.row(name).in_column(column.name) for name in pair[:2])

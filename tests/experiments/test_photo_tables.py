@@ -35,7 +35,6 @@ BACKBONES = {f"{name}{end}" for name in ("mobilenet-v2", "efficientnet-lite0") f
 def shortened(name: str) -> str:
     """Write the plan of a table with trainings of two steps; returns the file."""
     plan = plan_content(PLANS / f"{name}.yaml")
-    del plan["known_columns"]
     for row, entry in plan["rows"].items():
         if "fit" in entry:
             entry["set"] = {**entry.get("set", {}), **STEPS, **({} if row in ("dve", "cats") else DIFE)}

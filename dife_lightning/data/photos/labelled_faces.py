@@ -148,7 +148,7 @@ class LabelledFaces(TrainingDataModule):
             raise DataError(f"domain '{name}': no face can be used for training: {usable.summary()}")
         crops = CroppedFaces(usable.faces, self.size, self.domains.crop(name), self.domains.landmarks(name))
         items = [crops[index] for index in chosen]
-        parts = ([item[key] for item in items] for key in ("image", "points", "visible"))  # type: ignore[literal-required]
+        parts = ([item[key] for item in items] for key in ("image", "points", "visible"))
         images, points, visible = (torch.from_numpy(np.stack(part)) for part in parts)
         told = f"{many(int(visible.sum()), 'landmark')} of {many(len(items), 'face')}"
         rank_zero_info(printable(f"labelled photos of {name}: {told}"))
