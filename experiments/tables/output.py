@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dife_lightning.metrics.bootstrap import said_over
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.axes import dress, interval
 from dife_lightning.viz.methods import drawn
 from dife_lightning.viz.sheet import INK, LINES, new_figure, save_figure, title
 from experiments.common.claims import Row
-from experiments.common.measure import SCORES, Measure
+from experiments.common.measure import Measure
 from experiments.common.plan import Plan
+from experiments.tables.grid import LEGEND, claims, grid, mark, number, over
+from experiments.tables.markdown import markdown
 
 _FIELDS = (
     *("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points"),
     *("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run"),
 )
-LEGEND = "=: tied with the reference row on the same pairs (the interval contains 0); <: better than it."
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "\\": r"\textbackslash{}",
 }
-#: Verdict of the paired comparison with the reference row -> mark behind a number.
-MARKS = {"better": "", "tie": " =", "worse": " <"}
 
 
 def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Console | None = None) -> None:
@@ -56,61 +53,6 @@ def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Consol
     save_figure(picture(table["rows"], plan.measure), folder / "table.png")
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The rows of one protocol and framing as a grid of methods and columns."""
-
-    methods: list[str]
-    columns: list[str]
-    cells: dict[tuple[str, str], Row]
-
-    @property
-    def best(self) -> dict[str, float]:
-        """Column -> smallest error."""
-        return {c: min(row["pixel_error"] for row in self.column(c)) for c in self.columns}
-
-    @property
-    def read_outs(self) -> bool:
-        """Whether a method says how its answer is read."""
-        return any("read_out" in row for row in self.cells.values())
-
-    def row(self, method: str) -> list[Row | None]:
-        """Return the cells of a method; None where it is not in a column."""
-        return [self.cells.get((method, column)) for column in self.columns]
-
-    def column(self, column: str) -> list[Row]:
-        """Return the cells of a column."""
-        return [row for (_, own), row in self.cells.items() if own == column]
-
-    def words(self, method: str) -> list[str]:
-        """Return the method, its read-out if any method has one, and its supervision."""
-        row = next(row for (own, _), row in self.cells.items() if own == method)
-        return [method, *([row.get("read_out", "")] if self.read_outs else []), row["supervision"]]
-
-
-def grid(rows: Sequence[Row], protocol: str, framing: str) -> Grid:
-    """Return the rows of one protocol and framing."""
-    chosen = [row for row in rows if (row["protocol"], row["framing"]) == (protocol, framing)]
-    methods, columns = (list(dict.fromkeys(row[key] for row in chosen)) for key in ("method", "pair"))
-    return Grid(methods, columns, {(row["method"], row["pair"]): row for row in chosen})
-
-
-def number(row: Row) -> str:
-    """Return an error, with the spread over seeds if there are several."""
-    spread = f" ± {row['spread']:.2f}" if row["spread"] is not None else ""
-    return f"{row['pixel_error']:.2f}{spread}"
-
-
-def mark(row: Row) -> str:
-    """Return the mark behind a number: tied with the reference row, or better."""
-    return "" if row["against"] is None else MARKS[row["against"]["verdict"]]
-
-
-def _over(rows: Sequence[Row]) -> str:
-    """Return in words what the intervals of some rows are over."""
-    return said_over({row.get("interval", "pairs") for row in rows})
-
-
 def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
     """Return the numbers that the claims are about, as a table for a terminal."""
     _, framing, protocol = measure.claim
@@ -127,8 +69,8 @@ def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
             label, *("" if row is None else _rich_cell(row, found.best[row["pair"]]) for row in found.row(method))
         )
     counts = ", ".join(f"{column} {found.column(column)[0]['pairs']}" for column in found.columns)
-    over = _over(rows)
-    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over {over}). {LEGEND} Pairs: {counts}"
+    drawn_over = over(rows)
+    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over {drawn_over}). {LEGEND} Pairs: {counts}"
     return table
 
 
@@ -137,90 +79,6 @@ def _rich_cell(row: Row, best: float) -> Text:
     style = "bold green" if row["pixel_error"] == best else ""
     paper = f"\npaper {row['paper']:.2f}" if row["paper"] is not None else ""
     return Text.assemble((number(row), style), mark(row), (f"\n{low:.2f}–{high:.2f}{paper}", "dim"))
-
-
-def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Return each comparison and ratio in words, and whether it holds."""
-    found = []
-    for entry in table["comparisons"]:
-        low, high = entry["ci95"]
-        said = {"better": "held", "tie": "tied", "worse": "reversed"}[entry["verdict"]]
-        numbers = f"{entry['difference']:+.2f} px [{low:+.2f}, {high:+.2f}]: {said}"
-        framing = f", {entry['framing']}" if entry["framing"] != table["claim"]["framing"] else ""
-        found.append((f"{entry['pair']}{framing}: {entry['worse']} − {entry['better']} = {numbers}", entry["holds"]))
-    for entry in table["ratios"]:
-        text = f"{entry['pair']}: dife / {entry['other']} = {entry['value']:.2f} (limit {entry['limit']:.2f})"
-        found.append((text, entry["holds"]))
-    return found
-
-
-def markdown(table: dict[str, Any], plan: Plan) -> str:
-    """Return all protocols and framings on the list of the claims, then on the paper's list, and the claims."""
-    measure = plan.measure
-    parts = [f"# {measure.title}", ""]
-    parts += [
-        "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over "
-        f"{_over([*table['rows'], *table['paper_rows']])}. {LEGEND}"
-    ]
-    parts += ["", *(f"- `{name}`: {note}" for name, note in table["notes"].items())]
-    parts += [f"- `{name}` is left out: {reason}" for name, reason in table["left_out"].items()]
-    lists = {f"List '{measure.lists[-1]}'": table["rows"], f"List '{measure.lists[0]}'": table["paper_rows"]}
-    for name, rows in lists.items():
-        for protocol in measure.protocols:
-            for framing in measure.framings:
-                parts += ["", f"## {name}: {protocol}, {framing}", "", *markdown_grid(rows, protocol, framing)]
-                parts += score_grid(rows, protocol, framing, measure.scores)
-    name, framing, protocol = measure.claim
-    parts += ["", f"## Claims ({protocol}, {framing}, list '{name}')", ""]
-    parts += [f"- {'holds' if holds else 'does NOT hold'}: {text}" for text, holds in claims(table)]
-    return "\n".join(parts) + "\n"
-
-
-def markdown_grid(rows: Sequence[Row], protocol: str, framing: str) -> list[str]:
-    """Return the lines of one Markdown table; the paper's figures, on other photographs, have rows of their own."""
-    found = grid(rows, protocol, framing)
-    lines = _head(found)
-    for method in found.methods:
-        cells = found.row(method)
-        lines.append(_line([*found.words(method), *(_markdown_cell(row, found) for row in cells)]))
-        if any(row is not None and row["paper"] is not None for row in cells):
-            shown = ["" if row is None or row["paper"] is None else f"*{row['paper']:.2f}*" for row in cells]
-            empty = [""] * (len(found.words(method)) - 1)
-            lines.append(_line([f"*{method}'s role in the paper, on other data*", *empty, *shown]))
-    return lines
-
-
-def score_grid(rows: Sequence[Row], protocol: str, framing: str, scores: Sequence[str]) -> list[str]:
-    """Return the lines of a Markdown table of the further scores; empty without any."""
-    if not scores:
-        return []
-    found = grid(rows, protocol, framing)
-    lines = ["", f"In %: {' / '.join(SCORES[name] for name in scores)}.", "", *_head(found)]
-    for method in found.methods:
-        cells = ["" if row is None else " / ".join(map(_percent, row["scores"].values())) for row in found.row(method)]
-        lines.append(_line([*found.words(method), *cells]))
-    return lines
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None or share != share else f"{100 * share:.1f}"
-
-
-def _head(found: Grid) -> list[str]:
-    words = ["method", *(["read-out"] if found.read_outs else []), "supervision", *found.columns]
-    return [_line(words), f"|{'---|' * len(words)}"]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
-
-
-def _markdown_cell(row: Row | None, found: Grid) -> str:
-    if row is None:
-        return ""
-    (low, high), best = row["ci95"], found.best[row["pair"]]
-    text = f"**{number(row)}**" if row["pixel_error"] == best else number(row)
-    return f"{text}{mark(row)} [{low:.2f}, {high:.2f}]"
 
 
 def comma_separated(table: dict[str, Any], measure: Measure) -> str:
@@ -247,7 +105,7 @@ def latex(table: dict[str, Any], plan: Plan) -> str:
     heads = ["method", *(["read-out"] if found.read_outs else []), "supervision"]
     lines = [
         f"% {plan.measure.title}: {protocol}, {framing}, list '{list_name}'. Error in px of a 70-px crop, mean over",
-        f"% pairs and seeds; in small print the 95 % interval over {_over(table['rows'])}. "
+        f"% pairs and seeds; in small print the 95 % interval over {over(table['rows'])}. "
         "Needs \\usepackage{booktabs}.",
         f"\\begin{{tabular}}{{{'l' * len(heads)}{'c' * len(found.columns)}}}",
         "\\toprule",

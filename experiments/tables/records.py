@@ -21,7 +21,7 @@ from experiments.common.keys import Key
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import PairErrors, SetKey, decoded, read_errors
 from experiments.common.plan import Plan
-from experiments.tables.output import markdown
+from experiments.tables.markdown import markdown
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
 

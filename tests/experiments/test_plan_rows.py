@@ -17,8 +17,9 @@ from experiments.common.pair_errors import PairErrors
 from experiments.common.pair_shares import Share
 from experiments.common.plan import Plan, read_plan
 from experiments.tables.assemble import RowTest, assemble
+from experiments.tables.markdown import markdown
 from experiments.tables.missing import without_missing
-from experiments.tables.output import comma_separated, latex, markdown, picture, rich_table
+from experiments.tables.output import comma_separated, latex, picture, rich_table
 from experiments.tables.workspace import Workspace
 from tests.tiny import write_run
 
