@@ -68,6 +68,9 @@ def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Tr
         training = workspace.training(row, model, seed)
     except DataError:  # the row takes its length from a missing run
         return None
+    if row.of is not None and not training.finished:  # a recorded training has no checkpoint to test
+        record = find_record(workspace.records, workspace.plan.measure.record(_run_name(row, training)))
+        return training if record is not None and training.available else None
     return training if training.available else None
 
 
