@@ -17,7 +17,7 @@ TABLE ?=
 ANALYSES ?=
 # For example FIGURES="fig3 --rows surface-teacher,dife --each 3".
 FIGURES ?=
-# mafl_ap10k or wflw_animalweb: the table on your own photographs instead of the embedded world.
+# photos, mafl_ap10k or wflw_animalweb: the table on photographs instead of the embedded world.
 BENCHMARK ?=
 TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABLE)
 export NO_ALBUMENTATIONS_UPDATE = 1

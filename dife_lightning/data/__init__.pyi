@@ -5,6 +5,7 @@ from .photos.aligned_photos import AlignedPhotos as AlignedPhotos
 from .photos.face_clicks import FaceClicks as FaceClicks
 from .photos.face_domains import FaceDomain as FaceDomain
 from .photos.face_pairs import FacePairs as FacePairs
+from .photos.labelled_faces import LabelledFaces as LabelledFaces
 from .photos.stream_photos import StreamPhotos as StreamPhotos
 from .photos.unlabelled import UnlabelledPairs as UnlabelledPairs
 from .stream import StyleGAN2Stream as StyleGAN2Stream

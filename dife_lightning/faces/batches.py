@@ -173,6 +173,28 @@ class RenderBatch(MovableBatch):
 
 
 @dataclass
+class LandmarkBatch(MovableBatch):
+    """B annotated photographs, for supervised methods.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1].
+        points: (B, K, 2) landmarks, x then y, in pixels of ``images``, in the order of the face's own scheme; K is that
+            of the domain with the most.
+        visible: (B, K) bool, False for landmarks that are not labelled or outside the image.
+        domain: (B,) int64, number of the face's domain in ``domains``.
+        index: (B,) int64, position in the stream.
+        domains: names of the domains.
+    """
+
+    images: Tensor
+    points: Tensor
+    visible: Tensor
+    domain: Tensor
+    index: Tensor
+    domains: tuple[str, ...]
+
+
+@dataclass
 class PairBatch(MovableBatch):
     """B pairs of one set.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import PairBatch, RenderBatch
+from dife_lightning.faces.batches import LandmarkBatch, PairBatch, RenderBatch
 from dife_lightning.geometry.coordinates import resize_points
 from dife_lightning.losses.flow import REACH, end_point_error, sparse_flow
 from dife_lightning.matching import MatchingOptions
@@ -111,7 +111,7 @@ class CATs(TrainedModule):
                 "--model.init_args.init_from, or set freeze_backbone to false"
             )
 
-    def training_step(self, batch: RenderBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: RenderBatch | LandmarkBatch, batch_idx: int) -> Tensor:
         """Predict the flow from each image to another one of its species; compare it at the shared landmarks."""
         if self.freeze_backbone:
             self.backbone.eval()  # also keeps its running statistics

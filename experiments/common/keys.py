@@ -6,18 +6,22 @@ lists, and the versions of the method and of the world.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dife_lightning.errors import DifeError
 from dife_lightning.registry import without_former_options
 from dife_lightning.utils.files import sha256
 from dife_lightning.weights.assets import list_assets
-from dife_lightning.weights.user_paths import list_own_files
+from dife_lightning.weights.checkpoints import find_weights
+from dife_lightning.weights.user_paths import PREFIX, list_own_files
 
 Key = dict[str, Any]
 #: Settings of the trainer that decide the length of a training and when it is validated; always part of a key.
@@ -57,7 +61,7 @@ def training_key(settings: Mapping[str, Any], versions: Mapping[str, int]) -> Ke
     changes a default raises the version of the method.
     """
     key = settings_key(settings)
-    return key | _plain({"assets": asset_hashes(key), "versions": versions})
+    return key | _plain({"assets": asset_hashes(key) | own_hashes(key), "versions": versions})
 
 
 def settings_key(settings: Mapping[str, Any], free: Sequence[str] = (), wanted: Key | None = None) -> Key:
@@ -150,11 +154,32 @@ def asset_hashes(settings: Any) -> dict[str, str]:
     return {name: entries[name]["sha256"] for name in sorted(set(_strings(settings)) & set(entries))}
 
 
+def own_hashes(settings: Any) -> dict[str, str]:
+    """Return name -> SHA-256 of the weights that each ``own/...`` name in ``settings`` stands for, a file or a run."""
+    found = {}
+    for name in own_names(settings):
+        with contextlib.suppress(DifeError):  # a folder of pictures, or missing
+            path = find_weights(name)
+            found[name] = _sha256(path, path.stat().st_mtime_ns)
+    return found
+
+
+def own_names(settings: Any) -> list[str]:
+    """Return every ``own/...`` name in ``settings``."""
+    return sorted({text for text in _strings(settings) if text.startswith(PREFIX)})
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, changed: int) -> str:
+    return sha256(path)
+
+
 def file_hashes(arguments: Any) -> dict[str, str]:
-    """Return name -> SHA-256 of every file that ``arguments`` name by its path or as ``own/...``."""
+    """Return name -> SHA-256 of every file that ``arguments`` name by its path or as ``own/...``, a run there too."""
     own = list_own_files()
     paths = {text: own.get(text, Path(text)).expanduser() for text in _strings(arguments) if text}
-    return {text: sha256(path) for text, path in sorted(paths.items()) if path.is_file()}
+    found = {text: sha256(path) for text, path in sorted(paths.items()) if path.is_file()}
+    return own_hashes(arguments) | found
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -175,16 +200,18 @@ def testing_key(
     versions: Mapping[str, int],
     first: int | None,
     data: Mapping[str, Any],
+    window: float | None = None,  # noqa: PT028 - not a test
 ) -> Key:
     """Return the key of a test: weights or settings, files that these name, pair lists, number of pairs, versions.
 
-    ``data`` is what else decides the images (``Measure.images``).
+    ``data`` is what else decides the images (``Measure.images``), ``window`` that of the read-out.
     """
     weights = None if checkpoint is None else sha256(checkpoint)
     assets = asset_hashes(arguments) | file_hashes(arguments)
     found: dict[str, Any] = {"checkpoint": weights, "arguments": dict(arguments), "assets": assets}
     found |= {} if first is None else {"first": first}
     found |= {"data": dict(data)} if data else {}
+    found |= {"window": window} if window else {}
     return dict(json.loads(json.dumps({**found, "lists": dict(lists), "versions": dict(versions)})))
 
 

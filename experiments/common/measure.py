@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 #: Arguments of ``FacePairs`` that decide the images and points of a test.
 _DECISIVE = ("protocol", "crop", "size", "eye_order", "seed")
+#: Further score of a set -> what it is.
+SCORES = {
+    "pck_image_05": "PCK@0.05 of the crop's side",
+    "pck_image_10": "PCK@0.10 of the crop's side",
+    "pck_face_05": "PCK@0.05 of the face's extent",
+    "pck_face_10": "PCK@0.10 of the face's extent",
+    "swap_rate": "left/right swaps",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Measure:
         lists: test lists; the first has the paper's numbers of pairs, the claims are about the last.
         protocols: landmark sets, that of the claims first.
         framings: framings of the pictures, that of the claims first.
+        scores: further scores that the table shows, of ``SCORES``.
+        name: tells the tests and records of these pairs from those of another table on the same runs.
     """
 
     title: str = "Keypoint transfer on the embedded world"
@@ -40,6 +50,21 @@ class Measure:
     lists: Sequence[str] = ("paper", "long")
     protocols: Sequence[str] = ("9-point", "3-point")
     framings: Sequence[str] = ("jittered", "plain")
+    scores: Sequence[str] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.scores:
+            if name not in SCORES:
+                raise ConfigError(f"measure.scores: no score '{name}'. {did_you_mean(name, SCORES)}")
+
+    def folder(self, pairs: Sequence[str]) -> str:
+        """Return the name of the folder of a test."""
+        return "-".join((self.name, *pairs)) if self.name else "_".join(pairs)
+
+    def record(self, run: str) -> str:
+        """Return the name of the record of a run and its test."""
+        return f"{run}-{self.name}" if self.name else run
 
     @property
     def claim(self) -> tuple[str, str, str]:
@@ -59,7 +84,7 @@ class Measure:
         sets: dict[str, Any] = {"framings": list(self.framings)}
         if self.data == "WorldPairs" or len(self.lists) > 1:  # a single list of photographs may have any name
             sets["lists"] = list(self.lists)
-        return _built(cls, {**self._configured(), **self.arguments, **sets, "pairs": list(pairs), "count": count})
+        return _built(cls, {**self.arguments_of_data(), **sets, "pairs": list(pairs), "count": count})
 
     def images(self) -> dict[str, Any]:
         """Return what decides the images of photographs beside their lists: crops, framings, points; empty for renders.
@@ -68,18 +93,19 @@ class Measure:
         """
         if self.data == "WorldPairs":
             return {}
-        found = {**self._configured(), **self.arguments}
+        found = self.arguments_of_data()
         domains = {
             name: {part: domain.get(part) for part in ("dataset", "options", "crop")}
             for name, domain in (found.get("domains") or {}).items()
         }
         return {part: found.get(part) for part in _DECISIVE} | {"framings": list(self.framings), "domains": domains}
 
-    def _configured(self) -> dict[str, Any]:
+    def arguments_of_data(self) -> dict[str, Any]:
+        """Return the arguments of the data module: those of the configuration, and the plan's own."""
         if self.config is None:
-            return {}
+            return dict(self.arguments)
         content = load_config(self.config)
-        return dict(content["data"]["init_args"]["evaluation"]["init_args"])
+        return {**content["data"]["init_args"]["evaluation"]["init_args"], **self.arguments}
 
     def prepared(self, pairs: Sequence[str], count: int | None, first: int | None = None) -> PairsDataModule:
         """Return the test pairs, made by up to two processes or read from the cache.

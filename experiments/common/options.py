@@ -26,7 +26,10 @@ def table_parser(prog: str, description: str | None, *, pairs: bool = False) -> 
     """
     parser = argparse.ArgumentParser(prog=f"python -m experiments.{prog}", description=description)
     add = parser.add_argument
-    add("--benchmark", help="table on your own photographs: mafl_ap10k or wflw_animalweb (docs/real_data.md)")
+    add(
+        "--benchmark",
+        help="table on photographs: photos (docs/photos.md), mafl_ap10k or wflw_animalweb (docs/real_data.md)",
+    )
     add("--plan", type=Path, help="file of the plan; default: experiments/tables/plans/<table>.yaml or the benchmark's")
     add("--runs_root", type=Path, help="folder of the table's runs; default: runs/tables or runs/<benchmark>")
     add("--rows", type=names, help="rows of the table, separated by commas; default: all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from dife_lightning.metrics.bootstrap import Interval, Units, interval_over, rat
 from dife_lightning.metrics.predictions import read_predictions
 from dife_lightning.utils.run_folder import PREDICTIONS
 from experiments.common.measure import Measure
+from experiments.common.pair_shares import Share, decoded_share, digits, encoded_share, read_digits, shares_of
 
 #: (kind of pair, list, framing, protocol)
 SetKey = tuple[str, str, str, str]
@@ -31,11 +32,13 @@ class PairErrors:
         counts: (N,) number of those points.
         units: (N, 2) hashes of the person, animal or photo of each pair's source and target, where these may be in
             several pairs (records hold no names of persons).
+        shares: name -> further score of each pair, of those that the measure asks for.
     """
 
     sums: NDArray[np.float64]
     counts: NDArray[np.int64]
     units: Units | None = None
+    shares: Mapping[str, Share] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sums)
@@ -52,7 +55,9 @@ class PairErrors:
 
     def first(self, count: int | None) -> PairErrors:
         """Return the first ``count`` pairs, all if None."""
-        return PairErrors(self.sums[:count], self.counts[:count], None if self.units is None else self.units[:count])
+        units = None if self.units is None else self.units[:count]
+        shares = {name: share.first(count) for name, share in self.shares.items()}
+        return PairErrors(self.sums[:count], self.counts[:count], units, shares)
 
     def interval(self) -> Interval:
         """Return the 95 % bootstrap interval of the mean over pairs, or over photos where they are in several."""
@@ -63,10 +68,12 @@ class PairErrors:
         """Return what the interval is over, for a result; empty if over pairs."""
         return {} if interval_over(self.units) == "pairs" else {"interval": "photos"}
 
-    def encoded(self) -> dict[str, str]:
+    def encoded(self) -> dict[str, Any]:
         """Return the errors as short strings; sums are rounded to a tenth of a pixel."""
-        units = {} if self.units is None else {"units": " ".join(self.units.ravel().tolist())}
-        return {"sums": " ".join(f"{v:.1f}" for v in self.sums), "points": "".join(map(str, self.counts)), **units}
+        found: dict[str, Any] = {"sums": " ".join(f"{v:.1f}" for v in self.sums), "points": digits(self.counts)}
+        found |= {} if self.units is None else {"units": " ".join(self.units.ravel().tolist())}
+        shares = {name: encoded_share(share) for name, share in self.shares.items()}
+        return found | ({"shares": shares} if shares else {})
 
 
 @lru_cache(maxsize=10_000)  # tables share most of their rows and comparisons
@@ -77,12 +84,14 @@ def _interval(sums: bytes, counts: bytes, units: tuple[tuple[str, str], ...] | N
 
 def decoded(entry: Mapping[str, Any]) -> PairErrors:
     """Return the errors that :meth:`PairErrors.encoded` wrote."""
-    sums, points = np.array(entry["sums"].split(), dtype=np.float64), np.array(list(entry["points"]), dtype=np.int64)
+    sums = np.array(entry["sums"].split(), dtype=np.float64)
+    points = read_digits(entry["points"], len(sums))
     units = np.array(entry["units"].split()) if "units" in entry else None
     if len(sums) != len(points) or (units is not None and len(units) != 2 * len(sums)):
         found = f"{len(sums)} sums, {len(points)} counts of points and {0 if units is None else len(units)} units"
         raise DataError(f"{found} in a damaged record: restore it from git")
-    return PairErrors(sums, points, None if units is None else units.reshape(-1, 2))
+    shares = {name: decoded_share(texts, len(sums)) for name, texts in entry.get("shares", {}).items()}
+    return PairErrors(sums, points, None if units is None else units.reshape(-1, 2), shares)
 
 
 def read_errors(tested: Path, measure: Measure) -> dict[SetKey, PairErrors]:
@@ -91,7 +100,8 @@ def read_errors(tested: Path, measure: Measure) -> dict[SetKey, PairErrors]:
     for (pair, name, framing, protocol), table in read_predictions(tested / PREDICTIONS).items():
         key = (pair, measure.lists[0] if len(measure.lists) == 1 else name, framing, protocol)
         sums = np.where(table.visible, table.errors, 0.0).sum(axis=1)
-        found[key] = PairErrors(sums, table.visible.sum(axis=1).astype(np.int64), _hashed(table.units))
+        counts = table.visible.sum(axis=1).astype(np.int64)
+        found[key] = PairErrors(sums, counts, _hashed(table.units), shares_of(table, protocol, measure.scores))
     return found
 
 
@@ -106,7 +116,9 @@ def joined(parts: Sequence[PairErrors]) -> PairErrors:
     """Return the pairs of several sets as one."""
     sums, counts = np.concatenate([part.sums for part in parts]), np.concatenate([part.counts for part in parts])
     units = [part.units for part in parts if part.units is not None]
-    return PairErrors(sums, counts, np.concatenate(units) if len(units) == len(parts) else None)
+    names = [name for name in parts[0].shares if all(name in part.shares for part in parts)]
+    shares = {name: Share.joined([part.shares[name] for part in parts]) for name in names}
+    return PairErrors(sums, counts, np.concatenate(units) if len(units) == len(parts) else None, shares)
 
 
 def mean_of(several: Sequence[PairErrors]) -> PairErrors:
@@ -118,7 +130,9 @@ def mean_of(several: Sequence[PairErrors]) -> PairErrors:
     first = several[0]
     for other in several[1:]:
         _check(first, other)
-    return PairErrors(np.mean([part.sums for part in several], axis=0), first.counts, first.units)
+    names = [name for name in first.shares if all(name in part.shares for part in several)]
+    shares = {name: Share.mean([part.shares[name] for part in several]) for name in names}
+    return PairErrors(np.mean([part.sums for part in several], axis=0), first.counts, first.units, shares)
 
 
 def difference(a: PairErrors, b: PairErrors) -> tuple[float, Interval]:

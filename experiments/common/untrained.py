@@ -30,9 +30,10 @@ def untrained(row: TableRow) -> Any:
     return classes[row.test](**row.arguments)
 
 
-def score(name: str, module: L.LightningModule, data: PairsDataModule, folder: Path) -> None:
+def score(name: str, module: L.LightningModule, data: PairsDataModule, folder: Path, window: float = 0.0) -> None:
     """Test one method and write ``metrics.json`` and ``predictions.csv`` into ``folder``, as `dife test` does."""
-    with quiet_trainer(KeypointTransfer(out_dir=str(folder), method=name, pictures=0, table=False)) as trainer:
+    scorer = KeypointTransfer(out_dir=str(folder), method=name, pictures=0, table=False, window=window)
+    with quiet_trainer(scorer) as trainer:
         trainer.test(module, datamodule=data, verbose=False)
 
 

@@ -53,7 +53,7 @@ def draw_all(options: argparse.Namespace) -> None:
     rows = [row.name for row in plan.rows]
     check_names("no row {} in the table", options.rows, rows)
     check_names("no kind of pair {} in the table", options.pairs, plan.pairs())
-    options.rows = options.rows or [name for name in rows if name != "random"]
+    options.rows = options.rows or [row.name for row in plan.rows if row.name != "random" and not row.window]
     options.out = options.out or Path("results") / full_name("figures", options)
     for name in dict.fromkeys(options.figures):
         draw(name, plan, options)

@@ -85,14 +85,19 @@ def build(
         The content of ``table.json``, with ``times``: run -> seconds of the training, and ``test`` of all tests.
     """
     from experiments.tables.assemble import assemble
+    from experiments.tables.missing import without_missing
     from experiments.tables.output import write_table
     from experiments.tables.records import write_records
     from experiments.tables.testing import test_all
 
     start = time.perf_counter()
+    missing: dict[str, str] = {}
+    if workspace.train:
+        workspace, missing = without_missing(workspace)
     times = workspace.fit_all(seeds) if workspace.train else {}
     trained = time.perf_counter()
     tests, left_out = test_all(workspace)
+    left_out = missing | left_out
     times |= {"test": time.perf_counter() - trained}
     plan = workspace.plan.without(left_out)
     table = assemble(plan, tests)

@@ -48,6 +48,7 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
             for column, row, protocol, framing in itertools.product(
                 plan.columns, plan.rows, measure.protocols, measure.framings
             )
+            if row.in_column(column.name)
         ]
         for name in measure.lists
     }
@@ -56,10 +57,10 @@ def assemble(plan: Plan, tests: Tests) -> dict[str, Any]:
         "rows": found[measure.lists[-1]],
         "paper_rows": found[measure.lists[0]],
         "comparisons": [
-            comparison(plan, column, *pair, tests)
+            comparison(plan, column, pair[0], pair[1], tests, *pair[2:])
             for column in plan.columns
             for pair in plan.comparisons
-            if set(pair) <= names
+            if set(pair[:2]) <= names and all(plan.row(name).in_column(column.name) for name in pair[:2])
         ],
         "ratios": ratios(found[measure.lists[-1]], plan),
         "claim": dict(zip(("list", "framing", "protocol"), measure.claim, strict=True)),
@@ -79,7 +80,8 @@ def result_row(plan: Plan, column: Column, row: TableRow, tests: Tests, place: P
 
     ``pixel_error`` is the mean over seeds, ``ci95`` its bootstrap interval over pairs (with ``interval: photos`` over
     persons and photos, where these are in several pairs), ``spread`` the standard deviation over seeds (None for one
-    seed), and ``against`` the paired difference to the reference row.
+    seed), and ``against`` the paired difference to the reference row. ``scores`` (of the measure) and ``read_out`` are
+    there if the plan has them.
     """
     seeds = seeds_of(tests, row.name, column)
     several = [pooled(tests[row.name, column.model, seed].errors, column, *place, row.first) for seed in seeds]
@@ -94,6 +96,7 @@ def result_row(plan: Plan, column: Column, row: TableRow, tests: Tests, place: P
         "pixel_error": mean.pixel_error,
         "ci95": list(mean.interval()),
         **mean.over(),
+        **_further(plan, row, mean),
         "pairs": len(mean),
         "points": mean.points,
         "seeds": seeds,
@@ -103,6 +106,13 @@ def result_row(plan: Plan, column: Column, row: TableRow, tests: Tests, place: P
         "paper": plan.published(row.name, protocol, column.name),
         "run": [tests[row.name, column.model, seed].source for seed in seeds],
     }
+
+
+def _further(plan: Plan, row: TableRow, mean: PairErrors) -> Row:
+    """Return the further scores (None where a record has none) and the read-out, if the plan has them."""
+    values = {name: mean.shares[name].value if name in mean.shares else None for name in plan.measure.scores}
+    read_out = {} if row.read_out is None else {"read_out": row.read_out}
+    return ({"scores": values} if values else {}) | read_out
 
 
 def _against(
@@ -150,13 +160,15 @@ def pooled(
     return joined([errors[key].first(first) for key in keys])
 
 
-def comparison(plan: Plan, column: Column, worse: str, better: str, tests: Tests) -> Row:
+def comparison(plan: Plan, column: Column, worse: str, better: str, tests: Tests, framing: str | None = None) -> Row:
     """Return the error of ``worse`` minus that of ``better`` on the same pairs, in px of a 70-px crop.
 
+    ``framing`` is that of the claims if None.
     The claim ``holds`` if the 95 % interval lies above zero. ``by_seed`` is the same difference for each
     seed that both rows have; a row with a single seed is compared with every seed of the other.
     """
-    place, first = plan.measure.claim, plan.first_of(worse, better)
+    name, usual, protocol = plan.measure.claim
+    place, first = (name, framing or usual, protocol), plan.first_of(worse, better)
     seeds = {row: seeds_of(tests, row, column) for row in (worse, better)}
 
     def gap(chosen: Sequence[int] | None) -> Row:

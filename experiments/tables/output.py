@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dife_lightning.metrics.bootstrap import said_over
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.axes import dress, interval
 from dife_lightning.viz.methods import drawn
@@ -22,19 +20,18 @@ from dife_lightning.viz.sheet import INK, LINES, new_figure, save_figure, title
 from experiments.common.claims import Row
 from experiments.common.measure import Measure
 from experiments.common.plan import Plan
+from experiments.tables.grid import LEGEND, claims, grid, mark, number, over
+from experiments.tables.markdown import markdown
 
 _FIELDS = (
     *("method", "pair", "list", "protocol", "framing", "pixel_error", "low", "high", "pairs", "points"),
     *("seeds", "spread", "supervision", "difference", "difference_low", "difference_high", "verdict", "paper", "run"),
 )
-LEGEND = "=: tied with the reference row on the same pairs (the interval contains 0); <: better than it."
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "\\": r"\textbackslash{}",
 }
-#: Verdict of the paired comparison with the reference row -> mark behind a number.
-MARKS = {"better": "", "tie": " =", "worse": " <"}
 
 
 def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Console | None = None) -> None:
@@ -56,47 +53,6 @@ def write_table(table: dict[str, Any], plan: Plan, folder: Path, console: Consol
     save_figure(picture(table["rows"], plan.measure), folder / "table.png")
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The rows of one protocol and framing as a grid of methods and columns."""
-
-    methods: list[str]
-    columns: list[str]
-    cells: dict[tuple[str, str], Row]
-
-    @property
-    def best(self) -> dict[str, float]:
-        """Column -> smallest error."""
-        return {c: min(self.cells[method, c]["pixel_error"] for method in self.methods) for c in self.columns}
-
-    def row(self, method: str) -> list[Row]:
-        """Return the cells of a method."""
-        return [self.cells[method, column] for column in self.columns]
-
-
-def grid(rows: Sequence[Row], protocol: str, framing: str) -> Grid:
-    """Return the rows of one protocol and framing."""
-    chosen = [row for row in rows if (row["protocol"], row["framing"]) == (protocol, framing)]
-    methods, columns = (list(dict.fromkeys(row[key] for row in chosen)) for key in ("method", "pair"))
-    return Grid(methods, columns, {(row["method"], row["pair"]): row for row in chosen})
-
-
-def number(row: Row) -> str:
-    """Return an error, with the spread over seeds if there are several."""
-    spread = f" ± {row['spread']:.2f}" if row["spread"] is not None else ""
-    return f"{row['pixel_error']:.2f}{spread}"
-
-
-def mark(row: Row) -> str:
-    """Return the mark behind a number: tied with the reference row, or better."""
-    return "" if row["against"] is None else MARKS[row["against"]["verdict"]]
-
-
-def _over(rows: Sequence[Row]) -> str:
-    """Return in words what the intervals of some rows are over."""
-    return said_over({row.get("interval", "pairs") for row in rows})
-
-
 def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
     """Return the numbers that the claims are about, as a table for a terminal."""
     _, framing, protocol = measure.claim
@@ -107,12 +63,14 @@ def rich_table(rows: Sequence[Row], measure: Measure) -> Table:
     for column in found.columns:
         table.add_column(column, justify="right")
     for method in found.methods:
-        cells = found.row(method)
-        label = Text.assemble(method, (f"\n{cells[0]['supervision']}", "dim"))
-        table.add_row(label, *(_rich_cell(row, found.best[row["pair"]]) for row in cells))
-    counts = ", ".join(f"{row['pair']} {row['pairs']}" for row in found.row(found.methods[0]))
-    over = _over(rows)
-    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over {over}). {LEGEND} Pairs: {counts}"
+        name, *words = found.words(method)
+        label = Text.assemble(name, ("\n" + ", ".join(word for word in words if word), "dim"))
+        table.add_row(
+            label, *("" if row is None else _rich_cell(row, found.best[row["pair"]]) for row in found.row(method))
+        )
+    counts = ", ".join(f"{column} {found.column(column)[0]['pairs']}" for column in found.columns)
+    drawn_over = over(rows)
+    table.caption = f"± spread over seeds; below: 95 % interval (bootstrap over {drawn_over}). {LEGEND} Pairs: {counts}"
     return table
 
 
@@ -123,72 +81,18 @@ def _rich_cell(row: Row, best: float) -> Text:
     return Text.assemble((number(row), style), mark(row), (f"\n{low:.2f}–{high:.2f}{paper}", "dim"))
 
 
-def claims(table: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Return each comparison and ratio in words, and whether it holds."""
-    found = []
-    for entry in table["comparisons"]:
-        low, high = entry["ci95"]
-        said = {"better": "held", "tie": "tied", "worse": "reversed"}[entry["verdict"]]
-        numbers = f"{entry['difference']:+.2f} px [{low:+.2f}, {high:+.2f}]: {said}"
-        found.append((f"{entry['pair']}: {entry['worse']} − {entry['better']} = {numbers}", entry["holds"]))
-    for entry in table["ratios"]:
-        text = f"{entry['pair']}: dife / {entry['other']} = {entry['value']:.2f} (limit {entry['limit']:.2f})"
-        found.append((text, entry["holds"]))
-    return found
-
-
-def markdown(table: dict[str, Any], plan: Plan) -> str:
-    """Return all protocols and framings on the list of the claims, then on the paper's list, and the claims."""
-    measure = plan.measure
-    parts = [f"# {measure.title}", ""]
-    parts += [
-        "Error in px of a 70-px crop, lower is better; ± is the spread over seeds, [ ] the 95 % interval over "
-        f"{_over([*table['rows'], *table['paper_rows']])}. {LEGEND}"
-    ]
-    parts += ["", *(f"- `{name}`: {note}" for name, note in table["notes"].items())]
-    parts += [f"- `{name}` is left out: {reason}" for name, reason in table["left_out"].items()]
-    lists = {f"List '{measure.lists[-1]}'": table["rows"], f"List '{measure.lists[0]}'": table["paper_rows"]}
-    for name, rows in lists.items():
-        for protocol in measure.protocols:
-            for framing in measure.framings:
-                parts += ["", f"## {name}: {protocol}, {framing}", "", *markdown_grid(rows, protocol, framing)]
-    name, framing, protocol = measure.claim
-    parts += ["", f"## Claims ({protocol}, {framing}, list '{name}')", ""]
-    parts += [f"- {'holds' if holds else 'does NOT hold'}: {text}" for text, holds in claims(table)]
-    return "\n".join(parts) + "\n"
-
-
-def markdown_grid(rows: Sequence[Row], protocol: str, framing: str) -> list[str]:
-    """Return the lines of one Markdown table; the paper's figures, on other photographs, have rows of their own."""
-    found = grid(rows, protocol, framing)
-    lines = [f"| method | supervision | {' | '.join(found.columns)} |", f"|---|---|{'---|' * len(found.columns)}"]
-    for method in found.methods:
-        cells = found.row(method)
-        shown = " | ".join(_markdown_cell(row, found.best[row["pair"]]) for row in cells)
-        lines.append(f"| {method} | {cells[0]['supervision']} | {shown} |")
-        if any(row["paper"] is not None for row in cells):
-            shown = " | ".join("" if row["paper"] is None else f"*{row['paper']:.2f}*" for row in cells)
-            lines.append(f"| *{method}'s role in the paper, on other data* | | {shown} |")
-    return lines
-
-
-def _markdown_cell(row: Row, best: float) -> str:
-    low, high = row["ci95"]
-    text = f"**{number(row)}**" if row["pixel_error"] == best else number(row)
-    return f"{text}{mark(row)} [{low:.2f}, {high:.2f}]"
-
-
 def comma_separated(table: dict[str, Any], measure: Measure) -> str:
     """Return all rows as CSV."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _FIELDS, extrasaction="ignore", lineterminator="\n")
+    more = (*(["read_out"] if any("read_out" in row for row in table["rows"]) else []), *measure.scores)
+    writer = csv.DictWriter(text, (*_FIELDS, *more), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for name, rows in {measure.lists[-1]: table["rows"], measure.lists[0]: table["paper_rows"]}.items():
         for row in rows:
             against = row["against"] or {"difference": None, "ci95": (None, None), "verdict": None}
             low, high = against["ci95"]
             flat = row | {"list": name, "low": row["ci95"][0], "high": row["ci95"][1]}
-            flat |= {"difference_low": low, "difference_high": high}
+            flat |= {"difference_low": low, "difference_high": high, **row.get("scores", {})}
             flat |= {key: against[key] for key in ("difference", "verdict")}
             writer.writerow(flat | {key: " ".join(map(str, row[key])) for key in ("seeds", "run")})
     return text.getvalue()
@@ -198,19 +102,20 @@ def latex(table: dict[str, Any], plan: Plan) -> str:
     """Return the numbers that the claims are about as a LaTeX ``tabular``; it needs the package booktabs."""
     list_name, framing, protocol = plan.measure.claim
     found = grid(table["rows"], protocol, framing)
+    heads = ["method", *(["read-out"] if found.read_outs else []), "supervision"]
     lines = [
         f"% {plan.measure.title}: {protocol}, {framing}, list '{list_name}'. Error in px of a 70-px crop, mean over",
-        f"% pairs and seeds; in small print the 95 % interval over {_over(table['rows'])}. "
+        f"% pairs and seeds; in small print the 95 % interval over {over(table['rows'])}. "
         "Needs \\usepackage{booktabs}.",
-        f"\\begin{{tabular}}{{ll{'c' * len(found.columns)}}}",
+        f"\\begin{{tabular}}{{{'l' * len(heads)}{'c' * len(found.columns)}}}",
         "\\toprule",
-        " & ".join(map(escaped, ("method", "supervision", *found.columns))) + r" \\",
+        " & ".join(map(escaped, (*heads, *found.columns))) + r" \\",
         "\\midrule",
     ]
     for method in found.methods:
-        cells = found.row(method)
-        words = [escaped(method), escaped(cells[0]["supervision"])]
-        lines.append(" & ".join([*words, *(_latex_cell(row, found.best[row["pair"]]) for row in cells)]) + r" \\")
+        words = [escaped(word) for word in found.words(method)]
+        cells = ["" if row is None else _latex_cell(row, found.best[row["pair"]]) for row in found.row(method)]
+        lines.append(" & ".join([*words, *cells]) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
@@ -237,13 +142,15 @@ def picture(rows: Sequence[Row], measure: Measure) -> Figure:
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(1.5 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
     for axes, column in zip(panels, columns, strict=True):
-        _panel(axes, column, methods, [found.cells[method, column] for method in methods])
+        _panel(axes, column, methods, [found.cells.get((method, column)) for method in methods])
     title(figure, f"{measure.title}, {protocol}, {framing}", "px of a 70-px crop, lower is better")
     return figure
 
 
-def _panel(axes: Any, column: str, methods: Sequence[str], rows: Sequence[Row]) -> None:
+def _panel(axes: Any, column: str, methods: Sequence[str], rows: Sequence[Row | None]) -> None:
     for place, (method, row) in enumerate(zip(methods, rows, strict=True)):
+        if row is None:
+            continue
         mean, high = row["pixel_error"], row["ci95"][1]
         interval(axes, place, (mean, *row["ci95"]), LINES[1 if method == "dife" else 0], upright=False)
         look = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": INK}

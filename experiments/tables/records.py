@@ -21,7 +21,7 @@ from experiments.common.keys import Key
 from experiments.common.measure import Measure
 from experiments.common.pair_errors import PairErrors, SetKey, decoded, read_errors
 from experiments.common.plan import Plan
-from experiments.tables.output import markdown
+from experiments.tables.markdown import markdown
 
 _FACTS = ("commit", "dirty", "versions", "machine", "time", "seed", "precision", "command")
 
@@ -108,8 +108,8 @@ def _write_run(tested: Path, measure: Measure, folder: Path) -> str:
             write_json(folder / place, _json(tested))
         return place
     run = RunFolder.at(tested.parent.parent)
-    place, described = f"runs/{run.name}.json", _described(run, tested, measure)
-    there = find_record(folder, run.name)
+    name, described = measure.record(run.name), _described(run, tested, measure)
+    place, there = f"runs/{name}.json", find_record(folder, name)
     if there is None or not covers(there, described["cell"]["key"]):
         write_json(folder / place, described)
     return place
@@ -120,7 +120,8 @@ def covers(record: RunRecord, key: Mapping[str, Any]) -> bool:
     found = record.test_key
     lists = key["lists"].items() <= found["lists"].items()
     return lists and all(
-        found.get(part) == key.get(part) for part in ("checkpoint", "arguments", "assets", "versions", "first", "data")
+        found.get(part) == key.get(part)
+        for part in ("checkpoint", "arguments", "assets", "versions", "first", "data", "window")
     )
 
 

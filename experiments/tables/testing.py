@@ -48,9 +48,9 @@ def _tests_of(row: TableRow, workspace: Workspace) -> dict[RunKey, RowTest]:
     plan = workspace.plan
     if not row.trained:
         test = _tested(row, None, plan.pairs(), workspace)
-        return {(row.name, model, 0): test for model in plan.models()}
+        return {(row.name, model, 0): test for model in plan.models(row)}
     found = {}
-    for model, pairs in plan.models().items():
+    for model, pairs in plan.models(row).items():
         for seed in workspace.seeds:
             training = _available(row, model, seed, workspace)
             if training is not None:
@@ -60,13 +60,17 @@ def _tests_of(row: TableRow, workspace: Workspace) -> dict[RunKey, RowTest]:
 
 def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Training | None:
     """Return a training that is finished or recorded with the current settings, of any seed; else None."""
-    run = workspace.run(row.name, model, seed)
-    if not run.path.is_dir() and find_record(workspace.records, run.name) is None:
+    run = workspace.run(row.of or row.name, model, seed)
+    record = find_record(workspace.records, workspace.plan.measure.record(run.name))
+    if not run.path.is_dir() and record is None:
         return None
     try:
         training = workspace.training(row, model, seed)
     except DataError:  # the row takes its length from a missing run
         return None
+    if row.of is not None and not training.finished:  # a recorded training has no checkpoint to test
+        record = find_record(workspace.records, workspace.plan.measure.record(_run_name(row, training)))
+        return training if record is not None and training.available else None
     return training if training.available else None
 
 
@@ -79,11 +83,11 @@ def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_
     plan, records = workspace.plan, workspace.records
     have = {(row, model) for row, model, _ in found}
     for row in plan.rows:
-        missing = [model for model in plan.models() if (row.name, model) not in have]
+        missing = [model for model in plan.models(row) if (row.name, model) not in have]
         if not missing or row.name in left_out:
             continue
         where = f"{workspace.runs_root}{f' or {records}' if records else ''}"
-        reason = f"no finished run of {row.name}-{missing[0]} in {where}"
+        reason = f"no finished run of {row.of or row.name}-{missing[0]} in {where}"
         if row.name == plan.reference:
             raise DataError(f"{reason}: run the table without --no_training, or name other --rows and --columns")
         left_out[row.name] = f"{reason}; it is trained without --no_training"
@@ -98,19 +102,27 @@ def _tested(row: TableRow, training: Training | None, pairs: Sequence[str], work
     record = _recorded(row, training, hashes, images, workspace)
     if record is not None:
         return RowTest(record.errors(), str(record.path))
-    run = RunFolder(workspace.runs_root, row.name) if training is None else training.job.run
-    folder = run.tests / "_".join(pairs)
+    run = RunFolder(workspace.runs_root, _run_name(row, training))
+    folder = run.tests / measure.folder(pairs)
     module, checkpoint = _module(row, training)
-    key = testing_key(checkpoint, row.arguments, hashes, versions_of(type(module).__name__), row.first, images)
+    versions = versions_of(type(module).__name__)
+    key = testing_key(checkpoint, row.arguments, hashes, versions, row.first, images, row.window)
     state_path = folder / "cell.json"
     found = read_state(state_path)
     if found is None or not found[1] or changes(found[0], key):
         if not workspace.train and row.optional:
             raise DataError(f"no finished test of {row.name} in {folder}; it is tested without --no_training")
         print(f"testing {run.name} on {', '.join(pairs)} ...", flush=True)
-        score(row.name, module, measure.prepared(pairs, workspace.count, row.first), folder)
+        score(row.name, module, measure.prepared(pairs, workspace.count, row.first), folder, row.window or 0.0)
         write_state(state_path, key, finished=True)
     return RowTest(read_errors(folder, measure), str(folder))
+
+
+def _run_name(row: TableRow, training: Training | None) -> str:
+    """Return the name of the folder of a row's test; that of another row's run with another read-out is its own."""
+    if training is None:
+        return row.name
+    return training.job.run.name if row.of is None else training.job.run.name.replace(row.of, row.name, 1)
 
 
 def _module(row: TableRow, training: Training | None) -> tuple[Any, Path | None]:
@@ -129,11 +141,16 @@ def _recorded(
     images: Mapping[str, Any],
     workspace: Workspace,
 ) -> RunRecord | None:
+    name = workspace.plan.measure.record(_run_name(row, training))
     if training is None:
-        found = find_record(workspace.records, row.name)
-        key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)), row.first, images)
+        found = find_record(workspace.records, name)
+        key = testing_key(None, row.arguments, hashes, versions_of(str(row.test)), row.first, images, row.window)
         return found if found is not None and covers(found, key) else None
-    found = None if training.finished else training.record
-    if found is None or (found.test_key.get("first"), found.test_key.get("data", {})) != (row.first, images):
+    source = None if training.finished else training.record
+    found = source if source is None or row.of is None else find_record(workspace.records, name)
+    if found is None or source is None or found.test_key["checkpoint"] != source.test_key["checkpoint"]:
+        return None
+    known = tuple(found.test_key.get(part, usual) for part, usual in (("first", None), ("data", {}), ("window", 0)))
+    if known != (row.first, images, row.window or 0):
         return None
     return found if hashes.items() <= found.test_key["lists"].items() else None

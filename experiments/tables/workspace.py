@@ -91,25 +91,30 @@ class Workspace:
         Raises:
             DataError: it takes its length from another row's run, and that is neither there nor recorded.
         """
+        if row.of is not None:
+            return self.training(self.plan.row(row.of), model, seed)
         run = self.run(row.name, model, seed)
         job = self._fit(row, model, seed, run) if row.fit is not None else self._continuation(row, model, seed, run)
-        record = find_record(self.records, run.name)
+        record = find_record(self.records, self.plan.measure.record(run.name))
         if record is not None and changes(
             comparable(record.training_key, record.content.get("settings") or {}, job.key), job.key
         ):
             record = None
         return Training(job, *job.state(), record)
 
+    def settings(self, row: TableRow, model: str, more: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the settings of a ``fit`` with seed 0."""
+        return self.resolve(tuple(fit_words(_configs(row, model), 0, [*setting_words(row.set), *more], self.trainer)))
+
     def _fit(self, row: TableRow, model: str, seed: int, run: RunFolder) -> Job:
-        names = [row.fit] if isinstance(row.fit, str) else row.fit or []
-        more = setting_words(row.set)
+        more = []
         if row.steps is not None:
             source = self.training(self.plan.row(row.steps), model, seed)
             more.append(f"--trainer.max_steps={sum(int(stage['steps']) for stage in source.stages().values())}")
-        configs = [name.format(model=model) for name in names]
-        settings = self.resolve(tuple(fit_words(configs, 0, more, self.trainer)))
+        settings = self.settings(row, model, more)
         key = training_key(_with_seed(settings, seed), versions_of(settings["model"]["class_path"]))
-        return Job(run, fit_words(configs, seed, more, self.trainer), key)
+        words = fit_words(_configs(row, model), seed, [*setting_words(row.set), *more], self.trainer)
+        return Job(run, words, key)
 
     def _continuation(self, row: TableRow, model: str, seed: int, run: RunFolder) -> Job:
         """Return the job that continues from a warm-up; it has no command before its source is trained here."""
@@ -128,7 +133,7 @@ class Workspace:
         for model in self.plan.models():
             for seed in seeds:
                 for row in self.plan.in_order():
-                    if row.trained:
+                    if row.trained and row.of is None and model in self.plan.models(row):
                         self.fit(row, model, seed, seconds)
         return seconds
 
@@ -153,6 +158,12 @@ class Workspace:
         job, why = training.job, f" ({training.why})" if training.why else ""
         print(f"{job.run.name}: {training.state}{why}", flush=True)
         seconds[job.run.name] = job.fit(training.state)
+
+
+def _configs(row: TableRow, model: str) -> list[str]:
+    """Return the configurations of a ``fit`` for a model."""
+    names = [row.fit] if isinstance(row.fit, str) else row.fit or []
+    return [name.format(model=model) for name in names]
 
 
 def _with_seed(settings: dict[str, Any], seed: int) -> dict[str, Any]:

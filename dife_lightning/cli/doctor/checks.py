@@ -118,8 +118,12 @@ def check_data(configured: Configured) -> Iterator[Finding]:
     evaluation = data.get("evaluation")
     if isinstance(evaluation, Mapping) and "domains" in (evaluation.get("init_args") or {}):
         from dife_lightning.cli.doctor.files import look_at_faces
+        from dife_lightning.cli.doctor.layout import look_at_layout
 
-        yield from look_at_faces(evaluation["init_args"])
+        layout = list(look_at_layout(evaluation["init_args"]))
+        yield from layout
+        if all(finding.level != "error" for finding in layout):
+            yield from look_at_faces(evaluation["init_args"])
     elif isinstance(evaluation, Mapping):
         pairs = evaluation.get("init_args", {}).get("pairs", [])
         count = evaluation.get("init_args", {}).get("val_count", "?")
