@@ -18,7 +18,8 @@ WITH_PHOTOS = "photos/with_photos"  # combined with another one
 STEPS = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--trainer.enable_progress_bar=false",
          "--trainer.accelerator=cpu", "--trainer.precision=32-true"]  # fmt: skip
 SMALL = {
-    "StyleGAN2": ["--model.init_args.max_images=8", "--data.init_args.batch_size=4", "--data.init_args.held_out=2"],
+    "StyleGAN2": ["--model.init_args.max_images=8", "--data.init_args.batch_size=4", "--data.init_args.held_out=2",
+                  "--model.init_args.fid_embedder=null"],
     "SurfaceTeacher": ["--data.init_args.batch_size=4"],
     "ProjectedBackbone": ["--data.init_args.batch_size=3"],
     "DVE": ["--data.init_args.batch_size=4"],

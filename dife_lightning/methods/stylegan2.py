@@ -61,6 +61,8 @@ class StyleGAN2(ScoredGenerator):
         augment_probability: of each augmentation, at the start.
         augment_target: adapt the probability so that the mean sign of the real logits stays at this value (ADA: 0.6).
         max_images: stop after this many training images; None leaves it to the trainer.
+        fid_embedder: network whose features ``val/fid`` compares, for example
+            ``backbone:imagenet/mobilenet_v2?layer=13&side=128``; None for fixed filters, which see no semantics.
         init_from: weights to start from: a shipped name such as ``world/dog``, a generator file, a checkpoint of this
             method, or its run's folder.
         seed: of all latents, noise and augmentations.
@@ -96,6 +98,7 @@ class StyleGAN2(ScoredGenerator):
         augment_probability: float = 1.0,
         augment_target: float | None = None,
         max_images: int | None = None,
+        fid_embedder: str | None = None,
         init_from: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -123,7 +126,7 @@ class StyleGAN2(ScoredGenerator):
         self.generator_ema = StyleGAN2Generator(architecture).requires_grad_(False)
         self.generator_ema.load_state_dict(self.generator.state_dict())
         self.augment = DiffAugment(augment, augment_probability, augment_target)
-        self.distance = FrechetDistance()
+        self.distance, self.fid_embedder = FrechetDistance(), fid_embedder
         self.register_buffer("images_seen", torch.zeros([], dtype=torch.long))
         self.register_buffer("steps_done", torch.zeros([], dtype=torch.long))
         self.register_buffer("path_length_mean", torch.zeros([]))
@@ -250,6 +253,7 @@ class StyleGAN2(ScoredGenerator):
 
     def setup(self, stage: str) -> None:
         """Load the weights of ``init_from``, unless the run is resumed."""
+        super().setup(stage)
         if stage == "fit" and self.init_from and self.trainer.ckpt_path is None and not int(self.steps_done):
             self.load_weights(self.init_from)
 

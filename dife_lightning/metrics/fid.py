@@ -4,7 +4,7 @@ There are 204 features per image. The image (64 px, antialiased) is filtered at 
 filters (5x5 over RGB, drawn once from a seed, zero mean); the mean rectified response in each cell of a 2x2 grid gives
 16 x 4 x 3 = 192 numbers. The mean RGB in each cell gives 12 more. These features see colour, layout, texture and
 sharpness at three scales, but no semantics: compare scores of runs on the same data set only, never with the FID of
-Inception features.
+Inception features. Features of a network (``FrechetDistance(features, length)``) tell whether a face is one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
 
 
 class FrechetDistance(Metric):
-    """Fréchet distance between real and generated images, times 1000; see the module for the features.
+    """Fréchet distance between real and generated images, times 1000.
+
+    Args:
+        features: images (B, 3, H, W) in [-1, 1] to (B, length), fp32; None for the fixed filters of this module.
+        length: of the features.
 
     Sums are float64, so that the batch size does not matter; the sums of several processes are added. They stay on the
     CPU where the device may have no float64, as Apple GPUs.
@@ -73,13 +77,14 @@ class FrechetDistance(Metric):
     full_state_update = False
     real_count: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, features: Callable[[Tensor], Tensor] | None = None, length: int = FEATURES) -> None:
         super().__init__()
+        self.features = features
         self.register_buffer("bank", filter_bank(), persistent=False)
         for side in ("real", "fake"):
             self.add_state(f"{side}_count", torch.zeros([], dtype=torch.long), dist_reduce_fx="sum")
-            self.add_state(f"{side}_sum", torch.zeros(FEATURES, dtype=torch.double), dist_reduce_fx="sum")
-            self.add_state(f"{side}_square", torch.zeros(FEATURES, FEATURES, dtype=torch.double), dist_reduce_fx="sum")
+            self.add_state(f"{side}_sum", torch.zeros(length, dtype=torch.double), dist_reduce_fx="sum")
+            self.add_state(f"{side}_square", torch.zeros(length, length, dtype=torch.double), dist_reduce_fx="sum")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
         """Move the metric, but no state to a device that may have no float64."""
@@ -90,7 +95,8 @@ class FrechetDistance(Metric):
     def update(self, images: Tensor, real: bool) -> None:
         """Add ``images`` (B, 3, H, W) in [-1, 1], real or generated."""
         assert isinstance(self.bank, Tensor)
-        features = image_features(images, self.bank).to(self.real_count.device).double()
+        found = image_features(images, self.bank) if self.features is None else self.features(images)
+        features = found.to(self.real_count.device).double()
         side = "real" if real else "fake"
         setattr(self, f"{side}_count", getattr(self, f"{side}_count") + len(features))
         setattr(self, f"{side}_sum", getattr(self, f"{side}_sum") + features.sum(0))

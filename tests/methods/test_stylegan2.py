@@ -18,9 +18,12 @@ from dife_lightning.callbacks.sample_sheet import SampleSheet
 from dife_lightning.data.images import GeneratorImages
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.methods.stylegan2 import StyleGAN2
+from dife_lightning.metrics.fid import frechet_distance
 from dife_lightning.nn.stylegan2 import StyleGAN2Generator
+from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.pretrained.generators import load_generator
 from tests.pretrained.formats.writers import write_nvlabs, write_rosinality
+from tests.tiny import write_teacher
 
 #: Folders of a few images, of one colour some of them, are what is wanted here.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")
@@ -294,3 +297,22 @@ def test_a_sheet_shows_the_same_latents_each_time() -> None:
 def test_senseless_settings_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         small(**changes)
+
+
+def test_the_distance_may_compare_the_features_of_a_network(folder: Path, tmp_path: Path) -> None:
+    teacher = write_teacher(tmp_path / "teacher.safetensors")
+    module = small(max_images=8, fid_embedder=str(teacher))
+    trainer, data = fit(module, folder, tmp_path, limit_val_batches=1.0), GeneratorImages(folder=str(folder), size=16)
+    found = trainer.validate(module, data, verbose=False)[0]["val/fid"]
+    real = torch.from_numpy(data.held_out_images).permute(0, 3, 1, 2) / 127.5 - 1
+    fake = module.sample(len(real))
+
+    def moments(images: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = load_embedder(teacher).embed(images.clamp(-1, 1))
+        b, c, h, w = embedding.shape
+        cells = embedding.reshape(b, c, 2, h // 2, 2, w // 2).mean(dim=(3, 5)).reshape(b, -1).double()
+        return cells.mean(0), torch.cov(cells.T)
+
+    assert found == pytest.approx(1000 * float(frechet_distance(*moments(real), *moments(fake))), rel=1e-4)
+    # a run is read where the network is not
+    assert not any("distance" in name for name in module.state_dict())
