@@ -33,7 +33,7 @@ class MatchingOptions:
     similarity: Similarity = "dot"
     subpixel: bool = False
     window: float = 0.0
-    temperature: float = 0.02
+    temperature: float = 0.05
 
     def __post_init__(self) -> None:
         require(at_least=0, at_most=1, window=self.window)
@@ -61,7 +61,7 @@ def transfer(
     similarity: Similarity = "dot",
     subpixel: bool = False,
     window: float = 0.0,
-    temperature: float = 0.02,
+    temperature: float = 0.05,
 ) -> Tensor:
     """Transfer points of the source image to the target image.
 
