@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import dife_lightning
@@ -18,7 +19,7 @@ from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.faces.batches import LatentBatch, StreamBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.latent.pseudo_pairs import embedding_drift
-from dife_lightning.methods._dife.distillation_step import surface_target
+from dife_lightning.methods._dife.distillation_step import averaged_embedding, surface_target
 from dife_lightning.methods._dife.matching_step import agreed_cells
 from dife_lightning.methods._dife.options import MatchingLossOptions
 from dife_lightning.methods._options import OptimizerOptions
@@ -205,6 +206,32 @@ def test_the_teacher_may_look_at_the_unwarped_image(arguments: dict[str, Any]) -
     assert model.teacher is not None
     unmoved = surface_target(model.teacher, replace(samples, affine=still), model.distillation)
     torch.testing.assert_close(unmoved, model.teacher.embed(samples.originals), atol=1e-5, rtol=0)
+
+
+def test_the_teacher_may_average_several_views_of_the_unwarped_image(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"teacher_view": "original", "teacher_views": 5, "statistics_samples": 8}
+    model, _ = ready(arguments | {"distillation": options})
+    assert model.teacher is not None
+    errors = iter([1.0, 2.0, -4.0, 3.0, 0.5])
+    # a teacher that sees everything where it is, except for an error of each view; ramps survive interpolation
+    seen: list[torch.Tensor] = []
+
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return F.avg_pool2d(images, 2) + next(errors)
+
+    monkeypatch.setattr(model.teacher, "embed", embed)
+    row = torch.arange(32.0)
+    images = torch.stack((row.expand(32, 32), row[:, None].expand(32, 32), torch.ones(32, 32)))[None]
+    images = torch.cat((images, -images))
+    found = averaged_embedding(model.teacher, images, 5)
+    inner = (..., slice(6, -6), slice(6, -6))
+    torch.testing.assert_close(found[inner], F.avg_pool2d(images, 2)[inner] + 0.5, atol=1e-3, rtol=0)
+    assert len({tuple(view[0, 0, 16, 10:20].tolist()) for view in seen}) == 5
+    with pytest.raises(ConfigError, match="teacher_views"):
+        DIFE(**arguments | {"distillation": {"teacher_views": 5}})
 
 
 def test_a_teacher_of_another_resolution_and_length_is_brought_to_the_encoders(

@@ -43,6 +43,8 @@ class DistillationOptions:
         reduction: ``mean`` over pixels, or ``sum`` as printed. With Adam only the ratio to the matching losses matters.
         teacher_view: which images the surface teacher sees: the ``warped`` ones (as in the official code), or the
             ``original`` ones, and its embedding is then warped like the image.
+        teacher_views: views of an original whose embeddings the teacher averages: the original alone, or also up to
+            eight rotated, scaled and moved ones, mapped back. Its errors that depend on the framing cancel (ours).
         teacher_norm: ``unit`` scales the surface teacher's vectors to length 1, like the vertex embeddings that CSE
             compares them with; ``none`` leaves them as they are.
         normalize_features: ``channel`` gives each feature channel mean 0 and deviation 1 over generator samples;
@@ -58,6 +60,7 @@ class DistillationOptions:
 
     reduction: Literal["mean", "sum"] = "mean"
     teacher_view: Literal["warped", "original"] = "warped"
+    teacher_views: int = 1
     teacher_norm: Literal["none", "unit"] = "none"
     normalize_features: Literal["channel", "none"] = "channel"
     statistics_samples: int = 256
@@ -68,6 +71,12 @@ class DistillationOptions:
     def __post_init__(self) -> None:
         require("distillation.", at_least=1, statistics_samples=self.statistics_samples)
         require("distillation.", at_least=1, matching_images=self.matching_images)
+        require("distillation.", at_least=1, at_most=9, teacher_views=self.teacher_views)
+        if self.teacher_views > 1 and self.teacher_view != "original":
+            raise ConfigError(
+                f"distillation.teacher_views is {self.teacher_views}, but the teacher sees the warped images alone; "
+                "set distillation.teacher_view to original, or teacher_views to 1"
+            )
         require_choices("distillation.", self)
 
 
