@@ -51,10 +51,10 @@ def surface_target(teacher: Embedder, samples: DomainBatch | PhotoBatch, options
 def averaged_embedding(teacher: Embedder, images: Tensor, views: int) -> Tensor:
     """Return the teacher's embedding (B, dim, h, w) of images (B, 3, S, S), averaged over ``views`` of them."""
     surface, side = teacher.embed(images), images.shape[-1]
-    for degrees, scale, *shift in _VIEWS[: views - 1]:
-        numbers = images.new_tensor([degrees, scale, *shift], dtype=torch.float32)
+    for view in _VIEWS[: views - 1]:
+        numbers = images.new_tensor(view, dtype=torch.float32)
         there = affine_matrix(numbers[:1], numbers[1:2], numbers[None, 2:], side, side).expand(len(images), -1, -1)
         seen = teacher.embed(warp(images, sampling_grid(there, side, side, side, side)))
-        back = sampling_grid(invert_affine(there), *surface.shape[-2:], side, side)
+        back = sampling_grid(invert_affine(there), surface.shape[-2], surface.shape[-1], side, side)
         surface = surface + warp(seen.to(surface.dtype), back, "border")
     return surface / views
