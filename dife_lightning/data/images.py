@@ -21,7 +21,6 @@ from dife_lightning.faces.images import center_square, read_image
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.files import cache_folder
 from dife_lightning.utils.randomness import seed_of
-from dife_lightning.weights.user_paths import user_path
 from dife_lightning.world.dataset import render_arrays
 
 
@@ -82,7 +81,7 @@ def read_folder(folder: str | Path, size: int, skip_broken: bool = False) -> tup
         squares.append(center_square(image, size))
         return image
 
-    report = check_folder(user_path(folder), size, keep)
+    report = check_folder(folder, size, keep)
     if report.damaged and not (skip_broken and squares):
         raise DataError(next(iter(report.damaged.values())))
     return np.stack(squares), report

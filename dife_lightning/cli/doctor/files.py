@@ -80,11 +80,10 @@ def look_at_photos(photos: StreamPhotos, domains: Iterable[str], size: int) -> I
     """Read the unlabelled photos of each domain."""
     from dife_lightning.data.photos.folder_check import check_folder
     from dife_lightning.data.photos.stream_photos import photo_summary
-    from dife_lightning.weights.user_paths import user_path
 
     for domain, folder in photos.folders(domains).items():
         try:
-            report = check_folder(user_path(folder), size)
+            report = check_folder(folder, size)
         except DifeError as error:
             yield Finding("error", "photos", f"{domain}: {one_line(error)}")
             continue

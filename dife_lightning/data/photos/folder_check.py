@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dife_lightning.errors import DataError
 from dife_lightning.faces.images import center_square, list_images, read_image
+from dife_lightning.weights.user_paths import user_path
 
 #: Returns the image (H, W, 3) uint8 of a file, or raises DataError.
 ReadImage = Callable[[Path], NDArray[np.uint8]]
@@ -57,11 +58,12 @@ class FolderReport:
 def check_folder(folder: str | Path, size: int, read: ReadImage = read_image) -> FolderReport:
     """Read every image of a folder and its subfolders, for a generator of ``size`` px.
 
-    ``read`` reads one image; a caller that needs the images passes a function that collects them. DataError if there is
+    ``folder`` may be a name such as ``own/photos/unlabelled/dog``. ``read`` reads one image; a caller that needs the images passes a function that collects them. DataError if there is
     no such folder, or no image file in it.
     """
+    folder = user_path(folder)
     files = list_images(folder)
-    report = FolderReport(Path(folder), size, len(files))
+    report = FolderReport(folder, size, len(files))
     seen: dict[str, list[Path]] = {}
     for path in files:
         try:

@@ -70,3 +70,10 @@ def test_advice_grows_with_the_set(tmp_path, usable, level, says):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no images"):
         check_folder(tmp_path, 32)
+
+
+def test_a_folder_may_have_its_name_in_paths_yaml(folder, tmp_path, monkeypatch):
+    (tmp_path / "paths.yaml").write_text(f"mine: {folder.parent}")
+    monkeypatch.chdir(tmp_path)
+    found = check_folder(f"own/mine/{folder.name}", 32)
+    assert found.count == check_folder(folder, 32).count > 0
