@@ -58,7 +58,7 @@ class FolderReport:
 def check_folder(folder: str | Path, size: int, read: ReadImage = read_image) -> FolderReport:
     """Read every image of a folder and its subfolders, for a generator of ``size`` px.
 
-    ``folder`` may be a name such as ``own/photos/unlabelled/dog``. ``read`` reads one image; a caller that needs the images
+    ``folder`` may be a name such as ``own/photos/unlabelled/dog``. ``read`` reads one image; who needs the images
     passes a function that collects them. DataError if there is no such folder, or no image file in it.
     """
     folder = user_path(folder)
