@@ -1,9 +1,10 @@
 """Check that trainings work on this machine's GPU and how fast they are: ``python -m experiments.gpu_check``.
 
 Trains human and dog of the embedded world in each precision, takes a step of the paper's size beside the estimate of
-`dife doctor`, times generators and latent exploration, and kills and resumes a training. This takes up to 8 minutes on
-an idle GPU. Writes ``gpu_check.json`` and a table for the README, ``gpu_check.md``. The exit code is 1 if a check
-fails. Without a GPU, ``--small`` shows on a CPU that everything runs; the numbers then mean nothing.
+`dife doctor` and beside the public code's composition, times generators and latent exploration, and kills and resumes a
+training. This takes up to 8 minutes on an idle GPU. Writes ``gpu_check.json`` and a table for the README,
+``gpu_check.md``. The exit code is 1 if a check fails. Without a GPU, ``--small`` shows on a CPU that everything runs;
+the numbers then mean nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def measure(setting: Any) -> dict[str, Any]:
     heading(2, "Short fits")
     fits = {precision: fit_in(setting, precision) for precision in setting.precisions}
     heading(3, "A step of the paper's size")
-    paper = {**paper_step(setting, half), "precision": half}
+    paper = paper_step(setting, half)
     heading(4, "A training that is killed and resumed")
     return {"device": name, "fits": fits, "paper_step": paper, "throughput": speeds, "resume": resume(setting)}
 

@@ -55,7 +55,9 @@ class Setting:
         options = {"accelerator": accelerator, "devices": 1, "precision": precision, "enable_progress_bar": "false"}
         return [f"--trainer.{name}={value}" for name, value in options.items()]
 
-    def timed_fit(self, config: str, run: RunFolder, words: Sequence[str], warmup: int) -> dict[str, Any]:
+    def timed_fit(
+        self, config: str, run: RunFolder, words: Sequence[str], warmup: int, period: int | None = None
+    ) -> dict[str, Any]:
         """Train, and return the milliseconds of a step of each stage, and the peak memory in bytes.
 
         Args:
@@ -63,14 +65,27 @@ class Setting:
             run: folder of the run.
             words: further options.
             warmup: steps of the first stage.
+            period: see :func:`stage_times`.
         """
         clock = run.path / "steps.json"
         callback = ["--trainer.callbacks+=StepClock", f"--trainer.callbacks.path={clock}"]
         seconds = commands.call([*fit_words(config, 0, [*words, *callback]), *place_words(run)])
         found = json.loads(clock.read_text(encoding="utf-8"))
-        stages = {"warmup": found["seconds"][:warmup], "matching": found["seconds"][warmup:]}
-        timed = {f"{stage}_ms": 1000 * typical(steps) for stage, steps in stages.items()}
+        timed = stage_times(found["seconds"], warmup, period)
         return {**timed, "training_seconds": sum(found["seconds"]), "seconds": seconds, "memory": found["memory"]}
+
+
+def stage_times(steps: Sequence[float], warmup: int, period: int | None = None) -> dict[str, float]:
+    """Return the milliseconds of a typical step of each stage, of seconds per step.
+
+    Args:
+        steps: seconds of all steps.
+        warmup: number of steps of the first stage.
+        period: steps of the matching stage between two syntheses of pairs. If given, there is also ``with_pairs_ms``:
+            the mean of the last so many steps, one of which makes pairs.
+    """
+    timed = {"warmup_ms": 1000 * typical(steps[:warmup]), "matching_ms": 1000 * typical(steps[warmup:])}
+    return timed if period is None else {**timed, "with_pairs_ms": 1000 * statistics.mean(steps[-period:])}
 
 
 def typical(steps: Sequence[float]) -> float:

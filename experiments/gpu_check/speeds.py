@@ -1,58 +1,75 @@
-"""A training step of the paper's size beside the doctor's estimate, and the speed of generators and exploration."""
+"""A training step of the paper's size beside others' and the doctor's estimate; generators and exploration."""
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
 
-from dife_lightning.cli.doctor.steps import Measured, try_steps
+from dife_lightning.cli.doctor.steps import try_steps
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.pretrained.generators import save_generator
 from experiments.bench.cases import TAPS, exploration_case, generator_case
-from experiments.bench.timing import Conditions
+from experiments.bench.timing import FP32, Conditions
 from experiments.common.jobs import fit_words
+from experiments.gpu_check.composition import time_composition
 from experiments.gpu_check.setting import Setting
 
 #: The paper's networks, losses and weights for human and dog.
 PAPER = "paper/human_dog"
 #: Channels of config F at 4 to 256 px.
 CHANNELS, SMALL_CHANNELS = (512, 512, 512, 512, 512, 256, 128), (8, 8, 8, 8)
-#: Steps of the warm-up, and of both stages together.
-STEPS, SMALL_STEPS = (25, 50), (2, 4)
+#: Steps of the warm-up, and between two syntheses of pairs, of which the matching stage has two.
+STEPS, SMALL_STEPS = (25, 20), (2, 2)
+#: Steps of each exploration; none ends early.
+EXPLORATION, SMALL_EXPLORATION = 100, 2
 #: Images at once on a GPU; it is idle most of the time with fewer.
 BATCH = 16
+T = TypeVar("T")
 
 
 def paper_step(setting: Setting, precision: str) -> dict[str, Any]:
-    """Train some steps of the paper's size, 12 images of 96 px, beside the doctor's estimate from fewer of them.
+    """Train some steps of the paper's size, 12 images of 96 px, in fp32 and in another precision.
 
     Generators have random weights, and the world's teacher takes CSE's place: neither changes the time of a step much.
 
     Returns:
-        Milliseconds of a step of each stage and peak memory in bytes, measured and, as ``doctor``, estimated.
+        ``ours``: for each precision, milliseconds of a step of each stage, with and without the pairs, and peak memory
+        in bytes; ``composition``: the same of the public code's composition; ``doctor``: the estimate of `dife doctor`
+        from fewer steps in ``precision``; ``period`` and ``exploration``: steps between two syntheses of pairs, and of
+        each exploration.
     """
-    config, (warmup, total) = write_paper_config(setting), SMALL_STEPS if setting.small else STEPS
-    words = [*setting.trainer_words(precision), f"--trainer.max_steps={total}", "--trainer.limit_val_batches=0"]
-    staged = [f"--model.init_args.warmup_steps={warmup}"]
-    found = setting.timed_fit(str(config), setting.run("paper"), [*words, *staged], warmup)
-    asked = {"warmup": 10**6, "matching": 0}
-    doctor = {
-        stage: _in_new_process(fit_words(str(config), 0, [*words, f"--model.init_args.warmup_steps={steps}"]))
-        for stage, steps in asked.items()
-    }
+    config, (warmup, period) = write_paper_config(setting), SMALL_STEPS if setting.small else STEPS
+    total, ours, doctor = warmup + 2 * period, {}, {}
+    for name in dict.fromkeys((FP32, precision)):
+        words = [*setting.trainer_words(name), f"--trainer.max_steps={total}", "--trainer.limit_val_batches=0"]
+        staged = [*words, f"--model.init_args.warmup_steps={warmup}"]
+        ours[name] = setting.timed_fit(str(config), setting.run(f"paper-{name}"), staged, warmup, period)
+    for stage, steps in {"warmup": 10**6, "matching": 0}.items():
+        asked = fit_words(str(config), 0, [*words, f"--model.init_args.warmup_steps={steps}"])
+        doctor[stage] = _in_new_process(functools.partial(try_steps, asked))
     estimate = {f"{stage}_ms": 1000 * measured.step for stage, measured in doctor.items()}
-    return {**found, "doctor": {**estimate, "memory": max(measured.memory for measured in doctor.values())}}
+    plain = functools.partial(time_composition, str(config), warmup, total, setting.device)
+    return {
+        "precision": precision,
+        "ours": ours,
+        "composition": _in_new_process(plain),
+        "doctor": {**estimate, "memory": max(measured.memory for measured in doctor.values())},
+        "period": period,
+        "exploration": SMALL_EXPLORATION if setting.small else EXPLORATION,
+    }
 
 
-def _in_new_process(words: list[str]) -> Measured:
-    """Measure as `dife doctor` does; in a process of its own, because peak memory is that of a process."""
+def _in_new_process(call: Callable[[], T]) -> T:
+    """Measure in a process of its own, because peak memory is that of a process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(try_steps, words).result()
+        return pool.submit(call).result()
 
 
 def write_paper_config(setting: Setting) -> Path:
@@ -68,6 +85,9 @@ def write_paper_config(setting: Setting) -> Path:
             save_generator(StyleGAN2Generator(Architecture(channels, **shape)), generators[domain])
     model: dict[str, Any] = {"generators": generators, "teacher": "world/teacher"}
     model["optimizer"] = {"schedule": "constant"}  # the paper's waits for validations
+    model["pairs"] = {"refresh_every": (SMALL_STEPS if setting.small else STEPS)[1]}
+    model["exploration"] = {"steps": SMALL_EXPLORATION if setting.small else EXPLORATION, "patience": 0}
+    model["share_every"] = 0
     if setting.small:
         model |= {
             "domains": dict.fromkeys(generators, SMALL_CHANNELS[-1]),
@@ -76,7 +96,6 @@ def write_paper_config(setting: Setting) -> Path:
             "encoder": {"planes": [8, 8, 8], "blocks": 1, "depth": 2, "groups": 4},
             "converter": {"hidden": 8, "groups": 4, "kernel": 3},
             "matching_loss": {"side": 16},
-            "exploration": {"steps": 2},
         }
     content = {"base": PAPER, "model": {"init_args": model}, "data": {"init_args": {"evaluation": None}}}
     path = setting.work / "paper.yaml"
