@@ -192,6 +192,5 @@ def test_everything_runs_on_a_cpu_in_the_small_form(tmp_path, monkeypatch, capfd
     paper = found["paper_step"]
     assert (list(paper["ours"]), paper["doctor"]["memory"] > 0) == (["32-true", "bf16-mixed"], True)
     for timed in (paper["composition"], *paper["ours"].values()):
-        assert set(timed) >= {"warmup_ms", "matching_ms", "with_pairs_ms", "memory"}
-        assert all(value > 0 for value in timed.values())
+        assert all(timed[name] > 0 for name in ("warmup_ms", "matching_ms", "with_pairs_ms", "memory"))
     assert (tmp_path / "results/gpu_check.md").read_text() in capfd.readouterr().out
