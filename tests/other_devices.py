@@ -20,6 +20,7 @@ from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric
 from dife_lightning.pretrained.variation import variation
 from dife_lightning.viz.embedding import embedding_colors
+from experiments.gpu_check.composition import Composition
 from tests.refusing_device import NAME, refusing_device
 from tests.tiny import dife_arguments
 
@@ -72,6 +73,16 @@ def test_a_step_of_both_stages_runs_there(side, tmp_path: Path):
         losses |= model.match(model.pairs.sample(0, 0, 0))
         torch.stack(list(losses.values())).sum().backward()
         assert all(p.grad is None or p.grad.device.type == NAME for p in model.parameters())
+    assert refused == []
+
+
+def test_the_plain_composition_of_a_step_runs_there(tmp_path: Path):
+    model = DIFE(**dife_arguments(tmp_path, converter={"hidden": 8, "groups": 4, "kernel": 3}))
+    with refusing_device() as refused:
+        composition = Composition(model, 4, torch.device(NAME, 0))
+        composition.step(0, matching=False, refresh=False)
+        composition.step(1, matching=True, refresh=True)
+        assert composition.partners["dog"].device.type == NAME
     assert refused == []
 
 

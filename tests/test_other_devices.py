@@ -18,4 +18,4 @@ def test_what_runs_in_every_step_runs_on_a_device_like_apples():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/other_devices.py"]
     done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "11 passed" in done.stdout
+    assert "12 passed" in done.stdout
