@@ -1,4 +1,4 @@
-"""Random thin-plate-spline warps: DVE's two views of an image with known correspondence.
+"""Thin-plate splines: DVE's random warps, two views of an image with known correspondence, and interpolation.
 
 The first view is the image warped once, the second is the first one warped again. ``origins`` holds the position in the
 first view of each pixel of the second. A warp is given by weights (P + 3, 2): a row per control point of a square
@@ -100,6 +100,49 @@ def lattice(height: int, width: int, device: torch.device | None = None) -> Tens
     """Return (height * width, 2) points from -1 to 1, x then y, row by row."""
     pixels = pixel_grid(height, width, device).reshape(-1, 2)
     return to_normalized(pixels, width, height, align_corners=True)
+
+
+def interpolate(
+    points: Tensor, values: Tensor, given: Tensor, at: Tensor, smooth: float = 0.01
+) -> tuple[Tensor, Tensor]:
+    """Interpolate values between points by a thin-plate spline; far from the points it continues linearly.
+
+    Args:
+        points: (B, P, 2), in units of half an image's side, for which ``smooth`` is meant.
+        values: (B, P, C) at the points.
+        given: (B, P) bool, which points there are; the others are ignored.
+        at: (N, 2) where to interpolate.
+        smooth: how much the spline may miss the values to bend less; 0 goes through them.
+
+    Returns:
+        (B, N, C) values, 0 for a row whose points do not fix a spline, and (B,) bool: whether they do. There must be
+        three or more, and further from a straight line than 0.05 (root of their summed squared distances).
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        return _interpolate(points.float(), values.float(), given, at.float(), smooth)
+
+
+def _interpolate(points: Tensor, values: Tensor, given: Tensor, at: Tensor, smooth: float) -> tuple[Tensor, Tensor]:
+    here, count = given[..., None].float(), points.shape[1]
+    centred = (points - (points * here).sum(1, keepdim=True) / here.sum(1, keepdim=True).clamp(min=1)) * here
+    known = (given.sum(1) >= 3) & (torch.linalg.svdvals(centred)[:, -1] > 0.05)
+    bend = _radial(points[:, :, None] - points[:, None]) * here * here.mT
+    bend = bend + torch.diag_embed(torch.where(given, smooth, 1.0))  # a point that is not given has the weight 0
+    affine = torch.cat((here, points * here), dim=2)
+    system = points.new_zeros(len(points), count + 3, count + 3)
+    system[:, :count, :count], system[:, :count, count:], system[:, count:, :count] = bend, affine, affine.mT
+    system = torch.where(known[:, None, None], system, torch.eye(count + 3, dtype=system.dtype, device=system.device))
+    wanted = torch.cat((values * here, values.new_zeros(len(values), 3, values.shape[2])), dim=1)
+    weights = torch.linalg.solve(system, wanted * known[:, None, None])
+    basis = torch.cat((_radial(at[:, None] - points[:, None]), torch.ones_like(at[:, :1]).expand(len(points), -1, 1),
+                       at.expand(len(points), -1, 2)), dim=2)  # fmt: skip
+    return basis @ weights, known
+
+
+def _radial(offsets: Tensor) -> Tensor:
+    """Return d^2 log d of offsets (..., 2), 0 at 0."""
+    squared = offsets.square().sum(-1)
+    return torch.special.xlogy(squared, squared) / 2
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,3 +1,5 @@
+from .clicks import between_clicks_loss as between_clicks_loss
+from .clicks import click_loss as click_loss
 from .dense_truth import surface_code_loss as surface_code_loss
 from .distillation import distillation_loss as distillation_loss
 from .dve import dense_correlation_loss as dense_correlation_loss

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import ClickBatch
-from dife_lightning.geometry.coordinates import sample_points
+from dife_lightning.losses.clicks import click_loss
 from dife_lightning.methods._base import EmbedderModule
 from dife_lightning.methods._training import TrainedModule
-from dife_lightning.nn.surface import SurfaceNet, surface_code
+from dife_lightning.nn.surface import SurfaceNet
 from dife_lightning.utils.checks import require
 from dife_lightning.weights.checkpoints import write_tensors
 
@@ -31,13 +30,10 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
     Args:
         dim: channels of the code.
         code_scale: highest typical frequency of the code in turns per unit; low means coarse.
-        side: side of the grid of codes.
+        side: side to which images are resized before they enter the network.
         width: channels of the network.
         blocks: residual blocks of the network.
-        lr: AdamW's learning rate, which falls to 0 along a cosine.
-        halvings: convolutions of stride 2 before the grid; images are resized to ``side * 2**halvings`` px.
-        dropout: share of channels that is dropped before the last layer.
-        weight_decay: AdamW's.
+        lr: Adam's learning rate, which falls to 0 along a cosine.
     """
 
     #: Side of the faces that the shipped configuration trains on.
@@ -51,21 +47,17 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
         width: int = 48,
         blocks: int = 3,
         lr: float = 2e-3,
-        halvings: int = 0,
-        dropout: float = 0.0,
-        weight_decay: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         require(at_least=1, side=side)
-        require(at_least=0, blocks=blocks, halvings=halvings, weight_decay=weight_decay)
-        require(at_least=0, below=1, dropout=dropout)
+        require(at_least=0, blocks=blocks)
         require(above=0, code_scale=code_scale, lr=lr)
         if dim < 2 or dim % 2 or width < 8 or width % 8:
             raise ConfigError(f"dim is {dim}, width {width}; expected an even dim and a width that is a multiple of 8")
-        self.dim, self.code_scale, self.lr, self.weight_decay = dim, code_scale, lr, weight_decay
-        self.architecture = {"dim": dim, "side": side, "width": width, "blocks": blocks, "halvings": halvings}
-        self.network = SurfaceNet(**self.architecture, dropout=dropout)
+        self.dim, self.code_scale, self.lr = dim, code_scale, lr
+        self.architecture = {"dim": dim, "side": side, "width": width, "blocks": blocks}
+        self.network = SurfaceNet(**self.architecture)
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W)."""
@@ -73,17 +65,13 @@ class SurfaceTeacher(TrainedModule, EmbedderModule):
 
     def training_step(self, batch: ClickBatch, batch_idx: int) -> Tensor:
         """Squared distance between the code at each click and the code of its surface coordinate."""
-        side = batch.images.shape[-1]
-        found = F.normalize(sample_points(self.network.coarse(batch.images), batch.points, side, side), dim=-1)
-        wanted = surface_code(batch.uv, self.dim, self.code_scale)
-        error = (found - wanted).square().sum(-1)
-        loss = (error * batch.inside).sum() / batch.inside.sum().clamp(min=1)
+        loss = click_loss(self.network.coarse(batch.images), batch, self.code_scale)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a cosine to 0."""
-        adam = torch.optim.AdamW(self.network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        """Adam with a cosine to 0."""
+        adam = torch.optim.Adam(self.network.parameters(), lr=self.lr)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, self.trainer.max_steps))
         return {"optimizer": adam, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
 

@@ -40,23 +40,15 @@ class SurfaceNet(nn.Module):
 
     Args:
         dim: channels of the code.
-        side: side of the grid of codes.
+        side: the image is first resized to ``side`` x ``side``.
         width: channels of the hidden layers.
-        blocks: residual blocks on the grid.
-        halvings: convolutions of stride 2 before the blocks; the image is first resized to ``side * 2**halvings`` px.
-        dropout: share of channels that is dropped before the last layer in training.
+        blocks: residual blocks.
     """
 
-    def __init__(
-        self, dim: int = 16, side: int = 16, width: int = 48, blocks: int = 3, halvings: int = 0, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, dim: int = 16, side: int = 16, width: int = 48, blocks: int = 3) -> None:
         super().__init__()
-        self.dim, self.side, self.input_side = dim, side, side * 2**halvings
+        self.dim, self.side = dim, side
         self.stem = nn.Conv2d(5, width, 3, padding=1)
-        self.halvings = nn.ModuleList(
-            nn.Sequential(nn.GroupNorm(8, width), nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1))
-            for _ in range(halvings)
-        )
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.GroupNorm(8, width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width),
@@ -65,21 +57,18 @@ class SurfaceNet(nn.Module):
             for _ in range(blocks)
         )  # fmt: skip
         self.whole = nn.Linear(width, width)
-        self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(width, dim, 1)
 
     def coarse(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to codes (B, dim, side, side), float32, not normalised."""
-        small = F.interpolate(images.float(), (self.input_side, self.input_side), mode="bilinear", antialias=True)
-        ramp = torch.linspace(-1, 1, self.input_side, device=images.device)
+        small = F.interpolate(images.float(), (self.side, self.side), mode="bilinear", antialias=True)
+        ramp = torch.linspace(-1, 1, self.side, device=images.device)
         place = torch.stack(torch.meshgrid(ramp, ramp, indexing="xy")).expand(len(images), -1, -1, -1)
         x = self.stem(torch.cat((small, place), dim=1))
-        for halving in self.halvings:
-            x = halving(x)
         for block in self.blocks:
             x = x + block(x)
             x = x + self.whole(x.mean(dim=(2, 3)))[:, :, None, None]
-        return self.head(self.dropout(x)).float()
+        return self.head(x).float()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to unit-length codes (B, dim, H, W), float32."""

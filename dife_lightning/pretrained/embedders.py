@@ -145,13 +145,11 @@ def _surface_teacher(tensors: dict[str, Tensor], architecture: str, path: Path) 
         "dim": shapes.size(("head.weight", 0, 4), ("head.bias", 0, 1)),
         "width": shapes.size(("stem.weight", 0, 4), ("stem.bias", 0, 1), ("whole.bias", 0, 1)),
         "blocks": shapes.count("blocks."),
-        "halvings": shapes.count("halvings."),
     }
-    check_declared({"halvings": 0, **declared}, found, path)
+    check_declared(declared, found, path)
     side = declared["side"]
-    largest = _LARGEST_SIDE >> found["halvings"]
-    if type(side) is not int or not 1 <= side <= largest:
-        raise CheckpointError(f"{path}: its metadata says side {side}, expected 1 to {largest} px.")
+    if type(side) is not int or not 1 <= side <= _LARGEST_SIDE:
+        raise CheckpointError(f"{path}: its metadata says side {side}, expected 1 to {_LARGEST_SIDE} px.")
     return network_from(lambda: SurfaceNet(**found, side=side), tensors, path)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
@@ -16,6 +17,7 @@ from dife_lightning.geometry.coordinates import pixel_grid, sample_points, to_no
 from dife_lightning.geometry.tps import (
     TPSOptions,
     draw_weights,
+    interpolate,
     lattice,
     tps_basis,
     two_views,
@@ -203,3 +205,29 @@ def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], text: s
 def test_a_crop_of_everything_is_refused() -> None:
     with pytest.raises(ConfigError, match="crop=4 leaves nothing of 12 x 8 px"):
         two_views(torch.rand(1, 3, 8, 12), some_weights(1), TPSOptions(crop=4))
+
+
+# Interpolation
+
+
+def test_interpolation_is_scipys_smoothed_thin_plate_spline() -> None:
+    rng = np.random.default_rng(0)
+    points, values, at = rng.uniform(-1, 1, (2, 7, 2)), rng.normal(size=(2, 7, 3)), rng.uniform(-1.5, 1.5, (40, 2))
+    given = np.ones((2, 7), bool)
+    given[1, [0, 4]] = False
+    tensors = (torch.from_numpy(array).float() for array in (points, values))
+    found, known = interpolate(*tensors, torch.from_numpy(given), torch.from_numpy(at).float(), smooth=0.02)
+    assert known.tolist() == [True, True]
+    for row in range(2):
+        here = given[row]
+        spline = RBFInterpolator(points[row, here], values[row, here], smoothing=0.02, kernel="thin_plate_spline")
+        np.testing.assert_allclose(found[row].numpy(), spline(at), atol=2e-4)
+
+
+def test_points_on_a_line_or_too_few_fix_no_spline() -> None:
+    points = torch.tensor([[[-0.5, 0.0], [0.0, 0.01], [0.5, 0.0]], [[-0.5, 0.0], [0.0, 0.5], [0.5, 0.0]]])[[0, 1, 1]]
+    given = torch.tensor([[True, True, True], [True, True, True], [True, True, False]])
+    found, known = interpolate(points, torch.ones(3, 3, 2), given, torch.zeros(1, 2))
+    assert known.tolist() == [False, True, False]
+    assert found[known].squeeze().tolist() == pytest.approx([1, 1])
+    assert not found[~known].any()
