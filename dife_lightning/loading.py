@@ -16,9 +16,13 @@ from dife_lightning.registry import (
     methods_by_class,
     without_former_options,
 )
+from dife_lightning.weights.assets import find_asset, list_assets
 from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import best_checkpoint as best_checkpoint
-from dife_lightning.weights.checkpoints import load_state, read_checkpoint
+from dife_lightning.weights.checkpoints import find_weights, load_state, read_checkpoint
+from dife_lightning.weights.user_paths import PREFIX
+
+CHECKPOINT_SUFFIX = ".ckpt"
 
 #: Keys that the command line and Lightning add to the hyper-parameters.
 _BOOKKEEPING = {"_class_path", "_instantiator", "method"}
@@ -31,7 +35,8 @@ def load(path: str | Path) -> Method:
     are built, and only tensors and plain values are read from the file.
 
     Args:
-        path: a ``.ckpt`` of ``dife fit`` or a Trainer, or a run folder (its best checkpoint is loaded).
+        path: a ``.ckpt`` of ``dife fit`` or a Trainer, a run folder (its best checkpoint is loaded), the name of a
+            shipped method such as ``photos/dife``, or a name of your ``paths.yaml`` (``own/...``).
 
     Returns:
         The LightningModule, with ``transfer(images, points)`` and, if it has an embedding, ``embed(images)``.
@@ -39,8 +44,9 @@ def load(path: str | Path) -> Method:
     Raises:
         CheckpointError: the file is missing, truncated or not of this project, its method is not registered, or its
             settings do not fit its weights.
+        AssetError: a shipped file has been altered, or there is no such ``own/...`` name.
     """
-    path = best_checkpoint(path)
+    path = method_file(path)
     checkpoint = read_checkpoint(path)
     missing = [key for key in ("state_dict", "hyper_parameters") if not isinstance(checkpoint.get(key), dict)]
     if missing:
@@ -53,6 +59,22 @@ def load(path: str | Path) -> Method:
     module.on_load_checkpoint(checkpoint)
     load_state(module, checkpoint["state_dict"], source=path)
     return module.eval()
+
+
+def method_file(path: str | Path) -> Path:
+    """Return the file of a trained method: a shipped one, that of an ``own/...`` name, a path, or a run's best.
+
+    Raises:
+        CheckpointError: a run without a checkpoint, or a shipped file that is no trained method.
+        AssetError: a shipped file has been altered, or there is no such ``own/...`` name.
+    """
+    name = str(path)
+    shipped = list_assets().get(name)
+    if shipped is None:
+        return find_weights(name) if name.startswith(PREFIX) else best_checkpoint(path)
+    if not shipped["file"].endswith(CHECKPOINT_SUFFIX):
+        raise CheckpointError(f"{name} is a {shipped['kind']}, no trained method; `dife assets` lists what is shipped.")
+    return find_asset(name)
 
 
 def _own_method(checkpoint: dict[str, Any]) -> type[Any] | None:

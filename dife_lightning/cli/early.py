@@ -25,6 +25,8 @@ from dife_lightning.running.parser_errors import (
     unknown_option,
     untrained,
 )
+from dife_lightning.weights.assets import list_assets
+from dife_lightning.weights.user_paths import PREFIX
 
 
 def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
@@ -69,6 +71,16 @@ def with_last(words: list[str]) -> list[str]:
         return words
     path = last_checkpoint(option_value(words, "--runs_root") or "runs", option_value(words, "--run"))
     return [*words, "--ckpt_path", str(path)]  # the later one counts
+
+
+def with_shipped(words: list[str]) -> list[str]:
+    """Replace ``--ckpt_path photos/dife`` by the file of that shipped method, and ``own/...`` by the user's file."""
+    name = option_value(words, "--ckpt_path")
+    if name is None or not (name in list_assets() or name.startswith(PREFIX)):
+        return words
+    from dife_lightning.loading import method_file
+
+    return [*words, "--ckpt_path", str(method_file(name))]  # the later one counts
 
 
 def _check_option(option: str, known: set[str], verb: str) -> None:
