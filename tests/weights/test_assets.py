@@ -123,6 +123,8 @@ def test_every_shipped_asset_has_the_recorded_hash_and_the_package_stays_small()
     assert list_assets() == recorded
     for name in recorded:
         assert find_asset(name).is_file()
-    stray = {path.name for path in assets.FOLDER.iterdir() if path.suffix in (".safetensors", ".ckpt")} - {entry["file"] for entry in recorded.values()}
+    stray = {path.name for path in assets.FOLDER.iterdir() if path.suffix in (".safetensors", ".ckpt")} - {
+        entry["file"] for entry in recorded.values()
+    }
     assert not stray
     assert sum(path.stat().st_size for path in assets.FOLDER.rglob("*") if path.is_file()) < 40e6
