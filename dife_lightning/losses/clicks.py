@@ -19,7 +19,7 @@ from dife_lightning.nn.surface import surface_code
 #: Pixels further from the clicks' centre than so many times the furthest click have no coordinate: the spline would
 #: extrapolate.
 REACH = 1.5
-#: Largest |u| and |v| of an interpolated coordinate; the canonical face ends at 1.
+#: Largest absolute u and v of an interpolated coordinate; the canonical face ends at 1.
 LARGEST = 0.95
 
 
