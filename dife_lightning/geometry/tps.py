@@ -90,10 +90,13 @@ def draw_weights(options: TPSOptions, *parts: int | str) -> Tensor:
     return torch.cat((bends, torch.stack(rows, dim=1)), dim=1)
 
 
-def tps_basis(points: Tensor, control: Tensor) -> Tensor:
-    """Return the basis functions (N, P + 3) of the control points ``control`` (P, 2) at ``points`` (N, 2)."""
-    squared = (points[:, None] - control).square().sum(dim=-1)
-    return torch.cat((squared * torch.log(squared + 1e-5), torch.ones_like(points[:, :1]), points), dim=1)
+def tps_basis(points: Tensor, control: Tensor, offset: float = 1e-5) -> Tensor:
+    """Return the basis functions (..., N, P + 3) of the points ``control`` (..., P, 2) at ``points`` (..., N, 2).
+
+    ``offset`` is added to squared distances in the logarithm; DVE's code has 1e-5.
+    """
+    squared = (points[..., :, None, :] - control[..., None, :, :]).square().sum(dim=-1)
+    return torch.cat((squared * torch.log(squared + offset), torch.ones_like(points[..., :1]), points), dim=-1)
 
 
 def lattice(height: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -102,8 +105,12 @@ def lattice(height: int, width: int, device: torch.device | None = None) -> Tens
     return to_normalized(pixels, width, height, align_corners=True)
 
 
+#: Offset of the basis where there is no code to agree with; the basis is 0 at distance 0.
+_TINY = 1e-12
+
+
 def interpolate(
-    points: Tensor, values: Tensor, given: Tensor, at: Tensor, smooth: float = 0.01
+    points: Tensor, values: Tensor, given: Tensor, at: Tensor, smooth: float = 0.02
 ) -> tuple[Tensor, Tensor]:
     """Interpolate values between points by a thin-plate spline; far from the points it continues linearly.
 
@@ -126,23 +133,15 @@ def _interpolate(points: Tensor, values: Tensor, given: Tensor, at: Tensor, smoo
     here, count = given[..., None].float(), points.shape[1]
     centred = (points - (points * here).sum(1, keepdim=True) / here.sum(1, keepdim=True).clamp(min=1)) * here
     known = (given.sum(1) >= 3) & (torch.linalg.svdvals(centred)[:, -1] > 0.05)
-    bend = _radial(points[:, :, None] - points[:, None]) * here * here.mT
+    basis = tps_basis(points, points, _TINY) * here
+    bend, affine = basis[..., :count] * here.mT, basis[..., count:]
     bend = bend + torch.diag_embed(torch.where(given, smooth, 1.0))  # a point that is not given has the weight 0
-    affine = torch.cat((here, points * here), dim=2)
     system = points.new_zeros(len(points), count + 3, count + 3)
     system[:, :count, :count], system[:, :count, count:], system[:, count:, :count] = bend, affine, affine.mT
     system = torch.where(known[:, None, None], system, torch.eye(count + 3, dtype=system.dtype, device=system.device))
     wanted = torch.cat((values * here, values.new_zeros(len(values), 3, values.shape[2])), dim=1)
     weights = torch.linalg.solve(system, wanted * known[:, None, None])
-    basis = torch.cat((_radial(at[:, None] - points[:, None]), torch.ones_like(at[:, :1]).expand(len(points), -1, 1),
-                       at.expand(len(points), -1, 2)), dim=2)  # fmt: skip
-    return basis @ weights, known
-
-
-def _radial(offsets: Tensor) -> Tensor:
-    """Return d^2 log d of offsets (..., 2), 0 at 0."""
-    squared = offsets.square().sum(-1)
-    return torch.special.xlogy(squared, squared) / 2
+    return tps_basis(at.expand(len(points), -1, 2), points, _TINY) @ weights, known
 
 
 @functools.lru_cache(maxsize=4)

@@ -14,6 +14,7 @@ from dife_lightning.faces.batches import ClickBatch
 from dife_lightning.geometry.coordinates import sample_points
 from dife_lightning.geometry.tps import interpolate, lattice
 from dife_lightning.losses.dense_truth import surface_code_loss
+from dife_lightning.losses.distillation import reduce_pixels
 from dife_lightning.nn.surface import surface_code
 
 #: Pixels further from the clicks' centre than so many times the furthest click have no coordinate: the spline would
@@ -38,7 +39,7 @@ def click_loss(embedding: Tensor, batch: ClickBatch, scale: float) -> Tensor:
     with torch.autocast(embedding.device.type, enabled=False):
         found = F.normalize(sample_points(embedding.float(), batch.points, side, side), dim=-1)
         error = (found - surface_code(batch.uv, embedding.shape[1], scale)).square().sum(-1)
-        return (error * batch.inside).sum() / batch.inside.sum().clamp(min=1)
+        return reduce_pixels(error, batch.inside, "mean")
 
 
 def between_clicks_loss(embedding: Tensor, batch: ClickBatch, scale: float) -> Tensor:

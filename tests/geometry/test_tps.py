@@ -216,10 +216,11 @@ def test_interpolation_is_scipys_smoothed_thin_plate_spline() -> None:
     given = np.ones((2, 7), bool)
     given[1, [0, 4]] = False
     tensors = (torch.from_numpy(array).float() for array in (points, values))
-    found, known = interpolate(*tensors, torch.from_numpy(given), torch.from_numpy(at).float(), smooth=0.02)
+    found, known = interpolate(*tensors, torch.from_numpy(given), torch.from_numpy(at).float(), smooth=0.04)
     assert known.tolist() == [True, True]
     for row in range(2):
         here = given[row]
+        # its radial function is half of ours
         spline = RBFInterpolator(points[row, here], values[row, here], smoothing=0.02, kernel="thin_plate_spline")
         np.testing.assert_allclose(found[row].numpy(), spline(at), atol=2e-4)
 

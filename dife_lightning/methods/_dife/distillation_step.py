@@ -39,10 +39,8 @@ def surface_loss(
 def surface_target(teacher: Embedder, samples: DomainBatch | PhotoBatch, options: DistillationOptions) -> Tensor:
     """Return the surface teacher's embedding (B, dim, S, S) of the warped images of a domain."""
     side, warped = samples.images.shape[-1], options.teacher_view == "warped"
-    if warped:
-        surface = resize_maps(teacher.embed(samples.images), side)
-    else:
-        surface = resize_maps(averaged_embedding(teacher, samples.originals, options.teacher_views), side)
+    images = samples.images if warped else samples.originals
+    surface = resize_maps(averaged_embedding(teacher, images, options.teacher_views), side)  # one view of warped ones
     if options.teacher_norm == "unit":
         surface = F.normalize(surface.float(), dim=1)
     return surface if warped else warp(surface, sampling_grid(samples.affine, side, side, side, side), "border")
