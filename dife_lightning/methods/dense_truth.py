@@ -16,6 +16,7 @@ from dife_lightning.losses.dense_truth import draw_pixels, surface_code_loss, tr
 from dife_lightning.losses.matching import semantic_matching_loss
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
 from dife_lightning.methods._training import HourglassModule
+from dife_lightning.nn.surface import check_code
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.randomness import uniform
 
@@ -64,13 +65,12 @@ class DenseTruth(HourglassModule):
         super().__init__()
         self.save_hyperparameters()
         self.keep_plain_settings()
-        if dim < 2 or dim % 2:
-            raise ConfigError(f"dim is {dim}; the surface code has an even number of channels, for example 16")
+        check_code(dim, code_scale)
         require(at_least=0, lambda_code=lambda_code, lambda_match=lambda_match, seed=seed)
         if not lambda_code + lambda_match:
             raise ConfigError("lambda_code and lambda_match are both 0, so there is nothing to learn; set one above 0")
         require(at_least=1, queries=queries)
-        require(above=0, code_scale=code_scale, temperature=temperature, tolerance=tolerance)
+        require(above=0, temperature=temperature, tolerance=tolerance)
         self.unit_length, self.loss_weights = unit_length, {"code": lambda_code, "match": lambda_match}
         self.code_scale, self.queries, self.temperature = code_scale, queries, temperature
         self.tolerance, self.seed = tolerance, seed

@@ -11,12 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import ClickBatch
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.losses.clicks import between_clicks_loss, click_loss
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
 from dife_lightning.methods._training import HourglassModule
+from dife_lightning.nn.surface import check_code
 from dife_lightning.utils.checks import require
 
 METHOD = "HourglassTeacher"
@@ -51,9 +51,7 @@ class HourglassTeacher(HourglassModule):
         super().__init__()
         self.save_hyperparameters()
         self.keep_plain_settings()
-        if dim < 2 or dim % 2:
-            raise ConfigError(f"dim is {dim}; the surface code has an even number of channels, for example 16")
-        require(above=0, code_scale=code_scale)
+        check_code(dim, code_scale)
         require(at_least=0, lambda_between=lambda_between)
         self.dim, self.code_scale, self.lambda_between = dim, code_scale, lambda_between
         self.optimizer_options = as_options(OptimizerOptions, optimizer)

@@ -13,7 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dife_lightning.errors import ConfigError
+from dife_lightning.utils.checks import require
 from dife_lightning.utils.randomness import normal, uniform
+
+
+def check_code(dim: int, scale: float) -> None:
+    """Check the form of a surface code.
+
+    Raises:
+        ConfigError: an odd number of channels, or a scale of 0 or below.
+    """
+    if dim < 2 or dim % 2:
+        raise ConfigError(f"dim is {dim}; the surface code has an even number of channels, for example 16")
+    require(above=0, code_scale=scale)
 
 
 def surface_code(uv: Tensor, dim: int = 16, scale: float = 0.3, seed: int = 7) -> Tensor:

@@ -1,4 +1,4 @@
-"""The world's surface teacher: its file is read as it was written, and a changed one is refused."""
+"""Surface teachers: a file is read as it was written, and a changed one or an impossible code is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dife_lightning.errors import CheckpointError
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.methods.hourglass_teacher import HourglassTeacher
 from dife_lightning.methods.surface_teacher import SurfaceTeacher
 from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.weights.checkpoints import read_tensors, write_tensors
@@ -22,3 +23,10 @@ def test_an_exported_file_is_read_with_its_architecture(tmp_path: Path) -> None:
     write_tensors(path, tensors, {**metadata, "architecture": metadata["architecture"].replace(": 2", ": 1")})
     with pytest.raises(CheckpointError, match="blocks"):
         load_embedder(path)
+
+
+def test_a_teacher_of_a_code_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigError, match="dim is 15; the surface code has an even number of channels"):
+        HourglassTeacher(dim=15)
+    with pytest.raises(ConfigError, match="code_scale is 0"):
+        HourglassTeacher(code_scale=0)
