@@ -8,7 +8,7 @@ same number. A checkpoint written between two optimiser steps holds the gradient
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.methods._base import EmbedderModule, MatcherModule
 from dife_lightning.methods._options import OptimizerOptions
-from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.utils.accumulation import batches_accumulated
 from dife_lightning.utils.distributed import gather_objects
 
@@ -91,10 +90,10 @@ class ScheduledModule(TrainedModule):
             scheduler.step(error)
 
 
-class HourglassModule(ScheduledModule, EmbedderModule):
-    """Base of methods that train an hourglass encoder and embed with it."""
+class EncoderModule(ScheduledModule, EmbedderModule):
+    """Base of methods that train an encoder and embed with it."""
 
-    encoder: HourglassEncoder
+    encoder: nn.Module
     unit_length: bool
 
     def embed(self, images: Tensor) -> Tensor:
@@ -121,11 +120,15 @@ def rate_factor(step: int, options: OptimizerOptions, warmup_steps: int, max_ste
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], options: OptimizerOptions, warmup_steps: int, max_steps: int
+    parameters: Iterable[nn.Parameter] | Sequence[dict[str, Any]],
+    options: OptimizerOptions,
+    warmup_steps: int,
+    max_steps: int,
 ) -> dict[str, Any]:
-    """Return Adam and its schedule in the form that Lightning expects."""
-    several = list(parameters)
-    adam = torch.optim.Adam(several, lr=options.lr, betas=options.betas, fused=fused_on_cpu(several))
+    """Return Adam and its schedule in the form that Lightning expects; ``parameters`` may be groups of Adam's."""
+    several: list[Any] = list(parameters)
+    flat = [p for one in several for p in (one["params"] if isinstance(one, dict) else [one])]
+    adam = torch.optim.Adam(several, lr=options.lr, betas=options.betas, fused=fused_on_cpu(flat))
     if options.schedule == "plateau":
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, "min", options.factor, options.patience)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss", "strict": False}}

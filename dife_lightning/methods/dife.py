@@ -42,8 +42,9 @@ from dife_lightning.methods._dife.setup import (
     warn_of_constant_teacher,
 )
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
-from dife_lightning.methods._training import HourglassModule, make_optimizer
+from dife_lightning.methods._training import EncoderModule, make_optimizer
 from dife_lightning.nn.converter import Converter, Converters
+from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.pretrained.embedders import Embedder, load_embedder
 from dife_lightning.pretrained.formats.hourglass import to_official
 from dife_lightning.pretrained.generators import Generator, load_generator
@@ -60,7 +61,7 @@ def stage_at(step: int, warmup_steps: int) -> Stage:
     return "warmup" if step < warmup_steps else "matching"
 
 
-class DIFE(HourglassModule):
+class DIFE(EncoderModule):
     """Dense Interspecies Face Embedding.
 
     Args:
@@ -94,6 +95,8 @@ class DIFE(HourglassModule):
     Raises:
         ConfigError: no domain, all weights 0, or a number out of its range.
     """
+
+    encoder: HourglassEncoder
 
     def __init__(
         self,

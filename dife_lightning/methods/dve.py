@@ -24,7 +24,8 @@ from dife_lightning.geometry.coordinates import channels_last, to_normalized
 from dife_lightning.geometry.tps import TPSOptions, Views, draw_weights, two_views
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
-from dife_lightning.methods._training import HourglassModule
+from dife_lightning.methods._training import EncoderModule
+from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import torch_generator, uniform
 
@@ -50,7 +51,7 @@ class JitterOptions:
         return AugmentOptions(**amounts, color_probability=self.probability)
 
 
-class DVE(HourglassModule):
+class DVE(EncoderModule):
     """Descriptor Vector Exchange.
 
     The defaults are those of the baseline in [1], where it states them; DVE's own network has ``dim=64, norm="batch"``.
@@ -74,6 +75,8 @@ class DVE(HourglassModule):
     Raises:
         ConfigError: a size that the encoder does not take, or a number out of its range.
     """
+
+    encoder: HourglassEncoder
 
     def __init__(
         self,

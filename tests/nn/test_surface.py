@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.methods.hourglass_teacher import HourglassTeacher
+from dife_lightning.methods.click_teacher import ClickTeacher
 from dife_lightning.methods.surface_teacher import SurfaceTeacher
 from dife_lightning.pretrained.embedders import load_embedder
 from dife_lightning.weights.checkpoints import read_tensors, write_tensors
@@ -27,6 +27,6 @@ def test_an_exported_file_is_read_with_its_architecture(tmp_path: Path) -> None:
 
 def test_a_teacher_of_a_code_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="dim is 15; the surface code has an even number of channels"):
-        HourglassTeacher(dim=15)
+        ClickTeacher(dim=15)
     with pytest.raises(ConfigError, match="code_scale is 0"):
-        HourglassTeacher(code_scale=0)
+        ClickTeacher(code_scale=0)
