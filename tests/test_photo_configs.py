@@ -20,7 +20,7 @@ STEPS = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--trainer.e
 SMALL = {
     "StyleGAN2": ["--model.init_args.max_images=8", "--data.init_args.batch_size=4", "--data.init_args.held_out=2",
                   "--model.init_args.fid_embedder=null"],
-    "ClickTeacher": ["--data.init_args.batch_size=4", "--model.init_args.side=32"],
+    "ClickTeacher": ["--data.init_args.batch_size=4", "--model.init_args.encoder.side=32"],
     "ProjectedBackbone": ["--data.init_args.batch_size=3"],
     "DVE": ["--data.init_args.batch_size=4"],
     "CATs": ["--data.init_args.batch_size=8"],

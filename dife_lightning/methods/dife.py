@@ -96,8 +96,6 @@ class DIFE(EncoderModule):
         ConfigError: no domain, all weights 0, or a number out of its range.
     """
 
-    encoder: HourglassEncoder
-
     def __init__(
         self,
         domains: dict[str, int],
@@ -140,7 +138,7 @@ class DIFE(EncoderModule):
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
         form = as_options(ConverterOptions, converter)
         self.converter_side = form.side
-        self.encoder = as_options(EncoderOptions, encoder).build(dim)
+        self.build_encoder(encoder, dim)
         self.encoder.check_side(size)
         shape = (form.kind, form.hidden, form.groups, form.kernel)
         self.converters = Converters({d: Converter(dim, channels, *shape) for d, channels in domains.items()})
@@ -186,6 +184,8 @@ class DIFE(EncoderModule):
 
         ``unit_length`` is not part of it: the authors' network returns vectors of any length.
         """
+        if not isinstance(self.encoder, HourglassEncoder):
+            raise ConfigError("the authors' layout holds an hourglass; this DIFE has encoder.backbone")
         assert isinstance(self.converters, Converters)
         return to_official(self.encoder, self.converters, {d: self.statistics(d) for d in self.domains})
 
@@ -193,6 +193,7 @@ class DIFE(EncoderModule):
 
     def setup(self, stage: str) -> None:
         """For fit: load the frozen networks, check their sizes, and measure the features' statistics."""
+        super().setup(stage)
         if stage != "fit":
             return
         self.generators = {d: load_generator(self.generator_names[d]).to(self.device) for d in self.domains}
@@ -333,8 +334,9 @@ class DIFE(EncoderModule):
 
     def configure_optimizers(self) -> Any:
         """Adam over encoder and converters, with the chosen schedule."""
-        parameters = [*self.encoder.parameters(), *self.converters.parameters()]
-        return make_optimizer(parameters, self.optimizer_options, self.warmup_steps, self.trainer.max_steps)
+        return make_optimizer(
+            self.parameter_groups(self.converters), self.optimizer_options, self.warmup_steps, self.trainer.max_steps
+        )
 
     def plateau_counts(self) -> bool:
         """Count from the start of the matching stage on."""

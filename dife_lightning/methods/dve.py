@@ -25,7 +25,6 @@ from dife_lightning.geometry.tps import TPSOptions, Views, draw_weights, two_vie
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
 from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
 from dife_lightning.methods._training import EncoderModule
-from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import torch_generator, uniform
 
@@ -76,8 +75,6 @@ class DVE(EncoderModule):
         ConfigError: a size that the encoder does not take, or a number out of its range.
     """
 
-    encoder: HourglassEncoder
-
     def __init__(
         self,
         size: int = 96,
@@ -107,7 +104,7 @@ class DVE(EncoderModule):
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
         self.size, self.dim, self.unit_length, self.seed = size, dim, unit_length, seed
         self.pow, self.normalize, self.exchange, self.images = pow, normalize, exchange, images
-        self.encoder = as_options(EncoderOptions, encoder).build(dim, norm, keep_size=False)
+        self.build_encoder(encoder, dim, norm=norm, keep_size=False)
         self.encoder.check_side(size)
         self.encoder.check_side(size - 2 * self.warper.crop, "size - 2 * warper.crop")
 

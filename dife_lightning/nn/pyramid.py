@@ -47,6 +47,14 @@ class PyramidEncoder(nn.Module):
         self.register_buffer("mean", torch.tensor(pixels.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(pixels.std).view(1, 3, 1, 1), persistent=False)
 
+    @property
+    def last_weight(self) -> nn.Parameter:
+        """The weight of the last convolution, through which all gradients enter the encoder."""
+        return self.get_parameter("out.weight")
+
+    def check_side(self, side: int, what: str = "size") -> None:
+        """Accept every side: images are resized."""
+
     def train(self, mode: bool = True) -> PyramidEncoder:
         """Set the mode; the mobile network's batch normalisation stays in evaluation mode."""
         super().train(mode)

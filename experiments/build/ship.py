@@ -57,6 +57,7 @@ def ship(options: argparse.Namespace) -> None:
     suffix = ".safetensors" if isinstance(module, StyleGAN2) else CHECKPOINT_SUFFIX
     shipped = path.with_name(f"shipped-{options.name.replace('/', '-')}{suffix}")
     info: dict[str, Any] = {"terms": options.terms, "data": options.data, "step": int(content["global_step"])}
+    info |= score_of(content) | seed_of(path)
     if isinstance(module, StyleGAN2):
         info["images"] = int(module.images_seen)
         module.export(str(shipped))
@@ -68,6 +69,24 @@ def ship(options: argparse.Namespace) -> None:
     kind = "generator" if "images" in info else "method"
     register_asset(options.name, shipped, kind, notice=options.notice, **info)
     print(f"{options.name}: {shipped.stat().st_size / 1e6:.1f} MB of {path}")
+
+
+def score_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the validation score that a checkpoint was chosen by, and its name; {} for one that was not validated."""
+    for state in content.get("callbacks", {}).values():
+        if isinstance(state, Mapping) and state.get("monitor") and state.get("current_score") is not None:
+            return {"metric": state["monitor"], "score": round(float(state["current_score"]), 4)}
+    return {}
+
+
+def seed_of(checkpoint: Path) -> dict[str, Any]:
+    """Return the seed of the run that a checkpoint belongs to; {} for a checkpoint alone."""
+    from dife_lightning.running.configs import read_yaml
+    from dife_lightning.utils.run_folder import RESOLVED
+
+    resolved = checkpoint.parents[1] / RESOLVED
+    seed = read_yaml(resolved).get("seed_everything") if resolved.is_file() else None
+    return {} if seed is None else {"seed": seed}
 
 
 def write_method(content: Mapping[str, Any], path: Path, renamed: Mapping[str, str]) -> None:

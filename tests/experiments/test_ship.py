@@ -44,6 +44,7 @@ def run(tmp_path: Path) -> Path:
         source = RUN / "checkpoints" / name
         if source.is_file():
             (target / name).write_bytes(source.read_bytes())
+    (target.parent / "resolved.yaml").write_bytes((RUN / "resolved.yaml").read_bytes())
     return target.parent
 
 
@@ -53,6 +54,7 @@ def test_a_method_is_shipped_without_the_state_of_its_training_and_loaded_by_nam
     assert shipped(run, "photos/dife", tmp_path, "--rename", f"{teacher}=photos/teacher") == 0
     entry = assets.list_assets()["photos/dife"]
     assert (entry["kind"], entry["data"], entry["notice"]) == ("method", ["Cats and Dogs", "People"], "photos-dife.md")
+    assert (entry["seed"], entry["metric"], entry["score"]) == (0, "val/pixel_error", 21.0229)
     content = read_checkpoint(assets.find_asset("photos/dife"))
     assert set(content) <= {"state_dict", "hyper_parameters", "method", "pytorch-lightning_version"}
     found, images = dl.load("photos/dife"), torch.rand(1, 3, 32, 32)

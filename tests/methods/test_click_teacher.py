@@ -22,7 +22,8 @@ from tests.tiny import fake_imagenet
 
 TINY_ENCODER = {"planes": [8, 8, 8], "blocks": 1, "depth": 2, "groups": 4}
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*(have no `val_dataloader`|many workers|in eval mode)")
-SMALL: dict[str, Any] = {"dim": 4, "side": 32, "optimizer": {"lr": 0.01, "schedule": "constant"}}
+PRETRAINED = {"backbone": "imagenet/mobilenet_v2", "side": 32}
+SMALL: dict[str, Any] = {"dim": 4, "encoder": PRETRAINED, "optimizer": {"lr": 0.01, "schedule": "constant"}}
 
 
 @pytest.fixture
@@ -63,21 +64,21 @@ def changes(module: ClickTeacher, weights: MobileNet) -> dict[str, float]:
 def test_the_first_step_of_adam_moves_the_pretrained_network_by_its_share_of_the_rate(
     weights: MobileNet, tmp_path: Path
 ) -> None:
-    module, _ = fitted(1, tmp_path, backbone_rate=0.1)
+    module, _ = fitted(1, tmp_path, encoder=PRETRAINED | {"backbone_rate": 0.1})
     moved = changes(module, weights)
     assert moved["blocks.5.expand.conv.weight"] == pytest.approx(0.01 * 0.1, rel=0.02)
     assert moved["blocks.5.expand.norm.weight"] == pytest.approx(0.01 * 0.1, rel=0.02)
     assert moved["blocks.5.expand.norm.running_mean"] == moved["blocks.5.expand.norm.running_var"] == 0
     torch.manual_seed(0)
-    fresh = ClickTeacher(**SMALL | {"backbone_rate": 0.1})
+    fresh = ClickTeacher(**SMALL | {"encoder": PRETRAINED | {"backbone_rate": 0.1}})
     torch.manual_seed(0)
-    module, _ = fitted(1, tmp_path, backbone_rate=0.1)
+    module, _ = fitted(1, tmp_path, encoder=PRETRAINED | {"backbone_rate": 0.1})
     out = (module.encoder.out.weight - fresh.encoder.out.weight).abs().max()  # type: ignore[union-attr, operator]
     assert out.item() == pytest.approx(0.01, rel=0.02)
 
 
 def test_a_rate_of_zero_keeps_the_pretrained_network(weights: MobileNet, tmp_path: Path) -> None:
-    module, _ = fitted(3, tmp_path, backbone_rate=0)
+    module, _ = fitted(3, tmp_path, encoder=PRETRAINED | {"backbone_rate": 0.0})
     assert set(changes(module, weights).values()) == {0}
 
 
@@ -99,7 +100,7 @@ def test_its_checkpoint_needs_neither_the_package_nor_the_clicks(
 
 
 def test_without_a_pretrained_network_it_is_an_hourglass(tmp_path: Path) -> None:
-    module, _ = fitted(2, tmp_path, backbone=None, encoder=TINY_ENCODER)
+    module, _ = fitted(2, tmp_path, encoder=TINY_ENCODER)
     assert module.eval().embed(images()).shape == (2, 4, 32, 32)
 
 
@@ -127,8 +128,8 @@ def test_an_image_that_is_not_square_keeps_its_shape_roughly(weights: MobileNet)
 
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"no network 'imagenet/mobilenet'\. Did you mean"):
-        ClickTeacher(backbone="imagenet/mobilenet")
-    with pytest.raises(ConfigError, match="backbone_rate is -1"):
-        ClickTeacher(backbone_rate=-1)
-    with pytest.raises(ConfigError, match="side is 16"):
-        ClickTeacher(side=16)
+        ClickTeacher(encoder={"backbone": "imagenet/mobilenet"})
+    with pytest.raises(ConfigError, match=r"encoder\.backbone_rate is -1"):
+        ClickTeacher(encoder={"backbone_rate": -1})
+    with pytest.raises(ConfigError, match=r"encoder\.side is 16"):
+        ClickTeacher(encoder=PRETRAINED | {"side": 16})
