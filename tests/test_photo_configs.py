@@ -12,9 +12,15 @@ from tests.photo_folder import write_photos
 from tests.tiny import fake_imagenet
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
-NAMES = [name for name in list_configs() if name.startswith("photos/") and "model" in load_config(name)]
-DIFES = ("photos/human_dog", "photos/human_dog_cat")
-WITH_PHOTOS = "photos/with_photos"  # combined with another one
+NAMES = [
+    name for name in list_configs() if name.startswith("photos/") and "class_path" in load_config(name).get("model", {})
+]
+#: Configurations that are combined with another one.
+TOGETHER = [
+    ("photos/human_dog", "photos/with_photos"),
+    ("photos/human_dog_cat", "photos/with_photos"),
+    ("photos/human_dog", "photos/with_photos", "photos/pretrained"),
+]
 STEPS = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--trainer.enable_progress_bar=false",
          "--trainer.accelerator=cpu", "--trainer.precision=32-true"]  # fmt: skip
 SMALL = {
@@ -43,16 +49,15 @@ def _imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_imagenet(monkeypatch)
 
 
-@pytest.mark.parametrize(
-    "names", [*((name,) for name in NAMES), *((name, WITH_PHOTOS) for name in DIFES)], ids="+".join
-)
+@pytest.mark.parametrize("names", [*((name,) for name in NAMES), *TOGETHER], ids="+".join)
 def test_it_trains_two_steps_and_its_run_is_tested(
     names: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     method = load_config(names[0])["model"]["class_path"]
     steps = [word for word in STEPS if method != "StyleGAN2" or "max_steps" not in word]
+    small = ["--model.init_args.encoder.side=32"] if "photos/pretrained" in names else []
     code = main(
-        ["fit", *(word for name in names for word in ("--config", name)), "--run", "it", *steps, *SMALL[method]]
+        ["fit", *(word for name in names for word in ("--config", name)), "--run", "it", *steps, *SMALL[method], *small]
     )
     assert code == 0, capsys.readouterr().err
     if method != "StyleGAN2":

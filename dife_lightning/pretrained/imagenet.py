@@ -108,8 +108,7 @@ def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
         AssetError: its package is not installed.
         CheckpointError: the package's file is not the one that is known.
     """
-    known = imagenet_file(model)
-    path = _path(model, known)
+    known, path = imagenet_file(model), imagenet_path(model)
     if sha256(path) != known.sha256:
         raise CheckpointError(
             f"{path} is not the known file of {model} (its SHA-256 differs); install the package again"
@@ -119,7 +118,9 @@ def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
     return network_from(lambda: MobileNet(known.options), renamed, path), known.pixels
 
 
-def _path(model: str, known: ImageNetFile) -> Path:
+def imagenet_path(model: str) -> Path:
+    """Return the file of a network by name; AssetError if its package is not installed."""
+    known = imagenet_file(model)
     spec = find_spec(known.package)  # finds the package without running it
     folder = Path(spec.origin).parent if spec is not None and spec.origin else None
     if folder is None or not (folder / known.file).is_file():

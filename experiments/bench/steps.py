@@ -65,7 +65,7 @@ class Regions:
 
     def watch_method(self, method: DIFE) -> None:
         """Time the encoder, the converters, the generators and the teacher of ``method``."""
-        self.watch("encoder", method.encoder, method.encoder.conv1)
+        self.watch("encoder", method.encoder, next(m for m in method.encoder.modules() if isinstance(m, nn.Conv2d)))
         for converter in method.converters.values():
             self.watch("converters", converter, converter.get_submodule("layer1"))
         for generator in method.generators.values():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from dife_lightning.errors import MissingAssetError
+from dife_lightning.errors import AssetError, MissingAssetError
+from dife_lightning.pretrained.imagenet import imagenet_path
 from dife_lightning.weights.user_paths import PREFIX, find_own_file
 from experiments.common.keys import own_names
 from experiments.common.plan import Plan, TableRow
@@ -13,10 +15,12 @@ from experiments.tables.workspace import Workspace
 
 
 def without_missing(workspace: Workspace) -> tuple[Workspace, dict[str, str]]:
-    """Leave out optional rows whose ``own/...`` files are missing; returns the workspace, and row -> the reason.
+    """Leave out optional rows whose files are missing; returns the workspace, and row -> the reason.
+
+    Files are those of ``own/...`` names, and networks of ImageNet that an encoder starts from.
 
     Raises:
-        MissingAssetError: the pairs, or a row that is not optional, need a missing file; it says what makes that.
+        AssetError: the pairs, or a row that is not optional, need a missing file; it says what makes that.
     """
     plan, left_out = workspace.plan, dict[str, str]()
     domains = plan.measure.arguments_of_data().get("domains") or {}
@@ -25,8 +29,11 @@ def without_missing(workspace: Workspace) -> tuple[Workspace, dict[str, str]]:
     for row in plan.in_order():
         reasons = [left_out[name] for name in row.needs if name in left_out]
         try:
-            _require(_names_of(row, workspace), plan, f"row '{row.name}'")
-        except MissingAssetError as error:
+            settings = [workspace.settings(row, model) for model in plan.models(row)] if row.fit else []
+            _require(_names_of(row, settings), plan, f"row '{row.name}'")
+            for backbone in filter(None, map(_backbone, settings)):
+                imagenet_path(backbone)
+        except AssetError as error:
             reasons.append(str(error))
             if not row.optional:
                 raise
@@ -36,11 +43,15 @@ def without_missing(workspace: Workspace) -> tuple[Workspace, dict[str, str]]:
     return replace(workspace, plan=plan.without(left_out)), left_out
 
 
-def _names_of(row: TableRow, workspace: Workspace) -> list[str]:
+def _backbone(settings: dict[str, Any]) -> str | None:
+    encoder = settings.get("model", {}).get("init_args", {}).get("encoder") or {}
+    return encoder.get("backbone")
+
+
+def _names_of(row: TableRow, settings: list[dict[str, Any]]) -> list[str]:
     """Return the ``own/...`` names of the arguments or the settings of a row; none of a row that continues another."""
     if row.test is not None:
         return own_names(row.arguments)
-    settings = [workspace.settings(row, model) for model in workspace.plan.models(row)] if row.fit else []
     return own_names([(part.get("model"), part.get("data")) for part in settings])
 
 

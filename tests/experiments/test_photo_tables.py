@@ -29,7 +29,9 @@ DIFE = {
     "model.init_args.encoder": {"planes": [8, 8, 8], "blocks": 1, "depth": 1, "groups": 4},
 }
 #: Rows whose weights are not there: packages of ImageNet networks are no part of the tests.
-BACKBONES = {f"{name}{end}" for name in ("mobilenet-v2", "efficientnet-lite0") for end in ("", "-window")}
+BACKBONES = {
+    f"{name}{end}" for name in ("mobilenet-v2", "efficientnet-lite0", "dife-pretrained") for end in ("", "-window")
+}
 #: Of table 1, with two models: human_dog and human_dog_cat.
 COLUMNS = ("human+dog", "human+dog+cat", "human+farm")
 
@@ -39,7 +41,11 @@ def shortened(name: str) -> str:
     plan = plan_content(PLANS / f"{name}.yaml")
     for row, entry in plan["rows"].items():
         if "fit" in entry:
-            entry["set"] = {**entry.get("set", {}), **STEPS, **({} if row in ("dve", "cats") else DIFE)}
+            entry["set"] = {
+                **entry.get("set", {}),
+                **STEPS,
+                **({} if row in ("dve", "cats", "dife-pretrained") else DIFE),
+            }
         if entry.get("test") == "FrozenBackbone":
             entry["arguments"] = {"model": "no/network"}
         if entry.get("test") == "GeneratorFeatures":
@@ -73,6 +79,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, di
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setattr("experiments.common.measure.processors", lambda: 1)
         patch.setattr(commands, "call", call)
+        patch.setattr("dife_lightning.pretrained.imagenet.find_spec", lambda name: None)
         write_photos(folder, SPECIES, FARM)
         write_teacher(folder / "free.safetensors", dim=16)
         write_generator(folder / "apart.safetensors", 9, channels=(8, 8, 8, 64, 8))
@@ -86,6 +93,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, di
 def test_every_row_is_in_table_1_with_its_read_out_and_scores(rehearsed) -> None:
     table, plan = rehearsed[1], read_plan(PLANS / "table1_photos.yaml").only(COLUMNS, None)
     assert set(table["left_out"]) == BACKBONES
+    assert "imagenet/mobilenet_v2 needs the package" in table["left_out"]["dife-pretrained"]
     found = {(row["method"], row["pair"]) for row in table["rows"]}
     wanted = {(row.name, column.name) for row in plan.rows for column in plan.columns if row.in_column(column.name)}
     assert found == {(name, column) for name, column in wanted if name not in BACKBONES}
