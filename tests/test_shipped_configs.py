@@ -44,7 +44,9 @@ from tests.tiny import TINY_CATS, dife_arguments, write_run
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
 SETTINGS = {name: load_config(name) for name in list_configs()}
-EXPERIMENTS = [name for name, content in SETTINGS.items() if "model" in content]
+EXPERIMENTS = [name for name, content in SETTINGS.items() if "class_path" in content.get("model", {})]
+#: Those that only change an experiment and come after it; tests/test_photo_configs.py combines them.
+CHANGES = [name for name, content in SETTINGS.items() if name not in EXPERIMENTS and {"model", "data"} & {*content}]
 PRESETS = [name for name, content in SETTINGS.items() if "model" not in content and "trainer" in content]
 #: Those of public weights and data sets are run by tests/experiments/test_rehearsal.py, those of photographs by
 #: tests/test_photo_configs.py.
@@ -200,6 +202,13 @@ def test_every_experiment_parses_as_it_is_with_and_without_a_trainer_preset(name
     printed = yaml.safe_load(capsys.readouterr().out)
     assert short_class(printed["model"]) == short_class(SETTINGS[name]["model"])
     assert printed["trainer"]["precision"] == "auto"
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_configuration_that_changes_another_says_so_when_it_is_alone(name, capsys):
+    assert main(["fit", "--config", name, "--config", "trainer/cpu"]) == 2
+    assert "nothing given for: " in capsys.readouterr().err
+    run("fit", "--config", "photos/human_dog", "--config", name, "--config", "trainer/cpu", "--print_config")
 
 
 @pytest.mark.parametrize("name", PRESETS)

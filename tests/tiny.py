@@ -15,6 +15,7 @@ from dife_lightning.nn.backbone import PixelOptions
 from dife_lightning.nn.mobile import MOBILENET_V2, MobileNet
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
 from dife_lightning.nn.surface import SurfaceNet
+from dife_lightning.pretrained import imagenet
 from dife_lightning.pretrained.generators import save_generator
 from dife_lightning.weights.checkpoints import write_tensors
 
@@ -61,7 +62,7 @@ def write_teacher(path: Path, dim: int = 8) -> str:
 
 
 def fake_imagenet(monkeypatch: pytest.MonkeyPatch) -> MobileNet:
-    """Put a random network in the place of the weights that the extra ``imagenet`` brings."""
+    """Put a random network in the place of the weights of ImageNet."""
     torch.manual_seed(3)
     network = MobileNet(MOBILENET_V2)
     for name, value in network.state_dict().items():
@@ -70,6 +71,12 @@ def fake_imagenet(monkeypatch: pytest.MonkeyPatch) -> MobileNet:
     for module in (projected_backbone, _training):
         monkeypatch.setattr(module, "load_imagenet", lambda model: (network, PixelOptions()))
     return network
+
+
+def without_imagenet(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Hide the weights of ImageNet, in packages and in the cache of torch.hub."""
+    monkeypatch.setattr(imagenet, "find_spec", lambda name: None)
+    monkeypatch.setenv("TORCH_HOME", str(folder / "no torch home"))
 
 
 def dife_arguments(folder: Path, **changes: Any) -> dict[str, Any]:

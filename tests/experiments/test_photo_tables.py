@@ -16,7 +16,7 @@ from experiments.common import commands
 from experiments.common.plan import PLANS, plan_content, read_plan
 from experiments.tables import __main__ as tables
 from tests.photo_folder import FARM, SPECIES, write_paths, write_photos
-from tests.tiny import write_generator, write_teacher
+from tests.tiny import without_imagenet, write_generator, write_teacher
 
 STEPS = {"trainer.max_steps": 2, "trainer.val_check_interval": 1, "trainer.enable_progress_bar": False,
          "trainer.precision": "32-true", "data.init_args.batch_size": 6,
@@ -79,7 +79,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, di
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
         patch.setattr("experiments.common.measure.processors", lambda: 1)
         patch.setattr(commands, "call", call)
-        patch.setattr("dife_lightning.pretrained.imagenet.find_spec", lambda name: None)
+        without_imagenet(patch, folder)
         write_photos(folder, SPECIES, FARM)
         write_teacher(folder / "free.safetensors", dim=16)
         write_generator(folder / "apart.safetensors", 9, channels=(8, 8, 8, 64, 8))
@@ -93,7 +93,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, di
 def test_every_row_is_in_table_1_with_its_read_out_and_scores(rehearsed) -> None:
     table, plan = rehearsed[1], read_plan(PLANS / "table1_photos.yaml").only(COLUMNS, None)
     assert set(table["left_out"]) == BACKBONES
-    assert "imagenet/mobilenet_v2 needs the package" in table["left_out"]["dife-pretrained"]
+    assert "imagenet/mobilenet_v2 is not installed" in table["left_out"]["dife-pretrained"]
     found = {(row["method"], row["pair"]) for row in table["rows"]}
     wanted = {(row.name, column.name) for row in plan.rows for column in plan.columns if row.in_column(column.name)}
     assert found == {(name, column) for name, column in wanted if name not in BACKBONES}

