@@ -55,7 +55,7 @@ def test_it_trains_two_steps_and_its_run_is_tested(
 ) -> None:
     method = load_config(names[0])["model"]["class_path"]
     steps = [word for word in STEPS if method != "StyleGAN2" or "max_steps" not in word]
-    small = ["--model.init_args.encoder.side=32"] if "photos/pretrained" in names else []
+    small = ["--model.init_args.encoder.side=32"] if {"photos/pretrained", "photos/shipped"} & {*names} else []
     code = main(
         ["fit", *(word for name in names for word in ("--config", name)), "--run", "it", *steps, *SMALL[method], *small]
     )

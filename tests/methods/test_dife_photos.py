@@ -15,14 +15,18 @@ from lightning.pytorch.plugins import MixedPrecision
 from PIL import Image
 from torch import Tensor
 
-from dife_lightning.data.photos.stream_photos import StreamPhotos
+from dife_lightning.data.photos.face_domains import FaceDomain
+from dife_lightning.data.photos.stream_photos import StreamPhotos, read_photos
 from dife_lightning.data.stream import LatentStream, StyleGAN2Stream, synthesize
-from dife_lightning.errors import ConfigError
+from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import StreamBatch
+from dife_lightning.faces.images import read_image
 from dife_lightning.geometry.affine import AugmentOptions
+from dife_lightning.geometry.crops import CropOptions, crop_image, face_square
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.methods.dve import DVE
 from tests.methods.test_dife import fit, ready, stream_of
+from tests.photo_folder import write_faces
 from tests.tiny import dife_arguments
 
 SAMPLES = {"statistics_samples": 8}
@@ -229,3 +233,53 @@ def test_two_small_batches_with_accumulation_see_the_photos_of_two_batches(
         fit(DIFE(**quiet), data, tmp_path, steps, callbacks=[Watch()], accumulate_grad_batches=several)
     assert len(seen[1]) == len(seen[2]) == 4
     assert all(torch.equal(a, b) for a, b in zip(seen[1], seen[2], strict=True))
+
+
+def test_crops_of_annotated_faces_are_photos_and_their_landmarks_are_not(tmp_path: Path) -> None:
+    """The crop is the evaluation's: centred on eyes and nose. A face that lacks one of them is left out."""
+    root = tmp_path / "faces"
+    write_faces(root, "dog", np.random.default_rng(0), count=4)
+    table = (root / "train.csv").read_text().splitlines()
+    columns = table[0].split(",")
+    first = table[1].split(",")
+    first[columns.index("nose_x")] = first[columns.index("nose_y")] = ""
+    (root / "train.csv").write_text("\n".join([table[0], ",".join(first), *table[2:]]))
+    domain = FaceDomain("folder", str(root), {"file": "train.csv", "left": "subject"})
+    found = read_photos(StreamPhotos(faces={"dog": domain}), ["human", "dog"], 40)
+    assert {name: images.shape for name, images in found.items()} == {"dog": (3, 40, 40, 3)}
+    for line in table[2:]:
+        row = dict(zip(columns, line.split(","), strict=True))
+        points = np.array(
+            [[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in ("left_eye", "right_eye", "nose")]
+        )
+        square = face_square(points, np.ones(3, bool), (90, 90), CropOptions(), landmarks="3-point")
+        wanted = crop_image(read_image(root / row["image"]), square, 40, CropOptions().padding)
+        assert any(np.array_equal(image, wanted) for image in found["dog"])
+
+
+def test_folders_and_crops_of_a_domain_are_pooled(tmp_path: Path, photos: StreamPhotos) -> None:
+    write_faces(tmp_path / "faces", "dog", np.random.default_rng(0), count=4)
+    domain = FaceDomain("folder", str(tmp_path / "faces"), {"file": "train.csv", "left": "subject"})
+    both = replace(photos, faces={"dog": domain}, held_out=0)
+    found = read_photos(both, ["human", "dog"], 40)
+    assert {name: len(images) for name, images in found.items()} == {"human": 7, "dog": 11}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "photos: neither folder nor faces"),
+        ({"faces": {"fox": {"dataset": "folder", "root": "x"}}}, "photos.faces: 'fox' is no domain of the stream"),
+        ({"faces": {"dog": {"dataset": "folder"}}}, "domain 'dog': .*root"),
+    ],
+)
+def test_photos_of_nothing_or_of_unknown_species_are_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read_photos(StreamPhotos(**given), ["human", "dog"], 40)
+
+
+def test_a_domain_without_a_usable_annotated_face_is_named(tmp_path: Path) -> None:
+    write_faces(tmp_path / "faces", "dog", np.random.default_rng(0), count=2)
+    domain = FaceDomain("folder", str(tmp_path / "faces"), {"file": "train.csv"}, crop=CropOptions(min_side=500))
+    with pytest.raises(DataError, match="photos of dog: no annotated face can be cropped: .*"):
+        read_photos(StreamPhotos(faces={"dog": domain}), ["dog"], 40)

@@ -77,9 +77,9 @@ def look_at_weights(names: Mapping[str, Origin]) -> Iterator[Finding]:
 
 
 def look_at_photos(photos: StreamPhotos, domains: Iterable[str], size: int) -> Iterator[Finding]:
-    """Read the unlabelled photos of each domain."""
+    """Read the unlabelled photos of each domain, and the annotations of faces that are cropped for them."""
     from dife_lightning.data.photos.folder_check import check_folder
-    from dife_lightning.data.photos.stream_photos import photo_summary
+    from dife_lightning.data.photos.stream_photos import face_summary, photo_summary
 
     for domain, folder in photos.folders(domains).items():
         try:
@@ -95,6 +95,17 @@ def look_at_photos(photos: StreamPhotos, domains: Iterable[str], size: int) -> I
             yield Finding(level, "photos", f"{domain}: {files} {hint}, the first: {first}")
         if usable:
             yield Finding("ok", "photos", f"{domain}: {photo_summary(usable, photos)}")
+    annotated = photos.annotated()
+    for domain in annotated.domains:
+        try:
+            faces = annotated.usable(domain, "test")
+        except DifeError as error:
+            yield Finding("error", "photos", f"{domain}: {one_line(error)}")
+            continue
+        if faces.order:
+            yield Finding("ok", "photos", f"{domain}: {face_summary(len(faces.order))}")
+        else:
+            yield Finding("error", "photos", f"{domain}: no annotated face can be cropped: {faces.summary()}")
 
 
 def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
