@@ -249,9 +249,8 @@ def test_crops_of_annotated_faces_are_photos_and_their_landmarks_are_not(tmp_pat
     assert {name: images.shape for name, images in found.items()} == {"dog": (3, 40, 40, 3)}
     for line in table[2:]:
         row = dict(zip(columns, line.split(","), strict=True))
-        points = np.array(
-            [[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in ("left_eye", "right_eye", "nose")]
-        )
+        shown = [[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in ("left_eye", "right_eye", "nose")]
+        points = np.array(shown, np.float32)
         square = face_square(points, np.ones(3, bool), (90, 90), CropOptions(), landmarks="3-point")
         wanted = crop_image(read_image(root / row["image"]), square, 40, CropOptions().padding)
         assert any(np.array_equal(image, wanted) for image in found["dog"])
@@ -281,5 +280,5 @@ def test_photos_of_nothing_or_of_unknown_species_are_refused(given: dict[str, An
 def test_a_domain_without_a_usable_annotated_face_is_named(tmp_path: Path) -> None:
     write_faces(tmp_path / "faces", "dog", np.random.default_rng(0), count=2)
     domain = FaceDomain("folder", str(tmp_path / "faces"), {"file": "train.csv"}, crop=CropOptions(min_side=500))
-    with pytest.raises(DataError, match="photos of dog: no annotated face can be cropped: .*"):
+    with pytest.raises(DataError, match="photos of dog: no annotated face can be cropped: "):
         read_photos(StreamPhotos(faces={"dog": domain}), ["dog"], 40)

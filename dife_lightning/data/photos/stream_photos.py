@@ -70,7 +70,7 @@ class StreamPhotos:
         return dict(self.folder or {})
 
     def annotated(self) -> DomainFaces:
-        """Return the annotated faces of all domains that have some; ConfigError for a data set that is not described."""
+        """Return the annotated faces of the domains that have some; ConfigError for one without dataset or root."""
         known = {name: to_domain(name, given) for name, given in (self.faces or {}).items()}
         return DomainFaces(known, self.protocol, CropOptions(), 0, "viewer", skip_broken=self.skip_broken)
 
