@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from tests.tiny import write_generator, write_teacher
+from dife_lightning.weights import assets
+from tests.shipped_assets import register_tiny
 
 SPECIES = ("human", "dog", "cat")
 FARM = ("sheep", "horse", "cow")
 TABLES = ("train", "val", "test")
 NAMED = ("left_eye", "right_eye", "nose", "left_ear", "right_ear")  # an animal's own left
-#: Channels of a tiny generator of 64 px, as many as the real ones have in layer 5.
-CHANNELS = (8, 8, 8, 64, 8)
 
 
 def columns(species: str) -> list[str]:
@@ -50,22 +50,22 @@ def write_faces(folder: Path, species: str, rng: np.random.Generator, count: int
         (folder / f"{part}.csv").write_text("\n".join(rows))
 
 
-def write_photos(folder: Path, species: Sequence[str] = SPECIES, unseen: Sequence[str] = ()) -> Path:
-    """Write photos/, a tiny generator of each species, a teacher, and paths.yaml; returns photos/.
+def write_photos(
+    folder: Path, patch: pytest.MonkeyPatch, species: Sequence[str] = SPECIES, unseen: Sequence[str] = ()
+) -> Path:
+    """Write photos/ and paths.yaml, and put tiny generators and a teacher in the place of the shipped ones.
 
-    Species that are ``unseen`` have annotated faces alone.
+    Species that are ``unseen`` have annotated faces alone. Returns photos/.
     """
     rng, root = np.random.default_rng(0), folder / "photos"
-    entries = {"photos": "photos", "photo-teacher": "teacher.safetensors"}
-    write_teacher(folder / "teacher.safetensors", dim=16)
-    for seed, name in enumerate((*species, *unseen)):
+    patch.setattr(assets, "FOLDER", folder / "assets")
+    register_tiny(folder, "photos")
+    for name in (*species, *unseen):
         write_faces(root / "faces" / name, name, rng)
         if name in species:
             for k in range(30):
                 draw(root / "unlabelled" / name / f"{k}.png", rng)
-            write_generator(folder / f"{name}.safetensors", seed, channels=CHANNELS)
-            entries[f"photo-{name}"] = f"{name}.safetensors"
-    write_paths(folder, entries)
+    write_paths(folder, {"photos": "photos"})
     return root
 
 

@@ -19,12 +19,19 @@ CHANNELS = (8, 8, 8, 64, 8)
 
 def register_tiny_world(folder: Path) -> None:
     """Register `world/human`, `world/dog`, `world/cat` and `world/teacher` in `assets.FOLDER`."""
+    register_tiny(folder, "world")
+
+
+def register_tiny(folder: Path, family: str) -> None:
+    """Register three generators and a teacher of ``family`` (world, photos) in `assets.FOLDER`."""
+    (folder / "notice.md").write_text("# Not trained\n")
+    terms = {"terms": "any", "data": ["none"], "notice": folder / "notice.md"} if family != "world" else {}
     for seed, name in enumerate(("human", "dog", "cat")):
         torch.manual_seed(seed)
         path = folder / f"{name}.safetensors"
         save_generator(StyleGAN2Generator(Architecture(CHANNELS, z_dim=8, w_dim=8, mapping_layers=1)), path)
-        register_asset(f"world/{name}", path, "generator")
+        register_asset(f"{family}/{name}", path, "generator", **terms)
     architecture = {"dim": 16, "side": 8, "width": 8, "blocks": 1}
     metadata = {"kind": "surface-teacher", "architecture": json.dumps(architecture)}
     write_tensors(folder / "teacher.safetensors", SurfaceNet(**architecture).state_dict(), metadata)
-    register_asset("world/teacher", folder / "teacher.safetensors", "surface-teacher")
+    register_asset(f"{family}/teacher", folder / "teacher.safetensors", "surface-teacher", **terms)

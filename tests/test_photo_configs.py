@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write photos/ with six faces of each species in each table, and generators and a teacher without training."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
-    return write_photos(tmp_path)
+    return write_photos(tmp_path, monkeypatch)
 
 
 @pytest.fixture(autouse=True)

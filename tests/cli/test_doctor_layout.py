@@ -81,7 +81,7 @@ def test_other_data_sets_have_no_such_layout(folder):
 def test_the_doctor_shows_it_for_a_configuration_of_photographs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
-    root = write_photos(tmp_path, ("human", "dog"))
+    root = write_photos(tmp_path, monkeypatch, ("human", "dog"))
     assert main(["doctor", "photos/human_dog", "trainer/cpu", "--no-steps"]) == 0
     text = capsys.readouterr().out
     assert "✓ photos: human: 30 pictures" in text

@@ -80,7 +80,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, di
         patch.setattr("experiments.common.measure.processors", lambda: 1)
         patch.setattr(commands, "call", call)
         without_imagenet(patch, folder)
-        write_photos(folder, SPECIES, FARM)
+        write_photos(folder, patch, SPECIES, FARM)
         write_teacher(folder / "free.safetensors", dim=16)
         write_generator(folder / "apart.safetensors", 9, channels=(8, 8, 8, 64, 8))
         entries = yaml.safe_load((folder / "paths.yaml").read_text())
@@ -178,7 +178,7 @@ def test_the_records_replace_trainings_and_tests(rehearsed) -> None:
 @pytest.mark.parametrize("number", [3, 4])
 def test_the_rows_of_tables_3_and_4_have_settings_of_their_own(number: int) -> None:
     plan = read_plan(PLANS / f"table{number}_photos.yaml")
-    assert {"photo-teacher", "photo-dog-apart"} <= set(plan.files)
+    assert {"photos", "photo-dog-apart"} <= set(plan.files)
     assert plan.measure.scores == ["pck_face_05", "pck_face_10", "swap_rate"]
     world = read_plan(PLANS / f"table{number}.yaml")
     for row in world.rows:
