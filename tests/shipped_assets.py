@@ -23,7 +23,7 @@ def register_tiny_world(folder: Path) -> None:
 
 
 def register_tiny(folder: Path, family: str) -> None:
-    """Register three generators and a teacher of ``family`` (world, photos) in `assets.FOLDER`."""
+    """Register three generators and a teacher of ``family`` in `assets.FOLDER`; for photos, as `photos/dife`, too."""
     (folder / "notice.md").write_text("# Not trained\n")
     terms = {"terms": "any", "data": ["none"], "notice": folder / "notice.md"} if family != "world" else {}
     for seed, name in enumerate(("human", "dog", "cat")):
@@ -34,4 +34,5 @@ def register_tiny(folder: Path, family: str) -> None:
     architecture = {"dim": 16, "side": 8, "width": 8, "blocks": 1}
     metadata = {"kind": "surface-teacher", "architecture": json.dumps(architecture)}
     write_tensors(folder / "teacher.safetensors", SurfaceNet(**architecture).state_dict(), metadata)
-    register_asset(f"{family}/teacher", folder / "teacher.safetensors", "surface-teacher", **terms)
+    for name in ("teacher", "dife") if family == "photos" else ("teacher",):
+        register_asset(f"{family}/{name}", folder / "teacher.safetensors", "surface-teacher", **terms)

@@ -123,9 +123,9 @@ def test_another_read_out_is_a_test_of_the_same_checkpoint(rehearsed) -> None:
     runs = {row["method"]: row["run"][0] for row in rehearsed[1]["rows"] if row["pair"] == "human+dog"}
     keys = {name: json.loads((Path(runs[name]) / "cell.json").read_text())["key"] for name in ("dife", "dife-window")}
     assert keys["dife"]["checkpoint"] == keys["dife-window"]["checkpoint"]
-    assert keys["dife-window"]["window"] == 0.5
+    assert keys["dife-window"]["window"] == 0.25
     switches = json.loads((Path(runs["dife-window"]) / "metrics.json").read_text())["switches"]
-    assert switches["window"] == 0.5
+    assert switches["window"] == 0.25
 
 
 def test_the_table_says_read_outs_and_what_intervals_are_over(rehearsed) -> None:
