@@ -58,7 +58,7 @@ class StreamPhotos:
     def folders(self, domains: Iterable[str]) -> dict[str, str]:
         """Return domain -> folder of photos; ConfigError if a folder or data set is of none of ``domains``."""
         names = list(domains)
-        listed = {"faces": self.faces or {}, "folder": self.folder if isinstance(self.folder, dict) else {}}
+        listed = {"faces": [*(self.faces or {})], "folder": [*self.folder] if isinstance(self.folder, dict) else []}
         for key, given in listed.items():
             unknown = next((name for name in given if name not in names), None)
             if unknown is not None:
