@@ -122,6 +122,11 @@ def face_lengths(truth: Tensor, visible: Tensor, boxes: Tensor | None, rule: Nme
         return distance.where(known & distance.isfinite(), 0.0)
     if boxes is None:
         raise DataError("NME by the box: the faces have no boxes; set normalizer to interocular, or give boxes")
+    length = box_lengths(boxes)
+    return length.square() if rule.length == "box_area" else length
+
+
+def box_lengths(boxes: Tensor) -> Tensor:
+    """Return (B,) float64 sqrt(w * h) of ``boxes`` (B, 4) x0, y0, x1, y1; 0 for a box without area or with NaN."""
     sides = (boxes[:, 2:] - boxes[:, :2]).double()
-    area = sides.prod(dim=-1).where((sides > 0).all(dim=-1), 0.0)  # a comparison with NaN is False
-    return area if rule.length == "box_area" else area.sqrt()
+    return sides.prod(dim=-1).where((sides > 0).all(dim=-1), 0.0).sqrt()  # a comparison with NaN is False
