@@ -128,5 +128,6 @@ def face_lengths(truth: Tensor, visible: Tensor, boxes: Tensor | None, rule: Nme
 
 def box_lengths(boxes: Tensor) -> Tensor:
     """Return (B,) float64 sqrt(w * h) of ``boxes`` (B, 4) x0, y0, x1, y1; 0 for a box without area or with NaN."""
-    sides = (boxes[:, 2:] - boxes[:, :2]).double()
+    low, high = boxes.double().split(2, dim=-1)
+    sides = high - low
     return sides.prod(dim=-1).where((sides > 0).all(dim=-1), 0.0).sqrt()  # a comparison with NaN is False

@@ -102,8 +102,9 @@ def mine(
     positive = ~hard & (human < (-math.inf if pos is None else pos))
     if pos is not None:
         _note_on_positives(t_pos, positive, hard, human)
-    kinds = (positive, ~hard & ~positive, hard)
-    return Mining(*(tuple(names[i] for i in np.flatnonzero(kind)) for kind in kinds), neg, pos)
+    kinds = [np.flatnonzero(kind).tolist() for kind in (positive, ~hard & ~positive, hard)]
+    positives, semi_hard, hard_negatives = (tuple(names[i] for i in kind) for kind in kinds)
+    return Mining(positives, semi_hard, hard_negatives, neg, pos)
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -119,7 +120,7 @@ def _values(names: Sequence[str], shifts: Mapping[str, float] | None, threshold:
     if threshold is None:
         return np.zeros(len(names))
     found = np.array([(shifts or {}).get(name, math.nan) for name in names], dtype=np.float64)
-    lacking = [names[i] for i in np.flatnonzero(~(np.isfinite(found) & (found >= 0)))]
+    lacking = [names[i] for i in np.flatnonzero(~(np.isfinite(found) & (found >= 0))).tolist()]
     if lacking:
         short = "t_neg" if what == "flip" else "t_pos"
         raise DataError(
