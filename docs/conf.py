@@ -38,6 +38,7 @@ ROOMS = {
     "datasets": "Data sets",
     "losses": "Losses",
     "metrics": "Metrics",
+    "mining": "Mining of positives",
 }
 
 

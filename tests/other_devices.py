@@ -18,6 +18,7 @@ from dife_lightning.geometry.coordinates import _resize_by_products, resize_maps
 from dife_lightning.methods.dife import DIFE
 from dife_lightning.metrics.fid import FrechetDistance
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric
+from dife_lightning.metrics.landmark_error import LandmarkErrorMetric
 from dife_lightning.pretrained.variation import variation
 from dife_lightning.viz.embedding import embedding_colors
 from experiments.gpu_check.composition import Composition
@@ -97,7 +98,12 @@ def test_the_metrics_count_in_float64_on_the_cpu():
                 distance.update(images[int(real)].to(device), real=real)
             update = (torch.arange(2), points, points + 1, seen, side)
             transfer.update(*(part.to(device) for part in update))
-            values[device] = float(distance.compute()), {k: float(v) for k, v in transfer.compute().items()}
+            detection = LandmarkErrorMetric("animalweb-9").to(device)
+            boxes = torch.tensor([[0.0, 0, 20, 30]] * 2)
+            update = (torch.arange(2), points[:, :9], points[:, :9] + 1, seen[:, :9], boxes)
+            detection.update(*(part.to(device) for part in update))
+            both = {k: float(v) for metric in (transfer, detection) for k, v in metric.compute().items()}
+            values[device] = float(distance.compute()), both
             distance.reset()
             assert float(distance.real_count) == 0
         assert refused == []

@@ -15,7 +15,7 @@ utils registry
 geometry matching
 faces weights
 nn metrics method
-losses loading
+losses loading mining
 pretrained
 latent world
 datasets

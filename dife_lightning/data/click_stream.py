@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
 from dife_lightning.faces.batches import ClickBatch, image_tensor
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
-from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp
+from dife_lightning.geometry.coordinates import apply_affine, mirror_points, sampling_grid, warp
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.randomness import torch_generator, uniform
 
@@ -73,7 +73,7 @@ class ClickStream(EndlessBatches[ClickBatch]):
 
 def _mirrored(images: Tensor, points: Tensor, uv: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mirror the ``chosen`` (B,) of images (B, 3, S, S), points (B, K, 2) and surface coordinates (B, K, 2)."""
-    mirrored = torch.stack((images.shape[-1] - 1 - points[..., 0], points[..., 1]), dim=-1)
+    mirrored = mirror_points(points, images.shape[-1])
     there, here = chosen[:, None, None], chosen[:, None, None, None]
     return (
         torch.where(here, images.flip(-1), images),

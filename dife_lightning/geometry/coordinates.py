@@ -40,6 +40,13 @@ def resize_points(points: Tensor, old: tuple[int, int], new: tuple[int, int]) ->
     return (points + 0.5) * scale - 0.5
 
 
+def mirror_points(points: Tensor, width: int | Tensor) -> Tensor:
+    """Map ``points`` (..., K, 2) to the mirrored image; ``width`` in pixels, or (...) one for each image."""
+    x, y = points.unbind(-1)
+    wide = width[..., None].to(points) if isinstance(width, Tensor) else width
+    return torch.stack((wide - 1 - x, y), dim=-1)
+
+
 def turn_points(points: Tensor, width: int, height: int, orientation: int) -> Tensor:
     """Map points of a stored image to the image rotated as its EXIF header says.
 

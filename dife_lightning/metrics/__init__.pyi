@@ -5,6 +5,15 @@ from .bootstrap import ratio_interval as ratio_interval
 from .fid import FrechetDistance as FrechetDistance
 from .keypoint_transfer import KeypointTransferMetric as KeypointTransferMetric
 from .keypoint_transfer import pixel_errors as pixel_errors
+from .landmark_curves import ced as ced
+from .landmark_curves import nme_interval as nme_interval
+from .landmark_curves import species_groups as species_groups
+from .landmark_error import LandmarkErrorMetric as LandmarkErrorMetric
+from .landmark_error import LandmarkScores as LandmarkScores
+from .landmark_error import landmark_error_scores as landmark_error_scores
+from .landmark_error import scores_by_label as scores_by_label
+from .nme_rules import NmeRule as NmeRule
+from .nme_rules import nme_rule as nme_rule
 from .pck import normalized_errors as normalized_errors
 from .pck import pck_area as pck_area
 from .pck import pck_hits as pck_hits

@@ -9,14 +9,14 @@ Inception features. Features of a network (``FrechetDistance(features, length)``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import Tensor
 
 from dife_lightning.errors import DataError
+from dife_lightning.metrics._float64 import Float64Metric
 from dife_lightning.utils.randomness import normal
 
 FEATURES = 204
@@ -61,7 +61,7 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     return distance.clamp(min=0)
 
 
-class FrechetDistance(Metric):
+class FrechetDistance(Float64Metric):
     """Fréchet distance between real and generated images, times 1000.
 
     Args:
@@ -85,12 +85,6 @@ class FrechetDistance(Metric):
             self.add_state(f"{side}_count", torch.zeros([], dtype=torch.long), dist_reduce_fx="sum")
             self.add_state(f"{side}_sum", torch.zeros(length, dtype=torch.double), dist_reduce_fx="sum")
             self.add_state(f"{side}_square", torch.zeros(length, length, dtype=torch.double), dist_reduce_fx="sum")
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
-        """Move the metric, but no state to a device that may have no float64."""
-        if fn(torch.zeros(1)).device.type not in ("cpu", "cuda"):
-            exclude_state = tuple(self._defaults)
-        return super()._apply(fn, exclude_state)
 
     def update(self, images: Tensor, real: bool) -> None:
         """Add ``images`` (B, 3, H, W) in [-1, 1], real or generated."""

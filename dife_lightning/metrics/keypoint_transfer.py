@@ -199,7 +199,7 @@ class KeypointTransferMetric(Metric):
 
     def records(self) -> Records:
         """Return the records held now, on the CPU (not every device has float64); DataError if there are none."""
-        states = [_cat(getattr(self, state)).cpu() for state in _STATES]
+        states = [joined_state(getattr(self, state)).cpu() for state in _STATES]
         if states[0].numel() == 0:
             raise DataError(f"no pair was evaluated in '{self.set_name}': check the pair list and limit_*_batches")
         first_of_each = np.unique(states[0].numpy(), return_index=True)[1]
@@ -208,7 +208,8 @@ class KeypointTransferMetric(Metric):
         return Records(index, predicted, truth, visible.bool(), side, scores)
 
 
-def _cat(state: list[Tensor] | Tensor) -> Tensor:
+def joined_state(state: list[Tensor] | Tensor) -> Tensor:
+    """Return a list state as one tensor, before or after the processes exchanged theirs."""
     if isinstance(state, Tensor):  # after a sync
         return state
     return torch.cat(state) if state else torch.empty(0)

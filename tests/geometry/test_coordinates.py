@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from dife_lightning.geometry.coordinates import pixel_grid, to_normalized, to_pixels, turn_points
+from dife_lightning.geometry.coordinates import mirror_points, pixel_grid, to_normalized, to_pixels, turn_points
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -21,6 +21,15 @@ def test_turned_points_stay_on_their_pixels(orientation):
     points = turn_points(torch.tensor(np.stack((x, y), -1), dtype=torch.float32), 7, 5, orientation)
     columns, rows = points.long().unbind(-1)
     assert np.array_equal(shown[rows, columns], stored)
+
+
+def test_mirrored_points_stay_on_their_pixels_whatever_the_width_of_each_image():
+    image, points = torch.arange(35).reshape(5, 7), pixel_grid(5, 7).reshape(1, -1, 2)
+    columns, rows = mirror_points(points, 7)[0].long().unbind(-1)
+    assert torch.equal(image.flip(-1)[rows, columns], image.flatten())
+    several = mirror_points(points.expand(2, -1, -1), torch.tensor([7, 9]))
+    torch.testing.assert_close(several[0], mirror_points(points, 7)[0])
+    torch.testing.assert_close(several[1], mirror_points(points, 9)[0])
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -1,0 +1,14 @@
+from .label_pool import LabelledFaces as LabelledFaces
+from .label_pool import LabelPool as LabelPool
+from .label_pool import PoolEntry as PoolEntry
+from .label_pool import merge_entries as merge_entries
+from .leaks import CheckedPool as CheckedPool
+from .leaks import check_pool as check_pool
+from .leaks import content_hashes as content_hashes
+from .shift_csv import read_shifts as read_shifts
+from .shift_csv import write_shifts as write_shifts
+from .shifts import flip_shift as flip_shift
+from .shifts import human_shift as human_shift
+from .split import Mining as Mining
+from .split import Threshold as Threshold
+from .split import mine as mine
