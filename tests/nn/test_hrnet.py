@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
+from dife_lightning.geometry.heatmaps import DecodeOptions, decode, flip_average, gaussian_targets, mirror_maps
 from dife_lightning.nn.hrnet import HRNET_SMALL, HRNet, HRNetOptions
 from tests.nn.filled import load_filled, read_golden
 
@@ -191,12 +193,40 @@ def test_the_small_network_is_small() -> None:
     assert sum(p.numel() for p in HRNet(HRNET_SMALL).parameters()) < 9_638_409 / 30
 
 
+def lights(count: int) -> tuple[Tensor, Tensor]:
+    """Return images (count, 3, 64, 64) with a light of each colour, and its places (count, 3, 2)."""
+    points = 8 + torch.rand(count, 3, 2) * 47
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    squares = (x - points[..., 0, None, None]).square() + (y - points[..., 1, None, None]).square()
+    return 1.2 * torch.exp(-squares / 18) - 0.5 + 0.1 * torch.randn(count, 3, 64, 64), points
+
+
+@pytest.mark.slow
+def test_a_trained_network_finds_points_in_images_and_in_mirrored_ones() -> None:
+    network = HRNet(replace(HRNET_SMALL, points=3))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(200):
+        images, points = lights(8)
+        targets, _ = gaussian_targets(points, torch.ones(8, 3, dtype=torch.bool), (64, 64), network.map_size(64, 64))
+        optimizer.zero_grad()
+        (network(images) - targets).square().mean().backward()
+        optimizer.step()
+    images, points = lights(32)
+    with torch.no_grad():
+        maps, of_mirrored = (network.eval()(seen) for seen in (images, images.flip(-1)))
+    order = [0, 1, 2]
+    for seen in (maps, mirror_maps(of_mirrored, order), flip_average(maps, of_mirrored, order)):
+        off = decode(seen, (64, 64), DecodeOptions("dark")).points - points
+        assert off.norm(dim=-1).mean() < 0.5  # a cell has 4 px
+        assert off.mean(dim=(0, 1)).abs().max() < 0.25
+
+
 @torch.no_grad()
 def test_another_head_leaves_the_rest_as_it_is() -> None:
     network = filled()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.replace_head(5)
-    assert network.options == HRNetOptions(**{**vars(TINY), "points": 5})
+    assert network.options == replace(TINY, points=5)
     assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 5, 8, 8)
     for name, value in network.state_dict().items():
         assert name.startswith("head.") or torch.equal(value, before[name])
