@@ -14,5 +14,10 @@ from .crops import CropOptions as CropOptions
 from .crops import Square as Square
 from .crops import crop_image as crop_image
 from .crops import face_square as face_square
+from .heatmaps import DecodeOptions as DecodeOptions
+from .heatmaps import Detections as Detections
+from .heatmaps import decode as decode
+from .heatmaps import flip_average as flip_average
+from .heatmaps import gaussian_targets as gaussian_targets
 from .tps import TPSOptions as TPSOptions
 from .tps import two_views as two_views

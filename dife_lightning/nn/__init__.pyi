@@ -10,6 +10,8 @@ from .diffaugment import DiffAugment as DiffAugment
 from .discriminator import Discriminator as Discriminator
 from .group_norm import GroupNorm as GroupNorm
 from .hourglass import HourglassEncoder as HourglassEncoder
+from .hrnet import HRNet as HRNet
+from .hrnet import HRNetOptions as HRNetOptions
 from .stylegan2 import StyleGAN2Generator as StyleGAN2Generator
 from .stylegan2_architecture import Architecture as Architecture
 from .surface import SurfaceNet as SurfaceNet
