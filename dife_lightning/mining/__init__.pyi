@@ -1,5 +1,5 @@
-from .label_pool import LabelledFaces as LabelledFaces
 from .label_pool import LabelPool as LabelPool
+from .label_pool import LabelSnapshot as LabelSnapshot
 from .label_pool import PoolEntry as PoolEntry
 from .label_pool import merge_entries as merge_entries
 from .leaks import CheckedPool as CheckedPool

@@ -38,7 +38,7 @@ Entries = Mapping[str, PoolEntry]
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledFaces:
+class LabelSnapshot:
     """N faces with labels; true ones first, in their order, then the last ``pooled`` from the pool, by name.
 
     ``points`` (N, K, 2) float32, x then y, pixels of the photographs; ``visible`` (N, K) bool, all True for faces of
@@ -89,7 +89,7 @@ class LabelPool:
         ConfigError: ``every`` is less than 1.
     """
 
-    def __init__(self, labelled: LabelledFaces, positives: Collection[str], every: int = 600) -> None:
+    def __init__(self, labelled: LabelSnapshot, positives: Collection[str], every: int = 600) -> None:
         require("label pool: ", every=every, at_least=1)
         self.labelled, self.every = labelled, every
         self.positives = frozenset(positives) - frozenset(labelled.names)
@@ -134,13 +134,13 @@ class LabelPool:
         """Replace the entries by the union of those of all processes, this one's included."""
         self.entries = merge_entries(tables)
 
-    def refresh(self) -> LabelledFaces:
+    def refresh(self) -> LabelSnapshot:
         """Make the entries of now the snapshot, and return it."""
         self._frozen = dict(self.entries)
         return self.current
 
     @property
-    def current(self) -> LabelledFaces:
+    def current(self) -> LabelSnapshot:
         """The labelled faces, and the pool as it was at the last refresh; only the labelled ones before the first."""
         names = sorted(self._frozen)
         if not names:
@@ -148,7 +148,7 @@ class LabelPool:
         own = self.labelled
         points = np.concatenate((own.points, np.stack([self._frozen[name].points for name in names])))
         visible = np.concatenate((own.visible, np.ones((len(names), own.visible.shape[1]), bool)))
-        return LabelledFaces((*own.names, *names), points, visible, len(names))
+        return LabelSnapshot((*own.names, *names), points, visible, len(names))
 
     def state_dict(self) -> dict[str, Any]:
         """Return entries and snapshot as names, points (N, K, 2) and steps (N,), on the CPU."""

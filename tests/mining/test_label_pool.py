@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from dife_lightning.errors import CheckpointError, ConfigError, DataError, TrainingError
-from dife_lightning.mining.label_pool import LabelledFaces, LabelPool, PoolEntry, merge_entries
+from dife_lightning.mining.label_pool import LabelPool, LabelSnapshot, PoolEntry, merge_entries
 
 
 def labelled(count: int = 2):
     points = np.arange(count * 6, dtype=np.float32).reshape(count, 3, 2)
     visible = np.ones((count, 3), bool)
     visible[0, 1] = False
-    return LabelledFaces(tuple(f"true {i}" for i in range(count)), points, visible)
+    return LabelSnapshot(tuple(f"true {i}" for i in range(count)), points, visible)
 
 
 def batch(*values: float):
@@ -154,7 +154,7 @@ def test_points_that_do_not_fit_or_are_not_finite_are_refused():
     with pytest.raises(ConfigError, match="label pool: every is 0; expected at least 1"):
         pool_of(every=0)
     with pytest.raises(DataError, match="labelled faces: 1 names"):
-        LabelledFaces(("a",), np.zeros((2, 3, 2)), np.ones((2, 3)))
+        LabelSnapshot(("a",), np.zeros((2, 3, 2)), np.ones((2, 3)))
 
 
 def damaged(**changes):
