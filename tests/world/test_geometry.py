@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from dife_lightning.world import Framing
-from dife_lightning.world.face.canonical import MIN_JACOBIAN, ThinPlateSpline, smallest_jacobian
+from dife_lightning.world import Framing, load_species
+from dife_lightning.world.face.anatomy import draw_individual
+from dife_lightning.world.face.canonical import MIN_JACOBIAN, ThinPlateSpline, canonical_map, smallest_jacobian
 from dife_lightning.world.scene.camera import cast, rotation_matrix
-from dife_lightning.world.scene.factors import draw_factors
+from dife_lightning.world.scene.factors import draw_factors, sample_rng
 from tests.world.samples import SPECIES
 
 
@@ -43,6 +44,14 @@ def test_no_drawn_face_folds(species):
     for index in range(6):
         factors = draw_factors(species, "test", index)
         assert smallest_jacobian(factors.spline, factors.one) > MIN_JACOBIAN
+
+
+@pytest.mark.parametrize("species", SPECIES)
+def test_few_faces_of_a_species_fold_when_first_drawn(species):
+    table = load_species(species)
+    first = [draw_individual(table, sample_rng(species, "train", index)) for index in range(60)]
+    folded = [smallest_jacobian(canonical_map(one), one) <= MIN_JACOBIAN for one in first]
+    assert sum(folded) <= 3
 
 
 def test_rotations_are_proper_and_turn_the_nose_the_documented_way():

