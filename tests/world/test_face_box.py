@@ -25,9 +25,11 @@ def test_a_box_holds_the_mask_and_all_visible_landmarks(species, framing):
         sample = render(species, "val", index, size=64, framing=framing)
         box = face_box(species, "val", index, size=64, framing=framing)
         seen = sample.points[sample.visible]
-        assert (seen >= box[:2]).all() and (seen <= box[2:]).all()
+        assert (seen >= box[:2]).all()
+        assert (seen <= box[2:]).all()
         found = mask_box(sample.mask)
-        assert (found[:2] >= box[:2] - 1).all() and (found[2:] <= box[2:] + 1).all()
+        assert (found[:2] >= box[:2] - 1).all()
+        assert (found[2:] <= box[2:] + 1).all()
         slack.append(np.abs(found - box))
     assert np.median(slack) < 1.5  # a box is as small as the mask, unless something hides a part of the face
 
@@ -36,7 +38,7 @@ def test_a_box_grows_with_the_image_and_moves_with_it():
     small, large = (face_box("cat", "test", 3, size=size).astype(float) for size in (32, 128))
     np.testing.assert_allclose((small + 0.5) * 4 - 0.5, large, atol=1e-3)
     moved = face_box("cat", "test", 3, size=32, framing=Framing(shift_x=0.5, shift_y=-0.25)).astype(float)
-    np.testing.assert_allclose(moved, small + [16, -8, 16, -8], atol=1e-3)
+    np.testing.assert_allclose(moved, small + np.array([16, -8, 16, -8]), atol=1e-3)
     assert (moved[2:] > 32).any()  # beyond the border of the image
 
 
