@@ -64,7 +64,7 @@ def detection_rows(
             known = [f"{value:.4f}" for value in truth[k].tolist()] if counted else ["", ""]
             where = [f"{value:.4f}" for value in found[k].tolist()]
             error = f"{float(errors.points[row, k]):.6f}" if counted else ""
-            values = (*known, *where, f"{float(scores[row, k]):.6f}", int(counted), error, nme)
+            values: tuple[str | int, ...] = (*known, *where, f"{float(scores[row, k]):.6f}", int(counted), error, nme)
             yield (name, *place, crop.file_name, subject, landmark, *values)
 
 
