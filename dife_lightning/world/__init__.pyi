@@ -1,3 +1,4 @@
+from .boxes import face_box as face_box
 from .dataset import WorldFaces as WorldFaces
 from .dataset import mean_shape as mean_shape
 from .dataset import render_arrays as render_arrays
@@ -5,7 +6,6 @@ from .face.canonical import CANONICAL_LANDMARKS as CANONICAL_LANDMARKS
 from .face.species import Species as Species
 from .face.species import list_species as list_species
 from .face.species import load_species as load_species
-from .face_box import face_box as face_box
 from .pairs import Pair as Pair
 from .pairs import PairList as PairList
 from .pairs import pair_list as pair_list
