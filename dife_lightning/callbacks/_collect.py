@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import numpy as np
@@ -22,6 +22,8 @@ from dife_lightning.matching import Matches, MatchingOptions
 from dife_lightning.metrics.keypoint_transfer import KeypointTransferMetric, Records, pixel_errors
 from dife_lightning.utils.run_folder import TESTS
 from dife_lightning.viz.transfer import TransferExample
+
+DataModule = TypeVar("DataModule", bound=L.LightningDataModule)
 
 
 class TransferCollector:
@@ -97,9 +99,25 @@ def collectors(loaders: Any, protocols: Sequence[str], pictures: int, device: to
 
 def evaluation_data(trainer: L.Trainer) -> PairsDataModule | None:
     """Return the data module of the pairs: the trainer's own, or the ``evaluation`` of a training stream."""
+    return evaluation_of(trainer, PairsDataModule)
+
+
+def evaluation_of(trainer: L.Trainer, kind: type[DataModule]) -> DataModule | None:
+    """Return the data module of a kind: the trainer's own, or the ``evaluation`` of what it trains on."""
     module = trainer.datamodule  # type: ignore[attr-defined]
     candidates = (module, getattr(module, "evaluation", None))
-    return next((found for found in candidates if isinstance(found, PairsDataModule)), None)
+    return next((found for found in candidates if isinstance(found, kind)), None)
+
+
+def method_facts(pl_module: L.LightningModule) -> dict[str, Any]:
+    """Return what a method records of itself, if it does: its ``facts``, as plain values."""
+    facts = getattr(pl_module, "facts", None)
+    return {"method_facts": facts} if facts else {}
+
+
+def takes_pictures(logger: Any) -> bool:
+    """Return whether a logger accepts pictures."""
+    return callable(getattr(logger, "log_image", None)) or hasattr(getattr(logger, "experiment", None), "add_image")
 
 
 def transferred(

@@ -17,6 +17,8 @@ from dife_lightning.callbacks._collect import (
     collectors,
     evaluation_data,
     evaluation_folder,
+    method_facts,
+    takes_pictures,
     transferred,
 )
 from dife_lightning.callbacks._score_table import print_scores
@@ -154,7 +156,9 @@ class KeypointTransfer(L.Callback):
             points += prediction_rows(records, ids, *names, protocols, one.pairs.units)
         write_predictions(folder / PREDICTIONS, points)
         over = " or ".join(sorted({row["interval"] for row in rows}))
-        write_json(folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer, over), **_facts(pl_module)})
+        write_json(
+            folder / TEST_METRICS, {"rows": rows, **self._circumstances(trainer, over), **method_facts(pl_module)}
+        )
         data = evaluation_data(trainer)
         if data is not None:
             data.save_lists(folder / "lists")
@@ -232,7 +236,7 @@ class KeypointTransfer(L.Callback):
                 note=self._note(collector, trainer, pl_module),
             )
             save_figure(figure, folder / f"{stage}_{collector.pairs.name.replace('/', '_')}.png")
-            if any(_takes_pictures(logger) for logger in trainer.loggers):
+            if any(takes_pictures(logger) for logger in trainer.loggers):
                 send_to_loggers(trainer.loggers, _log_name(stage, collector), pixels(figure), trainer.global_step)
 
     def _note(self, collector: TransferCollector, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
@@ -250,16 +254,6 @@ def _units(collector: TransferCollector, records: Records) -> Units | None:
     return None if units is None else np.array([units[index] for index in records.index.tolist()])
 
 
-def _facts(pl_module: L.LightningModule) -> dict[str, Any]:
-    """Return what a method records of itself, if it does: its ``facts``, as plain values."""
-    facts = getattr(pl_module, "facts", None)
-    return {"method_facts": facts} if facts else {}
-
-
 def _log_name(stage: str, collector: TransferCollector) -> str:
     pairs = collector.pairs
     return f"val/{pairs.pair}/{pairs.framing}" if stage == "val" else f"{stage}/{pairs.name}"
-
-
-def _takes_pictures(logger: Any) -> bool:
-    return callable(getattr(logger, "log_image", None)) or hasattr(getattr(logger, "experiment", None), "add_image")

@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from dife_lightning.callbacks.best_and_last import checkpoints_for
 from dife_lightning.callbacks.keep_last import KeepLast
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
+from dife_lightning.callbacks.landmark_error import LandmarkError
 from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.callbacks.stages import StageTimer
@@ -44,6 +45,9 @@ from dife_lightning.running.results import ResultsFolder
 from dife_lightning.running.trainer import AtomicCheckpointIO, DifeTrainer, RunLogger, StepProgressBar
 from dife_lightning.running.trust import check_arguments
 from dife_lightning.weights.building import check_settings
+
+#: Callbacks that print one table of all sets, instead of which Lightning would print one for each set.
+_SCORERS = (KeypointTransfer.__name__, LandmarkError.__name__)
 
 
 class DifeCLI(LightningCLI):
@@ -164,8 +168,8 @@ class DifeCLI(LightningCLI):
         if trainer.precision == "auto":
             trainer.precision = choose_precision(self.verb, trainer.accelerator, run_of_checkpoint(settings.ckpt_path))
         callbacks = [entry.get("class_path", "") for entry in _as_list(trainer.callbacks)]
-        if self.verb == "test" and any(path.endswith(f".{KeypointTransfer.__name__}") for path in callbacks):
-            settings.verbose = False  # the callback prints one table of all sets, Lightning one for each set
+        if self.verb == "test" and any(path.rpartition(".")[2] in _SCORERS for path in callbacks):
+            settings.verbose = False
         self.results = self._cleanup.enter_context(ResultsFolder(self.verb, settings, self.config_names))
         trainer.default_root_dir = str(self.results.path)  # callbacks write their results below it
         trainer.logger = self._logger_settings(trainer.logger)

@@ -1,3 +1,5 @@
+from .face_sets import FaceSet as FaceSet
+from .face_sets import FaceSetsDataModule as FaceSetsDataModule
 from .images import GeneratorImages as GeneratorImages
 from .pairs import KeypointPairs as KeypointPairs
 from .pairs import PairsDataModule as PairsDataModule
@@ -5,6 +7,7 @@ from .photos.aligned_photos import AlignedPhotos as AlignedPhotos
 from .photos.face_clicks import FaceClicks as FaceClicks
 from .photos.face_domains import FaceDomain as FaceDomain
 from .photos.face_pairs import FacePairs as FacePairs
+from .photos.face_sets import FaceSets as FaceSets
 from .photos.labelled_faces import LabelledFaces as LabelledFaces
 from .photos.stream_photos import StreamPhotos as StreamPhotos
 from .photos.unlabelled import UnlabelledPairs as UnlabelledPairs
@@ -12,5 +15,6 @@ from .stream import StyleGAN2Stream as StyleGAN2Stream
 from .training import EndlessBatches as EndlessBatches
 from .training import TrainingDataModule as TrainingDataModule
 from .world.clicks import WorldClicks as WorldClicks
+from .world.face_sets import WorldFaceSets as WorldFaceSets
 from .world.pairs import WorldPairs as WorldPairs
 from .world.renders import WorldRenders as WorldRenders

@@ -31,19 +31,21 @@ def prepare(pairs: KeypointPairs, key: Sequence[Any], num_workers: int = 0, *, d
     names = (*_ARRAYS, *(f"{side}_{name}" for side in _SIDES for name in _CROPS))
     items = _read(read_arrays(path, names) if disk else None, pairs)
     if items is None:
-        items = list(DataLoader(pairs, None, num_workers=num_workers, collate_fn=_itself, worker_init_fn=_one_thread))
+        items = list(DataLoader(pairs, None, num_workers=num_workers, collate_fn=itself, worker_init_fn=one_thread))
         if disk:
             write_arrays(path, _columns(items))
     pairs.prepared = items
 
 
-def _one_thread(_worker: int) -> None:
+def one_thread(_worker: int) -> None:
+    """Let OpenCV use one thread in a loader process."""
     import cv2
 
     cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork
 
 
-def _itself(item: Any) -> Any:
+def itself(item: Any) -> Any:
+    """Return an item as it is: the collate function of loaders of single items."""
     return item
 
 

@@ -1,5 +1,7 @@
 from .batches import ClickBatch as ClickBatch
 from .batches import DomainBatch as DomainBatch
+from .batches import FaceArrays as FaceArrays
+from .batches import FaceBatch as FaceBatch
 from .batches import ImageBatch as ImageBatch
 from .batches import LatentBatch as LatentBatch
 from .batches import PairArrays as PairArrays

@@ -245,6 +245,49 @@ class PairArrays:
 
 
 @dataclass
+class FaceBatch(MovableBatch):
+    """B single faces of one domain, for landmark models.
+
+    Attributes:
+        images: (B, 3, S, S) float32 in [-1, 1].
+        points: (B, K, 2) landmarks, x then y, in pixels of ``images``, in the order of the set's scheme.
+        visible: (B, K) bool, False for landmarks that are not labelled, hidden or outside the image.
+        boxes: (B, 4) x0, y0, x1, y1 of the faces in pixels of ``images``; NaN where a face has none. Where an image is
+            rotated against its picture, the box is the picture's, moved and scaled, but not rotated.
+        index: (B,) int64, number of the face in its set.
+        names: of the faces.
+        crops: where each image comes from.
+        domain: name of the domain.
+        list_name: name of the list: ``val`` or ``test``.
+    """
+
+    images: Tensor
+    points: Tensor
+    visible: Tensor
+    boxes: Tensor
+    index: Tensor
+    names: list[str]
+    crops: list[PictureCrop]
+    domain: str
+    list_name: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class FaceArrays:
+    """One prepared face: image (S, S, 3) uint8, points (K, 2), visible (K,), box (4,) or NaN, name and crop."""
+
+    image: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    box: NDArray[np.float32]
+    name: str
+    crop: PictureCrop
+
+
+@dataclass
 class ImageBatch(MovableBatch):
     """``images`` (B, 3, S, S): uint8 from the loader, float in [-1, 1] for the method; ``number`` of the batch."""
 

@@ -1,4 +1,6 @@
 from .comparison import comparison_sheet as comparison_sheet
+from .detections import DetectionExample as DetectionExample
+from .detections import detection_sheet as detection_sheet
 from .embedding import embedding_sheet as embedding_sheet
 from .gallery import GalleryBlock as GalleryBlock
 from .heat import heat_table as heat_table

@@ -133,13 +133,13 @@ def _dot(axes: Any, point: NDArray[np.float32], mark: Mark, size: float) -> None
     axes.plot(*point, mark.shape, markersize=size, **look)
 
 
-def transfer_legend(figure: Figure, landmarks: Sequence[str], *, truth: bool) -> None:
-    """Explain the points at the bottom of a figure, and, if ``truth``, transferred and true places."""
+def transfer_legend(figure: Figure, landmarks: Sequence[str], *, truth: bool, found: str = "transferred") -> None:
+    """Explain the points at the bottom of a figure, and places that were ``found`` and, if ``truth``, are true."""
     entries = [
         dot(name.replace("_", " "), mark.color, shape=mark.shape, markeredgecolor="black")
         for name, mark in zip(landmarks, marks_of(landmarks), strict=True)
     ]
-    entries.append(dot("transferred", FAINT, markeredgecolor="black"))
+    entries.append(dot(found, FAINT, markeredgecolor="black"))
     if truth:
         entries.append(dot("true", "none", markeredgecolor=FAINT, markeredgewidth=2))
     legend(figure, entries, columns=-(-len(entries) // 2), loc="lower center")

@@ -1,3 +1,4 @@
+from .boxes import face_box as face_box
 from .dataset import WorldFaces as WorldFaces
 from .dataset import mean_shape as mean_shape
 from .dataset import render_arrays as render_arrays

@@ -1,0 +1,89 @@
+"""Base of landmark models, which find the points of their scheme on single faces.
+
+A landmark model can transfer points between two faces as well, without comparing them: a point of the source is found
+in the target by its name. That works for the landmarks of the protocols that the model's scheme has, and for no other
+point. Where the source's point really is plays no part, nor does whether the source is a face at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import FaceBatch, PairBatch
+from dife_lightning.faces.schemes import LAYOUT, LAYOUT_POINTS, Scheme, get_scheme, protocol_members
+from dife_lightning.geometry.heatmaps import Detections
+from dife_lightning.matching import Matches, MatchingOptions
+from dife_lightning.method import Method
+from dife_lightning.methods._base import DEFAULT_MATCHING
+
+
+class LandmarkModule(Method):
+    """Base of methods that find landmarks on single faces; a subclass defines ``detect`` and sets ``scheme``."""
+
+    #: The mean error over the domains, which ``LandmarkError`` logs; pairs of faces do not give it.
+    monitor: ClassVar[str] = "val/nme"
+    #: Which points the model finds, in which order: the name of a scheme, or a scheme.
+    scheme: str | Scheme = "animalweb-9"
+
+    def detect(self, images: Tensor) -> Detections:
+        """Find the landmarks of single faces.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+
+        Returns:
+            Points (B, K, 2), x then y, in pixels of ``images``, in the order of ``scheme``, and scores (B, K), higher
+            is better; both float32.
+        """
+        raise NotImplementedError
+
+    def detect_batch(self, batch: FaceBatch) -> Detections:
+        """Return the detections of a batch; a floor may look at more of it than the images, but not at the truth."""
+        return self.detect(batch.images)
+
+    def transfer_batch(self, batch: PairBatch, matching: MatchingOptions = DEFAULT_MATCHING) -> Tensor:
+        """Return the points (B, P, 2) of the target that the model finds, whatever the source shows.
+
+        ``matching`` is ignored.
+
+        Raises:
+            ConfigError: points that are not those of the protocols, or a protocol that ``scheme`` does not have.
+        """
+        if batch.source_points.shape[1] != LAYOUT_POINTS:
+            raise ConfigError(
+                f"{type(self).__name__} transfers the landmarks of the protocols {', '.join(LAYOUT)} alone, found "
+                f"{batch.source_points.shape[1]} other points; score it on single faces, with LandmarkError"
+            )
+        scheme = get_scheme(self.scheme)
+        weights, known = (part.to(batch.target_image.device) for part in _layout_weights(scheme))
+        if bool((batch.visible & ~known).any()):
+            has = ", ".join(scheme.maps) or "none"
+            raise ConfigError(
+                f"scheme '{scheme.name}' of {type(self).__name__} lacks a protocol of the pairs; it has {has}"
+            )
+        return weights @ self.detect(batch.target_image).points.float()
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Do nothing: the callback that evaluates finds the landmarks."""
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Do nothing: the callback that evaluates finds the landmarks."""
+
+    def predict_step(
+        self, batch: FaceBatch | PairBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> Detections | Matches:
+        """Return the detections of single faces; of pairs, the transferred points."""
+        return Matches(self.transfer_batch(batch)) if isinstance(batch, PairBatch) else self.detect_batch(batch)
+
+
+def _layout_weights(scheme: Scheme) -> tuple[Tensor, Tensor]:
+    """Return (P, K) weights that make a scheme's points those of all protocols, and (P,) bool: which it has."""
+    weights = torch.zeros(LAYOUT_POINTS, len(scheme.landmarks))
+    for protocol in scheme.maps:
+        for row, group in enumerate(protocol_members(scheme, protocol), LAYOUT[protocol].start):
+            weights[row, list(group)] = 1 / len(group)
+    return weights, weights.any(dim=1)
