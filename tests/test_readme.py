@@ -23,6 +23,18 @@ ROWS = {
 }
 
 
+#: Likewise on photographs.
+PHOTO_ROWS = {
+    "leave each point where it is": "copy-xy",
+    "mean landmarks": "mean-shape",
+    "DVE": "dve",
+    "CATs": "cats",
+    "DIFE, warm-up alone": "dife-warmup",
+    "DIFE, both stages": "dife",
+    "surface teacher `photos/teacher`": "surface-teacher",
+}
+
+
 def test_it_fits_on_two_screens():
     assert len(README.splitlines()) <= 120
 
@@ -48,11 +60,25 @@ def number_of(record: dict, decimals: bool) -> str:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_each_number_of_the_table_is_the_records(row):
-    table = json.loads((CLONE / "experiments/records/world/table1.json").read_text())
-    of = {
-        record["pair"]: record
-        for record in table["rows"]
-        if record["method"] == ROWS[row] and (record["protocol"], record["framing"]) == ("9-point", "jittered")
-    }
-    shown = dict(zip(cells(README)["method"], cells(README)[row], strict=True))
+    of = records("world/table1.json", ROWS[row], "9-point")
+    table = cells(README.partition("embedded world**")[2])
+    shown = dict(zip(table["method"], table[row], strict=True))
     assert {pair: text.replace("*", "") for pair, text in shown.items()} == {p: number_of(of[p], True) for p in shown}
+
+
+@pytest.mark.parametrize("row", PHOTO_ROWS)
+def test_each_number_of_the_table_on_photographs_is_the_records(row):
+    of = records("photos/table1_photos.json", PHOTO_ROWS[row], "3-point")
+    table = cells(README.partition("embedded world**")[0].partition("## Results")[2])
+    shown = dict(zip(table["method"], [text.strip(" |") for text in table[row]], strict=False))
+    del shown["learns from"]
+    assert {pair: text for pair, text in shown.items() if text} == {
+        pair: number_of(of[pair], False) for pair in shown if pair in of
+    }
+
+
+def records(table: str, method: str, protocol: str) -> dict[str, dict]:
+    """Return pair -> record of a row on jittered faces."""
+    rows = json.loads((CLONE / "experiments/records" / table).read_text())["rows"]
+    wanted = (method, protocol, "jittered")
+    return {row["pair"]: row for row in rows if (row["method"], row["protocol"], row["framing"]) == wanted}
