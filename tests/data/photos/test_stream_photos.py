@@ -229,7 +229,7 @@ def test_a_missing_folder_or_a_damaged_photo_is_named(tmp_path: Path) -> None:
     ("options", "text"),
     [
         ({"folder": {"dgo": "a"}}, r"'dgo' is no domain of the stream\. Did you mean 'dog'"),
-        ({"folder": {}}, "photos.folder is empty"),
+        ({"folder": {}}, "photos: neither folder nor faces"),
         ({"folder": "a", "batch_size": 1}, "photos.batch_size is 1 for 2 domains"),
         ({"folder": "a", "batch_size": 0}, "photos.batch_size is 0"),
         ({"folder": "a", "held_out": -1}, "photos.held_out is -1"),
