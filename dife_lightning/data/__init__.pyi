@@ -1,5 +1,7 @@
 from .face_sets import FaceSet as FaceSet
 from .face_sets import FaceSetsDataModule as FaceSetsDataModule
+from .few_labels import FewLabelFaces as FewLabelFaces
+from .few_labels import FewLabelsDataModule as FewLabelsDataModule
 from .images import GeneratorImages as GeneratorImages
 from .pairs import KeypointPairs as KeypointPairs
 from .pairs import PairsDataModule as PairsDataModule
@@ -16,5 +18,6 @@ from .training import EndlessBatches as EndlessBatches
 from .training import TrainingDataModule as TrainingDataModule
 from .world.clicks import WorldClicks as WorldClicks
 from .world.face_sets import WorldFaceSets as WorldFaceSets
+from .world.few_labels import WorldFewLabels as WorldFewLabels
 from .world.pairs import WorldPairs as WorldPairs
 from .world.renders import WorldRenders as WorldRenders

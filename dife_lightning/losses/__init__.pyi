@@ -10,5 +10,6 @@ from .gan import discriminator_loss as discriminator_loss
 from .gan import generator_loss as generator_loss
 from .gan import path_length_penalty as path_length_penalty
 from .gan import r1_penalty as r1_penalty
+from .heatmaps import heatmap_loss as heatmap_loss
 from .matching import cosine_similarity_map as cosine_similarity_map
 from .matching import semantic_matching_loss as semantic_matching_loss

@@ -6,7 +6,9 @@ from .dve import DVE as DVE
 from .frozen_backbone import FrozenBackbone as FrozenBackbone
 from .frozen_embedder import FrozenEmbedder as FrozenEmbedder
 from .generator_features import GeneratorFeatures as GeneratorFeatures
+from .landmark_net import LandmarkNet as LandmarkNet
 from .mean_shape import MeanShape as MeanShape
+from .meta_cskt import MetaCSKT as MetaCSKT
 from .outside_predictions import OutsidePredictions as OutsidePredictions
 from .projected_backbone import ProjectedBackbone as ProjectedBackbone
 from .public_cats import PublicCATs as PublicCATs

@@ -30,6 +30,10 @@ def check_bounds(settings: Any) -> None:
             raise UsageError(f"trainer.{name} is {value}; expected -1 (no limit) to {_MOST_STEPS:,}.")
 
 
+#: Starts of the lines that jsonargparse writes around the cause.
+_FRAME = ("Problem with given class_path", "Does not validate against", "Subtypes:", "Errors:")
+
+
 @contextmanager
 def clear_construction_error() -> Iterator[None]:
     """Turn errors of constructors (model, data module, logger, callback, trainer) into one line."""
@@ -43,7 +47,8 @@ def clear_construction_error() -> Iterator[None]:
 
 
 def _first_reason(error: Exception) -> str:
-    """Return the kind and first line of an error; for jsonargparse's list of one error a type, the first entry."""
+    """Return the kind and first line of an error; for jsonargparse's lists of one error a type, the first cause."""
     _, listed, reasons = str(error).partition("Errors:\n")
-    lines = [line.strip(" -") for line in reasons.splitlines() if "Problem with given class_path" not in line]
-    return lines[0][:300] if listed else reason_of(error)
+    lines = [line.strip(" -") for line in reasons.splitlines()]
+    causes = [line for line in lines if line and not line.startswith(_FRAME)]
+    return (causes or lines)[0][:300] if listed else reason_of(error)

@@ -1,0 +1,341 @@
+"""Few labelled and many unlabelled faces, for training landmark models; the subclasses say where the faces are from.
+
+Batch k is a function of (seed, k) and of the labels of that moment (``labels``): the true ones, and those that a method
+has put beside them (``dife_lightning.mining.label_pool``). Each labelled place of a batch is filled from all of these
+with equal probability, as in Meta-CSKT.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dife_lightning.data.cache import itself, one_thread
+from dife_lightning.data.face_sets import PreparedFaces
+from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
+from dife_lightning.errors import ConfigError, DataError, printable
+from dife_lightning.faces.batches import FaceArrays, image_tensor
+from dife_lightning.faces.few_label_batches import FewLabelBatch, FewLabelDraw
+from dife_lightning.faces.schemes import Scheme, flip_permutation
+from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
+from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp
+from dife_lightning.mining.label_pool import LabelSnapshot
+from dife_lightning.utils.checks import require
+from dife_lightning.utils.notes import many, note, some
+from dife_lightning.utils.randomness import seed_of, uniform
+
+#: Numbers of a face of a batch: which face, whether it is mirrored, and its augmentation.
+NUMBERS = 2 + AFFINE_NUMBERS + COLOR_NUMBERS
+#: Augmentation that changes nothing: what the published training has.
+UNCHANGED = AugmentOptions(rotation=0, scale_min=1, scale_max=1, shift=0, brightness=0, hue=0, color_probability=0)
+
+
+@dataclass(frozen=True, eq=False)
+class FewLabelFaces:
+    """The faces of a training.
+
+    Attributes:
+        labelled: faces with landmarks, all with images of one size.
+        pool: faces without; None for none. Their points are never read.
+        names: of the faces of the pool.
+        scheme: of the landmarks.
+        facts: what a result must record of them, as plain values.
+    """
+
+    labelled: Sequence[FaceArrays]
+    pool: PreparedFaces | None
+    names: tuple[str, ...]
+    scheme: Scheme
+    facts: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.labelled:
+            raise DataError("no labelled face: expected one or more")
+        for what, names in (("labelled", [face.name for face in self.labelled]), ("unlabelled", self.names)):
+            if twice := [name for name, times in Counter(names).items() if times > 1]:
+                raise DataError(f"{many(len(twice), f'{what} face')} listed twice: {some(twice)}; expected each once")
+
+
+class FewLabelStream(EndlessBatches[FewLabelDraw]):
+    """Endless draws of unlabelled faces and of numbers for the labelled ones, each a function of (seed, number).
+
+    Args:
+        pool: unlabelled faces; None for none. Each pass over them has its own order.
+        labelled: labelled faces in a batch.
+        unlabelled: unlabelled faces in a batch.
+        size: side of the images.
+        seed: of all draws.
+        start: first batch, rank and number of processes.
+    """
+
+    def __init__(
+        self,
+        pool: PreparedFaces | None,
+        labelled: int,
+        unlabelled: int,
+        size: int,
+        seed: int = 0,
+        start: StreamStart = StreamStart(),  # noqa: B008 - immutable
+    ) -> None:
+        super().__init__(start)
+        self.pool, self.size, self.seed = pool, size, seed
+        self.labelled, self.unlabelled = labelled, unlabelled if pool is not None else 0
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+
+    def batch(self, number: int) -> FewLabelDraw:
+        """Return draw ``number`` of this rank."""
+        rows = [self._row(position) for position in self.positions(number, self.unlabelled)]
+        images = [self.pool[row].image for row in rows] if self.pool is not None else []
+        shape = (len(rows), self.size, self.size, 3)
+        return FewLabelDraw(
+            torch.from_numpy(np.array(images, np.uint8).reshape(shape)),
+            torch.tensor(rows, dtype=torch.int64),
+            self._numbers("labelled", number, self.labelled),
+            self._numbers("unlabelled", number, self.unlabelled),
+            number,
+        )
+
+    def _numbers(self, purpose: str, number: int, count: int) -> Tensor:
+        drawn = [uniform((NUMBERS,), self.seed, purpose, i) for i in self.positions(number, count)]
+        return torch.stack(drawn) if drawn else torch.zeros(0, NUMBERS)
+
+    def _row(self, position: int) -> int:
+        assert self.pool is not None
+        turn, place = divmod(position, len(self.pool))
+        if self._order is None or self._order[0] != turn:
+            rng = np.random.default_rng(seed_of(self.seed, "pool", turn))
+            self._order = (turn, rng.permutation(len(self.pool)))
+        return int(self._order[1][place])
+
+
+class FewLabelsDataModule(TrainingDataModule):
+    """Base of data modules with few labelled and many unlabelled faces.
+
+    Args:
+        evaluation: data module of single faces for validation, test and predict; None for none.
+        size: side of the images in pixels.
+        labelled_batch: labelled faces in a batch (Meta-CSKT: 4).
+        unlabelled_batch: unlabelled faces in a batch (Meta-CSKT: 16); 0 reads none.
+        augment: framing and colour of labelled faces; None leaves them as they are, as the published training does.
+        augment_unlabelled: of unlabelled faces; likewise.
+        flip: mirror labelled faces with probability 1/2, if the scheme has mirror pairs.
+        true_share: probability that a labelled place shows a true label; None chooses among all labels, true ones and
+            those of the pool of labels, with equal probability, as the published training does.
+        seed: of which faces are labelled, and of all draws.
+        num_workers: processes that read and crop; any number gives the same batches.
+        keep: hold all unlabelled faces in memory.
+
+    Raises:
+        ConfigError: a number out of its range.
+    """
+
+    def __init__(
+        self,
+        evaluation: LightningDataModule | None = None,
+        size: int = 64,
+        labelled_batch: int = 4,
+        unlabelled_batch: int = 16,
+        augment: AugmentOptions | None = None,
+        augment_unlabelled: AugmentOptions | None = None,
+        flip: bool = True,
+        true_share: float | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+        keep: bool = True,
+    ) -> None:
+        super().__init__(evaluation)
+        require(at_least=8, size=size)
+        require(at_least=1, labelled_batch=labelled_batch)
+        require(at_least=0, unlabelled_batch=unlabelled_batch, seed=seed, num_workers=num_workers)
+        require(at_least=0, at_most=1, true_share=true_share)
+        self.size, self.labelled_batch, self.unlabelled_batch = size, labelled_batch, unlabelled_batch
+        self.augment, self.augment_unlabelled = augment or UNCHANGED, augment_unlabelled or UNCHANGED
+        self.flip, self.true_share, self.seed = flip, true_share, seed
+        self.num_workers, self.keep, self.next_batch = num_workers, keep, 0
+        self._faces: FewLabelFaces | None = None
+        self._snapshot: LabelSnapshot | None = None
+        self._where: dict[str, int] = {}
+        self._given: tuple[Tensor, Tensor, Tensor] | None = None
+
+    # Faces
+
+    def faces(self) -> FewLabelFaces:
+        """Return the faces of the training; read on first use. Raises what the reader does."""
+        if self._faces is None:
+            found = self._make_faces()
+            pool = found.pool
+            if pool is not None and self.keep:
+                pool = kept(pool, self.num_workers)
+            self._faces = FewLabelFaces(found.labelled, pool, found.names, found.scheme, found.facts)
+            rank_zero_info(printable(f"faces: {len(found.labelled)} labelled, {len(found.names)} unlabelled"))
+            if self.flip and not found.scheme.flip_pairs:
+                note(f"scheme '{found.scheme.name}' has no left/right pairs: labelled faces are not mirrored")
+        return self._faces
+
+    def _make_faces(self) -> FewLabelFaces:
+        raise NotImplementedError
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme of the landmarks."""
+        return self.faces().scheme
+
+    def true_labels(self) -> LabelSnapshot:
+        """Return the labelled faces with their true landmarks, in pixels of the faces as cropped."""
+        labelled = self.faces().labelled
+        points, visible = (np.stack([getattr(face, key) for face in labelled]) for key in ("points", "visible"))
+        return LabelSnapshot(tuple(face.name for face in labelled), points, visible)
+
+    @property
+    def labels(self) -> LabelSnapshot:
+        """The labels of now: the true ones unless a method has set others beside them."""
+        if self._snapshot is None:
+            self._snapshot = self.true_labels()
+        return self._snapshot
+
+    @labels.setter
+    def labels(self, snapshot: LabelSnapshot) -> None:
+        true = self.true_labels().names
+        if snapshot.names[: len(true)] != true:
+            raise ConfigError("labels: the true ones must come first, in the order of `true_labels`")
+        self._snapshot, self._given = snapshot, None
+
+    def setup(self, stage: str) -> None:
+        """Read the faces (for fit), and set up the evaluation."""
+        if stage == "fit":
+            self.faces()
+        super().setup(stage)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a result must record of the faces, as plain values."""
+        return self.faces().facts
+
+    # Batches
+
+    def train_dataloader(self) -> DataLoader[FewLabelDraw]:
+        """Return the stream from the first batch that was not used yet."""
+        ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        counts = (self.labelled_batch, self.unlabelled_batch)
+        stream = FewLabelStream(self.faces().pool, *counts, self.size, self.seed, StreamStart(self.next_batch, *ranks))
+        return DataLoader(stream, batch_size=None, num_workers=self.num_workers, worker_init_fn=one_thread)
+
+    def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
+        """Choose and warp the faces of a draw on its device, and count the batches; return others unchanged."""
+        if not isinstance(batch, FewLabelDraw):
+            return batch
+        if self.trainer is not None and self.trainer.training:
+            self.next_batch = batch.number + 1
+        return self.compose(batch)
+
+    def compose(self, draw: FewLabelDraw) -> FewLabelBatch:
+        """Return the batch of a draw, with the labels of now."""
+        device = draw.pool.device
+        chosen = self._chosen(draw.uniform[:, 0].double().cpu().numpy())
+        images, points, visible = self._labelled(chosen)
+        labelled, affine = augmented(images.to(device), draw.uniform, self.augment)
+        points, visible = apply_affine(affine, points.to(device)), visible.to(device)
+        if self.flip and self.scheme.flip_pairs:
+            labelled, points, visible = self._mirrored(labelled, points, visible, draw.uniform[:, 1] < 0.5)
+        side = labelled.shape[-1]
+        visible = visible & ((points >= -0.5) & (points <= side - 0.5)).all(dim=-1)
+        pool = (draw.pool.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
+        unlabelled, moved = augmented(pool, draw.pool_uniform, self.augment_unlabelled)
+        names = [self.faces().names[row] for row in draw.rows.tolist()]
+        true = len(self.faces().labelled)
+        pooled = torch.tensor([row >= true for row in chosen], device=device)
+        return FewLabelBatch(labelled, points, visible, unlabelled, moved, names, pooled)
+
+    def _chosen(self, numbers: NDArray[np.float64]) -> list[int]:
+        """Return for each number in [0, 1) a row of the labels."""
+        true, count = len(self.faces().labelled), len(self.labels)
+        if self.true_share is None or count == true:
+            return [int(number * count) for number in numbers]
+        share, pooled = self.true_share, count - true
+        return [
+            int(number / share * true) if number < share else true + int((number - share) / (1 - share) * pooled)
+            for number in numbers
+        ]
+
+    def _labelled(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images (L, 3, S, S), points (L, K, 2) and visible (L, K) of rows of the labels."""
+        faces, labels = self.faces(), self.labels
+        if self._given is None:
+            points = np.where(labels.visible[..., None], labels.points, 0)
+            self._given = (
+                image_tensor([face.image for face in faces.labelled]),
+                torch.from_numpy(points),
+                torch.from_numpy(labels.visible.copy()),
+            )
+        images, points, visible = self._given
+        own = len(faces.labelled)
+        pictures = [images[row] if row < own else self._of_pool(labels.names[row]) for row in rows]
+        return torch.stack(pictures), points[list(rows)], visible[list(rows)]
+
+    def _of_pool(self, name: str) -> Tensor:
+        faces = self.faces()
+        if not self._where:
+            self._where = {known: row for row, known in enumerate(faces.names)}
+        assert faces.pool is not None
+        return image_tensor([faces.pool[self._where[name]].image])[0]
+
+    def _mirrored(
+        self, images: Tensor, points: Tensor, visible: Tensor, chosen: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        order = flip_permutation(points.shape[1], self.scheme.flip_pairs)
+        moved = points[:, order] * points.new_tensor([-1, 1]) + points.new_tensor([images.shape[-1] - 1, 0])
+        return (
+            torch.where(chosen[:, None, None, None], images.flip(-1), images),
+            torch.where(chosen[:, None, None], moved, points),
+            torch.where(chosen[:, None], visible[:, order], visible),
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position in the stream, for the checkpoint."""
+        return {"next_batch": self.next_batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue where the checkpoint was written."""
+        self.next_batch = state_dict["next_batch"]
+
+
+def augmented(images: Tensor, numbers: Tensor, options: AugmentOptions) -> tuple[Tensor, Tensor]:
+    """Return images (B, 3, S, S) warped and jittered by ``numbers`` (B, R), and the maps (B, 2, 3) of their pixels."""
+    side = images.shape[-1]
+    framing, color = numbers[:, 2 : 2 + AFFINE_NUMBERS], numbers[:, 2 + AFFINE_NUMBERS :]
+    affine = draw_affine(framing, options, side, side)
+    if options == UNCHANGED or not len(images):
+        return images, affine
+    warped = warp(images, sampling_grid(affine, side, side, side, side), options.padding)
+    return color_jitter(warped, color, options), affine
+
+
+class KeptFaces:
+    """Faces in memory; the images are one array, and nothing else of them is kept but their boxes."""
+
+    def __init__(self, faces: Sequence[FaceArrays]) -> None:
+        self.images = np.stack([face.image for face in faces])
+        self._rest = [(face.box, face.name, face.crop) for face in faces]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> FaceArrays:
+        box, name, crop = self._rest[index]
+        nothing = np.zeros((0, 2), np.float32), np.zeros(0, bool)
+        return FaceArrays(self.images[index], *nothing, box, name, crop)
+
+
+def kept(faces: PreparedFaces, num_workers: int = 0) -> KeptFaces:
+    """Read all faces into memory, with ``num_workers`` processes."""
+    options: dict[str, Any] = {"collate_fn": itself, "worker_init_fn": one_thread}
+    return KeptFaces(list(DataLoader(faces, None, num_workers=num_workers, **options)))  # type: ignore[arg-type]

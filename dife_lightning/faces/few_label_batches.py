@@ -1,0 +1,78 @@
+"""The batches of trainings with few labelled and many unlabelled faces."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+
+from dife_lightning.faces.batches import MovableBatch
+
+
+@dataclass
+class FewLabelDraw(MovableBatch):
+    """What a worker draws for one step; the labelled faces are chosen and warped on the training device.
+
+    Attributes:
+        pool: (U, S, S, 3) uint8, unlabelled faces as cropped.
+        rows: (U,) int64, their numbers in the pool.
+        uniform: (L, R) numbers in [0, 1) for the choice and the augmentation of the labelled faces.
+        pool_uniform: (U, R) likewise, for the augmentation of the unlabelled ones.
+        number: of the batch.
+    """
+
+    pool: Tensor
+    rows: Tensor
+    uniform: Tensor
+    pool_uniform: Tensor
+    number: int
+
+
+@dataclass
+class FewLabelBatch(MovableBatch):
+    """L labelled and U unlabelled faces.
+
+    Attributes:
+        labelled: (L, 3, S, S) images in [-1, 1].
+        points: (L, K, 2) landmarks, x then y, in pixels of ``labelled``.
+        visible: (L, K) bool, False for landmarks that are not labelled or outside the image.
+        unlabelled: (U, 3, S, S) images in [-1, 1]; U may be 0.
+        affine: (U, 2, 3) map from pixels of the faces as cropped to pixels of ``unlabelled``.
+        names: of the U unlabelled faces.
+        pooled: (L,) bool, True for labels that a network found.
+    """
+
+    labelled: Tensor
+    points: Tensor
+    visible: Tensor
+    unlabelled: Tensor
+    affine: Tensor
+    names: list[str]
+    pooled: Tensor
+
+    def __len__(self) -> int:
+        """Return L + U."""
+        return len(self.labelled) + len(self.names)
+
+    def parts(self, count: int) -> list[Self]:
+        """Return up to ``count`` batches of the same faces, each with a share of the labelled and unlabelled ones."""
+        labelled, unlabelled = len(self.labelled), len(self.names)
+        count = max(1, min(count, labelled))
+        cuts = [(labelled * k // count, unlabelled * k // count) for k in range(count + 1)]
+        return [self._part(slice(a, b), slice(u, v)) for (a, u), (b, v) in itertools.pairwise(cuts)]
+
+    def without(self, names: frozenset[str]) -> Self:
+        """Return the batch without the unlabelled faces of these names."""
+        kept = [row for row, name in enumerate(self.names) if name not in names]
+        if len(kept) == len(self.names):
+            return self
+        same = (self.labelled, self.points, self.visible)
+        rows = [self.names[row] for row in kept]
+        return type(self)(*same, self.unlabelled[kept], self.affine[kept], rows, self.pooled)
+
+    def _part(self, labelled: slice, unlabelled: slice) -> Self:
+        first = (self.labelled[labelled], self.points[labelled], self.visible[labelled])
+        second = (self.unlabelled[unlabelled], self.affine[unlabelled], self.names[unlabelled])
+        return type(self)(*first, *second, self.pooled[labelled])

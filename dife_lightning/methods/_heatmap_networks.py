@@ -1,0 +1,176 @@
+"""Base of landmark models with an HRNet: options, start weights, detection with the mirrored image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.faces.own_schemes import scheme_from_names
+from dife_lightning.faces.point_names import canonical
+from dife_lightning.faces.schemes import Scheme, flip_permutation, get_scheme
+from dife_lightning.geometry.heatmaps import DecodeOptions, Detections, decode, flip_average, gaussian_targets
+from dife_lightning.losses.heatmaps import heatmap_loss
+from dife_lightning.methods._landmarks import LandmarkModule
+from dife_lightning.methods._options import as_options
+from dife_lightning.nn.hrnet import HRNet, HRNetOptions
+from dife_lightning.pretrained.formats.hrnet import load_hrnet
+from dife_lightning.utils.checks import require
+from dife_lightning.utils.notes import note, some
+from dife_lightning.weights.checkpoints import load_state
+
+
+class HeatmapModule(LandmarkModule):
+    """Base of methods that train an HRNet; a subclass sets ``networks``, the last of which is evaluated.
+
+    Args:
+        network: sizes of the HRNet; ``points`` is set to the number of landmarks.
+        landmarks: a scheme such as ``animalweb-9``, or the names of the points in the order of the training faces, with
+            the viewer's left and right.
+        sigma: deviation of the Gaussians of the heat maps, in cells of 4 px.
+        decode: how points are read from heat maps; its ``sigma`` is set to this one's.
+        flip_test: detect on the image and the mirrored one, and average the heat maps (if there are mirror pairs).
+        published_targets: Gaussians around the middle of a cell and cut off, as in the published training.
+
+    Raises:
+        ConfigError: an unknown scheme, a repeated name, or a number out of its range.
+    """
+
+    scheme: Scheme
+
+    def __init__(
+        self,
+        network: HRNetOptions | dict[str, Any],
+        landmarks: str | Sequence[str],
+        sigma: float,
+        decode: DecodeOptions | dict[str, Any],
+        flip_test: bool,
+        published_targets: bool,
+    ) -> None:
+        super().__init__()
+        require(above=0, sigma=sigma)
+        self.scheme = landmark_scheme(landmarks)
+        count = len(self.scheme.landmarks)
+        options = as_options(HRNetOptions, network)
+        self.network_options = HRNetOptions(**{**vars(options), "points": count})
+        given = as_options(DecodeOptions, decode)
+        self.decode_options = DecodeOptions(given.rule, sigma, given.temperature)
+        self.sigma, self.flip_test, self.published_targets = sigma, flip_test, published_targets
+        pairs = self.scheme.flip_pairs
+        self.mirror_order = flip_permutation(count, pairs) if pairs else None
+
+    @property
+    def evaluated(self) -> HRNet:
+        """The network that finds the landmarks."""
+        raise NotImplementedError
+
+    def detect(self, images: Tensor) -> Detections:
+        """Find the landmarks of images (B, 3, H, W) in [-1, 1]; see the base class."""
+        return self.detect_with(self.evaluated, images)
+
+    def detect_with(self, network: HRNet, images: Tensor) -> Detections:
+        """Find the landmarks of images (B, 3, H, W) with one of the networks."""
+        maps = network(images)
+        if self.flip_test and self.mirror_order is not None:
+            maps = flip_average(maps, network(images.flip(-1)), self.mirror_order)
+        return decode(maps, (images.shape[-1], images.shape[-2]), self.decode_options)
+
+    def labelled_loss(self, maps: Tensor, images: Tensor, points: Tensor, visible: Tensor) -> Tensor:
+        """Return the mean squared error of heat maps (B, K, h, w) of images against the Gaussians of known points."""
+        sizes = (images.shape[-1], images.shape[-2]), (maps.shape[-1], maps.shape[-2])
+        targets, known = gaussian_targets(points, visible, *sizes, self.sigma, self.published_targets)
+        return heatmap_loss(maps, targets, known)
+
+    def check_data(self) -> Any:
+        """Return the trainer's data module; ConfigError unless its labelled faces have the landmarks of the model."""
+        data = getattr(self.trainer, "datamodule", None)
+        scheme = getattr(data, "scheme", None)
+        if not isinstance(scheme, Scheme):
+            name = type(data).__name__
+            raise ConfigError(
+                f"{type(self).__name__} trains on few labelled faces (FewLabels, WorldFewLabels); found {name}"
+            )
+        if scheme.landmarks != self.scheme.landmarks:
+            names = ", ".join(scheme.landmarks)
+            raise ConfigError(
+                f"the faces have the landmarks {names}; the model {', '.join(self.scheme.landmarks)}; set "
+                f"--model.init_args.landmarks '[{names}]'"
+            )
+        return data
+
+
+def landmark_scheme(landmarks: str | Sequence[str]) -> Scheme:
+    """Return a built-in scheme by its name, or the scheme of points with these names."""
+    return get_scheme(landmarks) if isinstance(landmarks, str) else scheme_from_names(list(landmarks), "named")
+
+
+def plain_landmarks(landmarks: str | Sequence[str]) -> str | list[str]:
+    """Return ``landmarks`` as a checkpoint stores them."""
+    return landmarks if isinstance(landmarks, str) else [str(name) for name in landmarks]
+
+
+def load_start(name_or_path: str | Path) -> tuple[HRNet, Scheme | None]:
+    """Return a trained network and the scheme of its points, None for a public file, which does not state it.
+
+    Args:
+        name_or_path: a shipped landmark model, a checkpoint or run of one, or a public HRNet such as ``HR18-AFLW.pth``.
+
+    Raises:
+        CheckpointError: no such file, a damaged one, or another method.
+    """
+    from dife_lightning.loading import load, method_file  # imports all methods
+
+    try:
+        path = method_file(name_or_path)
+    except CheckpointError as error:
+        raise CheckpointError(f"start weights: {error}") from None
+    if path.suffix in (".pth", ".pt", ".tar"):
+        return load_hrnet(path), None
+    method = load(path)
+    if not isinstance(method, HeatmapModule):
+        raise CheckpointError(
+            f"start weights: {name_or_path} is a {type(method).__name__}, without an HRNet of landmarks"
+        )
+    return method.evaluated, method.scheme
+
+
+def start_from(network: HRNet, scheme: Scheme, name_or_path: str | Path) -> None:
+    """Copy trained weights into ``network``; of its head, those of points that both have by name.
+
+    A note says which points start untrained.
+
+    Raises:
+        CheckpointError: what ``load_start`` raises, or other sizes of the network.
+    """
+    found, known = load_start(name_or_path)
+    state, own = dict(found.state_dict()), network.state_dict()
+    theirs = [] if known is None else [canonical(name) for name in known.landmarks]
+    if known is None and found.options.points == len(scheme.landmarks):
+        theirs = [canonical(name) for name in scheme.landmarks]  # a public file for as many points
+    ours = [canonical(name) for name in scheme.landmarks]
+    rows = [theirs.index(name) if name in theirs else -1 for name in ours]
+    for key in ("head.3.weight", "head.3.bias"):
+        fresh = own[key].clone()
+        for row, there in enumerate(rows):
+            if there >= 0:
+                fresh[row] = state[key][there]
+        state[key] = fresh
+    untrained = [name for name, row in zip(scheme.landmarks, rows, strict=True) if row < 0]
+    if untrained:
+        note(f"start weights {name_or_path}: {some(untrained, 9)} start untrained, as they are not among its points")
+    load_state(network, state, source=f"start weights {name_or_path}")
+
+
+def network_of(options: HRNetOptions) -> HRNet:
+    """Return an untrained network in the memory format in which convolutions are fast."""
+    return cast(HRNet, HRNet(options).to(memory_format=torch.channels_last))
+
+
+@torch.no_grad()
+def copy_weights(target: nn.Module, source: nn.Module) -> None:
+    """Copy all parameters and buffers."""
+    target.load_state_dict(source.state_dict())

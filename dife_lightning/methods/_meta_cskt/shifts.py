@@ -1,0 +1,133 @@
+"""Measures or reads the shifts of all unlabelled faces, and sorts the faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dife_lightning.data.few_labels import FewLabelFaces
+from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import image_tensor
+from dife_lightning.faces.schemes import Scheme, get_scheme
+from dife_lightning.geometry.heatmaps import DecodeOptions, decode
+from dife_lightning.methods._heatmap_networks import load_start
+from dife_lightning.methods._meta_cskt.options import MiningOptions
+from dife_lightning.mining import Mining, flip_shift, human_shift, mine, read_shifts, write_shifts
+from dife_lightning.nn.hrnet import HRNet
+from dife_lightning.utils.distributed import gather_objects
+
+Shifts = dict[str, float]
+Finder = Callable[[Tensor], Tensor]
+_BATCH = 64
+
+
+def sorted_faces(
+    faces: FewLabelFaces,
+    finder: Finder,
+    options: MiningOptions,
+    device: torch.device,
+    folder: Path | None,
+    part: tuple[int, int] = (0, 1),
+) -> Mining:
+    """Sort the unlabelled faces; the shifts are read where ``options`` name a file, measured otherwise.
+
+    Args:
+        faces: of the training.
+        finder: maps images (B, 3, S, S) to points (B, K, 2) in their pixels, without averaging mirrored images.
+        options: files and thresholds.
+        device: of the images.
+        folder: where measured shifts are written as ``flip.csv`` and ``human.csv``; None for nowhere.
+        part: rank and number of processes, each of which measures a part of the faces.
+
+    Raises:
+        ConfigError: no model of human faces and no file, or a scheme without mirror pairs.
+        DataError: a file that cannot be read, or a face without a shift.
+    """
+    flips = None if options.t_neg is None else _read(options.flip)
+    humans = None if options.t_pos is None else _read(options.human)
+    measured: dict[str, Callable[[], Shifts]] = {}
+    if options.t_neg is not None and flips is None:
+        flips = _gathered(_flip_shifts(faces, finder, device, part))
+        measured["flip"] = lambda: flips or {}
+    if options.t_pos is not None and humans is None:
+        humans = _gathered(_human_shifts(faces, finder, *human_model(options), device, part))
+        measured["human"] = lambda: humans or {}
+    if folder is not None and part[0] == 0:
+        for name, shifts in measured.items():
+            write_shifts(folder / f"{name}.csv", shifts())
+    return mine(faces.names, flips, humans, t_neg=options.t_neg, t_pos=options.t_pos)
+
+
+def human_model(options: MiningOptions) -> tuple[HRNet, Scheme]:
+    """Return the model of human faces and the scheme of its points; ConfigError if there is none."""
+    if options.network is None:
+        raise ConfigError(
+            "mining: t_pos needs human shifts; set mining.human to a CSV file, mining.network to a landmark model of "
+            "human faces, or mining.t_pos to null"
+        )
+    network, scheme = load_start(options.network)
+    return network, get_scheme(options.scheme) if scheme is None else scheme
+
+
+def _read(file: str | None) -> Shifts | None:
+    return None if file is None else dict(read_shifts(file))
+
+
+def _gathered(own: Shifts) -> Shifts:
+    return {name: shift for part in gather_objects(own) for name, shift in part.items()}
+
+
+def _flip_shifts(faces: FewLabelFaces, finder: Finder, device: torch.device, part: tuple[int, int]) -> Shifts:
+    found: Shifts = {}
+    for names, images, boxes in _batches(faces, device, part):
+        points, mirrored = finder(images), finder(images.flip(-1))
+        shifts = flip_shift(points, mirrored, boxes, faces.scheme, images.shape[-1])
+        found |= dict(zip(names, shifts.tolist(), strict=True))
+    return found
+
+
+def _human_shifts(
+    faces: FewLabelFaces, finder: Finder, human: HRNet, scheme: Scheme, device: torch.device, part: tuple[int, int]
+) -> Shifts:
+    human, found = human.eval().to(device), Shifts()
+    for names, images, boxes in _batches(faces, device, part):
+        size = images.shape[-1], images.shape[-2]
+        there = decode(human(images), size, DecodeOptions()).points
+        shifts = human_shift(there, finder(images), boxes, scheme, faces.scheme)
+        found |= dict(zip(names, shifts.tolist(), strict=True))
+    return found
+
+
+def _batches(
+    faces: FewLabelFaces, device: torch.device, part: tuple[int, int]
+) -> Iterator[tuple[Sequence[str], Tensor, Tensor]]:
+    """Yield names, images (B, 3, S, S) and boxes (B, 4) of this process's faces; an unknown box is the whole image."""
+    pool = faces.pool
+    rows = range(part[0], len(faces.names), part[1])
+    for start in range(0, len(rows), _BATCH):
+        chosen = [pool[row] for row in rows[start : start + _BATCH]] if pool is not None else []
+        images = image_tensor([face.image for face in chosen]).to(device)
+        side = images.shape[-1]
+        boxes = torch.from_numpy(np.stack([face.box for face in chosen])).to(device)
+        whole = boxes.new_tensor([-0.5, -0.5, side - 0.5, side - 0.5])
+        yield [face.name for face in chosen], images, torch.where(boxes.isfinite().all(-1, keepdim=True), boxes, whole)
+
+
+def as_state(mining: Mining | None) -> dict[str, list[str]]:
+    """Return the names that a checkpoint holds."""
+    if mining is None:
+        return {}
+    return {"positives": list(mining.positives), "hard_negatives": list(mining.hard_negatives)}
+
+
+def from_state(state: Mapping[str, Sequence[str]], names: Sequence[str]) -> Mining | None:
+    """Return the sorted faces of a checkpoint; None if it holds none."""
+    if "positives" not in state:
+        return None
+    positives, hard = tuple(state["positives"]), tuple(state["hard_negatives"])
+    known = {*positives, *hard}
+    return Mining(positives, tuple(name for name in names if name not in known), hard, None, None)

@@ -1,0 +1,388 @@
+"""Meta-CSKT: landmarks of animals from few labelled and many unlabelled faces.
+
+Two networks teach each other. The base network B learns from labels and gives soft heat maps for unlabelled faces; the
+adaptation network A fits them. How much this step helped A on the labelled faces, h, is the feedback to B: it is drawn
+to its own hard pseudo-labels if they helped, and away from them if they harmed. Faces on which A and a model of human
+faces agree (positives) become labels; faces on which A contradicts itself in the mirror (hard negatives) are dropped.
+
+Reference: Meta-CSKT, ACM MM 2023, and its published training, which decides where both differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from dife_lightning.data.few_labels import FewLabelsDataModule
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.faces.few_label_batches import FewLabelBatch
+from dife_lightning.geometry.coordinates import apply_affine, invert_affine
+from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
+from dife_lightning.losses.heatmaps import heatmap_loss
+from dife_lightning.methods._heatmap_networks import (
+    HeatmapModule,
+    copy_weights,
+    network_of,
+    plain_landmarks,
+    start_from,
+)
+from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
+from dife_lightning.methods._meta_cskt.shifts import as_state, from_state, human_model, sorted_faces
+from dife_lightning.methods._options import as_options
+from dife_lightning.methods._stylegan2.parts import average_into
+from dife_lightning.methods._training import fused_on_cpu
+from dife_lightning.mining import LabelPool, Mining
+from dife_lightning.nn.hrnet import HRNet, HRNetOptions
+from dife_lightning.utils.checks import require, require_choice
+from dife_lightning.utils.distributed import gather_objects
+from dife_lightning.utils.notes import note
+
+METHOD = "MetaCSKT"
+
+
+class MetaCSKT(HeatmapModule):
+    """Meta-CSKT.
+
+    The first ``warmup_steps`` train B alone on the labelled faces; then A becomes a copy of B, the unlabelled faces are
+    sorted, and both networks are trained. Both optimisers step in each batch, so Lightning's ``global_step`` grows by
+    two: the length of a training is ``steps``, not ``max_steps``.
+
+    Args:
+        network: sizes of both networks; the defaults are the published W18.
+        landmarks: a scheme such as ``animalweb-9``, or names of points.
+        steps: of the training, with the warm-up (published: 10,000 without one).
+        warmup_steps: on the labelled faces alone.
+        lr: Adam's rate of both networks (published: 1e-4); 0 in the first ``wait`` steps after the warm-up, then a
+            cosine that falls to 0.
+        warmup_lr: Adam's rate of the warm-up, falling to 0 by a cosine; None for ``lr``.
+        wait: see ``lr`` (published: 50).
+        feedback: weight of the feedback loss (published: 1); 0 omits it.
+        mining: how unlabelled faces are sorted.
+        refresh: steps between two refreshes of the labels (published: 600).
+        ema_half_life: half-life in steps of a running average of A, which is then evaluated; 0 evaluates A itself.
+        evaluate: ``adaptation`` (published) or ``base``: which network finds the landmarks.
+        micro_batches: split each batch into so many, and accumulate their gradients; saves memory.
+        clip: largest norm of each network's gradient; 0 for no limit.
+        sigma: deviation of the Gaussians in cells.
+        decode: how points are read from heat maps.
+        flip_test: detect on the mirrored image, too.
+        published_targets: Gaussians as in the published training.
+        init_from: start weights of both networks, as in ``LandmarkNet``.
+
+    Raises:
+        ConfigError: an unknown scheme, a repeated name, or a number out of its range.
+    """
+
+    steps_done: Tensor
+
+    def __init__(
+        self,
+        network: HRNetOptions = HRNetOptions(),  # noqa: B008 - frozen
+        landmarks: str | list[str] = "animalweb-9",
+        steps: int = 10_000,
+        warmup_steps: int = 0,
+        lr: float = 1e-4,
+        warmup_lr: float | None = None,
+        wait: int = 0,
+        feedback: float = 1.0,
+        mining: MiningOptions = MiningOptions(),  # noqa: B008 - frozen
+        refresh: int = 600,
+        ema_half_life: float = 0.0,
+        evaluate: Literal["adaptation", "base"] = "adaptation",
+        micro_batches: int = 1,
+        clip: float = 0.0,
+        sigma: float = 1.0,
+        decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+        flip_test: bool = True,
+        published_targets: bool = False,
+        init_from: str | None = None,
+    ) -> None:
+        super().__init__(network, landmarks, sigma, decode, flip_test, published_targets)
+        self.save_hyperparameters(ignore=["init_from"])
+        self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
+        self.automatic_optimization = False
+        require(at_least=1, steps=steps, refresh=refresh, micro_batches=micro_batches)
+        require(at_least=0, warmup_steps=warmup_steps, wait=wait, feedback=feedback, clip=clip)
+        require(at_least=0, ema_half_life=ema_half_life)
+        require(above=0, lr=lr, warmup_lr=warmup_lr)
+        require_choice("evaluate", evaluate, ("adaptation", "base"))
+        if warmup_steps >= steps:
+            raise ConfigError(f"warmup_steps={warmup_steps} of steps={steps}: nothing is left for the two networks")
+        self.steps, self.warmup_steps, self.wait = steps, warmup_steps, wait
+        self.lr, self.warmup_lr = lr, lr if warmup_lr is None else warmup_lr
+        self.feedback, self.refresh, self.evaluate = feedback, refresh, evaluate
+        self.mining_options = as_options(MiningOptions, mining)
+        self.ema_half_life, self.micro_batches, self.clip = ema_half_life, micro_batches, clip
+        self.init_from = init_from
+        self.base, self.adaptation = network_of(self.network_options), network_of(self.network_options)
+        copy_weights(self.adaptation, self.base)
+        self.average: HRNet | None = None
+        if ema_half_life:
+            self.average = network_of(self.network_options)
+            self.average.requires_grad_(False)
+            copy_weights(self.average, self.base)
+        self.register_buffer("steps_done", torch.zeros([], dtype=torch.long))
+        self._pool: LabelPool | None = None
+        self._mined: Mining | None = None
+        self._state: dict[str, Any] = {}
+
+    @property
+    def evaluated(self) -> HRNet:
+        """The network that finds the landmarks: B during the warm-up, then the chosen one."""
+        if self.evaluate == "base" or 0 < self.warmup_steps >= int(self.steps_done):
+            return self.base
+        return self.average or self.adaptation
+
+    # Training
+
+    def training_step(self, batch: FewLabelBatch, batch_idx: int) -> None:
+        """One step: of B alone in the warm-up, else of A on B's heat maps, then of B on labels and feedback."""
+        if int(self.steps_done) < self.warmup_steps:
+            self._warm_up(batch)
+        else:
+            self._teach(batch if self._mined is None else batch.without(frozenset(self._mined.hard_negatives)))
+        self._count()
+
+    def _warm_up(self, batch: FewLabelBatch) -> None:
+        _, for_base = self._both_optimizers()
+        parts = batch.parts(self.micro_batches)
+        total = 0.0
+        for part in parts:
+            loss = self._on_labels(self.base(part.labelled), part) / len(parts)
+            self.manual_backward(loss)
+            total += float(loss.detach())
+        self._step(for_base)
+        self.log("train/labelled_loss", total, prog_bar=True)
+
+    def _teach(self, batch: FewLabelBatch) -> None:
+        for_adaptation, for_base = self._both_optimizers()
+        parts = batch.parts(self.micro_batches)
+        # 1, 2: B gives soft heat maps of all faces, and A fits them
+        soft = [self._soft_maps(part, keep=len(parts) == 1) for part in parts]
+        fitted = [self._fit(part, maps.detach(), len(parts)) for part, maps in zip(parts, soft, strict=True)]
+        self._step(for_adaptation)
+        # 3: h, what the step changed for A on the labelled faces
+        with torch.no_grad():
+            after = [self._on_labels(self.adaptation(part.labelled), part) for part in parts]
+        before = [self._on_labels(maps[: len(part.labelled)], part) for maps, part in zip(fitted, parts, strict=True)]
+        h = self._mean(before) - self._mean(after)
+        # 4: B learns from the labels, and h times from its own hard pseudo-labels
+        for part, maps in zip(parts, soft, strict=True):
+            self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(part, keep=True), h, len(parts))
+        self._step(for_base)
+        # 6: the points that A found become labels of the positives
+        for part, maps in zip(parts, fitted, strict=True):
+            self._store(part, maps[len(part.labelled) :])
+        self.log("train/feedback", h)
+        self.log("train/pooled_labels", float(batch.pooled.float().mean()))
+
+    def _soft_maps(self, part: FewLabelBatch, keep: bool) -> Tensor:
+        """Return B's heat maps (L + U, K, h, w); ``keep`` the graph, or compute it again later."""
+        with torch.set_grad_enabled(keep):
+            return self.base(torch.cat((part.labelled, part.unlabelled)))
+
+    def _fit(self, part: FewLabelBatch, soft: Tensor, several: int) -> Tensor:
+        """Add the gradient of L_u to A; return A's heat maps (L + U, K, h, w)."""
+        maps = self.adaptation(torch.cat((part.labelled, part.unlabelled)))
+        loss = heatmap_loss(maps, soft)
+        self.manual_backward(loss / several)
+        self.log("train/unlabelled_loss", loss.detach(), prog_bar=True)
+        return maps.detach()
+
+    def _teach_base(self, part: FewLabelBatch, maps: Tensor, h: Tensor, several: int) -> None:
+        """Add the gradient of L_s + L_f to B."""
+        labelled = len(part.labelled)
+        loss = self._on_labels(maps[:labelled], part)
+        self.log("train/labelled_loss", loss.detach(), prog_bar=True)
+        if self.feedback and len(part.names):
+            hard = self._against_own_peaks(maps[labelled:], part.unlabelled)
+            self.log("train/hard_loss", hard.detach())
+            loss = loss + self.feedback * h * hard
+        self.manual_backward(loss / several)
+
+    def _on_labels(self, maps: Tensor, part: FewLabelBatch) -> Tensor:
+        return self.labelled_loss(maps, part.labelled, part.points, part.visible)
+
+    def _against_own_peaks(self, maps: Tensor, images: Tensor) -> Tensor:
+        """Return the loss of heat maps against Gaussians around their own highest cells.
+
+        As in the published training, maps whose highest cell is in the first column do not count.
+        """
+        height, width = maps.shape[-2:]
+        index = maps.detach().flatten(2).argmax(dim=-1)
+        cells = torch.stack((index % width, index // width), dim=-1).float()
+        known = cells[..., 0] > 0
+        targets, _ = gaussian_targets(cells, known, (width, height), (width, height), self.sigma, False)
+        return heatmap_loss(maps, targets, known)
+
+    def _store(self, part: FewLabelBatch, maps: Tensor) -> None:
+        if self._pool is None or not self._pool.positives or not part.names:
+            return
+        side = part.unlabelled.shape[-1]
+        found = decode(maps, (side, side), self.decode_options).points
+        self._pool.store(part.names, apply_affine(invert_affine(part.affine), found), int(self.steps_done))
+
+    def _mean(self, losses: Sequence[Tensor]) -> Tensor:
+        """Return the mean over micro-batches and processes."""
+        mean: Any = self.trainer.strategy.reduce(torch.stack(list(losses)).mean().detach(), reduce_op="mean")
+        return mean
+
+    def _step(self, optimizer: LightningOptimizer) -> None:
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Limit the norm of the gradient, after loss scaling has been undone."""
+        if self.clip:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], self.clip)
+
+    def _count(self) -> None:
+        """Count the step: rates, running average, start of the teaching, new labels, end of the training."""
+        self.steps_done += 1
+        done = int(self.steps_done)
+        if self.average is not None and done > self.warmup_steps:
+            average_into(self.average, self.adaptation, 1 - 0.5 ** (1 / self.ema_half_life))
+        self._set_rates()
+        if done == self.warmup_steps:
+            self._start_teaching()
+        teaching = done - self.warmup_steps
+        if self.mining_options.every and teaching > 0 and teaching % self.mining_options.every == 0:
+            self._mine()
+        if self._pool is not None and self._pool.due(teaching):
+            self._pool.share(gather_objects(self._pool.entries))
+            self._data().labels = self._pool.refresh()
+        self.log("train/step", float(done), prog_bar=True)
+        if done >= self.steps:
+            self.trainer.should_stop = True
+
+    def _start_teaching(self) -> None:
+        """Make A, and its average, copies of B; sort the faces."""
+        copy_weights(self.adaptation, self.base)
+        if self.average is not None:
+            copy_weights(self.average, self.base)
+        for optimizer in self._both_optimizers():
+            optimizer.optimizer.state.clear()
+        self._mine()
+
+    @torch.no_grad()
+    def _mine(self) -> None:
+        """Sort the unlabelled faces, and let the positives among them into the pool of labels."""
+        data, training = self._data(), self.training
+        self.eval()
+        try:
+            with self.trainer.precision_plugin.forward_context():
+                self._mined = sorted_faces(
+                    data.faces(),
+                    self._plain_points,
+                    self.mining_options,
+                    self.device,
+                    Path(self.trainer.default_root_dir) / "mining",
+                    (self.global_rank, self.trainer.world_size),
+                )
+        finally:
+            self.train(training)
+        note(f"unlabelled faces: {self._mined}")
+        pool = LabelPool(data.true_labels(), self._mined.positives, self.refresh)
+        if self._pool is not None:
+            pool.share([{name: entry for name, entry in self._pool.entries.items() if name in pool.positives}])
+            data.labels = pool.refresh()
+        self._pool = pool
+
+    def _plain_points(self, images: Tensor) -> Tensor:
+        size = images.shape[-1], images.shape[-2]
+        return decode(self.evaluated(images), size, self.decode_options).points
+
+    def _data(self) -> FewLabelsDataModule:
+        data = getattr(self.trainer, "datamodule", None)
+        assert isinstance(data, FewLabelsDataModule)
+        return data
+
+    def _both_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
+        """Return the optimisers of A and B."""
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        first, second = optimizers
+        assert isinstance(first, LightningOptimizer)
+        assert isinstance(second, LightningOptimizer)
+        return first, second
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate at a step, counted from 0."""
+        if step < self.warmup_steps:
+            return self.warmup_lr * published_factor(step, 0, self.warmup_steps)
+        return self.lr * published_factor(step - self.warmup_steps, self.wait, self.steps - self.warmup_steps)
+
+    def _set_rates(self) -> None:
+        for optimizer in self._both_optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate(int(self.steps_done))
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam for A and for B; ``rate`` sets their rates."""
+        found: list[torch.optim.Optimizer] = []
+        for network in (self.adaptation, self.base):
+            parameters = list(network.parameters())
+            found.append(torch.optim.Adam(parameters, self.rate(0), fused=fused_on_cpu(parameters)))
+        return found
+
+    # Start and checkpoints
+
+    def setup(self, stage: str) -> None:
+        """For fit: check data and options, and load the weights of ``init_from`` unless the run is resumed.
+
+        Raises:
+            ConfigError: another data module, other landmarks, or no model of human faces for the mining.
+            DataError: no unlabelled face.
+        """
+        if stage != "fit":
+            return
+        data = self.check_data()
+        if not data.faces().names:
+            raise DataError(
+                "no unlabelled face: Meta-CSKT needs some; give more photos, set unlabelled_batch above 0, or train "
+                "LandmarkNet on the labels alone"
+            )
+        if self.mining_options.t_neg is not None and self.mirror_order is None and self.mining_options.flip is None:
+            raise ConfigError(
+                f"scheme '{self.scheme.name}' has no left/right pairs, so no flip shift can be measured; set "
+                "mining.t_neg to null"
+            )
+        if self.mining_options.needs_network:
+            human_model(self.mining_options)
+        if self.init_from is not None and self.trainer.ckpt_path is None:
+            start_from(self.base, self.scheme, self.init_from)
+            copy_weights(self.adaptation, self.base)
+            if self.average is not None:
+                copy_weights(self.average, self.base)
+
+    def on_train_start(self) -> None:
+        """Go on with the pool of labels of a checkpoint; without a warm-up, sort the faces."""
+        self._set_rates()
+        data, state = self._data(), self._state
+        self._state = {}
+        if state:
+            self._mined = from_state(state["mining"], data.faces().names)
+            positives = self._mined.positives if self._mined is not None else ()
+            self._pool = LabelPool(data.true_labels(), positives, self.refresh)
+            self._pool.load_state_dict(state["pool"])
+            data.labels = self._pool.current
+        elif int(self.steps_done) == self.warmup_steps:
+            self._mine()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sorted faces and the pool of labels."""
+        super().on_save_checkpoint(checkpoint)
+        if self._pool is not None:
+            entries = self._pool.entries
+            self._pool.share(gather_objects(entries))
+            checkpoint["meta_cskt"] = {"mining": as_state(self._mined), "pool": self._pool.state_dict()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them; they are put in place when training starts."""
+        super().on_load_checkpoint(checkpoint)
+        self._state = dict(checkpoint.get("meta_cskt") or {})
