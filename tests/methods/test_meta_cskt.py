@@ -295,5 +295,5 @@ def test_one_label_is_enough(tmp_path):
 
 def test_a_threshold_that_drops_all_faces_is_refused(tmp_path):
     shifts = shift_file(tmp_path / "flip.csv", {f"pool {k}": 0.5 for k in range(6)})
-    with pytest.raises(ConfigError, match="t_neg 0.2 drops all 6 faces"):
+    with pytest.raises(ConfigError, match=r"t_neg 0\.2 drops all 6 faces"):
         fitted(model(steps=2, mining={"t_pos": None, "flip": shifts}), NoiseFaces(), tmp_path)
