@@ -39,7 +39,7 @@ from dife_lightning.methods._training import fused_on_cpu
 from dife_lightning.mining import LabelPool, Mining
 from dife_lightning.nn.hrnet import HRNet, HRNetOptions
 from dife_lightning.utils.checks import require, require_choice
-from dife_lightning.utils.distributed import gather_objects
+from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
 
 METHOD = "MetaCSKT"
@@ -341,6 +341,7 @@ class MetaCSKT(HeatmapModule):
         """
         if stage != "fit":
             return
+        check_strategy(self.trainer, type(self).__name__)
         data = self.check_data()
         if not data.faces().names:
             raise DataError(
