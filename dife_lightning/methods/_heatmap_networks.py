@@ -117,8 +117,9 @@ _WHOSE = {"image": "the viewer's", "subject": "the face's own", "unknown": "not 
 
 def landmark_scheme(landmarks: str | Sequence[str], left: Left = "viewer") -> Scheme:
     """Return a built-in scheme by its name, or the scheme of points with these names."""
-    known = isinstance(landmarks, str)
-    return get_scheme(landmarks) if known else scheme_from_names(list(landmarks), "named", left=left)
+    if isinstance(landmarks, str):
+        return get_scheme(landmarks)
+    return scheme_from_names(landmarks, "named", left=left)
 
 
 def plain_landmarks(landmarks: str | Sequence[str]) -> str | list[str]:
