@@ -1,0 +1,130 @@
+"""Puts the tests of a table together: errors with intervals, the ablation's steps, the goals."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.common.options import recorded_facts
+from experiments.landmarks.errors import NmeTable, difference, joined, mean_of, verdict
+from experiments.landmarks.plan import LandmarkPlan
+from experiments.landmarks.runs import Tested
+
+#: (row, seed) -> its test.
+Tests = Mapping[tuple[str, int], Tested]
+#: Scores of a test's ``metrics.json`` that the table has beside the NME.
+SCORES = ("failure_08", "failure_10", "auc_10")
+
+
+def columns_of(tests: Tests) -> dict[str, list[str]]:
+    """Return column -> domains: the groups of the evaluation, then each domain."""
+    rows = next(iter(tests.values())).rows
+    single = {row["domain"]: row["group"].split(",") for row in rows if row["domain"] != "all"}
+    groups = list(dict.fromkeys(group for names in single.values() for group in names if group))
+    found = {group: [name for name, own in single.items() if group in own] for group in groups}
+    return found | {name: [name] for name in single}
+
+
+def table_of(plan: LandmarkPlan, tests: Tests, left_out: Mapping[str, str]) -> dict[str, Any]:
+    """Return the content of ``table.json``."""
+    columns = columns_of(tests)
+    have = list(dict.fromkeys(row for row, _ in tests))
+    means = {(row, name): _mean(tests, row, domains) for row in have for name, domains in columns.items()}
+    rows = [_row(plan, tests, means, row, name, domains) for row in have for name, domains in columns.items()]
+    return {
+        "title": plan.title,
+        "reference": plan.reference,
+        "columns": dict(columns.items()),
+        "rows": rows,
+        "ablation": _steps(plan, means, have, columns),
+        "goals": _goals(plan, means, have),
+        "left_out": dict(left_out),
+        **recorded_facts(),
+    }
+
+
+def _mean(tests: Tests, row: str, domains: Sequence[str]) -> NmeTable:
+    found = [test for (name, _), test in sorted(tests.items()) if name == row]
+    return mean_of([joined([test.errors[domain] for domain in domains]) for test in found])
+
+
+def _row(
+    plan: LandmarkPlan,
+    tests: Tests,
+    means: Mapping[tuple[str, str], NmeTable],
+    row: str,
+    column: str,
+    domains: Sequence[str],
+) -> dict[str, Any]:
+    several = [joined([test.errors[domain] for domain in domains]).mean() for test in _of(tests, row)]
+    mean, entry = means[row, column], plan.row(row)
+    against = None
+    if row != plan.reference and (plan.reference, column) in means:
+        value, interval = difference(mean, means[plan.reference, column])
+        against = {"difference": value, "ci95": interval, "verdict": verdict(interval)}
+    seconds = [test.seconds for test in _of(tests, row) if test.seconds is not None]
+    return {
+        "row": row,
+        "column": column,
+        "nme": mean.mean(),
+        "ci95": mean.interval(),
+        "spread": float(np.std(several, ddof=1)) if len(several) > 1 else None,
+        "seeds": [seed for name, seed in sorted(tests) if name == row],
+        "faces": len(mean.nme),
+        "scores": {score: _score(_of(tests, row), column, score) for score in SCORES},
+        "against": against,
+        "supervision": entry.supervision,
+        "note": entry.note,
+        "seconds": round(float(np.mean(seconds)), 1) if seconds else None,
+    }
+
+
+def _of(tests: Tests, row: str) -> list[Tested]:
+    return [test for (name, _), test in sorted(tests.items()) if name == row]
+
+
+def _score(tests: Sequence[Tested], column: str, score: str) -> float | None:
+    found = []
+    for test in tests:
+        for row in test.rows:
+            own = row["domain"] if row["domain"] != "all" else row["group"]
+            if own == column and row.get(score) is not None:
+                found.append(float(row[score]))
+    return float(np.mean(found)) if found else None
+
+
+def _steps(
+    plan: LandmarkPlan, means: Mapping[tuple[str, str], NmeTable], have: Sequence[str], columns: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return each step of the ablation in each group: the error before it minus that after it."""
+    chain = [row for row in plan.ablation if row in have]
+    groups = [name for name, domains in columns.items() if len(domains) > 1] or list(columns)
+    found = []
+    for before, after in itertools.pairwise(chain):
+        for group in groups:
+            value, interval = difference(means[before, group], means[after, group])
+            found.append(
+                {
+                    "before": before,
+                    "after": after,
+                    "column": group,
+                    "difference": value,
+                    "ci95": interval,
+                    "verdict": verdict(interval),
+                }
+            )
+    return found
+
+
+def _goals(plan: LandmarkPlan, means: Mapping[tuple[str, str], NmeTable], have: Sequence[str]) -> list[dict[str, Any]]:
+    """Return for each group of the goals the reference row's error as a share of the supervised row's."""
+    if plan.supervised not in have or plan.reference not in have:
+        return []
+    found = []
+    for group, limit in plan.goals.items():
+        value = means[plan.reference, group].mean() / means[plan.supervised, group].mean()
+        found.append({"column": group, "value": value, "limit": limit, "holds": value <= limit})
+    return found
