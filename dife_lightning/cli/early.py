@@ -55,7 +55,7 @@ def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
     from_run = not config_names and not any(name == "--model" for name, _ in options)
     whole = _check_checkpoint(verb, given) and from_run
     _check_keys(verb, given)
-    if run and not whole:
+    if run and not whole and not (given.get("images") and given.get("ckpt_path")):  # which states the model
         _check_model(verb, given)
     if run and verb == "fit" and process_rank() == 0:
         _check_run(given)
