@@ -147,7 +147,7 @@ def write_table(path: Path, found: Sequence[FoundFace], scheme: Scheme) -> None:
     for face in found:
         values = zip(face.points.tolist(), face.scores.tolist(), strict=True)
         cells = [cell for point, score in values for cell in (*_place(point), _decimals(score))]
-        corners = face.corners or [""] * 4
+        corners: Sequence[object] = face.corners or [""] * 4
         rows.append((face.picture, face.name, *cells, *_certainty(face), *(corners if box else ())))
     _write_csv(path, ("image", "name", *points, "confidence", "flip_shift", *box), rows)
 

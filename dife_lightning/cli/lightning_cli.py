@@ -166,7 +166,7 @@ class DifeCLI(LightningCLI):
         if not trained and getattr(cls, "needs_checkpoint", True):
             raise untrained(self.verb, getattr(cls, "__name__", "network"))
         if settings.get("images") is not None:
-            check_model(cls, settings.ckpt_path)
+            check_model(cls)
         if settings.skip_broken:
             skip_broken_in(settings.get("data"))
         if trainer.default_root_dir is not None:

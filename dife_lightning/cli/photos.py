@@ -53,14 +53,23 @@ def with_images(verb: str, words: list[str]) -> list[str]:
     return [*words[:end], *given, "--data.init_args.skip_broken=false", *words[end:]]
 
 
-def with_model(words: list[str]) -> list[str]:
-    """Add the model of the checkpoint to a command with ``--images`` that names none; call with methods imported.
+def takes_model(given: Mapping[str, Any]) -> bool:
+    """Return whether a command predicts on photos with the model that its checkpoint states, since it gives none."""
+    photos = class_name(given.get("data")) == DATA
+    return photos and given.get("ckpt_path") is not None and not given.get("model")
+
+
+def with_model(verb: str, words: list[str]) -> list[str]:
+    """Add the model of the checkpoint to a command that predicts on photos and names none.
+
+    The other settings of its run, such as short trainings for a test, have nothing to do with the photos, and are not
+    used. Call it when the methods are imported.
 
     Raises:
         CheckpointError: what :func:`dife_lightning.loading.method_class` raises.
     """
-    given = given_settings(words)
-    if given.get("images") is None or given.get("model") or given.get("ckpt_path") is None:
+    given = given_settings(words, of_last_class=True)
+    if verb != "predict" or not takes_model(given):
         return words
     from dife_lightning.loading import method_class, method_file
     from dife_lightning.weights.checkpoints import read_checkpoint
@@ -73,12 +82,12 @@ def with_model(words: list[str]) -> list[str]:
     return [f"--model={cls.__module__}.{cls.__name__}", *words]
 
 
-def check_model(cls: type[Any], checkpoint: object) -> None:
+def check_model(cls: type[Any] | None) -> None:
     """Raise UsageError for the class of a model that finds no landmarks on photos of their own."""
-    if not hasattr(cls, "detect_batch"):
+    if cls is not None and not hasattr(cls, "detect_batch"):
         raise UsageError(
-            f"{checkpoint} is a {cls.__name__}, which finds no landmarks of its own, so --images cannot be used; carry "
-            "those of a labelled face over with UnlabelledPairs (docs/photographs.md), or train a LandmarkNet."
+            f"--images needs a landmark model; {cls.__name__} finds no landmarks on a photo alone. Carry those of a "
+            "labelled face over with UnlabelledPairs (docs/photographs.md), or train a LandmarkNet."
         )
 
 
@@ -108,7 +117,8 @@ def trained_words(args: list[str], content: Mapping[str, Any], checkpoint: Path 
         "crop": crop or None,
     }
     # also where nothing is known: the parser would keep what the data of the training have under these names
-    return [f"--data.init_args.{name}={json.dumps(value)}" for name, value in found.items()]
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
+    return [f"--data.init_args.{name}={text}" for name, text in texts.items()]
 
 
 def _landmarks(model: Mapping[str, Any], content: Mapping[str, Any]) -> Any:
@@ -143,4 +153,4 @@ def _fitting(crop: Mapping[str, Any] | None, boxed: bool) -> dict[str, Any]:
         return dict(crop)
     hint = "" if boxed else "; give --boxes FILE if the faces do not fill the photos"
     note(f"the model was trained on crops by the rule '{rule}'; these photos are cropped by '{own}'{hint}")
-    return {"rule": own, "padding": crop.get("padding", "zero")}
+    return {"rule": own, **{key: crop[key] for key in ("padding", "min_side") if key in crop}}

@@ -24,7 +24,7 @@ def run_verb(verb: str, args: list[str]) -> int:
     from dife_lightning.running.quiet import clear_weights_error, quiet
     from dife_lightning.running.reconcile import with_config_of_run
 
-    words = with_model(with_config_of_run(verb, words_with_class_names(words), names))
+    words = with_config_of_run(verb, with_model(verb, words_with_class_names(words)), names)
     with quiet(), clear_weights_error():
         DifeCLI(verb, words, names, command=args)
     return 0

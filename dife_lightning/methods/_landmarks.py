@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from dife_lightning.errors import CheckpointError, ConfigError
@@ -90,7 +91,8 @@ class LandmarkModule(Method):
         """Record the method, and the crops that it is trained on, so that others are cropped alike."""
         super().on_save_checkpoint(checkpoint)
         trainer = self._trainer
-        data = getattr(trainer, "datamodule", None) if trainer is not None and trainer.training else None
+        fits = trainer is not None and trainer.state.fn == TrainerFn.FITTING
+        data = getattr(trainer, "datamodule", None) if fits else None
         crop = getattr(data, "crop", None)
         found = {"size": getattr(data, "size", None), "crop": plain(crop) if isinstance(crop, CropOptions) else None}
         found = {key: value for key, value in found.items() if value is not None} or dict(self.trained_on)
