@@ -14,14 +14,19 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from dife_lightning.callbacks.landmark_writer import LandmarkWriter
+from dife_lightning.data.face_sets import FaceSet, FaceSetsDataModule
 from dife_lightning.data.photos.photo_faces import PhotoFaces
 from dife_lightning.datasets import load_dataset
 from dife_lightning.errors import ConfigError
+from dife_lightning.faces.batches import FaceArrays
+from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.own_schemes import scheme_from_names
 from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.geometry.heatmaps import Detections
+from dife_lightning.methods._heatmap_networks import HeatmapModule
 from dife_lightning.methods._landmarks import LandmarkModule
 from dife_lightning.methods.landmark_net import LandmarkNet
+from dife_lightning.methods.meta_cskt import MetaCSKT
 from dife_lightning.viz.landmarks import LEFT, OTHER, RIGHT
 from tests.fake_faces import BLUE, GREEN, RED
 
@@ -227,14 +232,14 @@ def test_a_peak_far_outside_the_photo_is_not_a_point(trainer, photos, tmp_path):
     assert len(load_dataset("folder", photos, file=tmp_path / "landmarks.csv")) == 1
 
 
-def network(**options) -> LandmarkNet:
-    """Return a random network whose heat maps have clear peaks."""
+def network(kind=LandmarkNet, **options) -> HeatmapModule:
+    """Return a method with a random network whose heat maps have clear peaks."""
     torch.manual_seed(4)
-    model = LandmarkNet(network=TINY, landmarks=NAMES, **options)
+    model = kind(network=TINY, landmarks=NAMES, **options)
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.normal_(module.weight, std=0.3)
-    torch.nn.init.normal_(model.network.head[3].weight, std=0.02)
+    torch.nn.init.normal_(model.evaluated.head[3].weight, std=0.02)
     return model.eval()
 
 
@@ -251,10 +256,10 @@ def slow_points(maps: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize("flip_test", [True, False])
-def test_scores_and_flip_shift_of_a_network_are_those_of_its_heat_maps(trainer, photos, tmp_path, flip_test):
-    model, runs = network(flip_test=flip_test), []
-    handle = model.network.register_forward_hook(lambda *_: runs.append(1))
+@pytest.mark.parametrize(("kind", "flip_test"), [(LandmarkNet, True), (LandmarkNet, False), (MetaCSKT, True)])
+def test_scores_and_flip_shift_of_a_network_are_those_of_its_heat_maps(trainer, photos, tmp_path, kind, flip_test):
+    model, runs = network(kind, flip_test=flip_test), []
+    handle = model.evaluated.register_forward_hook(lambda *_: runs.append(1))
     data = PhotoFaces(str(photos), boxes_of(photos), NAMES, size=64)
     predict(trainer, data, model)
     assert len(runs) == 2  # on the images and on the mirrored ones, once each
@@ -263,7 +268,7 @@ def test_scores_and_flip_shift_of_a_network_are_those_of_its_heat_maps(trainer, 
     for number, row in enumerate(rows_of(tmp_path / "landmarks.csv")):
         image = torch.tensor(faces[number].image).permute(2, 0, 1)[None].float() / 127.5 - 1
         with torch.no_grad():
-            plain, mirrored = model.network(image)[0].numpy(), model.network(image.flip(-1))[0].numpy()
+            plain, mirrored = model.evaluated(image)[0].numpy(), model.evaluated(image.flip(-1))[0].numpy()
         back = mirrored[[1, 0, 2], :, ::-1]
         averaged = (plain + back) / 2 if flip_test else plain
         scores = averaged.reshape(3, -1).max(1).clip(0, 1)
@@ -274,7 +279,7 @@ def test_scores_and_flip_shift_of_a_network_are_those_of_its_heat_maps(trainer, 
         there[:, 0] = 63 - there[:, 0]
         distances = np.linalg.norm(slow_points(plain) - there[[1, 0, 2]], axis=1)
         assert float(row["flip_shift"]) == pytest.approx(distances.mean() / 64, abs=1e-3)
-    assert not model.network._forward_hooks
+    assert not model.evaluated._forward_hooks
 
 
 def test_a_scheme_without_mirror_pairs_has_no_flip_shift(trainer, photos, tmp_path):
@@ -310,6 +315,47 @@ def test_nothing_is_chosen_unless_asked_for(trainer, photos, tmp_path):
     predict(trainer, PhotoFaces(str(photos), boxes_of(photos), NAMES, size=64), pictures=0)
     assert not (tmp_path / "label_next.csv").exists()
     assert not (tmp_path / "pictures").exists()
+
+
+class Drawn:
+    """One face that a data set holds in memory, with a dot for the left eye; as a photo if it has a ``file``."""
+
+    def __init__(self, file=None):
+        if file is not None:
+            self.picture = lambda index: file
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        image = np.full((32, 32, 3), 120, np.uint8)
+        image[9:12, 19:22] = RED
+        nothing = np.full((3, 2), np.nan, np.float32), np.zeros(3, bool), np.full(4, np.nan, np.float32)
+        crop = PictureCrop("one.png", 64, 64, np.array([[2.0, 0, 0.5], [0, 2, 0.5]]))
+        return FaceArrays(image, *nothing, "one", crop)
+
+
+class DrawnSets(FaceSetsDataModule):
+    def __init__(self, *files):
+        super().__init__()
+        self.files = files
+
+    def _make_sets(self, split):
+        known = {"list_name": split, "scheme": scheme_from_names(NAMES), "size": 32}
+        return [FaceSet(Drawn(file), domain=f"kind{k}", **known) for k, file in enumerate(self.files)]
+
+
+def test_faces_that_are_on_no_photo_are_written_but_not_drawn(trainer, tmp_path):
+    predict(trainer, DrawnSets(None))
+    (row,) = rows_of(tmp_path / "landmarks.csv")
+    assert (float(row["left_eye_x"]), float(row["left_eye_y"])) == (40.5, 20.5)
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_photos_of_one_name_in_two_data_sets_are_not_mixed_up(trainer, tmp_path):
+    with pytest.raises(ConfigError, match=r"dogs/one.png and cats/one.png have one name"):
+        predict(trainer, DrawnSets(Path("dogs/one.png"), Path("cats/one.png")), pictures=0)
+    assert not list(tmp_path.glob("landmarks.*"))
 
 
 def test_what_finds_no_landmarks_is_refused(trainer, photos, offset_matcher):

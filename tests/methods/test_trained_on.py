@@ -42,7 +42,12 @@ class Crops(L.LightningDataModule):
 
 
 def written(tmp_path, model, data):
-    quiet = {"limit_val_batches": 0, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    quiet = {
+        "limit_val_batches": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
     trainer = L.Trainer(max_steps=1, accelerator="cpu", logger=False, default_root_dir=tmp_path, **quiet)
     trainer.fit(model, datamodule=data)
     trainer.save_checkpoint(tmp_path / "one.ckpt")
