@@ -51,7 +51,7 @@ def load(path: str | Path) -> Method:
     missing = [key for key in ("state_dict", "hyper_parameters") if not isinstance(checkpoint.get(key), dict)]
     if missing:
         raise CheckpointError(f"{path} is not a checkpoint of dife-lightning: it has no '{missing[0]}'.")
-    cls = _own_method(checkpoint) or get_method(_method_of(path, checkpoint))
+    cls = method_class(path, checkpoint)
     written = without_former_options(checkpoint["hyper_parameters"])
     settings = {key: value for key, value in written.items() if key not in _BOOKKEEPING}
     check_settings(cls, settings, checkpoint, path)
@@ -75,6 +75,14 @@ def method_file(path: str | Path) -> Path:
     if not shipped["file"].endswith(CHECKPOINT_SUFFIX):
         raise CheckpointError(f"{name} is a {shipped['kind']}, no trained method; `dife assets` lists what is shipped.")
     return find_asset(name)
+
+
+def method_class(path: Path, checkpoint: dict[str, Any]) -> type[Any]:
+    """Return the class of the method that wrote a checkpoint, which has ``hyper_parameters``.
+
+    CheckpointError if the checkpoint does not say, or names no method that is registered or imported.
+    """
+    return _own_method(checkpoint) or get_method(_method_of(path, checkpoint))
 
 
 def _own_method(checkpoint: dict[str, Any]) -> type[Any] | None:

@@ -2,6 +2,7 @@ from .best_and_last import BestAndLast as BestAndLast
 from .keep_last import KeepLast as KeepLast
 from .keypoint_transfer import KeypointTransfer as KeypointTransfer
 from .landmark_error import LandmarkError as LandmarkError
+from .landmark_writer import LandmarkWriter as LandmarkWriter
 from .nan_guard import StopOnNaN as StopOnNaN
 from .prediction_writer import PredictionWriter as PredictionWriter
 from .resource_log import ResourceLog as ResourceLog

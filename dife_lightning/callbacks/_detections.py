@@ -115,9 +115,14 @@ def detected(trainer: L.Trainer, pl_module: L.LightningModule, batch: FaceBatch,
     name = type(pl_module).__name__
     if detect_batch is None:
         raise ConfigError(f"{name} finds no landmarks on single faces, so their error cannot be measured")
-    own = get_scheme(getattr(pl_module, "scheme", scheme))
     with trainer.precision_plugin.forward_context():
         found = detect_batch(batch)
+    return in_scheme(found, pl_module, scheme)
+
+
+def in_scheme(found: object, pl_module: L.LightningModule, scheme: Scheme) -> Detections:
+    """Return what ``detect_batch`` found in the order of ``scheme``; raises what :func:`detected` does."""
+    own, name = get_scheme(getattr(pl_module, "scheme", scheme)), type(pl_module).__name__
     if not isinstance(found, Detections) or found.points.shape[1:] != (len(own.landmarks), 2):
         said = tuple(found.points.shape) if isinstance(found, Detections) else type(found).__name__
         raise ConfigError(f"detect of {name} returned {said}: expected Detections of (B, {len(own.landmarks)}, 2)")

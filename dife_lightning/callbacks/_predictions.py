@@ -106,7 +106,7 @@ def coco_document(found: Sequence[Prediction], protocol: Protocol) -> dict[str, 
         annotations.append({"id": len(annotations) + 1, "image_id": numbers[one.key], **_annotation(one)})
     category = {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(protocol.landmarks)}
     return {
-        "info": {**_INFO, "coordinates": f"{_PIXELS}; {left}"},
+        "info": {**_INFO, "coordinates": f"{PIXELS}; {left}"},
         "images": images,
         "annotations": annotations,
         "categories": [{**category, "skeleton": []}],
@@ -117,7 +117,7 @@ def _annotation(one: Prediction) -> dict[str, Any]:
     """Return one COCO annotation; ``face`` and ``source`` are the names of the target and of the source face."""
     flags = [SEEN if seen else UNSEEN for seen in one.visible.tolist()]
     points = [value for point, flag in zip(one.points.tolist(), flags, strict=True) for value in (*point, flag)]
-    x, y, width, height = _box(one)
+    x, y, width, height = shown_part(one.crop, one.pairs.size)
     fields = {
         "category_id": 1,
         "bbox": [x, y, width, height],
@@ -135,11 +135,11 @@ def _annotation(one: Prediction) -> dict[str, Any]:
     return fields
 
 
-def _box(one: Prediction) -> tuple[float, float, float, float]:
-    """Return x, y, width and height of the crop within the photo, from edge to edge as COCO counts them."""
-    low, high = -0.5, one.pairs.size - 0.5
-    corners = one.crop.picture_points(np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
-    corners = corners.clip((0, 0), (one.crop.width, one.crop.height))
+def shown_part(crop: PictureCrop, size: int) -> tuple[float, float, float, float]:
+    """Return x, y, width and height of the part of a photo in its crop, from edge to edge as COCO counts them."""
+    low, high = -0.5, size - 0.5
+    corners = crop.picture_points(np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
+    corners = corners.clip((0, 0), (crop.width, crop.height))
     (x, y), (right, bottom) = corners.min(0).round(2).tolist(), corners.max(0).round(2).tolist()
     return x, y, round(right - x, 2), round(bottom - y, 2)
 
@@ -149,16 +149,30 @@ def write_overlays(found: Sequence[Prediction], protocol: Protocol, folder: Path
     photos: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
     for one in found:
         photos[one.key].append(one)
-    sides = [side if "eye" in words else "" for side, words in map(parts, protocol.landmarks)]
     for group in photos.values():
         first = group[0]
         image = first.pairs.target_image(first.number) if first.file is None else read_image(first.file)
-        drawn = draw_points(image, [one.points for one in group], protocol.landmarks, sides)
-        framing = () if first.file is not None else (first.pairs.framing,)
-        place = folder.joinpath(*framing, *(part for part in PurePosixPath(first.picture).parts if part not in "/.."))
-        is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
-        with atomic_write(place if is_jpeg else place.with_name(f"{place.name}.jpg")) as temporary:
-            Image.fromarray(drawn).save(temporary, format="JPEG", quality=92)
+        place = folder if first.file is not None else folder / first.pairs.framing
+        write_overlay(image, [one.points for one in group], protocol.landmarks, place, first.picture)
+
+
+def write_overlay(
+    image: NDArray[np.uint8], faces: Sequence[NDArray[np.floating]], names: Sequence[str], folder: Path, picture: str
+) -> None:
+    """Draw the points of a photo's faces on it, and write it to ``folder`` under its name, as JPEG.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the photo in its own size.
+        faces: (P, 2) points of each face in pixels of the photo; NaN ones are not drawn.
+        names: of the P points.
+        folder: to write to.
+        picture: name of the photo, which may be a path; it does not lead out of the folder.
+    """
+    sides = [side if "eye" in words else "" for side, words in map(parts, names)]
+    place = folder.joinpath(*(part for part in PurePosixPath(picture).parts if part not in "/.."))
+    is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
+    with atomic_write(place if is_jpeg else place.with_name(f"{place.name}.jpg")) as temporary:
+        Image.fromarray(draw_points(image, faces, names, sides)).save(temporary, format="JPEG", quality=92)
 
 
 _INFO = {
@@ -167,4 +181,5 @@ _INFO = {
     "visibility": "2: visible in source and target annotations; 1: predicted all the same",
     "score": "cosine similarity of the embeddings, in [-1, 1]; absent from methods without an embedding",
 }
-_PIXELS = "x, y in pixels of the original image (EXIF applied), pixel centres at integers"
+#: What coordinates in the files are.
+PIXELS = "x, y in pixels of the original image (EXIF applied), pixel centres at integers"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.cli.options import option_names
+from dife_lightning.cli.photos import takes_model
 from dife_lightning.cli.signatures import attribute_of, class_names, parameters_of, trainer_parameters
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import method_classes
@@ -55,7 +56,7 @@ def check_early(verb: str, words: list[str], config_names: list[str]) -> None:
     from_run = not config_names and not any(name == "--model" for name, _ in options)
     whole = _check_checkpoint(verb, given) and from_run
     _check_keys(verb, given)
-    if run and not whole:
+    if run and not whole and not takes_model(given):
         _check_model(verb, given)
     if run and verb == "fit" and process_rank() == 0:
         _check_run(given)

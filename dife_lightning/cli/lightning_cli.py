@@ -19,11 +19,14 @@ from dife_lightning.callbacks.best_and_last import checkpoints_for
 from dife_lightning.callbacks.keep_last import KeepLast
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.callbacks.landmark_error import LandmarkError
+from dife_lightning.callbacks.landmark_writer import LandmarkWriter
 from dife_lightning.callbacks.nan_guard import StopOnNaN
 from dife_lightning.callbacks.prediction_writer import PredictionWriter
 from dife_lightning.callbacks.stages import StageTimer
 from dife_lightning.cli.main import VERBS
 from dife_lightning.cli.options import EPILOG, add_options, skip_broken_in
+from dife_lightning.cli.photos import check_model, trained_words
+from dife_lightning.data.face_sets import FaceSetsDataModule
 from dife_lightning.errors import CheckpointError, UsageError
 from dife_lightning.registry import find_class, imported_classes, list_methods, method_name
 from dife_lightning.running.bounds import check_bounds, clear_construction_error
@@ -104,8 +107,9 @@ class DifeCLI(LightningCLI):
         path = checkpoint_file(self.verb, given.get("ckpt_path"))
         content = {} if path is None else read_trainer_checkpoint(path, resumes=self.verb == "fit")
         saved = {} if path is None else self._use_checkpoint(parser, path, content, given)
+        shared = [*shared_words(given), *trained_words(args, content, path)]
         try:
-            self.config = self.settings = parser.parse_args([*args, *shared_words(given)])
+            self.config = self.settings = parser.parse_args([*args, *shared])
         except ArgumentError as error:
             classes = [cls.__name__ for cls in imported_classes()] + list_methods()
             raise explain(str(error), self.verb, parser._option_string_actions, classes) from None
@@ -161,6 +165,8 @@ class DifeCLI(LightningCLI):
         trained = self.verb == "fit" or settings.ckpt_path or settings.allow_untrained
         if not trained and getattr(cls, "needs_checkpoint", True):
             raise untrained(self.verb, getattr(cls, "__name__", "network"))
+        if settings.get("images") is not None:
+            check_model(cls)
         if settings.skip_broken:
             skip_broken_in(settings.get("data"))
         if trainer.default_root_dir is not None:
@@ -216,8 +222,14 @@ class DifeCLI(LightningCLI):
             if config["enable_checkpointing"] is not False:
                 callbacks += [checkpoints_for(self.model, self.results.path), KeepLast()]
         if self.verb == "predict":
-            callbacks.append(PredictionWriter())
+            callbacks.append(self._writer())
         return callbacks
+
+    def _writer(self) -> Callback:
+        """Return what writes the predictions: of single faces, or of pairs."""
+        if isinstance(self.datamodule, FaceSetsDataModule):
+            return LandmarkWriter(self.settings.pictures, self.settings.label_next)
+        return PredictionWriter()
 
     def _with_csv(self, logger: Any) -> Any:
         if self.verb != "fit" or logger is False:

@@ -58,6 +58,22 @@ _EVALUATION: Options = {
     ("--allow_untrained",): {"action": "store_true", "help": "Score a method without --ckpt_path."},
     ("--out",): {"type": str | None, "help": "Folder of the results; <run>/eval/... by default."},
 }
+_PREDICT: Options = {
+    ("--images",): {
+        "type": str | None,
+        "help": "Folder of photos without labels, for a landmark model: it finds its points on each of them.",
+    },
+    ("--boxes",): {
+        "type": str | None,
+        "help": "With --images: file of the boxes of the faces, COCO or CSV; without it, each photo is one face.",
+    },
+    ("--pictures",): {"type": int, "default": 20, "help": "With --images: photos to draw the points on; 0 for none."},
+    ("--label_next", "--label-next"): {
+        "type": int,
+        "default": 0,
+        "help": "With --images: how many photos to choose for labelling next; 0 for none.",
+    },
+}
 IMPORT = "--import"
 #: Shown below the options; ``--import`` is handled before the parser is built, which then knows the classes.
 EPILOG = (
@@ -76,7 +92,7 @@ _SECTIONS = {"config", "seed_everything", "trainer", "model", "data", "help", "p
 
 def own_options(verb: str) -> Options:
     """Return our options of a verb."""
-    return _COMMON | (_FIT if verb == "fit" else _EVALUATION)
+    return _COMMON | (_FIT if verb == "fit" else _EVALUATION) | (_PREDICT if verb == "predict" else {})
 
 
 def add_options(parser: Any, verb: str) -> None:

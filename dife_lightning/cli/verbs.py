@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dife_lightning.cli.early import check_early, with_last, with_shipped
 from dife_lightning.cli.options import IMPORT, VerbParser
+from dife_lightning.cli.photos import with_images, with_model
 from dife_lightning.registry import import_all, import_own
 from dife_lightning.running.configs import resolve_configs, words_with_class_names
 
@@ -11,7 +12,7 @@ from dife_lightning.running.configs import resolve_configs, words_with_class_nam
 def run_verb(verb: str, args: list[str]) -> int:
     """Run one of Lightning's verbs and return the exit code."""
     words, names = resolve_configs(args)
-    words = with_last(words) if verb == "fit" else with_shipped(words)
+    words = with_images(verb, with_last(words) if verb == "fit" else with_shipped(words))
     check_early(verb, words, names)
     parser = VerbParser(f"dife {verb}", add_help=False)
     parser.add_argument(IMPORT, action="append", default=[], dest="files")
@@ -23,7 +24,7 @@ def run_verb(verb: str, args: list[str]) -> int:
     from dife_lightning.running.quiet import clear_weights_error, quiet
     from dife_lightning.running.reconcile import with_config_of_run
 
-    words = with_config_of_run(verb, words_with_class_names(words), names)
+    words = with_config_of_run(verb, with_model(verb, words_with_class_names(words)), names)
     with quiet(), clear_weights_error():
         DifeCLI(verb, words, names, command=args)
     return 0

@@ -12,6 +12,7 @@ from .photos.face_pairs import FacePairs as FacePairs
 from .photos.face_sets import FaceSets as FaceSets
 from .photos.few_labels import FewLabels as FewLabels
 from .photos.labelled_faces import LabelledFaces as LabelledFaces
+from .photos.photo_faces import PhotoFaces as PhotoFaces
 from .photos.stream_photos import StreamPhotos as StreamPhotos
 from .photos.unlabelled import UnlabelledPairs as UnlabelledPairs
 from .stream import StyleGAN2Stream as StyleGAN2Stream

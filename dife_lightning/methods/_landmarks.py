@@ -7,18 +7,24 @@ point. Where the source's point really is plays no part, nor does whether the so
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from dife_lightning.errors import ConfigError
+from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.faces.batches import FaceBatch, PairBatch
 from dife_lightning.faces.schemes import LAYOUT, LAYOUT_POINTS, Scheme, get_scheme, protocol_members
+from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.geometry.heatmaps import Detections
 from dife_lightning.matching import Matches, MatchingOptions
-from dife_lightning.method import Method
+from dife_lightning.method import Method, plain
 from dife_lightning.methods._base import DEFAULT_MATCHING
+
+#: Key of a checkpoint, and the largest side of a crop in pixels that one may state.
+TRAINED_ON, LARGEST = "trained_on", 8192
 
 
 class LandmarkModule(Method):
@@ -28,6 +34,8 @@ class LandmarkModule(Method):
     monitor: ClassVar[str] = "val/nme"
     #: Which points the model finds, in which order: the name of a scheme, or a scheme.
     scheme: str | Scheme = "animalweb-9"
+    #: What a checkpoint states of the crops of the training: ``size``, and ``crop`` options of photographs; or nothing.
+    trained_on: Mapping[str, Any] = {}
 
     def detect(self, images: Tensor) -> Detections:
         """Find the landmarks of single faces.
@@ -78,6 +86,42 @@ class LandmarkModule(Method):
     ) -> Detections | Matches:
         """Return the detections of single faces; of pairs, the transferred points."""
         return Matches(self.transfer_batch(batch)) if isinstance(batch, PairBatch) else self.detect_batch(batch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record the method, and the crops that it is trained on, so that others are cropped alike."""
+        super().on_save_checkpoint(checkpoint)
+        trainer = self._trainer
+        fits = trainer is not None and trainer.state.fn == TrainerFn.FITTING
+        data = getattr(trainer, "datamodule", None) if fits else None
+        crop = getattr(data, "crop", None)
+        found = {"size": getattr(data, "size", None), "crop": plain(crop) if isinstance(crop, CropOptions) else None}
+        found = {key: value for key, value in found.items() if value is not None} or dict(self.trained_on)
+        if found:
+            checkpoint[TRAINED_ON] = found
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what the checkpoint states of the crops; ``size`` becomes theirs."""
+        super().on_load_checkpoint(checkpoint)
+        self.trained_on = trained_on(checkpoint)
+        self.size = self.trained_on.get("size", self.size)
+
+
+def trained_on(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint states of the crops that its landmark model was trained on.
+
+    Returns:
+        ``size``, their side in pixels, and ``crop``, their options as plain values; without what is not stated.
+
+    Raises:
+        CheckpointError: values of another kind.
+    """
+    found = checkpoint.get(TRAINED_ON) or {}
+    size, crop = (found.get(key) for key in ("size", "crop")) if isinstance(found, dict) else (found, None)
+    if not (size is None or (type(size) is int and 8 <= size <= LARGEST)) or not isinstance(crop, dict | None):
+        raise CheckpointError(
+            f"the checkpoint has '{TRAINED_ON}': {str(found)[:60]}; expected the size and the options of a crop"
+        )
+    return {key: value for key, value in (("size", size), ("crop", crop)) if value is not None}
 
 
 def _layout_weights(scheme: Scheme) -> tuple[Tensor, Tensor]:

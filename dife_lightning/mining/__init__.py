@@ -10,7 +10,7 @@ Meta-CSKT (ACM MM 2023) sorts the unlabelled faces once, before the training, by
 ``split.py`` makes of them hard negatives, which are dropped; positives, which enter the pool of labels; and semi-hard
 faces, which are used without labels alone. ``shift_csv.py`` reads and writes the shifts in the published form,
 ``label_pool.py`` holds the labels that the adaptation network gives to positives, and ``leaks.py`` keeps test faces
-out.
+out. ``next_labels.py`` chooses photos for people to label, which is no part of Meta-CSKT.
 """
 
 import lazy_loader

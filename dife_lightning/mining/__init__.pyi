@@ -5,6 +5,9 @@ from .label_pool import merge_entries as merge_entries
 from .leaks import CheckedPool as CheckedPool
 from .leaks import check_pool as check_pool
 from .leaks import content_hashes as content_hashes
+from .next_labels import NextLabel as NextLabel
+from .next_labels import doubts as doubts
+from .next_labels import label_next as label_next
 from .shift_csv import read_shifts as read_shifts
 from .shift_csv import write_shifts as write_shifts
 from .shifts import flip_shift as flip_shift

@@ -72,7 +72,7 @@ def draw_points(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        faces: (K, 2) points of each face, pixels of the image.
+        faces: (K, 2) points of each face, pixels of the image; NaN ones are not drawn.
         names: of the K points; with more than 12, numbers from 0 are drawn instead.
         sides: as in :func:`landmark_sheet`.
     """
@@ -80,12 +80,14 @@ def draw_points(
     unit = max(1.0, max(picture.shape[:2]) / 400)
     texts = names if len(names) <= 12 else [str(k) for k in range(len(names))]
     for points in faces:
-        places = [(int(x), int(y)) for x, y in np.rint(points).tolist()]
-        for (x, y), text, side in zip(places, texts, sides, strict=True):
+        shown = [k for k, point in enumerate(points) if np.isfinite(point).all()]
+        places = [(int(x), int(y)) for x, y in np.rint(points[shown]).tolist()]
+        named = [(texts[k], sides[k]) for k in shown]
+        for (x, y), (text, side) in zip(places, named, strict=True):
             where, width = (x + round(3 * unit), y - round(2 * unit)), round(unit)
             _write(picture, text, where, _SHADOW, 0.3 * unit, thickness=3 * width)
             _write(picture, text, where, _color(side), 0.3 * unit, thickness=width)
-        for place, side in zip(places, sides, strict=True):  # after all names, so that no name hides a point
+        for place, (_, side) in zip(places, named, strict=True):  # after all names, so that no name hides a point
             cv2.circle(picture, place, round(2.5 * unit), _SHADOW, -1, cv2.LINE_AA)
             cv2.circle(picture, place, round(1.7 * unit), _color(side), -1, cv2.LINE_AA)
     return picture

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,35 +14,20 @@ from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import FaceDomain, fingerprint, to_domain
 from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
 from dife_lightning.data.photos.pair_lists import FacePairList
+from dife_lightning.data.photos.photo_folder import PhotoFolder, Target, unlabelled_crop
 from dife_lightning.datasets._load import load_dataset
-from dife_lightning.datasets.parsing.boxes import read_boxes
-from dife_lightning.datasets.parsing.pictures import find_pictures
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
-from dife_lightning.faces.image_info import check_whole, image_info_cache, shown_size
-from dife_lightning.faces.images import list_images, read_image
-from dife_lightning.faces.items import FaceItem, PictureCrop
+from dife_lightning.faces.items import FaceItem
 from dife_lightning.faces.landmark_sets import ALL_POINTS, COMMON, shared_points
 from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, get_scheme
-from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
-from dife_lightning.utils.notes import many, note, some
-from dife_lightning.weights.user_paths import user_path
-
-
-class Target(NamedTuple):
-    """A face to find landmarks in: its name, its photograph (also as listed), the photograph's size, and its crop."""
-
-    name: str
-    file: Path
-    listed: str
-    width: int
-    height: int
-    square: Square
+from dife_lightning.geometry.crops import CropOptions, Padding
+from dife_lightning.utils.notes import many, note
 
 
 class TargetFaces:
     """Crops of faces without landmarks. All ``points`` landmarks count as visible, at (0, 0): the source's decide."""
 
-    def __init__(self, targets: Sequence[Target], size: int, padding: Any, points: int) -> None:
+    def __init__(self, targets: Sequence[Target], size: int, padding: Padding, points: int) -> None:
         self.targets, self.size, self.padding, self.points = targets, size, padding, points
 
     def __len__(self) -> int:
@@ -57,11 +41,11 @@ class TargetFaces:
         """Read and crop face ``index``; DataError if its photograph cannot be read."""
         one = self.targets[index]
         return FaceItem(
-            image=crop_image(read_image(one.file), one.square, self.size, self.padding),
+            image=one.image(self.size, self.padding),
             points=np.zeros((self.points, 2), np.float32),
             visible=np.ones(self.points, bool),
             name=one.name,
-            crop=PictureCrop(one.listed, one.width, one.height, one.square.matrix(self.size)),
+            crop=one.crop(self.size),
         )
 
 
@@ -114,10 +98,7 @@ class UnlabelledPairs(PairsDataModule):
     ) -> None:
         super().__init__(batch_size, num_workers)
         check_pairs([pair], pair.split("+"), 1, size, None)
-        self.target_crop = target_crop or CropOptions(rule="whole" if boxes is None else "box")
-        if self.target_crop.rule not in (("whole",) if boxes is None else ("whole", "box", "animalweb")):
-            hint = "whole" if boxes is None else "box or whole"
-            raise ConfigError(f"target_crop: rule '{self.target_crop.rule}' needs landmarks or boxes; expected {hint}")
+        self.target_crop = unlabelled_crop("target_crop", target_crop, boxes)
         self.pictures, self.boxes, self.pair, self.size = pictures, boxes, pair, size
         self.face, self.eye_order, self.skip_broken = face, eye_order, skip_broken
         check_eye_order(eye_order)
@@ -138,8 +119,7 @@ class UnlabelledPairs(PairsDataModule):
     def targets(self) -> list[Target]:
         """Return the faces of the photographs; DataError if there is none, or one cannot be read or cropped."""
         if not self._targets:
-            with image_info_cache():
-                self._targets = self._made(user_path(self.pictures))
+            self._targets = PhotoFolder(self.pictures, self.boxes, self.target_crop, self.skip_broken).targets()
         return self._targets
 
     def chosen(self) -> int:
@@ -208,46 +188,3 @@ class UnlabelledPairs(PairsDataModule):
                 own=shared,
             )
         ]
-
-    def _made(self, root: Path) -> list[Target]:
-        found: list[Target] = []
-        broken: list[str] = []
-        for listed, file, boxes in self._pictures(root):
-            try:
-                if self.skip_broken:
-                    check_whole(file)
-                found += self._faces(listed, file, boxes)
-            except DataError as error:
-                if not self.skip_broken:
-                    raise DataError(f"{str(error).rstrip('.')}; add --skip-broken to skip such pictures") from None
-                broken.append(f"{listed}: {error}")
-        if broken:
-            note(f"{root}: {many(len(broken), 'picture')} skipped, the first: {broken[0]}")
-        if not found:
-            raise DataError(f"{root}: no picture can be used; the first: {broken[0]}")
-        return found
-
-    def _pictures(self, root: Path) -> list[tuple[str, Path, list[NDArray[np.float32] | None]]]:
-        """Return each picture's name below the folder, its file, and its boxes; [None] without a file of boxes."""
-        if self.boxes is None:
-            return [(file.relative_to(root).as_posix(), file, [None]) for file in list_images(root)]
-        path = Path(os.path.expanduser(self.boxes))
-        listed = read_boxes(path, lambda text: note(f"{path.name}: {text}"))
-        places = find_pictures(root, listed, search=True)
-        missing = [name for name, found in places.items() if len(found) != 1]
-        if missing:
-            text = f"{many(len(missing), 'picture')} of {len(listed)} not found below {root}, or several fit"
-            raise DataError(f"{path}: {text}: {some(missing)}; give the folder that the names start from")
-        return [(places[name][0], root / places[name][0], list(boxes)) for name, boxes in listed.items()]
-
-    def _faces(self, listed: str, file: Path, boxes: Sequence[NDArray[np.float32] | None]) -> list[Target]:
-        size, nothing = shown_size(file), (np.zeros((0, 2), np.float32), np.zeros(0, bool))
-        found = []
-        for k, box in enumerate(boxes, 1):
-            name = listed if len(boxes) == 1 else f"{listed}#{k}"
-            try:
-                square = face_square(*nothing, size, self.target_crop, landmarks="all", box=box)
-            except CropError as error:
-                raise DataError(f"{name}: {error}") from None
-            found.append(Target(name, file, listed, *size, square))
-        return found

@@ -1,0 +1,204 @@
+"""Landmarks that a model found on photos, in pixels of the original photos: as COCO document, tables and drawings."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dife_lightning._version import __version__
+from dife_lightning.callbacks._predictions import PIXELS, SEEN, shown_part, write_overlay
+from dife_lightning.datasets.parsing.pictures import OUTSIDE
+from dife_lightning.datasets.writing.places import FACE, number
+from dife_lightning.errors import ConfigError
+from dife_lightning.faces.images import read_image
+from dife_lightning.faces.items import PictureCrop
+from dife_lightning.faces.schemes import Scheme
+from dife_lightning.mining.next_labels import NextLabel
+from dife_lightning.utils.files import atomic_write
+
+BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
+NEXT = ("order", "image", "name", "confidence", "flip_shift", "doubt", "distance", "weakest", "weakest_score")
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFace:
+    """What a model found on one face.
+
+    Attributes:
+        name: of the face.
+        crop: the photo, and the part of it that the image shows.
+        size: side of the image in pixels.
+        file: the photo's; None for a render.
+        box: (4,) x0, y0, x1, y1 in pixels of the image; NaN where the face has none.
+        detected: (K, 2) points in pixels of the image.
+        peaks: (K,) the highest values of the heat maps.
+        flip_shift: see ``MirrorCheck.shifts``; NaN if there is none.
+        grey: (D,) a small grey picture of the face; empty if none was asked for.
+    """
+
+    name: str
+    crop: PictureCrop
+    size: int
+    file: Path | None
+    box: NDArray[np.float32]
+    detected: NDArray[np.float32]
+    peaks: NDArray[np.float32]
+    flip_shift: float
+    grey: NDArray[np.float32]
+
+    @property
+    def picture(self) -> str:
+        """The photo as its folder lists it."""
+        return self.crop.file_name
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Confidence (K,) of each point, in [0, 1]."""
+        return self.peaks.astype(np.float64).clip(0, 1)
+
+    @property
+    def confidence(self) -> float:
+        """Mean of the scores."""
+        return float(self.scores.mean())
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """Points (K, 2) in pixels of the photo; NaN where none was found.
+
+        That is where the heat map has no positive value, or its peak lies so far outside the photo, in the padding,
+        that a reader of annotations would refuse the point.
+        """
+        points, crop = self.crop.picture_points(self.detected), self.crop
+        slack = OUTSIDE * max(crop.width, crop.height)
+        inside = (points >= -0.5 - slack) & (points <= np.array([crop.width, crop.height]) - 0.5 + slack)
+        found: NDArray[np.float64] = np.where((inside.all(1) & (self.peaks > 0))[:, None], points, np.nan)
+        return found
+
+    @property
+    def corners(self) -> list[float] | None:
+        """The box of the face in pixels of the photo; None without one."""
+        if not np.isfinite(self.box).all():
+            return None
+        return self.crop.picture_points(self.box.reshape(2, 2)).round(2).ravel().tolist()
+
+
+def check_pictures(found: Sequence[FoundFace]) -> None:
+    """Raise ConfigError for two photos of one name, in several folders."""
+    files: dict[str, Path | None] = {}
+    for face in found:
+        if files.setdefault(face.picture, face.file) != face.file:
+            both = f"{files[face.picture]} and {face.file}"
+            raise ConfigError(f"{both} have one name in their data sets; predict on one domain at a time")
+
+
+def coco_document(found: Sequence[FoundFace], scheme: Scheme) -> dict[str, Any]:
+    """Return the COCO keypoint document: one image entry a photo, one annotation a face; ids count from 1."""
+    numbers = {picture: k for k, picture in enumerate(dict.fromkeys(face.picture for face in found), 1)}
+    crops = {face.picture: face.crop for face in found}
+    left = "the face's own" if scheme.eye_convention == "subject" else "the viewer's"
+    return {
+        "info": {**_INFO, "coordinates": f"{PIXELS}; left is {left}"},
+        "images": [
+            {"id": k, "file_name": picture, "width": crops[picture].width, "height": crops[picture].height}
+            for picture, k in numbers.items()
+        ],
+        "annotations": [
+            {"id": k, "image_id": numbers[face.picture], "category_id": 1, **_annotation(face)}
+            for k, face in enumerate(found, 1)
+        ],
+        "categories": [
+            {"id": 1, "name": FACE, "supercategory": FACE, "keypoints": list(scheme.landmarks), "skeleton": []}
+        ],
+    }
+
+
+def _annotation(face: FoundFace) -> dict[str, Any]:
+    points = [(number(x), number(y), SEEN) if x == x else (0, 0, 0) for x, y in face.points.tolist()]
+    x, y, width, height = shown_part(face.crop, face.size)
+    if face.corners is not None:
+        x, y, right, bottom = face.corners
+        width, height = round(right - x, 2), round(bottom - y, 2)
+    shift = {} if math.isnan(face.flip_shift) else {"flip_shift": round(face.flip_shift, 4)}
+    return {
+        "bbox": [x, y, width, height],
+        "area": round(width * height, 2),
+        "iscrowd": 0,
+        "keypoints": [value for point in points for value in point],
+        "num_keypoints": sum(flag == SEEN for _, _, flag in points),
+        "face": face.name,
+        "score": round(face.confidence, 4),
+        "keypoint_scores": face.scores.round(4).tolist(),
+        **shift,
+    }
+
+
+def write_table(path: Path, found: Sequence[FoundFace], scheme: Scheme) -> None:
+    """Write one row a face, as the reader ``folder`` takes it: points, scores, confidence, flip shift and box."""
+    points = [f"{name}_{what}" for name in scheme.landmarks for what in ("x", "y", "score")]
+    box = BOX if any(face.corners is not None for face in found) else ()
+    rows = []
+    for face in found:
+        values = zip(face.points.tolist(), face.scores.tolist(), strict=True)
+        cells = [cell for point, score in values for cell in (*_place(point), _decimals(score))]
+        corners: Sequence[object] = face.corners or [""] * 4
+        rows.append((face.picture, face.name, *cells, *_certainty(face), *(corners if box else ())))
+    _write_csv(path, ("image", "name", *points, "confidence", "flip_shift", *box), rows)
+
+
+def write_next(path: Path, found: Sequence[FoundFace], chosen: Sequence[NextLabel], scheme: Scheme) -> None:
+    """Write the photos to label next, each with its least certain face, that face's weakest point, and why."""
+    rows = []
+    for order, one in enumerate(chosen, 1):
+        face = found[one.face]
+        k = int(face.scores.argmin())
+        why = (*_certainty(face), _decimals(one.doubt), _decimals(one.distance))
+        rows.append((order, face.picture, face.name, *why, scheme.landmarks[k], _decimals(face.scores[k])))
+    _write_csv(path, NEXT, rows)
+
+
+def draw(found: Sequence[FoundFace], scheme: Scheme, folder: Path, most: int) -> int:
+    """Draw the points of the first ``most`` photos on them, one JPEG each; return how many there are."""
+    photos: dict[Path, list[FoundFace]] = {}
+    for face in found:
+        if face.file is not None:
+            photos.setdefault(face.file, []).append(face)
+    for file, faces in list(photos.items())[:most]:
+        points = [face.points for face in faces]
+        write_overlay(read_image(file), points, scheme.landmarks, folder, faces[0].picture)
+    return min(most, len(photos))
+
+
+def _certainty(face: FoundFace) -> tuple[str, str]:
+    return _decimals(face.confidence), _decimals(face.flip_shift)
+
+
+def _place(point: Sequence[float]) -> tuple[object, ...]:
+    return tuple(number(value) for value in point) if point[0] == point[0] else ("", "")
+
+
+def _decimals(value: float) -> str:
+    """Return a number with four decimals; an empty text for NaN."""
+    return f"{value:.4f}" if value == value else ""
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+_INFO = {
+    "description": f"landmarks found by dife-lightning {__version__}",
+    "coordinates": "",
+    "visibility": "2: found; 0: not found",
+    "score": "keypoint_scores: highest value of the point's heat map, 0 to 1; score: their mean",
+    "flip_shift": "mean distance to the points found in the mirrored image, as a fraction of the side of the crop",
+}
