@@ -6,7 +6,6 @@ the output of a landmark model means the same on each of them.
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,12 @@ from dife_lightning.data.cache import itself, one_thread
 from dife_lightning.data.pairs import Split
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import FaceArrays, FaceBatch, image_tensor
+from dife_lightning.faces.few_labels import PreparedFaces
 from dife_lightning.faces.schemes import Scheme, get_scheme
 from dife_lightning.utils.checks import require
 
 #: Groups of domains, by their name: ``{known: [dog, cat], unknown: [sheep]}``.
 Groups = Mapping[str, Sequence[str]]
-
-
-class PreparedFaces(typing.Protocol):
-    """Any sequence of faces that are cropped and have the landmarks of a set's scheme."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> FaceArrays: ...
 
 
 class FaceSet(Dataset[FaceArrays]):

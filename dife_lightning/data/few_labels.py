@@ -7,9 +7,7 @@ with equal probability, as in Meta-CSKT.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,49 +19,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dife_lightning.data.cache import itself, one_thread
-from dife_lightning.data.face_sets import PreparedFaces
 from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
-from dife_lightning.errors import ConfigError, DataError, printable
+from dife_lightning.errors import ConfigError, printable
 from dife_lightning.faces.batches import FaceArrays, image_tensor
-from dife_lightning.faces.few_label_batches import FewLabelBatch, FewLabelDraw
+from dife_lightning.faces.few_labels import FewLabelBatch, FewLabelDraw, PreparedFaces
+from dife_lightning.faces.few_labels import FewLabelFaces as FewLabelFaces
 from dife_lightning.faces.schemes import Scheme, flip_permutation
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp
 from dife_lightning.mining.label_pool import LabelSnapshot
 from dife_lightning.utils.checks import require
-from dife_lightning.utils.notes import many, note, some
+from dife_lightning.utils.notes import note
 from dife_lightning.utils.randomness import seed_of, uniform
 
 #: Numbers of a face of a batch: which face, whether it is mirrored, and its augmentation.
 NUMBERS = 2 + AFFINE_NUMBERS + COLOR_NUMBERS
 #: Augmentation that changes nothing: what the published training has.
 UNCHANGED = AugmentOptions(rotation=0, scale_min=1, scale_max=1, shift=0, brightness=0, hue=0, color_probability=0)
-
-
-@dataclass(frozen=True, eq=False)
-class FewLabelFaces:
-    """The faces of a training.
-
-    Attributes:
-        labelled: faces with landmarks, all with images of one size.
-        pool: faces without; None for none. Their points are never read.
-        names: of the faces of the pool.
-        scheme: of the landmarks.
-        facts: what a result must record of them, as plain values.
-    """
-
-    labelled: Sequence[FaceArrays]
-    pool: PreparedFaces | None
-    names: tuple[str, ...]
-    scheme: Scheme
-    facts: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if not self.labelled:
-            raise DataError("no labelled face: expected one or more")
-        for what, names in (("labelled", [face.name for face in self.labelled]), ("unlabelled", self.names)):
-            if twice := [name for name, times in Counter(names).items() if times > 1]:
-                raise DataError(f"{many(len(twice), f'{what} face')} listed twice: {some(twice)}; expected each once")
 
 
 class FewLabelStream(EndlessBatches[FewLabelDraw]):

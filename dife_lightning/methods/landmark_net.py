@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dife_lightning.faces.few_label_batches import FewLabelBatch
+from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.heatmaps import DecodeOptions
 from dife_lightning.methods._heatmap_networks import HeatmapModule, network_of, plain_landmarks, start_from

@@ -18,9 +18,8 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from dife_lightning.data.few_labels import FewLabelsDataModule
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.faces.few_label_batches import FewLabelBatch
+from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.coordinates import apply_affine, invert_affine
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
@@ -32,6 +31,7 @@ from dife_lightning.methods._heatmap_networks import (
     plain_landmarks,
     start_from,
 )
+from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
 from dife_lightning.methods._meta_cskt.shifts import as_state, from_state, human_model, sorted_faces
 from dife_lightning.methods._options import as_options
@@ -300,9 +300,8 @@ class MetaCSKT(HeatmapModule):
         size = images.shape[-1], images.shape[-2]
         return decode(self.evaluated(images), size, self.decode_options).points
 
-    def _data(self) -> FewLabelsDataModule:
-        data = getattr(self.trainer, "datamodule", None)
-        assert isinstance(data, FewLabelsDataModule)
+    def _data(self) -> LabelSource:
+        data: LabelSource = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
     def _both_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:

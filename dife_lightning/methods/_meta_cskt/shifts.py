@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dife_lightning.data.few_labels import FewLabelFaces
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import image_tensor
+from dife_lightning.faces.few_labels import FewLabelFaces
 from dife_lightning.faces.schemes import Scheme, get_scheme
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode
 from dife_lightning.methods._heatmap_networks import load_start

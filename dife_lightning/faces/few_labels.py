@@ -1,14 +1,54 @@
-"""The batches of trainings with few labelled and many unlabelled faces."""
+"""Few labelled and many unlabelled faces: those of a training, and its batches."""
 
 from __future__ import annotations
 
 import itertools
+import typing
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
-from dife_lightning.faces.batches import MovableBatch
+from dife_lightning.errors import DataError
+from dife_lightning.faces.batches import FaceArrays, MovableBatch
+from dife_lightning.faces.scheme_tables import Scheme
+from dife_lightning.utils.notes import many, some
+
+
+class PreparedFaces(typing.Protocol):
+    """Any sequence of faces that are cropped."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> FaceArrays: ...
+
+
+@dataclass(frozen=True, eq=False)
+class FewLabelFaces:
+    """The faces of a training.
+
+    Attributes:
+        labelled: faces with landmarks, all with images of one size.
+        pool: faces without; None for none. Their points are never read.
+        names: of the faces of the pool.
+        scheme: of the landmarks.
+        facts: what a result must record of them, as plain values.
+    """
+
+    labelled: Sequence[FaceArrays]
+    pool: PreparedFaces | None
+    names: tuple[str, ...]
+    scheme: Scheme
+    facts: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.labelled:
+            raise DataError("no labelled face: expected one or more")
+        for what, names in (("labelled", [face.name for face in self.labelled]), ("unlabelled", self.names)):
+            if twice := [name for name, times in Counter(names).items() if times > 1]:
+                raise DataError(f"{many(len(twice), f'{what} face')} listed twice: {some(twice)}; expected each once")
 
 
 @dataclass
