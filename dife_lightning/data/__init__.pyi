@@ -10,6 +10,7 @@ from .photos.face_clicks import FaceClicks as FaceClicks
 from .photos.face_domains import FaceDomain as FaceDomain
 from .photos.face_pairs import FacePairs as FacePairs
 from .photos.face_sets import FaceSets as FaceSets
+from .photos.few_labels import FewLabels as FewLabels
 from .photos.labelled_faces import LabelledFaces as LabelledFaces
 from .photos.stream_photos import StreamPhotos as StreamPhotos
 from .photos.unlabelled import UnlabelledPairs as UnlabelledPairs

@@ -270,10 +270,10 @@ class FewLabelsDataModule(TrainingDataModule):
         """Return images (L, 3, S, S), points (L, K, 2) and visible (L, K) of rows of the labels."""
         faces, labels = self.faces(), self.labels
         if self._given is None:
-            points = np.where(labels.visible[..., None], labels.points, 0)
+            known = np.where(labels.visible[..., None], labels.points, 0)
             self._given = (
                 image_tensor([face.image for face in faces.labelled]),
-                torch.from_numpy(points),
+                torch.from_numpy(known),
                 torch.from_numpy(labels.visible.copy()),
             )
         images, points, visible = self._given

@@ -106,6 +106,10 @@ class Square:
         scale = self.side / size
         return np.column_stack((np.eye(2) * scale, self._corner() + 0.5 * scale))
 
+    def box(self) -> NDArray[np.float32]:
+        """Return the square as a box (4,) x0, y0, x1, y1 in pixels of the picture."""
+        return np.concatenate((self._corner(), self._corner() + self.side)).astype(np.float32)
+
     def _corner(self) -> NDArray[np.float64]:
         return np.array([self.x, self.y]) - self.side / 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -167,7 +167,9 @@ def start_from(network: HRNet, scheme: Scheme, name_or_path: str | Path) -> None
 
 def network_of(options: HRNetOptions) -> HRNet:
     """Return an untrained network in the memory format in which convolutions are fast."""
-    return cast(HRNet, HRNet(options).to(memory_format=torch.channels_last))
+    network = HRNet(options)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 @torch.no_grad()

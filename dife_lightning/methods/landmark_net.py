@@ -17,7 +17,7 @@ from dife_lightning.nn.hrnet import HRNet, HRNetOptions
 METHOD = "LandmarkNet"
 
 
-class LandmarkNet(HeatmapModule, ScheduledModule):
+class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # predict_step takes both kinds of batch
     """HRNetV2 trained on labelled faces, by the mean squared error of its heat maps.
 
     Args:

@@ -15,7 +15,7 @@ from dife_lightning.faces.landmark_sets import ALL_POINTS as ALL_POINTS
 from dife_lightning.faces.landmark_sets import landmark_set, set_points
 from dife_lightning.faces.schemes import Scheme
 from dife_lightning.geometry.affine_crops import affine_crop, compose_affine, invert_affine, map_points
-from dife_lightning.geometry.crops import CropError, CropOptions, crop_image, face_square
+from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.world.scene.framing import Framing
 
 #: Reasons of :func:`why_unusable`: a labelled point is not in the image of the face.
@@ -63,15 +63,9 @@ class CroppedFaces:
         The pixels are taken from the picture at once, also those that the plain crop does not show. Raises what
         indexing does.
         """
-        item, box = self.faces[index], self.faces.upright(index).box
+        item = self.faces[index]
         points, visible, image = item["points"], item["visible"], item["image"]
-        used = crop_landmarks(points, visible, self.scheme, self.landmarks)
-        try:
-            square = face_square(
-                *used, (image.shape[1], image.shape[0]), self.options, landmarks=self.landmarks, box=box
-            )
-        except CropError as error:
-            raise DataError(f"{_place(self.faces.annotations[index])}: {error}") from None
+        square = self._square(index, points, visible, (image.shape[1], image.shape[0]))
         if framing is None:
             moved, to_picture = square.to_crop(points, self.size), square.matrix(self.size)
             cropped = crop_image(image, square, self.size, self.options.padding)
@@ -86,6 +80,21 @@ class CroppedFaces:
             name=item["name"],
             crop=crop_of(item).inner(to_picture),
         )
+
+    def square(self, index: int) -> Square:
+        """Return the plain crop of face ``index`` in its picture, of which only the header is read."""
+        face = self.faces.upright(index)
+        return self._square(index, face.points, face.visible, shown_size(face.image))
+
+    def _square(
+        self, index: int, points: NDArray[np.float32], visible: NDArray[np.bool_], size: tuple[int, int]
+    ) -> Square:
+        used = crop_landmarks(points, visible, self.scheme, self.landmarks)
+        box = self.faces.upright(index).box
+        try:
+            return face_square(*used, size, self.options, landmarks=self.landmarks, box=box)
+        except CropError as error:
+            raise DataError(f"{_place(self.faces.annotations[index])}: {error}") from None
 
 
 def crop_landmarks(

@@ -16,13 +16,14 @@ from dife_lightning.data.photos.face_domains import FaceDomain, to_domain
 from dife_lightning.data.photos.framed_faces import pair_framing
 from dife_lightning.data.photos.pair_draws import Apart
 from dife_lightning.data.photos.single_faces import FaceList, SetDomains, SingleLists
-from dife_lightning.errors import ConfigError
+from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import FaceArrays
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.landmark_sets import ALL_POINTS
 from dife_lightning.faces.schemes import Members, means
 from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.utils.checks import require, require_choice
+from dife_lightning.utils.notes import note
 
 
 class FaceSets(FaceSetsDataModule):
@@ -30,6 +31,8 @@ class FaceSets(FaceSetsDataModule):
 
     Validation and test share no face, no picture and, where a data set states them, no subject, also across domains.
     A face is used if it shows all of the named landmarks (with ``all``, any of them) in picture and crop.
+
+    The box of a face, by which errors are normalised, is the plain crop where the data set has none.
 
     Args:
         domains: name (``dog``, ``cat``, ...) -> data set, folder and options of its reader.
@@ -108,12 +111,28 @@ class FaceSets(FaceSetsDataModule):
         for name, found in self.lists.of("test").items():
             found.write(Path(folder) / f"test_{name}.json")
 
+    def files(self, split: Split) -> dict[str, Path]:
+        """Return ``domain/name`` -> picture of all faces of a split; empty if there are none for validation."""
+        try:
+            lists = self.lists.of(split)
+        except DataError:
+            if split == "test":
+                raise
+            return {}
+        faces: dict[str, Path] = {}
+        for name, found in lists.items():
+            annotations = self.faces.reader(name, split).annotations
+            faces |= {f"{name}/{annotations[i].name}": annotations[i].image for i in self.lists.indices(found)}
+        return faces
+
     def _make_sets(self, split: Split) -> list[FaceSet]:
         return [self._set(found) for found in self.lists.of(split).values()]
 
     def _set(self, found: FaceList) -> FaceSet:
         name, reader = found.domain, self.faces.reader(found.domain, found.split)
         crops = CroppedFaces(reader, self.size, self.faces.crop(name), self.faces.landmarks(name))
+        if all(face.box is None for face in reader.annotations):
+            note(f"{name}, {found.split}: the data set has no boxes, so the plain crop of a face stands for its box")
         indices = self.lists.indices(found)
         return FaceSet(
             SelectedFaces(crops, indices, self.faces.members(name), self.framing, self.seed, name),
@@ -159,7 +178,8 @@ class SelectedFaces:
         item = self.crops.framed(number, framing)
         points, visible = means(item["points"], item["visible"], self.members)
         visible = visible & inside(points, self.crops.size)
-        box = image_box(annotation.box, item["crop"])
+        known = annotation.box
+        box = image_box(self.crops.square(number).box() if known is None else known, item["crop"])
         return FaceArrays(item["image"], points, visible, box, item["name"], item["crop"])
 
 
