@@ -5,6 +5,7 @@ from .label_pool import merge_entries as merge_entries
 from .leaks import CheckedPool as CheckedPool
 from .leaks import check_pool as check_pool
 from .leaks import content_hashes as content_hashes
+from .shift_csv import match_shifts as match_shifts
 from .shift_csv import read_shifts as read_shifts
 from .shift_csv import write_shifts as write_shifts
 from .shifts import flip_shift as flip_shift
