@@ -1,0 +1,299 @@
+"""Meta-CSKT against a loop that is written anew, and what it does with its faces."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.methods._meta_cskt.options import published_factor
+from dife_lightning.methods.landmark_net import LandmarkNet
+from dife_lightning.methods.meta_cskt import MetaCSKT
+from dife_lightning.mining import read_shifts
+from tests.few_faces import NAMES, TINY_HRNET, NoiseFaces, trainer_of
+
+NO_MINING = {"t_neg": None, "t_pos": None}
+
+
+def model(**options) -> MetaCSKT:
+    torch.manual_seed(5)
+    given = {"network": TINY_HRNET, "landmarks": NAMES, "mining": NO_MINING, "lr": 0.01, "flip_test": False}
+    built = MetaCSKT(**{**given, **options})
+    for network in (built.base, built.adaptation):
+        for parameter in network.parameters():
+            if parameter.ndim > 1:  # the published start is so small that nothing moves in a step
+                parameter.data.mul_(200)
+    return built
+
+
+def gaussians(points: torch.Tensor, cells: int) -> torch.Tensor:
+    """Targets by the formula: cell k of a map over S pixels is at (k + 0.5) * S / cells - 0.5."""
+    maps = torch.zeros(*points.shape[:2], cells, cells)
+    for b, face in enumerate(points):
+        for k, (x, y) in enumerate(face.tolist()):
+            for row in range(cells):
+                for column in range(cells):
+                    distance = (column - ((x + 0.5) / 4 - 0.5)) ** 2 + (row - ((y + 0.5) / 4 - 0.5)) ** 2
+                    maps[b, k, row, column] = math.exp(-distance / 2)
+    return maps
+
+
+def by_hand(method: MetaCSKT, batches: list, steps: int) -> tuple[dict, dict, list[float]]:
+    """Train copies of the networks as the published code does, with ``torch`` alone."""
+    base, adaptation = copy.deepcopy(method.base).train(), copy.deepcopy(method.adaptation).train()
+    adams = [torch.optim.Adam(network.parameters(), method.lr) for network in (adaptation, base)]
+    feedback = []
+    for step, batch in enumerate(batches):
+        rate = method.lr * (1 + math.cos(math.pi * step / steps)) / 2
+        for adam in adams:
+            adam.param_groups[0]["lr"] = rate
+            adam.zero_grad()
+        labelled, everything = len(batch.labelled), torch.cat((batch.labelled, batch.unlabelled))
+        targets = gaussians(batch.points, 8)
+        soft = base(everything)
+        found = adaptation(everything)
+        ((found - soft.detach()) ** 2).mean().backward()
+        adams[0].step()
+        with torch.no_grad():
+            before = ((found[:labelled] - targets) ** 2).mean()
+            h = float(before - ((adaptation(batch.labelled) - targets) ** 2).mean())
+        hard, counted = torch.zeros_like(soft[labelled:]), 0
+        total = soft.new_zeros([])
+        for b, maps in enumerate(soft[labelled:]):
+            for k, one in enumerate(maps):
+                row, column = divmod(int(one.detach().argmax()), 8)
+                if column > 0:
+                    grid = torch.arange(8.0)
+                    hard[b, k] = torch.exp(-((grid[:, None] - row) ** 2 + (grid[None] - column) ** 2) / 2)
+                    total, counted = total + ((one - hard[b, k]) ** 2).mean(), counted + 1
+        adams[1].zero_grad()
+        (((soft[:labelled] - targets) ** 2).mean() + method.feedback * h * total / max(1, counted)).backward()
+        adams[1].step()
+        feedback.append(h)
+    return base.state_dict(), adaptation.state_dict(), feedback
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    """A bias before a batch normalisation has no gradient but rounding errors, which Adam makes steps of."""
+    for name, value in found.items():
+        if name != "head.0.bias" and "num_batches" not in name and "running" not in name:
+            torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=1e-4)
+
+
+def fitted(method: MetaCSKT, data: NoiseFaces, folder, batches: int = 100, **options) -> MetaCSKT:
+    trainer_of(folder, batches, **options).fit(method, data)
+    return method
+
+
+def test_steps_are_those_of_the_published_training(tmp_path):
+    data, method = NoiseFaces(), model(steps=3, feedback=50.0)
+    draws = [data.compose(draw) for draw, _ in zip(data.train_dataloader(), range(3), strict=False)]
+    base, adaptation, feedback = by_hand(method, draws, 3)
+    start = {name: value.clone() for name, value in method.base.state_dict().items()}
+    fitted(method, NoiseFaces(), tmp_path)
+    assert int(method.steps_done) == 3
+    assert any(abs(h) > 1e-4 for h in feedback)
+    for network, expected in ((method.base, base), (method.adaptation, adaptation)):
+        assert_same(network.state_dict(), expected)
+    assert not torch.allclose(method.base.conv1.weight, start["conv1.weight"])
+
+
+def test_without_feedback_the_base_network_learns_from_labels_alone(tmp_path):
+    results = []
+    for unlabelled in (1, 2):
+        data = NoiseFaces(unlabelled_batch=unlabelled)
+        method = model(steps=1, feedback=0.0)
+        method.base.eval = method.base.train  # type: ignore[method-assign]
+        fitted(method, data, tmp_path)
+        results.append(method)
+    draws = [next(iter(NoiseFaces(unlabelled_batch=count).train_dataloader())) for count in (1, 2)]
+    assert torch.equal(draws[0].uniform, draws[1].uniform)
+    # the unlabelled faces reach B through its batch normalisation alone
+    assert not torch.equal(results[0].base.bn1.running_mean, results[1].base.bn1.running_mean)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole(tmp_path):
+    """Two halves with the same faces: their batch normalisation is that of the whole."""
+
+    class Doubled(NoiseFaces):
+        def compose(self, draw):
+            one = super().compose(draw)
+            return type(one)(
+                *(torch.cat((part, part)) for part in (one.labelled, one.points, one.visible)),
+                *(torch.cat((part, part)) for part in (one.unlabelled, one.affine)),
+                one.names * 2,
+                torch.cat((one.pooled, one.pooled)),
+            )
+
+    whole = fitted(model(steps=2, feedback=20.0), Doubled(), tmp_path)
+    halves = fitted(model(steps=2, feedback=20.0, micro_batches=2), Doubled(), tmp_path)
+    assert_same(dict(halves.base.named_parameters()), dict(whole.base.named_parameters()))
+    assert_same(dict(halves.adaptation.named_parameters()), dict(whole.adaptation.named_parameters()))
+
+
+def test_gradients_are_limited(tmp_path):
+    norms = []
+
+    class Watched(MetaCSKT):
+        def on_before_optimizer_step(self, optimizer):
+            super().on_before_optimizer_step(optimizer)
+            parameters = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            norms.append(float(torch.cat([grad.flatten() for grad in parameters]).norm()))
+
+    torch.manual_seed(5)
+    method = Watched(TINY_HRNET, NAMES, steps=1, mining=NO_MINING, clip=1e-3, flip_test=False)
+    fitted(method, NoiseFaces(), tmp_path)
+    # A starts as a copy of B, whose maps it already gives
+    assert norms == [0, pytest.approx(1e-3, rel=1e-2)]
+
+
+def test_the_rate_waits_and_falls():
+    assert [published_factor(step, 2, 8) for step in (0, 1)] == [0, 0]
+    assert published_factor(2, 2, 8) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert published_factor(8, 2, 8) == pytest.approx(0)
+    method = model(steps=10, warmup_steps=4, warmup_lr=0.5, lr=0.25, wait=1)
+    rates = [method.rate(step) for step in range(10)]
+    assert rates[:2] == pytest.approx([0.5, 0.5 * (1 + math.cos(math.pi / 4)) / 2])
+    assert rates[4:6] == pytest.approx([0, 0.25 * (1 + math.cos(math.pi / 6)) / 2])
+
+
+def test_after_the_warm_up_both_networks_are_one(tmp_path):
+    data, method = NoiseFaces(), model(steps=5, warmup_steps=3, ema_half_life=10.0)
+    start = {name: value.clone() for name, value in method.adaptation.state_dict().items()}
+    seen = {}
+
+    class Watched(type(method)):  # type: ignore[misc]
+        def _mine(self):
+            seen.update(base=copy.deepcopy(self.base.state_dict()), a=copy.deepcopy(self.adaptation.state_dict()))
+            super()._mine()
+
+    method.__class__ = Watched
+    fitted(method, data, tmp_path)
+    for name, value in seen["base"].items():
+        assert torch.equal(seen["a"][name], value)
+    assert not torch.equal(seen["a"]["conv1.weight"], start["conv1.weight"])
+    assert method.evaluated is method.average
+    assert not torch.equal(method.average.conv1.weight, method.adaptation.conv1.weight)
+
+
+def shift_file(path, values: dict[str, float]):
+    path.write_text("img,nme\n" + "".join(f"{name},{value}\n" for name, value in values.items()))
+    return str(path)
+
+
+def test_positives_become_labels_and_hard_negatives_are_never_used(tmp_path):
+    shifts = {f"pool {k}": 0.1 * k for k in range(6)}
+    mining = {
+        "t_neg": 0.45,  # pool 5
+        "t_pos": 0.15,  # pool 0 and 1
+        "flip": shift_file(tmp_path / "flip.csv", shifts),
+        "human": shift_file(tmp_path / "human.csv", shifts),
+    }
+    used: list[str] = []
+
+    class Watched(MetaCSKT):
+        def _teach(self, batch):
+            used.extend(batch.names)
+            super()._teach(batch)
+
+    torch.manual_seed(5)
+    method = Watched(TINY_HRNET, NAMES, steps=8, mining=mining, refresh=3, flip_test=False)
+    data = NoiseFaces(labelled_batch=8)
+    fitted(method, data, tmp_path)
+    assert set(used) == {f"pool {k}" for k in range(5)}
+    assert data.labels.names == ("few 0", "few 1", "few 2", "pool 0", "pool 1")
+    assert method._pool is not None
+    assert set(method._pool.entries) == {"pool 0", "pool 1"}
+
+
+def test_shifts_are_measured_and_written_as_the_published_files(tmp_path):
+    torch.manual_seed(1)
+    human = LandmarkNet(TINY_HRNET, NAMES)
+    path = tmp_path / "human.ckpt"
+    state = {"state_dict": human.state_dict(), "hyper_parameters": dict(human.hparams)}
+    torch.save({**state, "method": "landmark-net"}, path)
+    data, method = NoiseFaces(), model(steps=1, mining={"t_neg": "q0.6", "t_pos": "q0.5", "network": str(path)})
+    fitted(method, data, tmp_path)
+    flips, humans = (read_shifts(tmp_path / "mining" / f"{name}.csv") for name in ("flip", "human"))
+    start = model()
+    for shifts in (flips, humans):
+        assert list(shifts) == list(data.faces().names)
+    image = torch.from_numpy(data.faces().pool[2].image).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        here, there = (start.eval().detect_with(start.base, one).points[0] for one in (image, image.flip(-1)))
+        far = human.eval().detect_with(human.network, image).points[0]
+    there = torch.stack((31 - there[:, 0], there[:, 1]), dim=-1)[[1, 0, 2]]
+    assert flips["pool 2"] == pytest.approx(float((here - there).norm(dim=-1).mean()) / 32, abs=1e-4)
+    human.flip_test = False
+    with torch.no_grad():
+        far = human.detect_with(human.network, image).points[0]
+    assert humans["pool 2"] == pytest.approx(float((here - far).norm(dim=-1).mean()) / 32, abs=1e-4)
+    mined = method._mined
+    assert mined is not None
+    assert mined.t_neg == pytest.approx(np.quantile(list(flips.values()), 0.6))
+
+
+def test_a_resumed_training_equals_one_that_was_not_interrupted(tmp_path):
+    shifts = {f"pool {k}": 0.1 * k for k in range(6)}
+    files = {name: shift_file(tmp_path / f"{name}.csv", shifts) for name in ("flip", "human")}
+    mining = {"t_neg": 0.45, "t_pos": 0.25, **files}
+    options = {"steps": 8, "warmup_steps": 1, "mining": mining, "refresh": 2, "ema_half_life": 3.0}
+    whole = fitted(model(**options), NoiseFaces(), tmp_path / "whole")
+    trainer = trainer_of(tmp_path / "first", 4)
+    trainer.fit(model(**options), NoiseFaces())
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    second, data = model(**options), NoiseFaces()
+    trainer_of(tmp_path / "second", 100).fit(second, data, ckpt_path=tmp_path / "half.ckpt", weights_only=False)
+    assert int(second.steps_done) == int(whole.steps_done) == 8
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], value, rtol=0, atol=0)
+    assert whole._pool is not None
+    assert second._pool is not None
+    assert {n: (e.step, e.points.tolist()) for n, e in second._pool.entries.items()} == {
+        n: (e.step, e.points.tolist()) for n, e in whole._pool.entries.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "text"),
+    [
+        ({}, {"pool": 0}, "no unlabelled face: Meta-CSKT needs some"),
+        ({"mining": {"t_neg": 0.2, "t_pos": None}}, {}, "'named' has no left/right pairs, so no flip shift"),
+        ({"mining": {"t_neg": None}}, {}, "t_pos needs human shifts; set mining.human to a CSV file"),
+        ({"landmarks": ["eye", "nose", "chin"]}, {}, "the faces have the landmarks a, b, c; the model eye, nose, chin"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(options, data, text, tmp_path):
+    names = ["a", "b", "c"]
+    given = {"landmarks": names, **options}
+    with pytest.raises((ConfigError, DataError), match=text):
+        fitted(model(**given), NoiseFaces(names=names, **data), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"steps": 5, "warmup_steps": 5}, "nothing is left for the two networks"),
+        ({"steps": 0}, "steps"),
+        ({"mining": {"every": 0}}, "mining.every"),
+        ({"evaluate": "both"}, "evaluate"),
+        ({"landmarks": "animalweb"}, "unknown landmark scheme"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, text):
+    with pytest.raises(ConfigError, match=text):
+        model(**options)
+
+
+def test_one_label_is_enough(tmp_path):
+    assert int(fitted(model(steps=2), NoiseFaces(labelled=1), tmp_path).steps_done) == 2
+
+
+def test_a_threshold_that_drops_all_faces_is_refused(tmp_path):
+    shifts = shift_file(tmp_path / "flip.csv", {f"pool {k}": 0.5 for k in range(6)})
+    with pytest.raises(ConfigError, match=r"t_neg 0\.2 drops all 6 faces"):
+        fitted(model(steps=2, mining={"t_pos": None, "flip": shifts}), NoiseFaces(), tmp_path)
