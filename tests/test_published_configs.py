@@ -129,6 +129,25 @@ def test_horses_are_trained_with_animalweb_without_mining(folder, capsys):
     assert scored(capsys)["horse"]["faces"] == 2
 
 
+@pytest.mark.parametrize("name", ["animalweb_40", "horse"])
+def test_the_doctor_finds_the_files_or_says_which_are_missing(name, folder, capsys):
+    small = [f"--model.init_args.network={TINY}", "--model.init_args.init_from=null", "--trainer.accelerator=cpu",
+             "--data.init_args.num_workers=0", "--data.init_args.evaluation.init_args.num_workers=0"]  # fmt: skip
+    code = main(["doctor", f"meta_cskt/{name}", *small])
+    told = capsys.readouterr().out
+    assert code == 0, told
+    domain = name.partition("_")[0]
+    assert f"data: {domain}, labelled: 2 faces of {domain}, 2 usable" in told
+    assert "pool: " in told
+    assert "test faces: " in told
+    assert ("mining: flip shifts of 18 faces in own/meta-cskt/" in told) == (name != "horse")
+    for file in (*(folder / "meta").glob("*.csv"), *(folder / "meta/data").glob("*_known.txt")):
+        file.unlink()
+    assert main(["doctor", f"meta_cskt/{name}", *small]) == (0 if name == "horse" else 1)
+    told = capsys.readouterr().out
+    assert ("does not exist; fix entry `meta-cskt` in paths.yaml" in told) == (name != "horse")
+
+
 @pytest.mark.parametrize(("name", "steps", "warmup"), [
     ("animalweb_40", 12_000, 2000), ("animalweb_80", 10_000, 0), ("macaque", 10_000, 0), ("horse", 5000, 0),
 ])  # fmt: skip
