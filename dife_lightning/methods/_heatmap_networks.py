@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.faces.own_schemes import scheme_from_names
+from dife_lightning.faces.own_schemes import Left, scheme_from_names
 from dife_lightning.faces.point_names import canonical
+from dife_lightning.faces.scheme_tables import mirrored
 from dife_lightning.faces.schemes import Scheme, flip_permutation, get_scheme
 from dife_lightning.geometry.heatmaps import DecodeOptions, Detections, decode, flip_average, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
@@ -29,8 +30,8 @@ class HeatmapModule(LandmarkModule):
 
     Args:
         network: sizes of the HRNet; ``points`` is set to the number of landmarks.
-        landmarks: a scheme such as ``animalweb-9``, or the names of the points in the order of the training faces, with
-            the viewer's left and right.
+        landmarks: a scheme such as ``animalweb-9``, or the names of the points in the order of the training faces.
+        left: whose left such names mean: the viewer's, or the face's own (``subject``); a scheme states it itself.
         sigma: deviation of the Gaussians of the heat maps, in cells of 4 px.
         decode: how points are read from heat maps; its ``sigma`` is set to this one's.
         flip_test: detect on the image and the mirrored one, and average the heat maps (if there are mirror pairs).
@@ -46,6 +47,7 @@ class HeatmapModule(LandmarkModule):
         self,
         network: HRNetOptions | dict[str, Any],
         landmarks: str | Sequence[str],
+        left: Left,
         sigma: float,
         decode: DecodeOptions | dict[str, Any],
         flip_test: bool,
@@ -53,7 +55,7 @@ class HeatmapModule(LandmarkModule):
     ) -> None:
         super().__init__()
         require(above=0, sigma=sigma)
-        self.scheme = landmark_scheme(landmarks)
+        self.scheme = landmark_scheme(landmarks, left)
         count = len(self.scheme.landmarks)
         options = as_options(HRNetOptions, network)
         self.network_options = HRNetOptions(**{**vars(options), "points": count})
@@ -100,12 +102,24 @@ class HeatmapModule(LandmarkModule):
                 f"the faces have the landmarks {names}; the model {', '.join(self.scheme.landmarks)}; set "
                 f"--model.init_args.landmarks '[{names}]'"
             )
+        if self.scheme.flip_pairs and scheme.eye_convention != self.scheme.eye_convention:
+            left = "subject" if scheme.eye_convention == "subject" else "viewer"
+            raise ConfigError(
+                f"left and right of the faces are {_WHOSE[scheme.eye_convention]}, of the model "
+                f"{_WHOSE[self.scheme.eye_convention]}; set --model.init_args.left {left}"
+            )
         return data
 
 
-def landmark_scheme(landmarks: str | Sequence[str]) -> Scheme:
+#: Whose left a scheme's names mean, in words.
+_WHOSE = {"image": "the viewer's", "subject": "the face's own", "unknown": "not known"}
+
+
+def landmark_scheme(landmarks: str | Sequence[str], left: Left = "viewer") -> Scheme:
     """Return a built-in scheme by its name, or the scheme of points with these names."""
-    return get_scheme(landmarks) if isinstance(landmarks, str) else scheme_from_names(list(landmarks), "named")
+    if isinstance(landmarks, str):
+        return get_scheme(landmarks)
+    return scheme_from_names(landmarks, "named", left=left)
 
 
 def plain_landmarks(landmarks: str | Sequence[str]) -> str | list[str]:
@@ -148,10 +162,9 @@ def start_from(network: HRNet, scheme: Scheme, name_or_path: str | Path) -> None
     """
     found, known = load_start(name_or_path)
     state, own = dict(found.state_dict()), network.state_dict()
-    theirs = [] if known is None else [canonical(name) for name in known.landmarks]
+    ours, theirs = viewer_names(scheme), [] if known is None else viewer_names(known)
     if known is None and found.options.points == len(scheme.landmarks):
-        theirs = [canonical(name) for name in scheme.landmarks]  # a public file for as many points
-    ours = [canonical(name) for name in scheme.landmarks]
+        theirs = ours  # a public file for as many points
     rows = [theirs.index(name) if name in theirs else -1 for name in ours]
     for key in ("head.3.weight", "head.3.bias"):
         fresh = own[key].clone()
@@ -163,6 +176,12 @@ def start_from(network: HRNet, scheme: Scheme, name_or_path: str | Path) -> None
     if untrained:
         note(f"start weights {name_or_path}: {some(untrained, 9)} start untrained, as they are not among its points")
     load_state(network, state, source=f"start weights {name_or_path}")
+
+
+def viewer_names(scheme: Scheme) -> list[str]:
+    """Return the names of a scheme's points in their common form, with the viewer's left and right."""
+    own = scheme.eye_convention == "subject"
+    return [canonical(mirrored(name) if own else name) for name in scheme.landmarks]
 
 
 def network_of(options: HRNetOptions) -> HRNet:

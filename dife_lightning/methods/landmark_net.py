@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from dife_lightning.faces.few_label_batches import FewLabelBatch
+from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.heatmaps import DecodeOptions
 from dife_lightning.methods._heatmap_networks import HeatmapModule, network_of, plain_landmarks, start_from
 from dife_lightning.methods._options import OptimizerOptions, as_options
@@ -23,6 +24,7 @@ class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # pred
     Args:
         network: sizes; the defaults are the published W18.
         landmarks: a scheme such as ``animalweb-9``, or names of points.
+        left: whose left such names mean: the viewer's, or the face's own (``subject``).
         sigma: deviation of the Gaussians in cells.
         decode: how points are read from heat maps.
         flip_test: detect on the mirrored image, too.
@@ -39,6 +41,7 @@ class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # pred
         self,
         network: HRNetOptions = HRNetOptions(),  # noqa: B008 - frozen
         landmarks: str | list[str] = "animalweb-9",
+        left: Left = "viewer",
         sigma: float = 1.0,
         decode: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
         flip_test: bool = True,
@@ -46,7 +49,7 @@ class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # pred
         optimizer: OptimizerOptions = OptimizerOptions(lr=1e-4, schedule="cosine"),  # noqa: B008 - frozen
         init_from: str | None = None,
     ) -> None:
-        super().__init__(network, landmarks, sigma, decode, flip_test, published_targets)
+        super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets)
         self.save_hyperparameters(ignore=["init_from"])
         self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
         self.optimizer_options = as_options(OptimizerOptions, optimizer)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dife_lightning.data.few_labels import FewLabelsDataModule
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.few_label_batches import FewLabelBatch
+from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.coordinates import apply_affine, invert_affine
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
@@ -39,7 +40,7 @@ from dife_lightning.methods._training import fused_on_cpu
 from dife_lightning.mining import LabelPool, Mining
 from dife_lightning.nn.hrnet import HRNet, HRNetOptions
 from dife_lightning.utils.checks import require, require_choice
-from dife_lightning.utils.distributed import gather_objects
+from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
 
 METHOD = "MetaCSKT"
@@ -55,6 +56,7 @@ class MetaCSKT(HeatmapModule):
     Args:
         network: sizes of both networks; the defaults are the published W18.
         landmarks: a scheme such as ``animalweb-9``, or names of points.
+        left: whose left such names mean: the viewer's, or the face's own (``subject``).
         steps: of the training, with the warm-up (published: 10,000 without one).
         warmup_steps: on the labelled faces alone.
         lr: Adam's rate of both networks (published: 1e-4); 0 in the first ``wait`` steps after the warm-up, then a
@@ -84,6 +86,7 @@ class MetaCSKT(HeatmapModule):
         self,
         network: HRNetOptions = HRNetOptions(),  # noqa: B008 - frozen
         landmarks: str | list[str] = "animalweb-9",
+        left: Left = "viewer",
         steps: int = 10_000,
         warmup_steps: int = 0,
         lr: float = 1e-4,
@@ -102,7 +105,7 @@ class MetaCSKT(HeatmapModule):
         published_targets: bool = False,
         init_from: str | None = None,
     ) -> None:
-        super().__init__(network, landmarks, sigma, decode, flip_test, published_targets)
+        super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets)
         self.save_hyperparameters(ignore=["init_from"])
         self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
         self.automatic_optimization = False
@@ -341,6 +344,7 @@ class MetaCSKT(HeatmapModule):
         """
         if stage != "fit":
             return
+        check_strategy(self.trainer, type(self).__name__)
         data = self.check_data()
         if not data.faces().names:
             raise DataError(

@@ -29,6 +29,7 @@ from dife_lightning.nn.discriminator import Discriminator
 from dife_lightning.nn.stylegan2 import Architecture, NoiseMode, StyleGAN2Generator
 from dife_lightning.pretrained.generators import save_generator
 from dife_lightning.utils.checks import require, require_choice
+from dife_lightning.utils.distributed import check_strategy
 from dife_lightning.utils.randomness import seed_of
 
 METHOD = "StyleGAN2"
@@ -254,6 +255,8 @@ class StyleGAN2(ScoredGenerator):
     def setup(self, stage: str) -> None:
         """Load the weights of ``init_from``, unless the run is resumed."""
         super().setup(stage)
+        if stage == "fit":
+            check_strategy(self.trainer, type(self).__name__)
         if stage == "fit" and self.init_from and self.trainer.ckpt_path is None and not int(self.steps_done):
             self.load_weights(self.init_from)
 

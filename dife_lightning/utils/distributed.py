@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from dife_lightning.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -31,3 +33,18 @@ def agree_on(value: int, device: torch.device) -> int:
     largest = torch.tensor(value, device=device)
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
     return int(largest)
+
+
+def check_strategy(trainer: Any, name: str) -> None:
+    """Raise ConfigError if DistributedDataParallel expects every backward pass to reach all parameters.
+
+    Methods with two optimisers, such as the one called ``name``, have passes that reach a part of them.
+    """
+    from lightning.pytorch.strategies import DDPStrategy
+
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+        raise ConfigError(
+            f"{name} trains two networks in turn, which needs --trainer.strategy ddp_find_unused_parameters_true "
+            "(found ddp)"
+        )
