@@ -29,7 +29,7 @@ sweeps
 cli
 experiments.common
 experiments.tables experiments.analyses experiments.bench
-experiments.demo experiments.figures experiments.checks
+experiments.demo experiments.figures experiments.checks experiments.landmarks
 experiments.build experiments.gpu_check
 """
 LEVEL = {room: level for level, line in enumerate(FLOORS.split("\n")) for room in line.split()}

@@ -49,8 +49,12 @@ EXPERIMENTS = [name for name, content in SETTINGS.items() if "class_path" in con
 CHANGES = [name for name, content in SETTINGS.items() if name not in EXPERIMENTS and {"model", "data"} & {*content}]
 PRESETS = [name for name, content in SETTINGS.items() if "model" not in content and "trainer" in content]
 #: Those of public weights and data sets are run by tests/experiments/test_rehearsal.py, those of photographs by
-#: tests/test_photo_configs.py.
-RUNNABLE = [name for name in EXPERIMENTS if not name.startswith(("paper/", "photos/"))]
+#: tests/test_photo_configs.py, those of the published protocols of Meta-CSKT by tests/test_published_configs.py.
+RUNNABLE = [
+    name
+    for name in EXPERIMENTS
+    if not name.startswith(("paper/", "photos/")) and "own/" not in json.dumps(SETTINGS[name])
+]
 STEPS = {
     "trainer": {
         "accelerator": "cpu",

@@ -1,25 +1,27 @@
 """``dife methods``, ``datasets``, ``assets`` and ``configs``: lists of names, printed without importing torch.
 
-``dife assets NAME`` prints all that is known of one asset.
+``dife assets NAME`` prints all that is known of one asset, ``dife datasets NAME`` the options of a reader.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 from dife_lightning.errors import UsageError
-from dife_lightning.registry import list_datasets, list_methods
+from dife_lightning.registry import get_dataset, list_datasets, list_methods
 from dife_lightning.running.configs import list_configs
 from dife_lightning.weights.assets import asset_notice, asset_terms, list_assets
 
 
 def show(verb: str, args: list[str]) -> int:
-    """Print one name a line, or one asset in full."""
+    """Print one name a line, or one asset or data set in full."""
     if args:
         if set(args) <= {"-h", "--help"}:
-            more = (" [NAME]", ", or the record and the notice of one.") if verb == "assets" else ("", ".")
-            print(f"usage: dife {verb}{more[0]}\n\nPrints one name a line{more[1]}")
+            print(f"usage: dife {verb}{' [NAME]' if verb in _IN_FULL else ''}\n\nPrints one name a line{_more(verb)}.")
             return 0
-        if verb == "assets" and len(args) == 1:
-            print(_asset_in_full(args[0]))
+        if verb in _IN_FULL and len(args) == 1:
+            print(_IN_FULL[verb][0](args[0]))
             return 0
         raise UsageError(f"`dife {verb}` takes no arguments, found '{args[0]}'.")
     lines = {"methods": list_methods, "datasets": list_datasets, "configs": list_configs, "assets": _asset_lines}[
@@ -44,3 +46,23 @@ def _asset_in_full(name: str) -> str:
     entry = {"name": name, **list_assets()[name], "terms": asset_terms(name)}
     lines = [f"{key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in entry.items()]
     return "\n".join([*lines, *(["", notice.rstrip()] if notice else [])])
+
+
+def _dataset_in_full(name: str) -> str:
+    """Return what a data set is, and the arguments of its reader with their defaults."""
+    reader = get_dataset(name)
+    defaults = {
+        option: p.default for option, p in inspect.signature(reader).parameters.items() if p.default is not p.empty
+    }
+    return "\n".join([f"{name}: {inspect.getdoc(reader)}", "", f"Defaults: {defaults}"])
+
+
+#: Verbs that show one thing in full, and what that is.
+_IN_FULL: dict[str, tuple[Callable[[str], str], str]] = {
+    "assets": (_asset_in_full, "the record and the notice of one"),
+    "datasets": (_dataset_in_full, "the options of one"),
+}
+
+
+def _more(verb: str) -> str:
+    return f", or {_IN_FULL[verb][1]}" if verb in _IN_FULL else ""

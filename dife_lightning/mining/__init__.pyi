@@ -8,6 +8,7 @@ from .leaks import content_hashes as content_hashes
 from .next_labels import NextLabel as NextLabel
 from .next_labels import doubts as doubts
 from .next_labels import label_next as label_next
+from .shift_csv import match_shifts as match_shifts
 from .shift_csv import read_shifts as read_shifts
 from .shift_csv import write_shifts as write_shifts
 from .shifts import flip_shift as flip_shift

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.mining.shift_csv import match_shifts
 from dife_lightning.utils.notes import many, note, some
 
 #: A shift (0.2); a quantile of the shifts of the whole pool (``q0.9``: the value that 90 % are below); None for none.
@@ -77,7 +78,8 @@ def mine(
 ) -> Mining:
     """Sort the faces of a pool; shifts of other faces are ignored.
 
-    A note says where ``t_pos`` takes no face, or every face that is left.
+    Shifts are found by name, as :func:`~dife_lightning.mining.shift_csv.match_shifts` says. A note says where ``t_pos``
+    takes no face, or every face that is left.
 
     Args:
         names: of the unlabelled faces.
@@ -119,7 +121,8 @@ def _values(names: Sequence[str], shifts: Mapping[str, float] | None, threshold:
     """Return the shift (N,) of each face, zeros where there is no threshold; DataError for a face without one."""
     if threshold is None:
         return np.zeros(len(names))
-    found = np.array([(shifts or {}).get(name, math.nan) for name in names], dtype=np.float64)
+    matched = match_shifts(names, shifts or {}, f"{what} shifts")
+    found = np.array([matched.get(name, math.nan) for name in names], dtype=np.float64)
     lacking = [names[i] for i in np.flatnonzero(~(np.isfinite(found) & (found >= 0))).tolist()]
     if lacking:
         short = "t_neg" if what == "flip" else "t_pos"

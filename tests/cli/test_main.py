@@ -91,3 +91,13 @@ def test_an_error_of_a_loader_worker_is_reduced_to_its_message():
 def test_exit_codes_tell_usage_from_other_errors():
     assert exit_code(UsageError("x")) == 2
     assert exit_code(CheckpointError("x")) == 1
+
+
+def test_the_options_of_a_data_set_are_shown_with_their_defaults(capsys):
+    assert main(["datasets", "animalweb"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("animalweb: Faces of animals with 9 points")
+    assert all(f"\n    {option}: " in text for option in ("root", "species", "names", "boxes"))
+    assert "'boxes': None" in text
+    assert main(["datasets", "animalwep"]) != 0
+    assert "Did you mean 'animalweb'?" in capsys.readouterr().err

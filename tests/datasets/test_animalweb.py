@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dife_lightning import load_dataset
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.datasets.animalweb import species_of
+from dife_lightning.errors import ConfigError, DataError, MissingAssetError
 from tests.datasets.layouts import draw_face, pts_text, write_animalweb
 
 SPECIES = ("koala", "koala", "lion", "arcticfox")
@@ -56,15 +57,68 @@ def test_a_list_of_names_gives_its_order(root, tmp_path):
         load_dataset("animalweb", root, names="other.txt")
 
 
-def test_a_list_with_a_name_twice_or_unknown_is_refused(root):
-    (root / "test.txt").write_text("koala_1.jpg\nlion_2.jpg\nkoala_1.jpg\n")
-    with pytest.raises(DataError, match=r"test\.txt, row 3: 'koala_1\.jpg' is listed twice \(first: row 1\)"):
+def test_a_name_listed_again_counts_once_and_is_told(root, capsys):
+    (root / "test.txt").write_text("koala_1.jpg\nlion_2.jpg\nkoala_1\nkoala_1.jpg\n")
+    dataset = load_dataset("animalweb", root, names="test.txt")
+    assert [face.name for face in dataset.annotations] == ["koala_1.jpg", "lion_2.jpg"]
+    assert "test.txt lists 2 faces again (koala_1, koala_1.jpg); each counts once" in capsys.readouterr().err
+    assert len(dataset.facts["notes"]) == 1
+
+
+def test_listed_faces_that_are_missing_are_named_and_counted(root):
+    (root / "test.txt").write_text("koala_1.jpg\nkoala_7.jpg\n\nkoala_8.jpg\n")
+    with pytest.raises(
+        DataError, match=r"test\.txt, row 2: no points for 'koala_7\.jpg'.*first of 2 such faces"
+    ) as caught:
         load_dataset("animalweb", root, names="test.txt")
-    with pytest.warns(UserWarning, match="1 face skipped"):
-        assert names(root, names="test.txt", skip_broken=True) == ["koala_1.jpg", "lion_2.jpg"]
-    (root / "test.txt").write_text("koala_1.jpg\nkoala_7.jpg\n")
-    with pytest.raises(DataError, match=r"test\.txt, row 2: no points for 'koala_7\.jpg'"):
-        load_dataset("animalweb", root, names="test.txt")
+    assert "\n" not in str(caught.value)
+    with pytest.warns(UserWarning, match="2 faces skipped"):
+        assert names(root, names="test.txt", skip_broken=True) == ["koala_1.jpg"]
+    for number in (0, 1):
+        (root / f"koala_{number}.jpg").unlink()
+    with pytest.raises(DataError, match=r"koala_0\.pts: no picture .*koala_0\.jpg; .*first of 2 such faces"):
+        load_dataset("animalweb", root, species="koala")
+
+
+@pytest.mark.parametrize(("name", "species"), [
+    ("arcticfox_12.jpg", "arcticfox"), ("arcticfox_12", "arcticfox"), ("animalweb/yak_7.JPG", "yak"),
+    ("c:\\faces\\red_panda_3.png", "red_panda"), ("face.jpg", ""),
+])  # fmt: skip
+def test_the_species_is_in_the_name(name, species):
+    assert species_of(name) == species
+
+
+def test_what_a_published_test_list_shares_with_others_is_told_in_one_note(root, capsys):
+    (root / "train_40img.txt").write_bytes(b"koala_0.jpg\r\narcticfox_9.jpg\r\n")
+    (root / "all_150.txt").write_text("lion_2.jpg\nlion_7.jpg\n")
+    (root / "test_40_unknown.txt").write_text("koala_1.jpg\nlion_2.jpg\narcticfox_3.jpg\n")
+    (root / "other_unknown.txt").write_text((root / "test_40_unknown.txt").read_text())
+    assert len(names(root, names="other_unknown.txt")) == 3
+    assert capsys.readouterr().err == ""
+    assert len(names(root, names="test_40_unknown.txt")) == 3
+    told = "2 species with train_40img.txt (arcticfox, koala); 1 picture with all_150.txt (lion_2)"
+    assert capsys.readouterr().err == f"note: animalweb: test_40_unknown.txt shares {told}\n"
+    (root / "test_40_known.txt").write_text("koala_1.jpg\n")  # known species are those of the training list
+    assert len(names(root, names="test_40_known.txt")) == 1
+    assert capsys.readouterr().err == ""
+    (root / "japanesemacaque_test.txt").write_text("koala_1.jpg\nkoala_0.jpg\n")
+    (root / "primate.txt").write_text("koala_0.jpg\n")
+    names(root, names="japanesemacaque_test.txt")
+    assert "japanesemacaque_test.txt shares 1 picture with primate.txt (koala_0)\n" in capsys.readouterr().err
+
+
+def test_lists_and_boxes_may_be_named_in_paths_yaml(root, tmp_path_factory, monkeypatch):
+    other = tmp_path_factory.mktemp("meta")
+    (other / "data").mkdir()
+    (other / "data/few.txt").write_text("lion_2.jpg\n")
+    (other / "data/bbox.csv").write_text("img,x,y,w,h\nlion_2.jpg,1,2,30,40\n")
+    (other / "paths.yaml").write_text("meta-cskt: .\n")
+    monkeypatch.setenv("DIFE_PATHS", str(other / "paths.yaml"))
+    options = {"names": "own/meta-cskt/data/few.txt", "boxes": "own/meta-cskt/data/bbox.csv"}
+    (face,) = load_dataset("animalweb", root, **options).annotations
+    assert (face.name, face.box.tolist()) == ("lion_2.jpg", [1, 2, 31, 42])
+    with pytest.raises(MissingAssetError, match=r"own/meta-cskt/data/more\.txt.*does not exist"):
+        load_dataset("animalweb", root, names="own/meta-cskt/data/more.txt")
 
 
 @pytest.mark.parametrize(
@@ -76,12 +130,13 @@ def test_the_unpacked_archive_may_be_given(tmp_path, below):
     assert face.image == tmp_path / below / "koala_0.jpg"
 
 
-def test_boxes_are_optional_and_may_lie_elsewhere(root, tmp_path_factory):
+def test_boxes_are_optional_and_may_lie_elsewhere(root, tmp_path_factory, capsys):
     other = tmp_path_factory.mktemp("other") / "boxes.csv"
     other.write_text("img,x,y,w,h\nkoala_0.jpg,1,2,30,40\n")
     faces = load_dataset("animalweb", root, boxes=other).annotations
     assert faces[1].box.tolist() == [1, 2, 31, 42]
     assert faces[0].box is None
+    assert f"3 of 4 faces have no box in {other}: arcticfox_3.jpg, koala_1.jpg, lion_2.jpg" in capsys.readouterr().err
     (root / "bbox.csv").unlink()
     assert load_dataset("animalweb", root).annotations[1].box is None
 

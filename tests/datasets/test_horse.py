@@ -40,6 +40,21 @@ def test_splits_are_lists_and_another_list_may_be_given(root):
         load_dataset("horse", root, names="more.txt")
 
 
+def test_boxes_are_those_of_a_file_or_whole_pictures(root):
+    assert load_dataset("horse", root).annotations[0].box is None
+    (root / "bbox.csv").write_text("img,x,y,w,h\nkoala_1.jpg,1,1,1,1\nhorse/im/flickr-horses/201.jpg,3,4,50,60\n")
+    for place in (root, root / "horse"):
+        boxes = [face.box for face in load_dataset("horse", place, boxes=root / "bbox.csv").annotations]
+        assert (boxes[0], boxes[1].tolist()) == (None, [3, 4, 53, 64])
+    assert load_dataset("horse", root).annotations[1].box.tolist() == [3, 4, 53, 64]
+    dataset = load_dataset("horse", root, boxes="whole")
+    for face, item in zip(dataset.annotations, dataset, strict=True):
+        height, width = item["image"].shape[:2]
+        assert face.box.tolist() == [-0.5, -0.5, width - 0.5, height - 0.5]
+    with pytest.raises(DataError, match=r"no file of boxes .*more\.csv.*boxes=whole"):
+        load_dataset("horse", root, boxes="more.csv")
+
+
 @pytest.mark.parametrize("prefix", ["", "./", "../data/", "/home/someone/horse_project/data/"])
 def test_paths_of_another_machine_are_found_below_the_root(tmp_path, prefix):
     write_horse(tmp_path, [draw_face("horse-5")], prefix=prefix)
@@ -81,6 +96,11 @@ def test_labels_that_are_no_array_are_named(root, content):
 def test_missing_labels_and_lines_of_another_form_are_named(root):
     labels(root, 200).unlink()
     with pytest.raises(DataError, match=rf"{LIST}, row 1: no file .*200\.npy"):
+        load_dataset("horse", root)
+    labels(root, 201).unlink()
+    with pytest.raises(
+        DataError, match=r"row 1: no file .*200\.npy; expected labels there \(the first of 2 such faces\)"
+    ):
         load_dataset("horse", root)
     (root / LIST).write_text("horse/im/flickr-horses/201.jpg\n")
     with pytest.raises(DataError, match=rf"{LIST}, row 1: '.*201\.jpg', expected a picture and a \.npy file"):

@@ -27,14 +27,15 @@ def examine(configured: Configured) -> Iterator[Finding]:
 
 def check_assets(configured: Configured) -> Iterator[Finding]:
     """All generators and teachers exist, with their hashes; otherwise say where to get them."""
-    from dife_lightning.cli.doctor.files import CATS, GENERATOR, TEACHER, look_at_weights
+    from dife_lightning.cli.doctor.files import CATS, GENERATOR, HRNET, TEACHER, look_at_weights
 
     given = list(configured.generators("model").values())
     for name in sorted({name for name in given if given.count(name) > 1}):
         yield Finding("error", "assets", f"{name} is the generator of two domains; each domain needs its own")
     names = dict.fromkeys((*given, *configured.generators("data").values()), GENERATOR)
     others = (configured.model.get(key) for key in ("teacher", "init_from", "weights"))
-    names |= {name: CATS if configured.method.endswith("CATs") else TEACHER for name in others if isinstance(name, str)}
+    origins = {"CATs": CATS, "PublicCATs": CATS, "LandmarkNet": HRNET, "MetaCSKT": HRNET}
+    names |= {name: origins.get(configured.method, TEACHER) for name in others if isinstance(name, str)}
     yield from look_at_weights(names)
 
 
@@ -130,8 +131,17 @@ def check_data(configured: Configured) -> Iterator[Finding]:
         report = check_folder(data["folder"], int(data.get("size", 64)))
         for level, text in advice(report, bool(data.get("skip_broken"))):
             yield Finding(level, "data", text)  # type: ignore[arg-type]
+    if configured.data_class == "FewLabels":
+        from dife_lightning.cli.doctor.single_faces import look_at_few_labels, look_at_shifts
+
+        yield from look_at_few_labels(data)
+        yield from look_at_shifts(configured.model.get("mining") or {})
     evaluation = data.get("evaluation")
-    if isinstance(evaluation, Mapping) and "domains" in (evaluation.get("init_args") or {}):
+    if isinstance(evaluation, Mapping) and str(evaluation.get("class_path")).endswith("FaceSets"):
+        from dife_lightning.cli.doctor.single_faces import look_at_face_sets
+
+        yield from look_at_face_sets(evaluation["init_args"])
+    elif isinstance(evaluation, Mapping) and "domains" in (evaluation.get("init_args") or {}):
         from dife_lightning.cli.doctor.files import look_at_faces
         from dife_lightning.cli.doctor.layout import look_at_layout
 

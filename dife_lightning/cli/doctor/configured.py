@@ -21,12 +21,14 @@ class Configured:
         data: arguments of the data module.
         trainer: settings of the trainer.
         method: name of the method's class.
+        data_class: name of the data module's class.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.model, self.data = _arguments(settings, "model"), _arguments(settings, "data")
         self.trainer: Mapping[str, Any] = settings["trainer"]
         self.method = str(settings["model"]["class_path"]).rpartition(".")[2]
+        self.data_class = str((settings.get("data") or {}).get("class_path", "")).rpartition(".")[2]
 
     @cached_property
     def module(self) -> LightningModule | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dife_lightning.cli.doctor.findings import Finding, Level
@@ -31,6 +31,7 @@ class Origin(NamedTuple):
 
 
 GENERATOR = Origin("NVlabs' stylegan2-ada-pytorch (FFHQ, AFHQ dog, cat, wild) or your own training", "non-commercial")
+HRNET = Origin("the README of github.com/danzeng1990/Meta-CSKT (HR18-AFLW and tuned weights)", "see its page")
 TEACHER = Origin("detectron2's DensePose model zoo (CSE)", "see its page")
 CATS = Origin("github.com/SunghwanHong/Cost-Aggregation-transformers (trained weights)", "see its page")
 DATASETS = {
@@ -116,7 +117,7 @@ def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
     crop = arguments.get("crop") or {}
     data = FacePairs(**{**arguments, "crop": CropOptions(**crop) if isinstance(crop, Mapping) else crop})
     domains = dict.fromkeys(name for pair in data.lists.pairs for name in pair.split("+"))
-    found = [finding for name in domains for finding in _look_at_domain(data.faces, name)]
+    found = [finding for name in domains for finding in look_at_domain(data.faces, name)]
     yield from found
     if all(finding.level != "error" for finding in found):
         for split in _SPLITS:
@@ -124,10 +125,13 @@ def look_at_faces(arguments: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding("ok", "data", data.lists.heading(pairs))
 
 
-def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
+def look_at_domain(
+    faces: DomainFaces, name: str, splits: Sequence[Split] = _SPLITS, called: str | None = None
+) -> Iterator[Finding]:
+    """Read the annotations of a domain, and open some images; ``called`` is the word for its split."""
     from dife_lightning.datasets.parsing.files import skipped_faces
 
-    for split in _SPLITS:
+    for split in splits:
         try:
             usable = faces.usable(name, split)
             for index in usable.order[:SAMPLE]:
@@ -136,7 +140,7 @@ def _look_at_domain(faces: DomainFaces, name: str) -> Iterator[Finding]:
             where = _where(error, DATASETS.get(faces.domains[name].dataset))
             yield Finding("error", "data", f"{name}: {one_line(error)}{where}")
             return
-        yield Finding("ok", "data", f"{name}, {split}: {usable.summary()}")
+        yield Finding("ok", "data", f"{name}, {called or split}: {usable.summary()}")
         left_out = skipped_faces(usable.faces.facts)
         if left_out:
-            yield Finding("warning", "data", f"{name}, {split}: {left_out}")
+            yield Finding("warning", "data", f"{name}, {called or split}: {left_out}")

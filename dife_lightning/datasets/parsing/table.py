@@ -71,6 +71,13 @@ class Faults:
             raise DataError(f"{source}: {reason}. Fix it, {OR_SKIP}")
         self.left_out.append(LeftOut(source, reason))
 
+    def add_all(self, found: Iterable[tuple[str, str]]) -> None:
+        """Report faces with the same fault, each as ``add`` does; the error is of the first and counts them."""
+        faces = list(found)
+        more = f" (the first of {len(faces)} such faces)" if len(faces) > 1 and not self.skip else ""
+        for source, reason in faces:
+            self.add(source, reason + more)
+
     @contextmanager
     def at(self, source: str) -> Iterator[None]:
         """Report a :class:`Fault` that the block raises as one of ``source``."""
@@ -247,8 +254,11 @@ def _without_missing(table: FaceTable, faults: Faults) -> FaceTable:
         if len(found[image]) > 1:
             alike = f"{len(found[image])} pictures may be {image} ({some(found[image])})"
             faults.add(table.source(row), f"{alike}; expected the one that is meant, with its folder")
-        elif not found[image]:
-            faults.add(table.source(row), f"no picture {table.folder / image}; expected it there")
+    faults.add_all(
+        (table.source(row), f"no picture {table.folder / image}; expected it there")
+        for row, image in enumerate(table.images)
+        if not found[image]
+    )
     clear = {image: paths[0] for image, paths in found.items() if len(paths) == 1}
     moved = [
         f"{image} is {path}" for image, path in clear.items() if path.rpartition("/")[0] != image.rpartition("/")[0]
