@@ -1,8 +1,9 @@
-"""Base of landmark models with an HRNet: options, start weights, detection with the mirrored image."""
+"""Base of landmark models with heat maps: options, networks, start weights, detection with the mirrored image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,55 @@ from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._landmarks import LandmarkModule
 from dife_lightning.methods._options import as_options
 from dife_lightning.nn.hrnet import HRNet, HRNetOptions
+from dife_lightning.nn.pyramid import PyramidEncoder
 from dife_lightning.pretrained.formats.hrnet import load_hrnet
+from dife_lightning.pretrained.imagenet import imagenet_file, load_imagenet
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import note, some
 from dife_lightning.weights.checkpoints import load_state
 
 
+@dataclass(frozen=True)
+class BackboneOptions:
+    """A network of ImageNet under a feature pyramid in place of the HRNet, for photographs and few labels.
+
+    Attributes:
+        name: ``imagenet/mobilenet_v2`` or ``imagenet/efficientnet_lite0``. A fit without other start weights needs its
+            file (docs/backbones.md); a checkpoint holds all weights.
+        side: the shorter side of the images that it sees, in pixels.
+        rate: learning rate of its weights, as a share of the rate of the others.
+    """
+
+    name: str = "imagenet/mobilenet_v2"
+    side: int = 128
+    rate: float = 0.15
+
+    def __post_init__(self) -> None:
+        imagenet_file(self.name)
+        require("backbone.", at_least=32, side=self.side)
+        require("backbone.", at_least=0, rate=self.rate)
+
+    def build(self, points: int) -> PyramidEncoder:
+        """Return an untrained network with ``points`` heat maps of the size of the images."""
+        known = imagenet_file(self.name)
+        return PyramidEncoder(known.options, known.pixels, points, side=self.side)
+
+
 class HeatmapModule(LandmarkModule):
-    """Base of methods that train an HRNet; a subclass sets ``networks``, the last of which is evaluated.
+    """Base of methods that train networks with one heat map a landmark; a subclass says which is ``evaluated``.
 
     Args:
         network: sizes of the HRNet; ``points`` is set to the number of landmarks.
         landmarks: a scheme such as ``animalweb-9``, or the names of the points in the order of the training faces.
         left: whose left such names mean: the viewer's, or the face's own (``subject``); a scheme states it itself.
-        sigma: deviation of the Gaussians of the heat maps, in cells of 4 px.
+        sigma: deviation of the Gaussians, in cells of the heat maps: 4 px of an HRNet, 1 px with a ``backbone``.
         decode: how points are read from heat maps; its ``sigma`` is set to this one's.
         flip_test: detect on the image and the mirrored one, and average the heat maps (if there are mirror pairs).
         published_targets: Gaussians around the middle of a cell and cut off, as in the published training.
+        backbone: see :class:`BackboneOptions`.
 
     Raises:
-        ConfigError: an unknown scheme, a repeated name, or a number out of its range.
+        ConfigError: an unknown scheme, network or name, or a number out of its range.
     """
 
     scheme: Scheme
@@ -52,6 +82,7 @@ class HeatmapModule(LandmarkModule):
         decode: DecodeOptions | dict[str, Any],
         flip_test: bool,
         published_targets: bool,
+        backbone: BackboneOptions | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         require(above=0, sigma=sigma)
@@ -59,6 +90,7 @@ class HeatmapModule(LandmarkModule):
         count = len(self.scheme.landmarks)
         options = as_options(HRNetOptions, network)
         self.network_options = HRNetOptions(**{**vars(options), "points": count})
+        self.backbone = None if backbone is None else as_options(BackboneOptions, backbone)
         given = as_options(DecodeOptions, decode)
         self.decode_options = DecodeOptions(given.rule, sigma, given.temperature)
         self.sigma, self.flip_test, self.published_targets = sigma, flip_test, published_targets
@@ -66,15 +98,41 @@ class HeatmapModule(LandmarkModule):
         self.mirror_order = flip_permutation(count, pairs) if pairs else None
 
     @property
-    def evaluated(self) -> HRNet:
-        """The network that finds the landmarks."""
+    def evaluated(self) -> nn.Module:
+        """The network that finds the landmarks: images (B, 3, H, W) in [-1, 1] to heat maps (B, K, h, w)."""
         raise NotImplementedError
+
+    def build_network(self) -> nn.Module:
+        """Return an untrained network in the memory format in which convolutions are fast."""
+        count = self.network_options.points
+        network = HRNet(self.network_options) if self.backbone is None else self.backbone.build(count)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
+    def start(self, network: nn.Module, init_from: str | None) -> None:
+        """Load the start weights of a fit: those of ``init_from``, or of ImageNet for a ``backbone``; else none.
+
+        Raises what ``start_from`` and ``load_imagenet`` do.
+        """
+        if init_from is not None:
+            start_from(network, self.scheme, init_from)
+        elif self.backbone is not None and isinstance(network, PyramidEncoder):
+            network.network.load_state_dict(load_imagenet(self.backbone.name)[0].state_dict())
+
+    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Return Adam's groups: ``share`` of the rate is 1, but ``rate`` of the backbone's options for its weights."""
+        if self.backbone is None or not isinstance(network, PyramidEncoder):
+            return [{"params": list(network.parameters()), "share": 1.0}]
+        pretrained = list(network.network.parameters())
+        known = set(map(id, pretrained))
+        fresh = [parameter for parameter in network.parameters() if id(parameter) not in known]
+        return [{"params": fresh, "share": 1.0}, {"params": pretrained, "share": self.backbone.rate}]
 
     def detect(self, images: Tensor) -> Detections:
         """Find the landmarks of images (B, 3, H, W) in [-1, 1]; see the base class."""
         return self.detect_with(self.evaluated, images)
 
-    def detect_with(self, network: HRNet, images: Tensor) -> Detections:
+    def detect_with(self, network: nn.Module, images: Tensor) -> Detections:
         """Find the landmarks of images (B, 3, H, W) with one of the networks."""
         maps = network(images)
         if self.flip_test and self.mirror_order is not None:
@@ -127,7 +185,7 @@ def plain_landmarks(landmarks: str | Sequence[str]) -> str | list[str]:
     return landmarks if isinstance(landmarks, str) else [str(name) for name in landmarks]
 
 
-def load_start(name_or_path: str | Path) -> tuple[HRNet, Scheme | None]:
+def load_start(name_or_path: str | Path) -> tuple[nn.Module, Scheme | None]:
     """Return a trained network and the scheme of its points, None for a public file, which does not state it.
 
     Args:
@@ -147,26 +205,32 @@ def load_start(name_or_path: str | Path) -> tuple[HRNet, Scheme | None]:
     method = load(path)
     if not isinstance(method, HeatmapModule):
         raise CheckpointError(
-            f"start weights: {name_or_path} is a {type(method).__name__}, without an HRNet of landmarks"
+            f"start weights: {name_or_path} is a {type(method).__name__}, without heat maps of landmarks"
         )
     return method.evaluated, method.scheme
 
 
-def start_from(network: HRNet, scheme: Scheme, name_or_path: str | Path) -> None:
-    """Copy trained weights into ``network``; of its head, those of points that both have by name.
+def start_from(network: nn.Module, scheme: Scheme, name_or_path: str | Path) -> None:
+    """Copy trained weights into ``network``; of its last layer, those of points that both have by name.
 
     A note says which points start untrained.
 
     Raises:
-        CheckpointError: what ``load_start`` raises, or other sizes of the network.
+        CheckpointError: what ``load_start`` raises, or another network or other sizes.
     """
     found, known = load_start(name_or_path)
     state, own = dict(found.state_dict()), network.state_dict()
+    last = "head.3" if isinstance(network, HRNet) else "out"
+    if f"{last}.weight" not in state:
+        kinds = ("an HRNet", "a backbone of ImageNet") if last == "head.3" else ("a backbone of ImageNet", "an HRNet")
+        raise CheckpointError(
+            f"start weights {name_or_path} are of {kinds[1]}, the model has {kinds[0]}; give others, or set `backbone`"
+        )
     ours, theirs = viewer_names(scheme), [] if known is None else viewer_names(known)
-    if known is None and found.options.points == len(scheme.landmarks):
+    if known is None and len(state[f"{last}.bias"]) == len(scheme.landmarks):
         theirs = ours  # a public file for as many points
     rows = [theirs.index(name) if name in theirs else -1 for name in ours]
-    for key in ("head.3.weight", "head.3.bias"):
+    for key in (f"{last}.weight", f"{last}.bias"):
         fresh = own[key].clone()
         for row, there in enumerate(rows):
             if there >= 0:
@@ -182,13 +246,6 @@ def viewer_names(scheme: Scheme) -> list[str]:
     """Return the names of a scheme's points in their common form, with the viewer's left and right."""
     own = scheme.eye_convention == "subject"
     return [canonical(mirrored(name) if own else name) for name in scheme.landmarks]
-
-
-def network_of(options: HRNetOptions) -> HRNet:
-    """Return an untrained network in the memory format in which convolutions are fast."""
-    network = HRNet(options)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
 
 
 @torch.no_grad()

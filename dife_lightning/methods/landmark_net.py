@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.heatmaps import DecodeOptions
-from dife_lightning.methods._heatmap_networks import HeatmapModule, network_of, plain_landmarks, start_from
+from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, plain_landmarks
 from dife_lightning.methods._options import OptimizerOptions, as_options
 from dife_lightning.methods._training import ScheduledModule, make_optimizer
-from dife_lightning.nn.hrnet import HRNet, HRNetOptions
+from dife_lightning.nn.hrnet import HRNetOptions
 
 METHOD = "LandmarkNet"
 
 
 class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # predict_step takes both kinds of batch
-    """HRNetV2 trained on labelled faces, by the mean squared error of its heat maps.
+    """HRNetV2, or a network of ImageNet, trained on labelled faces, by the mean squared error of its heat maps.
 
     Args:
         network: sizes; the defaults are the published W18.
@@ -31,7 +30,8 @@ class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # pred
         published_targets: Gaussians as in the published training.
         optimizer: Adam and its schedule (Meta-CSKT: 1e-4).
         init_from: start weights: a shipped landmark model, a checkpoint or run of one, or a public file such as
-            ``own/hr18-aflw``. Points that it has by name keep their part of the head.
+            ``own/hr18-aflw``. Points that it has by name keep their part of the last layer.
+        backbone: a network of ImageNet in place of the HRNet, which starts from ImageNet's weights.
 
     Raises:
         ConfigError: an unknown scheme, a repeated name, or a number out of its range.
@@ -48,16 +48,17 @@ class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # pred
         published_targets: bool = False,
         optimizer: OptimizerOptions = OptimizerOptions(lr=1e-4, schedule="cosine"),  # noqa: B008 - frozen
         init_from: str | None = None,
+        backbone: BackboneOptions | None = None,
     ) -> None:
-        super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets)
+        super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets, backbone)
         self.save_hyperparameters(ignore=["init_from"])
         self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
         self.init_from = init_from
-        self.network = network_of(self.network_options)
+        self.network = self.build_network()
 
     @property
-    def evaluated(self) -> HRNet:
+    def evaluated(self) -> nn.Module:
         """The network."""
         return self.network
 
@@ -66,8 +67,8 @@ class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # pred
         if stage != "fit":
             return
         self.check_data()
-        if self.init_from is not None and self.trainer.ckpt_path is None:
-            start_from(self.network, self.scheme, self.init_from)
+        if self.trainer.ckpt_path is None:
+            self.start(self.network, self.init_from)
 
     def training_step(self, batch: FewLabelBatch, batch_idx: int) -> Tensor:
         """Fit the labelled faces."""
@@ -77,5 +78,6 @@ class LandmarkNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # pred
 
     def configure_optimizers(self) -> Any:
         """Adam over the network, with the chosen schedule."""
-        parameters: Sequence[Any] = [{"params": list(self.network.parameters())}]
-        return make_optimizer(list(parameters), self.optimizer_options, 0, self.trainer.max_steps)
+        lr = self.optimizer_options.lr
+        groups = [{**group, "lr": lr * group.pop("share")} for group in self.parameter_groups(self.network)]
+        return make_optimizer(groups, self.optimizer_options, 0, self.trainer.max_steps)

@@ -24,13 +24,7 @@ from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.coordinates import apply_affine, invert_affine
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
-from dife_lightning.methods._heatmap_networks import (
-    HeatmapModule,
-    copy_weights,
-    network_of,
-    plain_landmarks,
-    start_from,
-)
+from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
 from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
 from dife_lightning.methods._meta_cskt.shifts import as_state, from_state, human_model, sorted_faces
@@ -38,7 +32,7 @@ from dife_lightning.methods._options import as_options
 from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.methods._training import fused_on_cpu
 from dife_lightning.mining import LabelPool, Mining
-from dife_lightning.nn.hrnet import HRNet, HRNetOptions
+from dife_lightning.nn.hrnet import HRNetOptions
 from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
@@ -75,6 +69,7 @@ class MetaCSKT(HeatmapModule):
         flip_test: detect on the mirrored image, too.
         published_targets: Gaussians as in the published training.
         init_from: start weights of both networks, as in ``LandmarkNet``.
+        backbone: a network of ImageNet in place of each HRNet, which starts from ImageNet's weights.
 
     Raises:
         ConfigError: an unknown scheme, a repeated name, or a number out of its range.
@@ -104,8 +99,9 @@ class MetaCSKT(HeatmapModule):
         flip_test: bool = True,
         published_targets: bool = False,
         init_from: str | None = None,
+        backbone: BackboneOptions | None = None,
     ) -> None:
-        super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets)
+        super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets, backbone)
         self.save_hyperparameters(ignore=["init_from"])
         self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
         self.automatic_optimization = False
@@ -122,12 +118,11 @@ class MetaCSKT(HeatmapModule):
         self.mining_options = as_options(MiningOptions, mining)
         self.ema_half_life, self.micro_batches, self.clip = ema_half_life, micro_batches, clip
         self.init_from = init_from
-        self.base, self.adaptation = network_of(self.network_options), network_of(self.network_options)
+        self.base, self.adaptation = self.build_network(), self.build_network()
         copy_weights(self.adaptation, self.base)
-        self.average: HRNet | None = None
+        self.average: nn.Module | None = None
         if ema_half_life:
-            self.average = network_of(self.network_options)
-            self.average.requires_grad_(False)
+            self.average = self.build_network().requires_grad_(False)
             copy_weights(self.average, self.base)
         self.register_buffer("steps_done", torch.zeros([], dtype=torch.long))
         self._pool: LabelPool | None = None
@@ -135,7 +130,7 @@ class MetaCSKT(HeatmapModule):
         self._state: dict[str, Any] = {}
 
     @property
-    def evaluated(self) -> HRNet:
+    def evaluated(self) -> nn.Module:
         """The network that finds the landmarks: B during the warm-up, then the chosen one."""
         if self.evaluate == "base" or 0 < self.warmup_steps >= int(self.steps_done):
             return self.base
@@ -322,14 +317,14 @@ class MetaCSKT(HeatmapModule):
     def _set_rates(self) -> None:
         for optimizer in self._both_optimizers():
             for group in optimizer.param_groups:
-                group["lr"] = self.rate(int(self.steps_done))
+                group["lr"] = self.rate(int(self.steps_done)) * group["share"]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for A and for B; ``rate`` sets their rates."""
         found: list[torch.optim.Optimizer] = []
         for network in (self.adaptation, self.base):
-            parameters = list(network.parameters())
-            found.append(torch.optim.Adam(parameters, self.rate(0), fused=fused_on_cpu(parameters)))
+            groups = self.parameter_groups(network)
+            found.append(torch.optim.Adam(groups, self.rate(0), fused=fused_on_cpu(network.parameters())))
         return found
 
     # Start and checkpoints
@@ -357,8 +352,8 @@ class MetaCSKT(HeatmapModule):
             )
         if self.mining_options.needs_network:
             human_model(self.mining_options)
-        if self.init_from is not None and self.trainer.ckpt_path is None:
-            start_from(self.base, self.scheme, self.init_from)
+        if self.trainer.ckpt_path is None:
+            self.start(self.base, self.init_from)
             copy_weights(self.adaptation, self.base)
             if self.average is not None:
                 copy_weights(self.average, self.base)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import image_tensor
@@ -17,7 +17,6 @@ from dife_lightning.geometry.heatmaps import DecodeOptions, decode
 from dife_lightning.methods._heatmap_networks import load_start
 from dife_lightning.methods._meta_cskt.options import MiningOptions
 from dife_lightning.mining import Mining, flip_shift, human_shift, mine, read_shifts, write_shifts
-from dife_lightning.nn.hrnet import HRNet
 from dife_lightning.utils.distributed import gather_objects
 
 Shifts = dict[str, float]
@@ -62,7 +61,7 @@ def sorted_faces(
     return mine(faces.names, flips, humans, t_neg=options.t_neg, t_pos=options.t_pos)
 
 
-def human_model(options: MiningOptions) -> tuple[HRNet, Scheme]:
+def human_model(options: MiningOptions) -> tuple[nn.Module, Scheme]:
     """Return the model of human faces and the scheme of its points; ConfigError if there is none."""
     if options.network is None:
         raise ConfigError(
@@ -91,7 +90,7 @@ def _flip_shifts(faces: FewLabelFaces, finder: Finder, device: torch.device, par
 
 
 def _human_shifts(
-    faces: FewLabelFaces, finder: Finder, human: HRNet, scheme: Scheme, device: torch.device, part: tuple[int, int]
+    faces: FewLabelFaces, finder: Finder, human: nn.Module, scheme: Scheme, device: torch.device, part: tuple[int, int]
 ) -> Shifts:
     human, found = human.eval().to(device), Shifts()
     for names, images, boxes in _batches(faces, device, part):
