@@ -50,7 +50,8 @@ _TRAINER: dict[str, tuple[Any, ...]] = {
 #: Callbacks that only watch or that every shipped configuration has; others, such as EarlyStopping, decide a result.
 _WATCHING = (
     "KeypointTransfer", "LandmarkError", "StageTimer", "StageCheckpoint", "ResourceLog", "SampleSheet",
-    "LearningRateMonitor", "DeviceStatsMonitor", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary",
+    "LearningRateMonitor", "DeviceStatsMonitor", "TQDMProgressBar", "RichProgressBar",
+    "ModelSummary", "RichModelSummary",
 )  # fmt: skip
 
 
