@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning import LightningDataModule
-from numpy.typing import NDArray
 
 from dife_lightning.data.few_labels import FewLabelFaces, FewLabelsDataModule
 from dife_lightning.data.photos.cropped_faces import CroppedFaces, inside
 from dife_lightning.data.photos.face_domains import FaceDomain, to_domain
 from dife_lightning.data.photos.face_sets import FaceSets, image_box
+from dife_lightning.data.photos.photo_folder import PhotoFolder, Target, unlabelled_crop
 from dife_lightning.data.photos.single_faces import SetDomains
 from dife_lightning.datasets._load import load_dataset
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.batches import FaceArrays
 from dife_lightning.faces.image_info import check_whole, image_info_cache, shown_size
-from dife_lightning.faces.images import list_images, read_image
-from dife_lightning.faces.items import FaceDataset, PictureCrop
+from dife_lightning.faces.items import FaceDataset
 from dife_lightning.faces.landmark_sets import ALL_POINTS
 from dife_lightning.faces.schemes import means
 from dife_lightning.geometry.affine import AugmentOptions
-from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
+from dife_lightning.geometry.crops import CropError, CropOptions, face_square
 from dife_lightning.mining.leaks import Unlabelled, check_pool, content_hashes
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import many, note, some
-from dife_lightning.weights.user_paths import user_path
 
 #: A picture without labels shows the whole face: nothing else is known of it.
 WHOLE = CropOptions("whole")
@@ -39,15 +37,16 @@ _NOTHING = np.zeros((0, 2), np.float32), np.zeros(0, bool)
 class FewLabels(FewLabelsDataModule):
     """Few labelled photographs, and many without labels.
 
-    Which faces of a data set are labelled is drawn by the hash of their names. All its others are in the pool of
-    unlabelled faces, without their labels: they are cropped by their boxes if ``crop`` is by boxes, else the whole
-    picture is used.
+    Which faces of a data set are labelled is drawn by the hash of their names, without those of the evaluation. All its
+    others are in the pool of unlabelled faces, without their labels: they are cropped by their boxes if ``crop`` is by
+    boxes, else the whole picture is used.
 
     Args:
         domains: name -> data set of labelled faces, folder and options of its reader.
         pool: name -> further data sets of faces whose labels are not read. One with a name of ``domains`` lists faces
             of that data set: a face of both is one face.
         folders: name -> folder of pictures without labels, each of one whole face; subfolders are included.
+        boxes: name of a folder -> file of the boxes of its faces, COCO or CSV; then only these are used.
         labels: number of labelled faces over all ``domains``, as equally many of each as possible; None for all.
         landmarks: as in ``FaceSets``: ``all`` points of the common scheme, a protocol, ``common``, or names of points.
         crop: of the labelled faces; a domain may have its own.
@@ -66,6 +65,7 @@ class FewLabels(FewLabelsDataModule):
         domains: dict[str, FaceDomain],
         pool: dict[str, FaceDomain] | None = None,
         folders: dict[str, str] | None = None,
+        boxes: dict[str, str] | None = None,
         labels: int | None = 40,
         landmarks: str = ALL_POINTS,
         crop: CropOptions = CropOptions("box"),  # noqa: B008 - frozen
@@ -107,13 +107,19 @@ class FewLabels(FewLabelsDataModule):
         self.crop = crop
         self.more = {name: to_domain(name, domain) for name, domain in (pool or {}).items()}
         self.folders, self.label_count, self.unlabelled = dict(folders or {}), labels, unlabelled
-        self.skip_broken, self.cache = skip_broken, cache
+        self.skip_broken, self.cache, self.boxes = skip_broken, cache, dict(boxes or {})
+        for name in self.boxes:
+            if name not in self.folders:
+                raise ConfigError(f"boxes: no folder '{name}'. {did_you_mean(name, self.folders)}")
 
     def _make_faces(self) -> FewLabelFaces:
         with image_info_cache(disk=self.cache):
             chosen = {name: self._drawn(name, count) for name, count in self._counts().items()}
             labelled = [self._face(name, index) for name, rows in chosen.items() for index in rows]
-            pool, facts = self._pool({face.name for face in labelled}) if self.unlabelled_batch else (None, {})
+            pictures = {
+                f"{name}/{self._name(name, row)}": self._file(name, row) for name in chosen for row in chosen[name]
+            }
+            pool, facts = self._pool(pictures) if self.unlabelled_batch else (None, {})
         counts = {name: len(rows) for name, rows in chosen.items()}
         told = {
             "kind": type(self).__name__,
@@ -125,19 +131,33 @@ class FewLabels(FewLabelsDataModule):
             "size": self.size,
             **(facts or {"pool": 0, "unlabelled": self.unlabelled, "transductive": False}),
         }
-        names = () if pool is None else tuple(target.name for target in pool.targets)
+        names = () if pool is None else tuple(face.name for face in pool.faces)
         return FewLabelFaces(labelled, pool, names, self.domains.target(), told)
 
     # Labelled faces
 
+    def _rows(self, name: str) -> list[int]:
+        """Return the faces of a domain that may be labelled, in drawing order: those that are not evaluated.
+
+        DataError if there is none.
+        """
+        usable = self.domains.usable(name, "test")
+        tested = {file.resolve() for file in self._tested().values()}
+        rows = [int(row) for row in usable.order if self._file(name, row).resolve() not in tested]
+        if not rows:
+            evaluated = f"; {len(usable.order)} are validation or test faces" if usable.order else ""
+            raise DataError(f"domain '{name}': no labelled face can be used: {usable.summary()}{evaluated}")
+        return rows
+
+    def _file(self, name: str, row: int) -> Path:
+        return self.domains.reader(name, "test").annotations[row].image
+
+    def _name(self, name: str, row: int) -> str:
+        return self.domains.reader(name, "test").annotations[row].name
+
     def _counts(self) -> dict[str, int]:
         """Return the number of labelled faces of each domain, as equal as the domains allow."""
-        usable = {name: len(self.domains.usable(name, "test").order) for name in self.domains.domains}
-        for name, found in usable.items():
-            if not found:
-                raise DataError(
-                    f"domain '{name}': no labelled face can be used: {self.domains.usable(name, 'test').summary()}"
-                )
+        usable = {name: len(self._rows(name)) for name in self.domains.domains}
         if self.label_count is None:
             return usable
         counts = dict.fromkeys(usable, 0)
@@ -149,7 +169,7 @@ class FewLabels(FewLabelsDataModule):
         return counts
 
     def _drawn(self, name: str, count: int) -> list[int]:
-        return [int(index) for index in self.domains.usable(name, "test").order[:count]]
+        return self._rows(name)[:count]
 
     def _face(self, name: str, index: int) -> FaceArrays:
         reader = self.domains.reader(name, "test")
@@ -163,9 +183,9 @@ class FewLabels(FewLabelsDataModule):
 
     # Unlabelled faces
 
-    def _pool(self, labelled: set[str]) -> tuple[PictureFaces, dict[str, Any]]:
+    def _pool(self, labelled: Mapping[str, Path]) -> tuple[PictureFaces, dict[str, Any]]:
         """Return the unlabelled faces, without ``labelled`` ones and test faces, and the facts of the check."""
-        found: dict[str, PoolTarget] = {}
+        found: dict[str, PoolFace] = {}
         for name in self.domains.domains:
             usable = self.domains.usable(name, "test")
             found |= self._of_reader(name, usable.faces, usable.order, self.domains.crop(name))
@@ -174,109 +194,87 @@ class FewLabels(FewLabelsDataModule):
             reader: FaceDataset = load_dataset(domain.dataset, domain.root, **options)
             found |= self._of_reader(name, reader, range(len(reader)), domain.crop or self.crop)
         for name, folder in self.folders.items():
-            found |= self._of_folder(name, user_path(folder))
-        found = {name: target for name, target in found.items() if name not in labelled}
+            found |= self._of_folder(name, folder, self.boxes.get(name))
+        found = {name: face for name, face in found.items() if name not in labelled}
         if not found:
             raise DataError(
                 "no unlabelled face: all faces of `domains` are labelled; add `pool` or `folders`, lower `labels`, or "
                 "set unlabelled_batch to 0"
             )
-        contents = content_hashes({name: target.file for name, target in found.items()})
-        kept = check_pool(contents, self._tested(), self.unlabelled)
+        contents = content_hashes({name: face.target.file for name, face in found.items()})
+        kept = check_pool(contents, content_hashes(self._tested()), self.unlabelled)
         if kept.by_name or kept.by_content:
             note(str(kept))
-        once = {contents[name]: name for name in reversed(kept.names) if found[name].alone}
-        single = [name for name in kept.names if not found[name].alone or once[contents[name]] == name]
+        seen, single = set(content_hashes(labelled).values()), []
+        for name in kept.names:
+            if not found[name].whole or contents[name] not in seen:
+                single.append(name)
+                seen.add(contents[name])
         if len(single) < len(kept.names):
             twice = [name for name in kept.names if name not in set(single)]
             note(f"unlabelled pool: {many(len(twice), 'picture')} left out that others equal: {some(twice)}")
         return PictureFaces([found[name] for name in single], self.size), {**kept.facts(), "pool": len(single)}
 
-    def _tested(self) -> dict[str, str]:
-        """Return name -> content of all faces of the evaluation."""
+    def _tested(self) -> dict[str, Path]:
+        """Return name -> picture of all faces of the evaluation."""
         if not isinstance(self.evaluation, FaceSets):
             return {}
-        files = self.evaluation.files("test") | self.evaluation.files("val")
-        return content_hashes(files)
+        return self.evaluation.files("test") | self.evaluation.files("val")
 
-    def _of_reader(
-        self, name: str, reader: FaceDataset, rows: Sequence[int], crop: CropOptions
-    ) -> dict[str, PoolTarget]:
-        by_box = crop.rule in ("box", "animalweb")
+    def _of_reader(self, name: str, reader: FaceDataset, rows: Sequence[int], crop: CropOptions) -> dict[str, PoolFace]:
+        boxed = crop.rule in ("box", "animalweb")
         found, broken = {}, []
         for row in rows:
             face = reader.upright(row)
-            options, box = (crop, face.box) if by_box else (WHOLE, None)
+            options, box = (crop, face.box) if boxed else (WHOLE, None)
             try:
                 if self.skip_broken:
                     check_whole(face.image)
                 size = shown_size(face.image)
                 square = face_square(*_NOTHING, size, options, landmarks=ALL_POINTS, box=box)
-            except (CropError, DataError) as error:
+            except DataError as error:
                 if not self.skip_broken and not isinstance(error, CropError):
                     raise
                 broken.append(f"{face.name}: {error}")
                 continue
             key = f"{name}/{face.name}"
-            found[key] = PoolTarget(key, face.image, *size, square, options, face.box, by_box)
+            found[key] = PoolFace(key, Target(face.name, face.image, key, *size, square, face.box), options, not boxed)
         if broken:
             note(f"{name}: {many(len(broken), 'unlabelled face')} skipped, the first: {broken[0]}")
         return found
 
-    def _of_folder(self, name: str, root: Path) -> dict[str, PoolTarget]:
-        found, broken = {}, []
-        for file in list_images(root):
-            try:
-                if self.skip_broken:
-                    check_whole(file)
-                size = shown_size(file)
-            except DataError as error:
-                if not self.skip_broken:
-                    raise DataError(f"{str(error).rstrip('.')}; add --skip-broken to skip such pictures") from None
-                broken.append(f"{file.name}: {error}")
-                continue
-            key = f"{name}/{file.relative_to(root).as_posix()}"
-            square = face_square(*_NOTHING, size, WHOLE, landmarks=ALL_POINTS, box=None)
-            found[key] = PoolTarget(key, file, *size, square, WHOLE, None, False)
-        if broken:
-            note(f"{root}: {many(len(broken), 'picture')} skipped, the first: {broken[0]}")
-        return found
+    def _of_folder(self, name: str, folder: str, boxes: str | None) -> dict[str, PoolFace]:
+        boxed = boxes is not None and self.crop.rule in ("box", "animalweb")
+        options = unlabelled_crop("crop", self.crop if boxed else None, boxes)
+        targets = PhotoFolder(folder, boxes, options, self.skip_broken).targets()
+        faces = [PoolFace(f"{name}/{one.name}", one, options, boxes is None) for one in targets]
+        return {face.name: face for face in faces}
 
 
 @dataclass(frozen=True, eq=False)
-class PoolTarget:
-    """An unlabelled face: its picture with width and height, and the crop of it.
+class PoolFace:
+    """An unlabelled face: its name, its place in a picture, its crop, and whether it is the ``whole`` picture.
 
-    ``box`` (4,) of the face in pixels of the picture, if known; ``several`` faces may be in the picture.
+    Two equal pictures are one face if both are whole.
     """
 
     name: str
-    file: Path
-    width: int
-    height: int
-    square: Square
+    target: Target
     crop: CropOptions
-    box: NDArray[np.float32] | None
-    several: bool
-
-    @property
-    def alone(self) -> bool:
-        """Whether the whole picture is the face, so that two equal pictures are one face."""
-        return not self.several
+    whole: bool
 
 
 class PictureFaces:
     """Crops of faces without labels, ``size`` pixels wide."""
 
-    def __init__(self, targets: Sequence[PoolTarget], size: int) -> None:
-        self.targets, self.size = list(targets), size
+    def __init__(self, faces: Sequence[PoolFace], size: int) -> None:
+        self.faces, self.size = list(faces), size
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.faces)
 
     def __getitem__(self, index: int) -> FaceArrays:
         """Read and crop face ``index``; DataError if its picture cannot be read."""
-        one = self.targets[index]
-        crop = PictureCrop(one.name, one.width, one.height, one.square.matrix(self.size))
-        image = crop_image(read_image(one.file), one.square, self.size, one.crop.padding)
-        return FaceArrays(image, *_NOTHING, image_box(one.box, crop), one.name, crop)
+        one = self.faces[index]
+        image, crop = one.target.image(self.size, one.crop.padding), one.target.crop(self.size)
+        return FaceArrays(image, *_NOTHING, image_box(one.target.box, crop), one.name, crop)
