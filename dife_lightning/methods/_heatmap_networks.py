@@ -28,6 +28,10 @@ from dife_lightning.utils.notes import note, some
 from dife_lightning.weights.checkpoints import load_state
 
 
+#: Standard deviation of the last weights of a new network, as usual for heat maps.
+_INITIAL = 0.001
+
+
 @dataclass(frozen=True)
 class BackboneOptions:
     """A network of ImageNet under a feature pyramid in place of the HRNet, for photographs and few labels.
@@ -49,9 +53,12 @@ class BackboneOptions:
         require("backbone.", at_least=0, rate=self.rate)
 
     def build(self, points: int) -> PyramidEncoder:
-        """Return an untrained network with ``points`` heat maps of the size of the images."""
+        """Return an untrained network with ``points`` heat maps, which are empty at the start."""
         known = imagenet_file(self.name)
-        return PyramidEncoder(known.options, known.pixels, points, side=self.side)
+        network = PyramidEncoder(known.options, known.pixels, points, side=self.side, keep_size=False)
+        nn.init.normal_(network.out.weight, std=_INITIAL)
+        nn.init.zeros_(network.out.bias)
+        return network
 
 
 class HeatmapModule(LandmarkModule):
@@ -61,7 +68,8 @@ class HeatmapModule(LandmarkModule):
         network: sizes of the HRNet; ``points`` is set to the number of landmarks.
         landmarks: a scheme such as ``animalweb-9``, or the names of the points in the order of the training faces.
         left: whose left such names mean: the viewer's, or the face's own (``subject``); a scheme states it itself.
-        sigma: deviation of the Gaussians, in cells of the heat maps: 4 px of an HRNet, 1 px with a ``backbone``.
+        sigma: deviation of the Gaussians, in cells of the heat maps: 4 px of an HRNet's image, or of a ``backbone``'s,
+            whose side may be another.
         decode: how points are read from heat maps; its ``sigma`` is set to this one's.
         flip_test: detect on the image and the mirrored one, and average the heat maps (if there are mirror pairs).
         published_targets: Gaussians around the middle of a cell and cut off, as in the published training.

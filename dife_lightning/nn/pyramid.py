@@ -28,15 +28,23 @@ class PyramidEncoder(nn.Module):
         dim: output channels.
         width: channels of the pyramid, a multiple of 8.
         side: the shorter side of the images is resized to this many pixels, and both to multiples of 32.
+        keep_size: False returns the finest map itself, (B, dim, h, w) with h = w = ``side`` / 4 for square images.
     """
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(
-        self, options: MobileOptions, pixels: PixelOptions, dim: int, width: int = 64, side: int = 128
+        self,
+        options: MobileOptions,
+        pixels: PixelOptions,
+        dim: int,
+        width: int = 64,
+        side: int = 128,
+        keep_size: bool = True,
     ) -> None:
         super().__init__()
+        self.keep_size = keep_size
         self.side, self.network = side, MobileNet(options).eval()
         self.taps, channels = zip(*_ends_of_strides(options), strict=True)
         self.lateral = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in channels)
@@ -62,14 +70,15 @@ class PyramidEncoder(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [-1, 1] to (B, dim, H, W)."""
+        """Map images (B, 3, H, W) in [-1, 1] to (B, dim, H, W), or as ``keep_size`` says."""
         states = self.network(self._prepared(images)).hidden_states
         found: Tensor | None = None
         for tap, lateral, mix in reversed(list(zip(self.taps, self.lateral, self.mix, strict=True))):
             here = lateral(states[tap])
             found = here if found is None else here + _resized(found, here.shape[-2:])
             found = found + mix(found)
-        return _resized(self.out(found), images.shape[-2:])
+        maps = self.out(found)
+        return _resized(maps, images.shape[-2:]) if self.keep_size else maps
 
     def _prepared(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
