@@ -27,7 +27,6 @@ from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import note, some
 from dife_lightning.weights.checkpoints import load_state
 
-
 #: Standard deviation of the last weights of a new network, as usual for heat maps.
 _INITIAL = 0.001
 
@@ -57,7 +56,7 @@ class BackboneOptions:
         known = imagenet_file(self.name)
         network = PyramidEncoder(known.options, known.pixels, points, side=self.side, keep_size=False)
         nn.init.normal_(network.out.weight, std=_INITIAL)
-        nn.init.zeros_(network.out.bias)
+        network.out.bias.data.zero_()  # type: ignore[union-attr]
         return network
 
 
