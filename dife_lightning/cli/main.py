@@ -17,6 +17,10 @@ VERBS = {
     "validate": ("dife_lightning.cli.verbs:run_verb", "score a checkpoint on the validation pairs"),
     "test": ("dife_lightning.cli.verbs:run_verb", "score a checkpoint on the test pairs"),
     "predict": ("dife_lightning.cli.verbs:run_verb", "transfer landmarks and write them as COCO JSON and CSV"),
+    "landmarks": (
+        "dife_lightning.cli.landmarks:run",
+        "find the landmarks of your own species on a folder of photos, from a few labelled ones",
+    ),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and report the best"),
     "doctor": ("dife_lightning.cli.doctor.command:run", "check what a configuration needs before a long run"),
     "convert": (

@@ -112,7 +112,8 @@ def trained_words(args: list[str], content: Mapping[str, Any], checkpoint: Path 
     given = stated.get("crop") or {}
     crop = dict(given) if "rule" in given else _fitting(trained.get("crop"), stated.get("boxes") is not None) | given
     found = {
-        "landmarks": stated.get("landmarks") or _landmarks(model, content),
+        "landmarks": stated.get("landmarks") or _stated(model, content, "landmarks") or _of_class(model),
+        "left": stated.get("left") or _stated(model, content, "left") or "viewer",
         "size": stated.get("size", trained.get("size")),
         "crop": crop or None,
     }
@@ -121,11 +122,14 @@ def trained_words(args: list[str], content: Mapping[str, Any], checkpoint: Path 
     return [f"--data.init_args.{name}={text}" for name, text in texts.items()]
 
 
-def _landmarks(model: Mapping[str, Any], content: Mapping[str, Any]) -> Any:
-    """Return the landmarks of a model: as its settings have them, its checkpoint, or its class."""
-    for settings in (model.get("init_args"), content.get("hyper_parameters")):
-        if isinstance(settings, Mapping) and settings.get("landmarks"):
-            return settings["landmarks"]
+def _stated(model: Mapping[str, Any], content: Mapping[str, Any], name: str) -> Any:
+    """Return an option of a model: as its settings have it, or its checkpoint; None if neither does."""
+    parts = (model.get("init_args"), content.get("hyper_parameters"))
+    return next((part[name] for part in parts if isinstance(part, Mapping) and part.get(name)), None)
+
+
+def _of_class(model: Mapping[str, Any]) -> Any:
+    """Return the landmarks of the class of a model."""
     scheme = getattr(find_class(str(model.get("class_path"))), "scheme", "animalweb-9")
     return scheme if isinstance(scheme, str) else list(getattr(scheme, "landmarks", ())) or "animalweb-9"
 

@@ -69,6 +69,23 @@ def scheme_from_names(
     return Scheme(name, tuple(names), pairs, convention, _maps(names, aliases, convention), aliases)
 
 
+def landmark_scheme(landmarks: str | Sequence[str], left: Left = "viewer") -> Scheme:
+    """Return a built-in scheme by its name, or the scheme of points with these names.
+
+    Args:
+        landmarks: name of the scheme, or names of points.
+        left: whose left such names mean.
+
+    Raises:
+        ConfigError: an unknown scheme, no names, or a repeated one.
+    """
+    if not isinstance(landmarks, str):
+        return scheme_from_names(landmarks, "named", left=left)
+    if landmarks not in SCHEMES:
+        raise ConfigError(f"unknown landmark scheme '{landmarks}'. {did_you_mean(landmarks, SCHEMES)}")
+    return SCHEMES[landmarks]
+
+
 def read_scheme(path: str | Path, names: Sequence[str] | None = None) -> Scheme:
     """Read a scheme from a YAML file of the form above; its name is the file's stem.
 

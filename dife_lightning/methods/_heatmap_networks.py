@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError, ConfigError
-from dife_lightning.faces.own_schemes import Left, scheme_from_names
+from dife_lightning.faces.own_schemes import Left, landmark_scheme
 from dife_lightning.faces.point_names import canonical
 from dife_lightning.faces.scheme_tables import mirrored
-from dife_lightning.faces.schemes import Scheme, flip_permutation, get_scheme
+from dife_lightning.faces.schemes import Scheme, flip_permutation
 from dife_lightning.geometry.heatmaps import DecodeOptions, Detections, decode, flip_average, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._landmarks import LandmarkModule
@@ -178,13 +178,6 @@ class HeatmapModule(LandmarkModule):
 
 #: Whose left a scheme's names mean, in words.
 _WHOSE = {"image": "the viewer's", "subject": "the face's own", "unknown": "not known"}
-
-
-def landmark_scheme(landmarks: str | Sequence[str], left: Left = "viewer") -> Scheme:
-    """Return a built-in scheme by its name, or the scheme of points with these names."""
-    if isinstance(landmarks, str):
-        return get_scheme(landmarks)
-    return scheme_from_names(landmarks, "named", left=left)
 
 
 def plain_landmarks(landmarks: str | Sequence[str]) -> str | list[str]:

@@ -44,7 +44,7 @@ class FaceSets(FaceSetsDataModule):
         framing: ``plain`` as cropped; ``jittered`` rotates, scales and moves each crop as in the embedded world.
         seed: of the lists and framings.
         count: test faces of each domain, the first in drawing order; None for all.
-        val_count: most validation faces of each domain.
+        val_count: most validation faces of each domain; 0 for no validation.
         batch_size: faces in a batch.
         num_workers: processes that read, crop and load.
         groups: group -> domains, further rows of the results: ``{known: [dog, cat], unknown: [sheep]}``.
@@ -79,7 +79,8 @@ class FaceSets(FaceSetsDataModule):
         check_groups(self.groups, list(domains))
         require_choice("framing", framing, get_args(FramingName))
         require_choice("keep_apart", keep_apart, get_args(Apart))
-        require(at_least=1, count=count, val_count=val_count)
+        require(at_least=1, count=count)
+        require(at_least=0, val_count=val_count)
         require(at_least=8, size=size)
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
         self.faces = SetDomains(known, landmarks, crop, seed, "viewer", cache, skip_broken, keep_apart)

@@ -16,8 +16,7 @@ from dife_lightning.data.photos.single_faces import FaceList
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import FaceArrays
 from dife_lightning.faces.landmark_sets import ALL_POINTS
-from dife_lightning.faces.own_schemes import scheme_from_names
-from dife_lightning.faces.schemes import get_scheme
+from dife_lightning.faces.own_schemes import Left, landmark_scheme
 from dife_lightning.geometry.crops import CropOptions, Padding
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import many, note
@@ -40,6 +39,7 @@ class PhotoFaces(FaceSetsDataModule):
             Then only photographs with a box are used, once for each of their boxes.
         landmarks: to be found: a scheme such as ``animalweb-9``, or names of points. The command line takes those of
             the model.
+        left: whose left such names mean: the viewer's, or the face's own (``subject``). Likewise.
         size: side of the crops in pixels, as in the training of the model.
         crop: crop options; by default the ``box``, if there are boxes, else the ``whole`` picture.
         batch_size: faces in a batch.
@@ -55,6 +55,7 @@ class PhotoFaces(FaceSetsDataModule):
         pictures: str,
         boxes: str | None = None,
         landmarks: str | list[str] = "animalweb-9",
+        left: Left = "viewer",
         size: int | None = None,
         crop: CropOptions | None = None,
         batch_size: int = 32,
@@ -69,9 +70,7 @@ class PhotoFaces(FaceSetsDataModule):
             )
         require(at_least=8, size=size)
         self.size, self.crop = size, unlabelled_crop("crop", crop, boxes)
-        self.scheme = (
-            get_scheme(landmarks) if isinstance(landmarks, str) else scheme_from_names(list(landmarks), "named")
-        )
+        self.scheme = landmark_scheme(landmarks, left)
         self.folder = PhotoFolder(pictures, boxes, self.crop, skip_broken)
         self._targets: list[Target] = []
 

@@ -105,7 +105,7 @@ class SingleLists:
     """The validation and test lists of some domains, made on first use.
 
     Test lists have the first ``count`` usable faces in drawing order (None for all), validation lists the first
-    ``val_count`` of which no picture or subject is in a test list of any domain.
+    ``val_count`` of which no picture or subject is in a test list of any domain; with 0 there are none.
     """
 
     def __init__(self, faces: SetDomains, count: int | None, val_count: int) -> None:
@@ -117,6 +117,8 @@ class SingleLists:
 
         DataError for a domain without a usable face, or without one that is left for validation.
         """
+        if split == "val" and not self.counts["val"]:
+            return {}
         if split not in self._lists:
             reserved = self._tested() if split == "val" else frozenset[str]()
             self._lists[split] = {name: self._list(name, split, reserved) for name in self.faces.domains}

@@ -1,0 +1,180 @@
+"""``dife landmarks``: from a few labelled faces to landmarks on all photos of a folder, in one command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dife_lightning.cli.options import VerbParser, reader_options
+from dife_lightning.errors import ConfigError, DataError, DifeError, UsageError
+from dife_lightning.utils.notes import many, note
+
+_ABOUT = """
+Trains Meta-CSKT on the labelled faces of LABELS and on the unlabelled photos of FOLDER, and writes the landmarks of all
+photos: landmarks.csv, landmarks.json (COCO), drawings, and label_next.csv with the photos to label next. A part of the
+labelled faces is held out; its error is printed. LABELS is a file or folder of an annotation tool, as `dife data convert`
+reads it; every other --key value is an option of its reader, such as --left subject.
+
+The photos show one face each, or --boxes names a file with the boxes of their faces. The labelled faces are then
+cropped by their boxes as well, so LABELS must have them.
+
+With the weights of MobileNetV2 (docs/backbones.md) the network starts from ImageNet, which is much better on
+photographs; without them it starts from a small network that knows human faces.
+
+examples:
+  dife landmarks labels.csv --images photos --run otters
+  dife landmarks cvat_project --images photos --boxes boxes.json --run otters --label_next 20
+"""
+#: Configurations of the two networks, and the model of human faces that mines positives.
+CONFIG, IMAGENET, SMALL = "meta_cskt/own", "meta_cskt/_network_photos", "meta_cskt/_network_small"
+HUMAN = "photos/human-landmarks"
+#: Labelled faces below which none is held out.
+FEW = 5
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Train, test and predict."""
+    parser = _parser(verb)
+    if not args or set(args) & {"-h", "--help"}:
+        parser.print_help()
+        return 0 if args else 2
+    if args[0].startswith("-"):
+        raise UsageError("name the labelled faces first, for example `dife landmarks labels.csv --images photos`.")
+    own, rest = parser.parse_known_args(args)
+    if not 0 <= own.held_out < 1:
+        raise UsageError(f"--held_out is {own.held_out}; expected a share of the labelled faces from 0 to below 1.")
+    from dife_lightning.cli.verbs import run_verb
+
+    folder = f"{own.runs_root}/{own.run}"
+    words, held_out = training(own, reader_options(rest))
+    run_verb("fit", [*words, "--run", own.run, "--runs_root", own.runs_root, *(["--overwrite"] * own.overwrite)])
+    if held_out:
+        run_verb("test", ["--ckpt_path", folder])
+    boxes = [] if own.boxes is None else ["--boxes", own.boxes]
+    next_ones = ["--label_next", str(own.label_next)] if own.label_next else []
+    run_verb("predict", ["--ckpt_path", folder, "--images", own.images, *boxes, *next_ones])
+    return 0
+
+
+def _parser(verb: str) -> VerbParser:
+    parser = VerbParser(prog=f"dife {verb}", usage="dife landmarks LABELS --images FOLDER [options]", epilog=_ABOUT)
+    parser.add_argument("labels", help="labelled faces: a file or folder")
+    parser.add_argument("--images", required=True, metavar="FOLDER", help="photos to find landmarks on")
+    parser.add_argument("--boxes", metavar="FILE", help="boxes of their faces, COCO or CSV")
+    parser.add_argument("--run", default="landmarks", help="name of the run (landmarks)")
+    parser.add_argument("--runs_root", default="runs", help="folder of the runs (runs)")
+    parser.add_argument("--from", metavar="READER", default="", dest="reader", help="reader of LABELS (recognised)")
+    parser.add_argument("--held_out", type=float, default=0.25, help="share of labelled faces held out (0.25)")
+    parser.add_argument("--label_next", type=int, default=10, help="photos to suggest for labelling (10)")
+    parser.add_argument("--steps", type=int, help="steps of the training, in place of the configuration's")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run of this name")
+    return parser
+
+
+def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int]:
+    """Return the words of `dife fit`, and how many labelled faces are held out.
+
+    Raises:
+        DifeError: what reading the labelled faces raises; no labelled face; a folder that is not there.
+    """
+    reader, root, found = _recognised(own)
+    faces = _labelled(reader, root, {**found, **options})
+    held_out = _held_out(len(faces), own.held_out)
+    domain = {"dataset": reader, "root": str(root), "options": {**found, **options}}
+    crop = {"rule": "whole"} if own.boxes is None else {"rule": "box", "factor": 1.2}
+    if own.boxes is not None and any(face.box is None for face in faces.annotations):
+        raise DataError(
+            f"{own.labels} has no boxes of its faces, but --boxes is given; label boxes too, or omit --boxes"
+        )
+    data: dict[str, Any] = {"domains": {"own": domain}, "folders": {"photos": own.images}, "crop": crop}
+    data |= {"boxes": {} if own.boxes is None else {"photos": own.boxes}}
+    evaluation = {"domains": {"own": domain}, "crop": crop, "count": max(1, held_out)}
+    words = ["--config", CONFIG, "--config", SMALL if _imagenet() is None else IMAGENET, "--config", _trainer()]
+    words += _as_words("data.init_args", data)
+    evaluated = _as_words("data.init_args.evaluation.init_args", evaluation)
+    words += evaluated if held_out else ["--data.init_args.evaluation=null"]
+    return [*words, *_as_words("model.init_args", _model(faces, own.steps))], held_out
+
+
+def _as_words(place: str, settings: dict[str, Any]) -> list[str]:
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
+    return [f"--{place}.{key}={text}" for key, text in texts.items()]
+
+
+def _recognised(own: Any) -> tuple[str, Path, dict[str, Any]]:
+    from dife_lightning.datasets.parsing.recognising import recognise
+
+    path = Path(own.labels).expanduser()
+    images = Path(own.images).expanduser()
+    if not images.is_dir() and not own.images.startswith("own/"):
+        raise UsageError(f"--images {own.images}: no such folder. Give the folder that holds the photos.")
+    if own.reader:
+        single = {"file": str(path.absolute())} if path.is_file() else {}
+        return own.reader, path.parent if path.is_file() else path, single
+    reader, root, found = recognise(path)
+    return reader, root.absolute(), found
+
+
+def _labelled(reader: str, root: Path, options: dict[str, Any]) -> Any:
+    """Return the reader of the labelled faces, their pictures in its folder."""
+    from dife_lightning.datasets._load import load_dataset
+
+    faces = load_dataset(reader, root, **options)
+    if not len(faces):
+        raise DataError(f"{root} has no labelled face; label 5 or more")
+    return faces
+
+
+def _held_out(count: int, share: float) -> int:
+    """Return how many of ``count`` labelled faces are held out, and say so."""
+    held_out = min(count - 1, max(1, round(count * share))) if share and count >= FEW else 0
+    if held_out:
+        told = "the error on these is an estimate"
+        note(f"{many(count, 'labelled face')}: {count - held_out} for the training, {held_out} held out; {told}")
+    else:
+        note(f"{many(count, 'labelled face')}, all for the training: no estimate of the error (5 or more give one)")
+    return held_out
+
+
+def _model(faces: Any, steps: int | None) -> dict[str, Any]:
+    """Return landmarks, start weights and mining of the model, as its landmarks allow."""
+    from dife_lightning.faces.landmark_sets import shared_points
+    from dife_lightning.faces.schemes import get_scheme
+    from dife_lightning.loading import load
+
+    scheme = get_scheme(faces.scheme)
+    built_in = isinstance(faces.scheme, str)
+    found: dict[str, Any] = {"landmarks": faces.scheme if built_in else list(scheme.landmarks)}
+    if not built_in:
+        found["left"] = "subject" if scheme.eye_convention == "subject" else "viewer"
+    if not scheme.flip_pairs:
+        note("no left/right pairs among the landmarks: faces are not mirrored, and no hard negative is dropped")
+        found["mining.t_neg"] = None
+    try:
+        human: Any = load(HUMAN)
+        shared_points((human.scheme, scheme))
+    except ConfigError:
+        note("no landmark is one of human faces (left_eye, right_eye, nose): no positive is mined")
+        found["mining.t_pos"] = None
+    if _imagenet() is None:
+        found["init_from"] = HUMAN
+    if steps is not None:
+        found |= {"steps": steps, "warmup_steps": steps // 2}
+    return found
+
+
+def _imagenet() -> Path | None:
+    """Return the file of MobileNetV2's weights; None if they are not on this computer."""
+    from dife_lightning.pretrained.imagenet import imagenet_path
+
+    try:
+        return imagenet_path("imagenet/mobilenet_v2")
+    except DifeError:
+        return None
+
+
+def _trainer() -> str:
+    import torch
+
+    return "trainer/gpu_bf16" if torch.cuda.is_available() else "trainer/cpu"
