@@ -67,10 +67,10 @@ bench: $(STAMP) ## speed and memory of the hot paths, beside public reference co
 	$(BIN)/python -m experiments.bench
 
 test: $(STAMP) ## run all tests and print the coverage; TESTS="-k name" selects some
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(TESTS)
 
 test-fast: $(STAMP) ## run the quick tests alone, without those marked slow
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
 
 test-lowest: ## run the quick tests with the oldest allowed version of each dependency, in build/lowest
 	$(call own-versions,lowest,--resolution lowest-direct)
@@ -83,7 +83,7 @@ define own-versions
 	$(PYTHON) -m venv build/$(1)
 	build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
 	build/$(1)/bin/uv pip install --quiet --python build/$(1)/bin/python $(2) -e '.[dev]'
-	build/$(1)/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(TESTS)
+	build/$(1)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
 endef
 
 lint: $(STAMP) ## check format and style

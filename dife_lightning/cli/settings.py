@@ -7,9 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from dife_lightning.cli.verbs import run_verb
+from dife_lightning.utils.yaml_text import load_printed
 
 
 def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -29,4 +28,4 @@ def resolved_settings(words: Sequence[str]) -> dict[str, Any]:
         contextlib.suppress(SystemExit),  # the parser leaves when it has printed
     ):
         run_verb(verb, [*args, "--print_config"])
-    return dict(yaml.safe_load(printed.getvalue()))
+    return dict(load_printed(printed.getvalue()))

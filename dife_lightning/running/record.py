@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
@@ -16,7 +15,7 @@ from dife_lightning.running.configs import read_yaml
 from dife_lightning.utils.environment import collect_environment
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.utils.run_folder import ENVIRONMENT, RESOLVED
-from dife_lightning.utils.yaml_text import dump_yaml
+from dife_lightning.utils.yaml_text import dump_yaml, load_printed
 
 #: The parts of a configuration that describe an experiment; the rest are options of one command.
 SECTIONS = ("seed_everything", "trainer", "model", "data")
@@ -63,7 +62,7 @@ class RecordRun(SaveConfigCallback):
 
 def resolved_settings(parser: Any, config: Any) -> dict[str, Any]:
     """Return the sections of ``config`` that a later ``--config resolved.yaml`` can take, as plain values."""
-    dumped = yaml.safe_load(parser.dump(config, skip_unset=False, format="yaml"))
+    dumped = load_printed(parser.dump(config, skip_unset=False, format="yaml"))
     folder = dumped["trainer"].pop("default_root_dir", None)
     for logger in _entries(dumped["trainer"].get("logger")):
         arguments = logger.get("init_args", {})

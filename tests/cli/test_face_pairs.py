@@ -25,6 +25,8 @@ DOMAINS = {
     "human": {"dataset": "celeba", "root": "data/celeba", "options": {"split": "test"}},
     "dog": {"dataset": "ap10k", "root": "data", "crop": {"rule": "box", "factor": 1.5, "padding": "reflect"}},
 }
+#: Scores without pictures, which take longer to draw than so few pairs to score.
+SCORES = {"class_path": "KeypointTransfer", "init_args": {"pictures": 0, "val_pictures": 0}}
 
 
 @pytest.fixture
@@ -42,12 +44,13 @@ def write(tmp_path, monkeypatch):
 
     monkeypatch.setattr(face_domains, "load_dataset", load)
 
-    def run(**changes):
+    def run(pictures=0, **changes):
+        scores = {"class_path": "KeypointTransfer", "init_args": {"pictures": pictures, "val_pictures": 0}}
         arguments = {"domains": DOMAINS, "pairs": ["human+dog"], "count": 4, "val_count": 2, "size": 48, **changes}
         content = {
             "model": {"class_path": "CopyXY"},
             "data": {"class_path": "FacePairs", "init_args": arguments},
-            "trainer": {"accelerator": "cpu", "callbacks": [{"class_path": "KeypointTransfer"}], "logger": False},
+            "trainer": {"accelerator": "cpu", "callbacks": [scores], "logger": False},
         }
         (tmp_path / "faces.yaml").write_text(yaml.safe_dump(content))
         return tmp_path
@@ -56,8 +59,9 @@ def write(tmp_path, monkeypatch):
 
 
 def test_a_test_records_crops_eyes_lists_and_counts(write, capsys):
-    folder = write(eye_order="stored")
+    folder = write(eye_order="stored", pictures=2)
     assert main(["test", "--config", "faces.yaml", "--out", "out"]) == 0
+    assert len(list((folder / "out" / "pictures").iterdir())) == 1
     result = json.loads((folder / "out" / "metrics.json").read_text())
     (row,) = result["rows"]
     assert (row["pair"], row["protocol"], row["framing"], row["pairs"]) == ("human+dog", "3-point", "plain", 4)
@@ -93,7 +97,7 @@ def broken(tmp_path, monkeypatch):
     content = {
         "model": {"class_path": "CopyXY"},
         "data": {"class_path": "FacePairs", "init_args": {**arguments, "count": 3, "val_count": 2, "size": 32}},
-        "trainer": {"accelerator": "cpu", "callbacks": [{"class_path": "KeypointTransfer"}], "logger": False},
+        "trainer": {"accelerator": "cpu", "callbacks": [SCORES], "logger": False},
     }
     (tmp_path / "faces.yaml").write_text(yaml.safe_dump(content))
     return tmp_path
@@ -120,7 +124,7 @@ def test_the_switch_reaches_the_evaluation_of_a_training_and_is_recorded_with_it
     settings = {
         "model": {"class_path": "DIFE", "init_args": dife},
         "data": {"class_path": "StyleGAN2Stream", "init_args": stream},
-        "trainer": {"accelerator": "cpu", "callbacks": [{"class_path": "KeypointTransfer"}], "max_steps": 1},
+        "trainer": {"accelerator": "cpu", "callbacks": [SCORES], "max_steps": 1},
     }
     (broken / "fit.yaml").write_text(yaml.safe_dump(settings))
     assert main(["fit", "--config", "fit.yaml", "--run", "a"]) == 1

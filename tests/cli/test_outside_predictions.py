@@ -66,14 +66,22 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(photos: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Test the file of predictions; returns the exit code, ``metrics.json`` and what was said."""
 
-    def call(protocol: str = "3-point", count: int = 4, verb: str = "test", domains: Any = None, **changes: Any) -> Any:
+    def call(
+        protocol: str = "3-point",
+        count: int = 4,
+        verb: str = "test",
+        domains: Any = None,
+        pictures: int = 0,
+        **changes: Any,
+    ) -> Any:
         domains = {
             "dog": {"dataset": "folder", "root": "sources"},
             "cat": {"dataset": "folder", "root": "photos"},
         } | (domains or {})
         arguments = {"domains": domains, "pairs": ["dog+cat"], "protocol": protocol, "count": count, "size": SIZE}
         data = {"class_path": "FacePairs", "init_args": arguments}
-        trainer = {"accelerator": "cpu", "logger": False, "callbacks": [{"class_path": "KeypointTransfer"}]}
+        scores = {"class_path": "KeypointTransfer", "init_args": {"pictures": pictures}}
+        trainer = {"accelerator": "cpu", "logger": False, "callbacks": [scores]}
         (photos / "faces.yaml").write_text(yaml.safe_dump({"data": data, "trainer": trainer}))
         content = documented()
         content["model"]["init_args"] |= changes
@@ -109,8 +117,9 @@ def moved(x: float, y: float) -> dict[str, list[tuple[float, float]]]:
 
 def test_what_equals_the_annotations_has_no_error(run, photos):
     write_csv(photos / "predictions.csv", TRUTH)
-    code, result, _ = run()
+    code, result, _ = run(pictures=2)
     assert code == 0
+    assert len(list((photos / "out/pictures").iterdir())) == 1
     (row,) = result["rows"]
     assert (row["method"], row["pair"], row["pairs"]) == ("DeepLabCut", "dog+cat", 4)
     assert row["pixel_error"] == pytest.approx(0, abs=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ import yaml
 
 from dife_lightning.cli.main import main as dife
 from dife_lightning.running.configs import load_config
+from dife_lightning.utils.run_folder import RunFolder
+from experiments.checks import kills
 from experiments.common import commands
+from experiments.common.jobs import place_words
 from experiments.gpu_check import __main__ as gpu_check
 from experiments.gpu_check import fits, report, speeds
 from experiments.gpu_check.setting import Setting, stage_times, typical
@@ -174,6 +178,25 @@ def test_without_a_gpu_the_small_form_is_named(monkeypatch, capsys):
     )
 
 
+class Ended:
+    """A training that was run at once, in this process, which spares it the imports."""
+
+    def __init__(self, config: str, words: Sequence[str], run: RunFolder) -> None:
+        resume = run.last_checkpoint.is_file()
+        start = ["--ckpt_path", "last"] if resume else ["--config", config, "--config", "trainer/cpu", *words]
+        self.args = ["fit", *start, *place_words(run, overwrite=not resume)]
+        self.code = dife(self.args)
+
+    def wait(self) -> int:
+        return self.code
+
+
+def start_fit(config: str, words: Sequence[str], run: RunFolder) -> Any:
+    """Start the training that is to be killed in a process, and run the others in this one."""
+    killed = run.name == "resume-killed" and not run.last_checkpoint.is_file()
+    return kills.start_fit(config, words, run) if killed else Ended(config, words, run)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_everything_runs_on_a_cpu_in_the_small_form(tmp_path, monkeypatch, capfd):
@@ -181,6 +204,7 @@ def test_everything_runs_on_a_cpu_in_the_small_form(tmp_path, monkeypatch, capfd
     settings = yaml.safe_load(write_config(tmp_path).read_text())
     (tmp_path / "faces.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setattr(fits, "CONFIG", "faces.yaml")
+    monkeypatch.setattr(fits, "start_fit", start_fit)
     monkeypatch.setattr(commands, "call", lambda words: float(dife(words)))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu_check.main(["--small"]) == 0
