@@ -302,9 +302,9 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_unlabelled_faces_and_few_label_data_are_needed(tmp_path):
-    with pytest.raises(DataError, match="no unlabelled face: uda needs some; .* LandmarkNet on the labels alone"):
+    with pytest.raises(DataError, match=r"no unlabelled face: uda needs some; .* LandmarkNet on the labels alone"):
         trainer(1, tmp_path).fit(ConsistencyNet("uda", **SMALL), data(unlabelled=0))
-    with pytest.raises(ConfigError, match="ConsistencyNet trains on few labelled faces .*; found NoFaces"):
+    with pytest.raises(ConfigError, match=r"ConsistencyNet trains on few labelled faces .*; found NoFaces"):
         trainer(1, tmp_path).fit(ConsistencyNet("uda", **SMALL), NoFaces())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -62,7 +61,7 @@ POINTS = np.array([[10, 12], [20, 12], [15.5, 18]], np.float32)
 
 
 def seen_at(dx: int, dy: int, visible: Any = True, name: str = "") -> FaceArrays:
-    return face(surface(dx, dy), POINTS + [dx, dy], visible, name or f"{dx},{dy}")
+    return face(surface(dx, dy), POINTS + np.float32([dx, dy]), visible, name or f"{dx},{dy}")
 
 
 def images(*faces: FaceArrays) -> Tensor:
@@ -188,8 +187,8 @@ def test_a_wrong_label_of_a_few_faces_is_outvoted(embedder):
 def test_an_invisible_landmark_has_no_vote(embedder):
     rng = np.random.default_rng(0)
     seen = [seen_at(1, 0, [True, False, True], "a"), seen_at(0, 2, [True, True, False], "b")]
-    moved = [face(one.image, np.where(one.visible[:, None], one.points, rng.uniform(0, 31, (3, 2))), one.visible, one.name)
-             for one in seen]  # fmt: skip
+    places = [np.where(one.visible[:, None], one.points, rng.uniform(0, 31, (3, 2))) for one in seen]
+    moved = [face(one.image, at, one.visible, one.name) for one, at in zip(seen, places, strict=True)]
     target = images(seen_at(-1, 1))
     first, second = (LabelVote("fake", GivenFaces(faces), temperature=0.02).detect(target) for faces in (seen, moved))
     assert torch.equal(first.points, second.points)
@@ -256,8 +255,8 @@ def test_a_floor_is_tested_with_the_labels_of_the_data_or_its_own_and_records_th
         method = floor(labels=GivenFaces(labelled) if own else None)
         callback = LandmarkError(out_dir=str(tmp_path / place), pictures=0, table=False, resamples=100)
         L.Trainer(
-            accelerator="cpu", logger=False, callbacks=[callback], enable_progress_bar=False, enable_checkpointing=False,
-            enable_model_summary=False, default_root_dir=tmp_path,
+            accelerator="cpu", logger=False, callbacks=[callback], enable_progress_bar=False,
+            enable_checkpointing=False, enable_model_summary=False, default_root_dir=tmp_path,
         ).test(method, data, verbose=False)  # fmt: skip
         record = json.loads((tmp_path / place / "metrics.json").read_text())
         assert record["method_facts"]["labels"] == {"kind": "GivenFaces", "labelled": 3}
