@@ -26,6 +26,7 @@ from dife_lightning.data.images import GeneratorImages
 from dife_lightning.data.photos.aligned_photos import AlignedPhotos
 from dife_lightning.data.stream import StyleGAN2Stream
 from dife_lightning.data.world.clicks import WorldClicks
+from dife_lightning.data.world.few_labels import WorldFewLabels
 from dife_lightning.data.world.pairs import WorldPairs
 from dife_lightning.data.world.renders import WorldRenders
 from dife_lightning.faces.schemes import get_scheme
@@ -161,6 +162,17 @@ def tiny_backbone(folder: Path) -> dict[str, Any]:
     return {"model": write_backbone(folder / "backbone"), "side": 28, "layer": -1}
 
 
+def shrink_few_labels(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Start from new weights, and vote in the embedding of the tiny teacher; a face of each species."""
+    model, data = content["model"].get("init_args", {}), content["data"]["init_args"]
+    evaluation = {**data["evaluation"], "init_args": {**data["evaluation"]["init_args"], "count": 2, "val_count": 2}}
+    known = {"init_from": None, "warmup_steps": 1, "embedder": "world/teacher"}
+    return {
+        "model": {key: value for key, value in known.items() if key in model},
+        "data": {"labels": len(data["species"]), "count": 2, "labelled_batch": 2, "evaluation": evaluation},
+    }
+
+
 def shrink_other(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = content.get("data") or {"class_path": "WorldPairs"}
     pairs = {"count": 2, "val_count": 2, "lists": ["long"]}
@@ -176,6 +188,7 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "CATs": shrink_renders,
     "FrozenBackbone": shrink_backbone,
     "GeneratorFeatures": shrink_generator_features,
+    **dict.fromkeys(("LandmarkNet", "ConsistencyNet", "MeanLandmarks", "NearestLabel", "LabelVote"), shrink_few_labels),
 }
 
 
@@ -297,10 +310,16 @@ def projected(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
     return module, AlignedPhotos({"grey": str(folder / "images")}, size=16, batch_size=2)
 
 
+def consistency(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    network = {"stem": 4, "bottlenecks": 1, "channels": [4, 4, 4, 4], "modules": [1, 1, 1], "blocks": 1}
+    batches = {"labelled_batch": 2, "unlabelled_batch": 2, "size": 32}
+    return get_method("consistency")(network=network), WorldFewLabels(["dog"], labels=1, count=2, **batches)
+
+
 #: Methods that learn, and the data that they learn from.
 RECIPES = {
     "stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher, "dense-truth": dense_truth,
-    "cats": cats, "projected-backbone": projected,
+    "cats": cats, "projected-backbone": projected, "consistency": consistency,
 }  # fmt: skip
 
 
@@ -318,12 +337,17 @@ def outside_predictions(folder: Path) -> dict[str, Any]:
     return {"file": str(folder / "found.csv"), "missing": "centre"}
 
 
+def labelled_dog(folder: Path) -> dict[str, Any]:
+    return {"labels": WorldFewLabels(["dog"], labels=1, count=1, size=32, unlabelled_batch=0)}
+
+
 #: Methods that learn nothing, but need arguments, or fewer steps than by default.
 ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "public-cats": public_cats,
     "outside-predictions": outside_predictions,
     "frozen-backbone": tiny_backbone,
     "generator-features": lambda folder: {"steps": 1},
+    **dict.fromkeys(("mean-landmarks", "nearest-label", "label-vote"), labelled_dog),
 }
 
 

@@ -1,4 +1,5 @@
 from .cats import CATs as CATs
+from .consistency import ConsistencyNet as ConsistencyNet
 from .copy_xy import CopyXY as CopyXY
 from .dense_truth import DenseTruth as DenseTruth
 from .dife import DIFE as DIFE
@@ -6,9 +7,12 @@ from .dve import DVE as DVE
 from .frozen_backbone import FrozenBackbone as FrozenBackbone
 from .frozen_embedder import FrozenEmbedder as FrozenEmbedder
 from .generator_features import GeneratorFeatures as GeneratorFeatures
+from .label_vote import LabelVote as LabelVote
 from .landmark_net import LandmarkNet as LandmarkNet
+from .mean_landmarks import MeanLandmarks as MeanLandmarks
 from .mean_shape import MeanShape as MeanShape
 from .meta_cskt import MetaCSKT as MetaCSKT
+from .nearest_label import NearestLabel as NearestLabel
 from .outside_predictions import OutsidePredictions as OutsidePredictions
 from .projected_backbone import ProjectedBackbone as ProjectedBackbone
 from .public_cats import PublicCATs as PublicCATs
