@@ -11,10 +11,10 @@ from dife_lightning.errors import ConfigError, DataError, DifeError, UsageError
 from dife_lightning.utils.notes import many, note
 
 _ABOUT = """
-Trains Meta-CSKT on the labelled faces of LABELS and on the unlabelled photos of FOLDER, and writes the landmarks of all
-photos: landmarks.csv, landmarks.json (COCO), drawings, and label_next.csv with the photos to label next. A part of the
-labelled faces is held out; its error is printed. LABELS is a file or folder of an annotation tool, as `dife data convert`
-reads it; every other --key value is an option of its reader, such as --left subject.
+Trains Meta-CSKT on the labelled faces of LABELS and on the unlabelled photos of FOLDER, and writes the landmarks of
+all photos: landmarks.csv, landmarks.json (COCO), drawings, and label_next.csv with the photos to label next. A part of
+the labelled faces is held out; its error is printed. LABELS is a file or folder of an annotation tool, as `dife data
+convert` reads it; every other --key value is an option of its reader, such as --left subject.
 
 The photos show one face each, or --boxes names a file with the boxes of their faces. The labelled faces are then
 cropped by their boxes as well, so LABELS must have them.

@@ -21,25 +21,20 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dife_lightning.errors import DataError
-from dife_lightning.faces.few_label_batches import FewLabelBatch
+from dife_lightning.faces.few_labels import FewLabelBatch
+from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
-from dife_lightning.methods._heatmap_networks import (
-    HeatmapModule,
-    copy_weights,
-    network_of,
-    plain_landmarks,
-    start_from,
-)
+from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
 from dife_lightning.methods._options import OptimizerOptions, as_options
 from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.methods._training import ScheduledModule, make_optimizer
-from dife_lightning.nn.hrnet import HRNet, HRNetOptions
+from dife_lightning.nn.hrnet import HRNetOptions
 from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.randomness import uniform
 
@@ -59,6 +54,7 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
         kind: ``pseudo-labels``, ``uda`` or ``fixmatch``.
         network: sizes; the defaults are the published W18.
         landmarks: a scheme such as ``animalweb-9``, or names of points.
+        left: whose left such names mean: the viewer's, or the face's own (``subject``).
         warmup_steps: on the labelled faces alone.
         weight: of the loss on unlabelled faces.
         ramp: steps after the warm-up over which ``weight`` rises linearly from 0, as in [0].
@@ -76,6 +72,7 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
         optimizer: Adam and its schedule, which starts after the warm-up.
         init_from: start weights, as in ``LandmarkNet``.
         seed: of the strong views.
+        backbone: a network of ImageNet in place of the HRNet, which starts from ImageNet's weights.
 
     Raises:
         ConfigError: an unknown kind or scheme, a repeated name, or a number out of its range.
@@ -86,6 +83,7 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
         kind: Kind = "fixmatch",
         network: HRNetOptions = HRNetOptions(),  # noqa: B008 - frozen
         landmarks: str | list[str] = "animalweb-9",
+        left: Left = "viewer",
         warmup_steps: int = 0,
         weight: float = 1.0,
         ramp: int = 0,
@@ -100,8 +98,9 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
         optimizer: OptimizerOptions = OptimizerOptions(lr=1e-4, schedule="cosine"),  # noqa: B008 - frozen
         init_from: str | None = None,
         seed: int = 0,
+        backbone: BackboneOptions | None = None,
     ) -> None:
-        super().__init__(network, landmarks, sigma, decode, flip_test, published_targets)
+        super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets, backbone)
         self.save_hyperparameters(ignore=["init_from"])
         self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
         require_choice("kind", kind, get_args(Kind))
@@ -113,17 +112,17 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
         self.strong = as_options(AugmentOptions, strong)
         self.optimizer_options = as_options(OptimizerOptions, optimizer)
         self.init_from = init_from
-        self.network = network_of(self.network_options)
+        self.network = self.build_network()
         self.teacher = self._frozen_copy() if refresh > 1 else None
         self.average = self._frozen_copy() if ema_half_life else None
 
-    def _frozen_copy(self) -> HRNet:
-        copy = network_of(self.network_options)
+    def _frozen_copy(self) -> nn.Module:
+        copy = self.build_network()
         copy_weights(copy, self.network)
         return copy.requires_grad_(False)
 
     @property
-    def evaluated(self) -> HRNet:
+    def evaluated(self) -> nn.Module:
         """The network that finds the landmarks."""
         return self.network if self.average is None else self.average
 
@@ -141,8 +140,8 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
                 f"no unlabelled face: {self.kind} needs some; give more photos, set unlabelled_batch above 0, or train "
                 "LandmarkNet on the labels alone"
             )
-        if self.init_from is not None and self.trainer.ckpt_path is None:
-            start_from(self.network, self.scheme, self.init_from)
+        if self.trainer.ckpt_path is None:
+            self.start(self.network, self.init_from)
             for copy in (self.teacher, self.average):
                 if copy is not None:
                     copy_weights(copy, self.network)
@@ -239,5 +238,6 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
 
     def configure_optimizers(self) -> Any:
         """Adam over the network, with the chosen schedule."""
-        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters())}]
+        lr = self.optimizer_options.lr
+        groups = [{**group, "lr": lr * group["share"]} for group in self.parameter_groups(self.network)]
         return make_optimizer(groups, self.optimizer_options, self.warmup_steps, self.trainer.max_steps)

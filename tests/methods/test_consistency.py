@@ -15,7 +15,7 @@ from torch import Tensor
 
 import dife_lightning
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.faces.few_label_batches import FewLabelBatch
+from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.methods.consistency import ConsistencyNet
 from tests.methods.few_labels import GivenFaces, random_faces
