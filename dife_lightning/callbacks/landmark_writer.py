@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -20,7 +21,7 @@ from dife_lightning.callbacks._found_faces import (
 )
 from dife_lightning.callbacks._mirror_check import MirrorCheck
 from dife_lightning.data.face_sets import FaceSet, face_set_of
-from dife_lightning.errors import ConfigError
+from dife_lightning.errors import ConfigError, reason_of
 from dife_lightning.faces.batches import FaceBatch
 from dife_lightning.geometry.coordinates import resize_maps
 from dife_lightning.mining.next_labels import label_next
@@ -44,16 +45,20 @@ class LandmarkWriter(L.Callback):
     Args:
         pictures: how many photos to draw on, the first ones, in the folder ``pictures``; 0 for none.
         label_next: how many photos to choose for labelling next, in ``label_next.csv``; 0 for none.
+        labelled: text file with the paths of photos that are labelled already, one a line; they are not chosen.
         out_dir: where to write; the command's folder if None.
 
     Raises:
         ConfigError: a number below 0.
     """
 
-    def __init__(self, pictures: int = 20, label_next: int = 0, out_dir: str | None = None) -> None:
+    def __init__(
+        self, pictures: int = 20, label_next: int = 0, labelled: str | None = None, out_dir: str | None = None
+    ) -> None:
         super().__init__()
         require(at_least=0, pictures=pictures, label_next=label_next)
         self.pictures, self.label_next, self.out_dir = pictures, label_next, out_dir
+        self._labelled = frozenset[Path]() if labelled is None else _paths(labelled)
         self._sets: list[FaceSet] = []
         self._found: dict[tuple[int, int], FoundFace] = {}
         self._mirror: MirrorCheck | None = None
@@ -132,16 +137,31 @@ class LandmarkWriter(L.Callback):
         write_json(folder / "landmarks.json", coco_document(found, scheme))
         write_table(folder / "landmarks.csv", found, scheme)
         if self.label_next:
-            shifts, confidence = (np.array([getattr(f, key) for f in found]) for key in ("flip_shift", "confidence"))
-            images, photos = np.stack([face.grey for face in found]), [face.picture for face in found]
-            write_next(
-                folder / "label_next.csv",
-                found,
-                label_next(photos, confidence, shifts, images, self.label_next),
-                scheme,
-            )
+            self._write_next(folder, found)
         drawn = draw(found, scheme, folder / "pictures", self.pictures)
         lost = sum(int(np.isnan(face.points[:, 0]).sum()) for face in found)
         mean = sum(face.confidence for face in found) / len(found)
         text = f"{many(len(found), 'face')}: mean confidence {mean:.3f}, {many(lost, 'point')} not found"
         note(f"predict: {text}; {many(drawn, 'photo')} drawn in {folder / 'pictures'}" if drawn else f"predict: {text}")
+
+    def _write_next(self, folder: Path, found: Sequence[FoundFace]) -> None:
+        new = [face for face in found if face.file is None or face.file.resolve() not in self._labelled]
+        chosen = []
+        if new:
+            shifts, confidence = (np.array([getattr(one, key) for one in new]) for key in ("flip_shift", "confidence"))
+            images, photos = np.stack([face.grey for face in new]), [face.picture for face in new]
+            chosen = label_next(photos, confidence, shifts, images, self.label_next)
+        else:
+            note("label_next: all photos are labelled already")
+        write_next(folder / "label_next.csv", new, chosen, self._sets[0].scheme)
+
+
+def _paths(file: str) -> frozenset[Path]:
+    """Return the real paths that a text file lists; ConfigError if it cannot be read."""
+    try:
+        lines = Path(file).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"labelled: {file} cannot be read ({reason_of(error)}); expected a path of a photo a line"
+        ) from None
+    return frozenset(Path(line).resolve() for line in lines if line.strip())

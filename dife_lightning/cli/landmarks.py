@@ -8,6 +8,7 @@ from typing import Any
 
 from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.errors import ConfigError, DataError, DifeError, UsageError
+from dife_lightning.utils.files import atomic_write
 from dife_lightning.utils.notes import many, note
 
 _ABOUT = """
@@ -47,12 +48,15 @@ def run(verb: str, args: list[str]) -> int:
     from dife_lightning.cli.verbs import run_verb
 
     folder = f"{own.runs_root}/{own.run}"
-    words, held_out = training(own, reader_options(rest))
+    words, held_out, labelled = training(own, reader_options(rest))
     run_verb("fit", [*words, "--run", own.run, "--runs_root", own.runs_root, *(["--overwrite"] * own.overwrite)])
     if held_out:
         run_verb("test", ["--ckpt_path", folder])
     boxes = [] if own.boxes is None else ["--boxes", own.boxes]
-    next_ones = ["--label_next", str(own.label_next)] if own.label_next else []
+    known = Path(folder) / "labelled.txt"
+    with atomic_write(known) as temporary:
+        temporary.write_text("".join(f"{path}\n" for path in labelled), encoding="utf-8")
+    next_ones = ["--label_next", str(own.label_next), "--labelled", str(known)] if own.label_next else []
     run_verb("predict", ["--ckpt_path", folder, "--images", own.images, *boxes, *next_ones])
     return 0
 
@@ -72,8 +76,8 @@ def _parser(verb: str) -> VerbParser:
     return parser
 
 
-def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int]:
-    """Return the words of `dife fit`, and how many labelled faces are held out.
+def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int, list[Path]]:
+    """Return the words of `dife fit`, how many labelled faces are held out, and the labelled photos.
 
     Raises:
         DifeError: what reading the labelled faces raises; no labelled face; a folder that is not there.
@@ -94,7 +98,8 @@ def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int]:
     words += _as_words("data.init_args", data)
     evaluated = _as_words("data.init_args.evaluation.init_args", evaluation)
     words += evaluated if held_out else ["--data.init_args.evaluation=null"]
-    return [*words, *_as_words("model.init_args", _model(faces, own.steps))], held_out
+    words += _as_words("model.init_args", _model(faces, own.steps))
+    return words, held_out, sorted({face.image.absolute() for face in faces.annotations})
 
 
 def _as_words(place: str, settings: dict[str, Any]) -> list[str]:

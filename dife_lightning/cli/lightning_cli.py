@@ -228,7 +228,7 @@ class DifeCLI(LightningCLI):
     def _writer(self) -> Callback:
         """Return what writes the predictions: of single faces, or of pairs."""
         if isinstance(self.datamodule, FaceSetsDataModule):
-            return LandmarkWriter(self.settings.pictures, self.settings.label_next)
+            return LandmarkWriter(self.settings.pictures, self.settings.label_next, self.settings.labelled)
         return PredictionWriter()
 
     def _with_csv(self, logger: Any) -> Any:

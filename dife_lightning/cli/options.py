@@ -73,6 +73,10 @@ _PREDICT: Options = {
         "default": 0,
         "help": "With --images: how many photos to choose for labelling next; 0 for none.",
     },
+    ("--labelled",): {
+        "type": str | None,
+        "help": "With --label_next: text file with the paths of labelled photos, which are not chosen.",
+    },
 }
 IMPORT = "--import"
 #: Shown below the options; ``--import`` is handled before the parser is built, which then knows the classes.

@@ -22,7 +22,7 @@ from dife_lightning.weights.user_paths import PREFIX
 
 #: Class of the data that ``--images`` stands for.
 DATA = "PhotoFaces"
-_WITH_IMAGES = ("--boxes", "--pictures", "--label_next", "--label-next")
+_WITH_IMAGES = ("--boxes", "--pictures", "--label_next", "--label-next", "--labelled")
 
 
 def with_images(verb: str, words: list[str]) -> list[str]:
