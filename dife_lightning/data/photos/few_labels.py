@@ -31,6 +31,10 @@ from dife_lightning.utils.notes import many, note, some
 
 #: A picture without labels shows the whole face: nothing else is known of it.
 WHOLE = CropOptions("whole")
+_NONE = (
+    "no unlabelled face: all faces are labelled or evaluated; add `pool` or `folders` with others, lower `labels`, or "
+    "set unlabelled_batch to 0"
+)
 _NOTHING = np.zeros((0, 2), np.float32), np.zeros(0, bool)
 
 
@@ -197,10 +201,7 @@ class FewLabels(FewLabelsDataModule):
             found |= self._of_folder(name, folder, self.boxes.get(name))
         found = {name: face for name, face in found.items() if name not in labelled}
         if not found:
-            raise DataError(
-                "no unlabelled face: all faces of `domains` are labelled; add `pool` or `folders`, lower `labels`, or "
-                "set unlabelled_batch to 0"
-            )
+            raise DataError(_NONE)
         contents = content_hashes({name: face.target.file for name, face in found.items()})
         kept = check_pool(contents, content_hashes(self._tested()), self.unlabelled)
         if kept.by_name or kept.by_content:
@@ -210,6 +211,8 @@ class FewLabels(FewLabelsDataModule):
             if not found[name].whole or contents[name] not in seen:
                 single.append(name)
                 seen.add(contents[name])
+        if not single:
+            raise DataError(_NONE)
         if len(single) < len(kept.names):
             twice = [name for name in kept.names if name not in set(single)]
             note(f"unlabelled pool: {many(len(twice), 'picture')} left out that others equal: {some(twice)}")

@@ -37,6 +37,9 @@ class MiningOptions:
 
     def __post_init__(self) -> None:
         require("mining.", at_least=1, every=self.every)
+        for name in ("t_neg", "t_pos"):
+            if getattr(self, name) in ("None", "null"):  # what the parser makes of null where text is allowed, too
+                object.__setattr__(self, name, None)
 
     @property
     def needs_network(self) -> bool:

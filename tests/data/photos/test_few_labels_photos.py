@@ -129,7 +129,7 @@ def test_faces_without_a_box_have_the_plain_crop_as_their_box(photos):
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"labels": 12}, DataError, "no unlabelled face: all faces of `domains` are labelled"),
+        ({"labels": 12}, DataError, "no unlabelled face: all faces are labelled or evaluated"),
         ({"labels": 1}, ConfigError, "labels=1 for 2 domains"),
         ({"labels": 0}, ConfigError, "labels"),
         ({"unlabelled": "some"}, ConfigError, "unlabelled"),
