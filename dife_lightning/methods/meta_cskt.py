@@ -27,7 +27,8 @@ from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
 from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
-from dife_lightning.methods._meta_cskt.shifts import as_state, from_state, human_model, sorted_faces
+from dife_lightning.methods._meta_cskt.shifts import Others, as_state, from_state, human_model, sorted_faces
+from dife_lightning.methods._meta_cskt.votes import VoteOptions, voted_labels, voted_points
 from dife_lightning.methods._options import as_options
 from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.methods._training import fused_on_cpu
@@ -70,6 +71,7 @@ class MetaCSKT(HeatmapModule):
         published_targets: Gaussians as in the published training.
         init_from: start weights of both networks, as in ``LandmarkNet``.
         backbone: a network of ImageNet in place of each HRNet, which starts from ImageNet's weights.
+        votes: label unlabelled faces for the warm-up, and choose positives, by DIFE; None as in the paper.
 
     Raises:
         ConfigError: an unknown scheme, a repeated name, or a number out of its range.
@@ -100,6 +102,7 @@ class MetaCSKT(HeatmapModule):
         published_targets: bool = False,
         init_from: str | None = None,
         backbone: BackboneOptions | None = None,
+        votes: VoteOptions | None = None,
     ) -> None:
         super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets, backbone)
         self.save_hyperparameters(ignore=["init_from"])
@@ -117,6 +120,7 @@ class MetaCSKT(HeatmapModule):
         self.feedback, self.refresh, self.evaluate = feedback, refresh, evaluate
         self.mining_options = as_options(MiningOptions, mining)
         self.ema_half_life, self.micro_batches, self.clip = ema_half_life, micro_batches, clip
+        self.votes = None if votes is None else as_options(VoteOptions, votes)
         self.init_from = init_from
         self.base, self.adaptation = self.build_network(), self.build_network()
         copy_weights(self.adaptation, self.base)
@@ -128,6 +132,7 @@ class MetaCSKT(HeatmapModule):
         self._pool: LabelPool | None = None
         self._mined: Mining | None = None
         self._state: dict[str, Any] = {}
+        self._voted: tuple[Others, dict[str, float]] | None = None
 
     @property
     def evaluated(self) -> nn.Module:
@@ -265,6 +270,8 @@ class MetaCSKT(HeatmapModule):
             copy_weights(self.average, self.base)
         for optimizer in self._both_optimizers():
             optimizer.optimizer.state.clear()
+        data = self._data()
+        data.labels = data.true_labels()
         self._mine()
 
     @torch.no_grad()
@@ -281,6 +288,7 @@ class MetaCSKT(HeatmapModule):
                     self.device,
                     Path(self.trainer.default_root_dir) / "mining",
                     (self.global_rank, self.trainer.world_size),
+                    self._vote()[0] if self.votes is not None else None,
                 )
         finally:
             self.train(training)
@@ -290,6 +298,14 @@ class MetaCSKT(HeatmapModule):
             pool.share([{name: entry for name, entry in self._pool.entries.items() if name in pool.positives}])
             data.labels = pool.refresh()
         self._pool = pool
+
+    def _vote(self) -> tuple[Others, dict[str, float]]:
+        """Return the voted points of all unlabelled faces, and the score of each."""
+        assert self.votes is not None
+        if self._voted is None:
+            part = self.global_rank, self.trainer.world_size
+            self._voted = voted_points(self.votes, self._data(), self.device, part)
+        return self._voted
 
     def _plain_points(self, images: Tensor) -> Tensor:
         size = images.shape[-1], images.shape[-2]
@@ -350,7 +366,7 @@ class MetaCSKT(HeatmapModule):
                 f"scheme '{self.scheme.name}' has no left/right pairs, so no flip shift can be measured; set "
                 "mining.t_neg to null"
             )
-        if self.mining_options.needs_network:
+        if self.mining_options.needs_network and self.votes is None:
             human_model(self.mining_options)
         if self.trainer.ckpt_path is None:
             self.start(self.base, self.init_from)
@@ -371,6 +387,8 @@ class MetaCSKT(HeatmapModule):
             data.labels = self._pool.current
         elif int(self.steps_done) == self.warmup_steps:
             self._mine()
+        elif self.votes is not None and self.votes.share:
+            data.labels = voted_labels(data.true_labels(), *self._vote(), self.votes.share)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sorted faces and the pool of labels."""

@@ -21,6 +21,8 @@ from dife_lightning.utils.distributed import gather_objects
 
 Shifts = dict[str, float]
 Finder = Callable[[Tensor], Tensor]
+#: Points of another origin, by name of the face (K, 2), with which the model's are compared; and their scheme.
+Others = tuple[Mapping[str, Tensor], Scheme]
 _BATCH = 64
 
 
@@ -31,6 +33,7 @@ def sorted_faces(
     device: torch.device,
     folder: Path | None,
     part: tuple[int, int] = (0, 1),
+    others: Others | None = None,
 ) -> Mining:
     """Sort the unlabelled faces; the shifts are read where ``options`` name a file, measured otherwise.
 
@@ -39,8 +42,10 @@ def sorted_faces(
         finder: maps images (B, 3, S, S) to points (B, K, 2) in their pixels, without averaging mirrored images.
         options: files and thresholds.
         device: of the images.
-        folder: where measured shifts are written as ``flip.csv`` and ``human.csv``; None for nowhere.
+        folder: where measured shifts are written as ``flip.csv`` and ``human.csv`` (``votes.csv`` for ``others``);
+            None for nowhere.
         part: rank and number of processes, each of which measures a part of the faces.
+        others: points that take the place of those of the model of human faces.
 
     Raises:
         ConfigError: no model of human faces and no file, or a scheme without mirror pairs.
@@ -48,16 +53,16 @@ def sorted_faces(
     """
     flips = None if options.t_neg is None else _read(options.flip)
     humans = None if options.t_pos is None else _read(options.human)
-    measured: dict[str, Callable[[], Shifts]] = {}
     if options.t_neg is not None and flips is None:
         flips = _gathered(_flip_shifts(faces, finder, device, part))
-        measured["flip"] = lambda: flips or {}
     if options.t_pos is not None and humans is None:
-        humans = _gathered(_human_shifts(faces, finder, *human_model(options), device, part))
-        measured["human"] = lambda: humans or {}
+        found = found_by_human(faces, *human_model(options), device, part) if others is None else others
+        humans = _gathered(_human_shifts(faces, finder, *found, device, part))
     if folder is not None and part[0] == 0:
-        for name, shifts in measured.items():
-            write_shifts(folder / f"{name}.csv", shifts())
+        kind = "human" if others is None else "votes"
+        for name, shifts, file in (("flip", flips, options.flip), (kind, humans, options.human)):
+            if shifts is not None and file is None:
+                write_shifts(folder / f"{name}.csv", shifts)
     return mine(faces.names, flips, humans, t_neg=options.t_neg, t_pos=options.t_pos)
 
 
@@ -82,26 +87,42 @@ def _gathered(own: Shifts) -> Shifts:
 
 def _flip_shifts(faces: FewLabelFaces, finder: Finder, device: torch.device, part: tuple[int, int]) -> Shifts:
     found: Shifts = {}
-    for names, images, boxes in _batches(faces, device, part):
+    for names, images, boxes in batches_of(faces, device, part):
         points, mirrored = finder(images), finder(images.flip(-1))
         shifts = flip_shift(points, mirrored, boxes, faces.scheme, images.shape[-1])
         found |= dict(zip(names, shifts.tolist(), strict=True))
     return found
 
 
+def found_by_human(
+    faces: FewLabelFaces, human: nn.Module, scheme: Scheme, device: torch.device, part: tuple[int, int]
+) -> Others:
+    """Return the points of a model of human faces on this process's unlabelled faces."""
+    human = human.eval().to(device)
+    found: dict[str, Tensor] = {}
+    for names, images, _ in batches_of(faces, device, part):
+        points = decode(human(images), (images.shape[-1], images.shape[-2]), DecodeOptions()).points
+        found |= dict(zip(names, points, strict=True))
+    return found, scheme
+
+
 def _human_shifts(
-    faces: FewLabelFaces, finder: Finder, human: nn.Module, scheme: Scheme, device: torch.device, part: tuple[int, int]
+    faces: FewLabelFaces,
+    finder: Finder,
+    others: Mapping[str, Tensor],
+    scheme: Scheme,
+    device: torch.device,
+    part: tuple[int, int],
 ) -> Shifts:
-    human, found = human.eval().to(device), Shifts()
-    for names, images, boxes in _batches(faces, device, part):
-        size = images.shape[-1], images.shape[-2]
-        there = decode(human(images), size, DecodeOptions()).points
+    found = Shifts()
+    for names, images, boxes in batches_of(faces, device, part):
+        there = torch.stack([others[name] for name in names]).to(device)
         shifts = human_shift(there, finder(images), boxes, scheme, faces.scheme)
         found |= dict(zip(names, shifts.tolist(), strict=True))
     return found
 
 
-def _batches(
+def batches_of(
     faces: FewLabelFaces, device: torch.device, part: tuple[int, int]
 ) -> Iterator[tuple[Sequence[str], Tensor, Tensor]]:
     """Yield names, images (B, 3, S, S) and boxes (B, 4) of this process's faces; an unknown box is the whole image."""
