@@ -297,3 +297,74 @@ def test_a_threshold_that_drops_all_faces_is_refused(tmp_path):
     shifts = shift_file(tmp_path / "flip.csv", {f"pool {k}": 0.5 for k in range(6)})
     with pytest.raises(ConfigError, match=r"t_neg 0\.2 drops all 6 faces"):
         fitted(model(steps=2, mining={"t_pos": None, "flip": shifts}), NoiseFaces(), tmp_path)
+
+
+def test_votes_label_the_warm_up_and_choose_positives(tmp_path, monkeypatch):
+    """An embedder whose embedding is the place of a pixel: each vote is the mean place of the labels."""
+
+    class Places:
+        def to(self, device):
+            return self
+
+        def embed(self, images):
+            line = torch.linspace(-1, 1, images.shape[-1])
+            grid = torch.stack(torch.meshgrid(line, line, indexing="xy"))
+            return torch.cat((grid, torch.ones(1, *grid.shape[1:]))).expand(len(images), -1, -1, -1)
+
+    monkeypatch.setattr("dife_lightning.methods.label_vote.load_embedder", lambda name: Places())
+    data = NoiseFaces(labelled_batch=4)
+    seen: list[tuple[int, tuple[str, ...]]] = []
+
+    class Watched(MetaCSKT):
+        def on_train_batch_start(self, batch, batch_idx):
+            seen.append((int(self.steps_done), self._data().labels.names))
+
+    torch.manual_seed(5)
+    votes = {"embedder": "places", "share": 0.5}
+    mining = {"t_neg": None, "t_pos": "q1.0"}
+    method = Watched(TINY_HRNET, NAMES, steps=6, warmup_steps=2, mining=mining, votes=votes, refresh=2, flip_test=False)
+    fitted(method, data, tmp_path)
+    true = ("few 0", "few 1", "few 2")
+    warmup, teaching = seen[0][1], seen[2][1]
+    assert warmup[:3] == true
+    assert len(warmup) == 6  # half of the six unlabelled faces
+    assert teaching == true  # the votes are labels of the warm-up alone
+    shifts = read_shifts(tmp_path / "mining" / "votes.csv")
+    assert list(shifts) == list(data.faces().names)
+    voted = method._vote()[0][0]["pool 0"]
+    mean = data.true_labels().points.mean(0)
+    assert float((voted - torch.from_numpy(mean)).norm(dim=-1).max()) < 6  # of 32 px: near the mean direction
+
+
+def test_a_network_of_imagenet_takes_the_place_of_the_hrnet(tmp_path, monkeypatch):
+    from dife_lightning.methods import _heatmap_networks
+    from dife_lightning.nn.mobile import MOBILENET_V2, MobileNet
+
+    torch.manual_seed(3)
+    known = MobileNet(MOBILENET_V2)
+    monkeypatch.setattr(_heatmap_networks, "load_imagenet", lambda name: (known, None))
+    backbone = {"name": "imagenet/mobilenet_v2", "side": 32, "rate": 0.0}
+    method = MetaCSKT(TINY_HRNET, NAMES, steps=3, warmup_steps=1, mining=NO_MINING, backbone=backbone, lr=0.01)
+    fitted(method, NoiseFaces(), tmp_path)
+    own, start = method.base.network.state_dict(), known.state_dict()
+    assert all(torch.equal(own[name], start[name]) for name in start)  # a rate of 0 leaves ImageNet's weights
+    assert method.base.out.weight.abs().max() > 0.005  # the others learn
+    assert method.evaluated(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 8, 8)
+    assert method.detect(torch.rand(2, 3, 32, 32)).points.shape == (2, 3, 2)
+
+
+def test_start_weights_are_taken_by_the_names_of_the_points(tmp_path, capsys):
+    torch.manual_seed(1)
+    human = LandmarkNet(TINY_HRNET, ["left_eye", "right_eye", "nose", "chin"])
+    path = tmp_path / "human.ckpt"
+    state = {"state_dict": human.state_dict(), "hyper_parameters": dict(human.hparams)}
+    torch.save({**state, "method": "landmark-net"}, path)
+    animal = LandmarkNet(TINY_HRNET, ["nose", "right_eye", "left_eye", "left_ear"], left="subject")
+    fresh = animal.network.head[3].weight.detach().clone()
+    animal.start(animal.network, str(path))
+    assert torch.equal(animal.network.conv1.weight, human.network.conv1.weight)
+    # the animal's own right eye is at the viewer's left
+    for row, there in enumerate([2, 0, 1]):
+        assert torch.equal(animal.network.head[3].weight[row], human.network.head[3].weight[there])
+    assert torch.equal(animal.network.head[3].weight[3], fresh[3])
+    assert "left_ear start untrained" in capsys.readouterr().err
