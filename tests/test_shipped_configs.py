@@ -166,7 +166,8 @@ def shrink_few_labels(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Start from new weights, and vote in the embedding of the tiny teacher; a face of each species."""
     model, data = content["model"].get("init_args", {}), content["data"]["init_args"]
     evaluation = {**data["evaluation"], "init_args": {**data["evaluation"]["init_args"], "count": 2, "val_count": 2}}
-    known = {"init_from": None, "warmup_steps": 1, "embedder": "world/teacher"}
+    known = {"init_from": None, "warmup_steps": 1, "embedder": "world/teacher", "steps": 2}
+    known |= {"mining": {"t_neg": None, "t_pos": None}, "votes": {"embedder": "world/teacher"}}
     return {
         "model": {key: value for key, value in known.items() if key in model},
         "data": {"labels": len(data["species"]), "count": 2, "labelled_batch": 2, "evaluation": evaluation},
@@ -188,7 +189,9 @@ SHRINK: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "CATs": shrink_renders,
     "FrozenBackbone": shrink_backbone,
     "GeneratorFeatures": shrink_generator_features,
-    **dict.fromkeys(("LandmarkNet", "ConsistencyNet", "MeanLandmarks", "NearestLabel", "LabelVote"), shrink_few_labels),
+    **dict.fromkeys(
+        ("LandmarkNet", "MetaCSKT", "ConsistencyNet", "MeanLandmarks", "NearestLabel", "LabelVote"), shrink_few_labels
+    ),
 }
 
 
@@ -252,7 +255,8 @@ def test_every_experiment_runs_for_two_steps_and_is_tested(name, world, tmp_path
         assert losses
         assert np.isfinite(losses).all()
         stages = json.loads(Path("runs/short/stages.json").read_text())
-        assert sum(stage["steps"] for stage in stages.values()) == 2
+        several = cls == "MetaCSKT"  # after the warm-up, both of its networks step
+        assert sum(stage["steps"] for stage in stages.values()) == 2 + several
         assert all(stage["seconds"] > 0 for stage in stages.values())
         dife_lightning.load("runs/short/checkpoints/last.ckpt")
         run("test", *configs, "--ckpt_path", "runs/short/checkpoints/last.ckpt", "--out", "out")
@@ -310,16 +314,32 @@ def projected(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
     return module, AlignedPhotos({"grey": str(folder / "images")}, size=16, batch_size=2)
 
 
-def consistency(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+def few_labels() -> tuple[dict[str, Any], WorldFewLabels]:
     network = {"stem": 4, "bottlenecks": 1, "channels": [4, 4, 4, 4], "modules": [1, 1, 1], "blocks": 1}
-    batches = {"labelled_batch": 2, "unlabelled_batch": 2, "size": 32}
-    return get_method("consistency")(network=network), WorldFewLabels(["dog"], labels=1, count=2, **batches)
+    batches: dict[str, Any] = {"labelled_batch": 2, "unlabelled_batch": 2, "size": 32}
+    return {"network": network}, WorldFewLabels(["dog"], labels=1, count=2, **batches)
+
+
+def consistency(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    options, data = few_labels()
+    return get_method("consistency")(**options), data
+
+
+def landmark_net(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    options, data = few_labels()
+    return get_method("landmark-net")(**options), data
+
+
+def meta_cskt(folder: Path) -> tuple[L.LightningModule, L.LightningDataModule]:
+    options, data = few_labels()
+    return get_method("meta-cskt")(steps=2, mining={"t_neg": None, "t_pos": None}, **options), data
 
 
 #: Methods that learn, and the data that they learn from.
 RECIPES = {
     "stylegan2": gan, "dife": dife, "dve": dve, "surface-teacher": teacher, "dense-truth": dense_truth,
     "cats": cats, "projected-backbone": projected, "consistency": consistency,
+    "landmark-net": landmark_net, "meta-cskt": meta_cskt,
 }  # fmt: skip
 
 

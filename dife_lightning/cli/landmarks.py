@@ -28,7 +28,7 @@ examples:
   dife landmarks cvat_project --images photos --boxes boxes.json --run otters --label_next 20
 """
 #: Configurations of the two networks, and the model of human faces that mines positives.
-CONFIG, IMAGENET, SMALL = "meta_cskt/own", "meta_cskt/_network_photos", "meta_cskt/_network_small"
+CONFIG, IMAGENET, SMALL = "meta_cskt/_own", "meta_cskt/_network_photos", "meta_cskt/_network_small"
 HUMAN = "photos/human-landmarks"
 #: Labelled faces below which none is held out.
 FEW = 5
