@@ -17,13 +17,15 @@ TABLE ?=
 ANALYSES ?=
 # For example FIGURES="fig3 --rows surface-teacher,dife --each 3".
 FIGURES ?=
+# For example LANDMARKS="--rows meta-cskt,supervised --curve".
+LANDMARKS ?=
 # photos, mafl_ap10k or wflw_animalweb: the table on photographs instead of the embedded world.
 BENCHMARK ?=
 TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABLE)
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 tables analyses figures bench test test-fast test-lowest test-newest lint format types docs wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 reproduce-meta-cskt tables analyses figures bench test test-fast test-lowest test-newest lint format types docs wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ reproduce-table3: $(STAMP) ## table 3: what each loss is good for
 
 reproduce-table4: $(STAMP) ## table 4: which layer of the generator is tapped
 	$(BIN)/python -m experiments.tables table4 $(TABLE_ARGS)
+
+reproduce-meta-cskt: $(STAMP) ## Meta-CSKT, its ablation and baselines; BENCHMARK=photos, SEEDS=3, LANDMARKS="--curve" (resumable)
+	$(BIN)/python -m experiments.landmarks $(or $(BENCHMARK),world) --seeds $(SEEDS) $(LANDMARKS)
 
 tables: $(STAMP) ## tables 1 to 4 from the committed records, without any training
 	$(BIN)/python -m experiments.tables table1 table2 table3 table4 --records experiments/records/world --no_training

@@ -16,7 +16,7 @@ from typing import Any
 from experiments.common.commands import guarded
 from experiments.common.options import names
 from experiments.landmarks.plan import LandmarkPlan, read_plan
-from experiments.landmarks.runs import Runs, Tested
+from experiments.landmarks.runs import Runs, ScoredRow
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     start, name = time.perf_counter(), Path(options.plan).stem
     plan = read_plan(options.plan).only(options.rows)
     runs = Runs(plan, options.runs_root or Path("runs") / f"landmarks_{name}", options.records, not options.no_training)
-    tests: dict[tuple[str, int], Tested] = {}
+    tests: dict[tuple[str, int], ScoredRow] = {}
     for seed in range(options.seeds):
         for row in plan.rows:
             found = runs.test(row, seed)
@@ -71,7 +71,7 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def curve_of(
-    plan: LandmarkPlan, runs: Runs, options: argparse.Namespace, tests: dict[tuple[str, int], Tested]
+    plan: LandmarkPlan, runs: Runs, options: argparse.Namespace, tests: dict[tuple[str, int], ScoredRow]
 ) -> dict[str, Any]:
     """Return the learning curve: labels, and for each row and group the mean NME over seeds at each."""
     from experiments.landmarks.assemble import columns_of

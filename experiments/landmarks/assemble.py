@@ -11,10 +11,10 @@ import numpy as np
 from experiments.common.options import recorded_facts
 from experiments.landmarks.errors import NmeTable, difference, joined, mean_of, verdict
 from experiments.landmarks.plan import LandmarkPlan
-from experiments.landmarks.runs import Tested
+from experiments.landmarks.runs import ScoredRow
 
 #: (row, seed) -> its test.
-Tests = Mapping[tuple[str, int], Tested]
+Tests = Mapping[tuple[str, int], ScoredRow]
 #: Scores of a test's ``metrics.json`` that the table has beside the NME.
 SCORES = ("failure_08", "failure_10", "auc_10")
 
@@ -82,11 +82,11 @@ def _row(
     }
 
 
-def _of(tests: Tests, row: str) -> list[Tested]:
+def _of(tests: Tests, row: str) -> list[ScoredRow]:
     return [test for (name, _), test in sorted(tests.items()) if name == row]
 
 
-def _score(tests: Sequence[Tested], column: str, score: str) -> float | None:
+def _score(tests: Sequence[ScoredRow], column: str, score: str) -> float | None:
     found = []
     for test in tests:
         for row in test.rows:

@@ -21,7 +21,7 @@ from experiments.landmarks.plan import LandmarkPlan, LandmarkRow
 
 
 @dataclass(frozen=True)
-class Tested:
+class ScoredRow:
     """The test of a row: errors by domain, the rows of ``metrics.json``, seconds of the training."""
 
     errors: Mapping[str, NmeTable]
@@ -48,7 +48,7 @@ class Runs:
     train: bool = True
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def test(self, row: LandmarkRow, seed: int, labels: int | None = None) -> Tested | None:
+    def test(self, row: LandmarkRow, seed: int, labels: int | None = None) -> ScoredRow | None:
         """Return the test of a row, made now unless it is there; None if it is left out."""
         try:
             return self._tested(row, seed, labels)
@@ -59,7 +59,7 @@ class Runs:
             print(f"{row.name} is left out: {error}", flush=True)
             return None
 
-    def _tested(self, row: LandmarkRow, seed: int, labels: int | None) -> Tested | None:
+    def _tested(self, row: LandmarkRow, seed: int, labels: int | None) -> ScoredRow | None:
         words = self._words(row, seed, labels)
         settings = resolved_settings(tuple(words))
         name = run_name(row.name, seed, labels)
@@ -88,7 +88,7 @@ class Runs:
         few = {} if labels is None else {row.labels: labels}
         return ["fit" if row.fit else "test", *given, *seeds, *setting_words({**row.set, **few})]
 
-    def _scored(self, run: RunFolder, words: list[str], key: dict[str, Any], trained: bool) -> Tested | None:
+    def _scored(self, run: RunFolder, words: list[str], key: dict[str, Any], trained: bool) -> ScoredRow | None:
         folder = run.tests / "table" if trained else run.path
         state = folder / "cell.json"
         wanted = key | {"checkpoint": sha256(_best(run)) if trained else None}
@@ -103,9 +103,9 @@ class Runs:
             write_state(state, wanted, finished=True)
         rows = json.loads((folder / TEST_METRICS).read_text(encoding="utf-8"))["rows"]
         seconds = sum(stage["seconds"] for stage in run.stages().values()) if trained else None
-        return Tested(read_nme(folder / PREDICTIONS), rows, seconds, str(folder))
+        return ScoredRow(read_nme(folder / PREDICTIONS), rows, seconds, str(folder))
 
-    def _record(self, name: str, key: dict[str, Any]) -> Tested | None:
+    def _record(self, name: str, key: dict[str, Any]) -> ScoredRow | None:
         path = None if self.records is None else self.records / "runs" / f"{name}.json"
         if path is None or not path.is_file():
             return None
@@ -113,9 +113,9 @@ class Runs:
         if changes(content["key"], json.loads(json.dumps(key))):
             return None
         errors = {domain: decoded(entry) for domain, entry in content["errors"].items()}
-        return Tested(errors, content["rows"], content["seconds"], str(path))
+        return ScoredRow(errors, content["rows"], content["seconds"], str(path))
 
-    def write_record(self, row: LandmarkRow, seed: int, labels: int | None, tested: Tested, folder: Path) -> None:
+    def write_record(self, row: LandmarkRow, seed: int, labels: int | None, tested: ScoredRow, folder: Path) -> None:
         """Write the record of a test: what its numbers can be computed from, and the key of its run."""
         settings = resolved_settings(tuple(self._words(row, seed, labels)))
         content = {

@@ -1,0 +1,171 @@
+"""Tables of landmark models: errors face by face, the ablation's verdicts, records in place of runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dife_lightning.errors import ConfigError, DataError
+from experiments.landmarks import runs as runs_module
+from experiments.landmarks.__main__ import build, parse
+from experiments.landmarks.assemble import table_of
+from experiments.landmarks.errors import NmeTable, decoded, difference, read_nme, verdict
+from experiments.landmarks.output import markdown
+from experiments.landmarks.plan import PLANS, read_plan
+from experiments.landmarks.runs import Runs, ScoredRow
+
+HEAD = (
+    "face,domain,list,framing,picture,subject,landmark,truth_x,truth_y,predicted_x,predicted_y,score,counted,error,nme"
+)
+
+
+def table(values, units=None) -> NmeTable:
+    return NmeTable(np.array(values, float), tuple(units or map(str, range(len(values)))))
+
+
+def scored(known, unknown) -> ScoredRow:
+    rows = [
+        {"domain": name, "group": group, "failure_08": 0.5, "failure_10": 0.25, "auc_10": 0.4}
+        for name, group in (("dog", "known"), ("cow", "unknown"))
+    ]
+    rows += [{"domain": "all", "group": group, "failure_08": 0.5} for group in ("known", "unknown", "all")]
+    return ScoredRow({"dog": table(known), "cow": table(unknown)}, rows, 60.0, "here")
+
+
+def test_faces_are_read_from_predictions(tmp_path):
+    rows = [
+        "a,dog,test,plain,a.png,rex,eye,1,1,1,1,0.5,1,2.0,3.0",
+        "a,dog,test,plain,a.png,rex,nose,1,1,1,1,0.5,1,4.0,3.0",
+        "b,dog,test,plain,b.png,,eye,,,1,1,0.5,0,,",
+        "c,cow,test,plain,c.png,,eye,1,1,1,1,0.5,1,7.0,7.0",
+    ]
+    path = tmp_path / "predictions.csv"
+    path.write_text("\n".join([HEAD, *rows]))
+    found = read_nme(path)
+    assert {name: (one.nme.tolist(), one.units) for name, one in found.items()} == {
+        "dog": ([3.0], ("dog/rex",)),
+        "cow": ([7.0], ("cow/c",)),
+    }
+    path.write_text("\n".join([HEAD, rows[2]]))
+    with pytest.raises(DataError, match="no face with an error"):
+        read_nme(path)
+
+
+def test_intervals_draw_animals_with_all_their_faces():
+    rng = np.random.default_rng(0)
+    animals = np.repeat(np.arange(20), 5)
+    values = rng.normal(5, 1, 20)[animals] + rng.normal(0, 0.1, 100)
+    one = table(values, [str(k) for k in animals])
+    low, high = one.interval()
+    # by the formula of the standard error over animals; over faces it would be a fifth of it
+    spread = values.reshape(20, 5).mean(1).std(ddof=1) / np.sqrt(20)
+    assert (high - low) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.15)
+    assert low < one.mean() < high
+    again = decoded(json.loads(json.dumps(one.encoded())))
+    assert again.mean() == pytest.approx(one.mean(), abs=1e-4)
+    assert again.interval() == pytest.approx(one.interval(), abs=1e-3)
+
+
+def test_a_difference_is_taken_face_by_face():
+    rng = np.random.default_rng(1)
+    first = rng.uniform(2, 20, 50)
+    value, interval = difference(table(first + 0.1), table(first))
+    assert value == pytest.approx(0.1)
+    assert verdict(interval) == "held"
+    assert verdict((-1.0, 0.5)) == "tied"
+    assert verdict((-2.0, -0.5)) == "reversed"
+    with pytest.raises(DataError, match="differ in their faces"):
+        difference(table(first), table(first[:-1]))
+
+
+def test_a_table_has_steps_goals_and_the_faces_of_groups():
+    plan = read_plan("world").only(["supervised", "with-l-u", "meta-cskt"])
+    worse, better = np.linspace(6, 8, 30), np.linspace(3, 4, 30)
+    tests = {
+        ("supervised", 0): scored(worse, worse),
+        ("with-l-u", 0): scored(worse, worse - 1),
+        ("meta-cskt", 0): scored(better, better),
+        ("meta-cskt", 1): scored(better + 1, better + 1),
+    }
+    content = table_of(plan, tests, {"uda": "not trained"})
+    cells = {(row["row"], row["column"]): row for row in content["rows"]}
+    assert cells["meta-cskt", "known"]["nme"] == pytest.approx(4.0)
+    assert cells["meta-cskt", "known"]["spread"] == pytest.approx(np.sqrt(0.5))
+    assert cells["supervised", "dog"]["against"]["verdict"] == "held"
+    verdicts = {(step["before"], step["after"], step["column"]): step["verdict"] for step in content["ablation"]}
+    assert (
+        verdicts
+        == {
+            ("supervised", "with-l-u", "known"): "tied",
+            ("supervised", "with-l-u", "unknown"): "held",
+            ("with-l-u", "meta-cskt", "known"): "held",
+            ("with-l-u", "meta-cskt", "unknown"): "held",
+        }
+        or "known" in content["columns"]
+    )
+    goals = {goal["column"]: (round(goal["value"], 3), goal["holds"]) for goal in content["goals"]}
+    assert goals == {"known": (round(4 / 7, 3), True), "unknown": (round(4 / 7, 3), True)}
+    text = markdown(
+        content, {"labels": [5, 40], "lines": [{"row": "supervised", "column": "known", "nme": [9.0, None]}]}
+    )
+    assert "4.00 ± 0.71" in text
+    assert "50.0 / 25.0 / 40.0" in text
+    assert "| supervised | known | 9.00 | – |" in text
+    assert "`uda` is left out: not trained" in text
+
+
+def test_a_record_takes_the_place_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        runs_module, "training_key", lambda settings, versions: {"settings": settings["seed_everything"]}
+    )
+    monkeypatch.setattr(
+        runs_module,
+        "resolved_settings",
+        lambda words: {"seed_everything": words[-1], "model": {"class_path": "MetaCSKT"}},
+    )
+    plan = read_plan("world").only(["meta-cskt"])
+    row = plan.row("meta-cskt")
+    Runs(plan, tmp_path / "runs").write_record(row, 0, None, scored([3.0, 4.0], [5.0]), tmp_path)
+    assert (tmp_path / "runs/meta-cskt-seed0.json").is_file()
+    found = Runs(plan, tmp_path / "none", tmp_path, train=False).test(row, 0)
+    assert found is not None
+    assert found.errors["dog"].nme.tolist() == [3.0, 4.0]
+    monkeypatch.setattr(runs_module, "training_key", lambda settings, versions: {"settings": "changed"})
+    runs = Runs(plan, tmp_path / "none", tmp_path, train=False)
+    assert runs.test(row, 0) is None
+    assert "no finished run meta-cskt-seed0" in runs.left_out["meta-cskt"]
+    with pytest.raises(DataError, match="no row of the table world has a test"):
+        build(parse(["world", "--rows", "meta-cskt", "--no_training", "--runs_root", str(tmp_path / "none")]))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PLANS.glob("*.yaml")))
+def test_every_plan_names_configurations_that_there_are(name):
+    from dife_lightning.running.configs import load_config
+
+    plan = read_plan(name)
+    for row in plan.rows:
+        for config in row.configs:
+            assert load_config(config)["model"]["class_path"]
+    assert plan.reference in [row.name for row in plan.rows]
+    words = Runs(plan, Path("runs"))._words(plan.row(plan.reference), 2, 5)
+    assert words[0] == "fit"
+    assert {"--seed_everything=2", "--data.init_args.seed=2", "--data.init_args.labels=5"} <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: a\ndata: b\nreference: c\nrows: {d: {fit: x}}", "no row 'c'"),
+        ("title: a\ndata: b\nreference: c\nrows: {c: {}}", "expected either fit or test"),
+        ("title: a\ndata: b\nreference: c\ncolour: red\nrows: {c: {fit: x}}", "colour"),
+    ],
+)
+def test_a_wrong_plan_is_refused(tmp_path, text, message):
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_plan(str(tmp_path / "plan.yaml"))
+    with pytest.raises(ConfigError, match="no plan 'nothing'"):
+        read_plan("nothing")
