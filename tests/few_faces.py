@@ -69,4 +69,4 @@ def trainer_of(folder: Any, batches: int, **options: Any) -> L.Trainer:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     given = {"enable_checkpointing": False, "limit_val_batches": 0, "max_epochs": -1, **quiet, **options}
     stop = [StopAfter(batches), *given.pop("callbacks", [])]
-    return L.Trainer(accelerator="cpu", devices=1, default_root_dir=folder, callbacks=stop, **given)
+    return L.Trainer(accelerator="cpu", default_root_dir=folder, callbacks=stop, **{"devices": 1, **given})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 
 import numpy as np
 import pytest
@@ -368,3 +369,65 @@ def test_start_weights_are_taken_by_the_names_of_the_points(tmp_path, capsys):
         assert torch.equal(animal.network.head[3].weight[row], human.network.head[3].weight[there])
     assert torch.equal(animal.network.head[3].weight[3], fresh[3])
     assert "left_ear start untrained" in capsys.readouterr().err
+
+
+def test_bfloat16_trains_and_keeps_float32_weights(tmp_path):
+    method = fitted(model(steps=3, warmup_steps=1, ema_half_life=2.0), NoiseFaces(), tmp_path, precision="bf16-mixed")
+    assert int(method.steps_done) == 3
+    assert {parameter.dtype for parameter in method.parameters()} == {torch.float32}
+    assert all(bool(value.isfinite().all()) for value in method.state_dict().values())
+    assert method.eval().detect(torch.rand(1, 3, 32, 32)).points.dtype == torch.float32
+
+
+def test_two_processes_need_a_strategy_that_allows_unused_parameters():
+    from types import SimpleNamespace
+
+    from lightning.pytorch.strategies import DDPStrategy
+
+    from dife_lightning.utils.distributed import check_strategy
+
+    with pytest.raises(ConfigError, match=r"needs --trainer\.strategy ddp_find_unused_parameters_true"):
+        check_strategy(SimpleNamespace(strategy=DDPStrategy()), "MetaCSKT")
+    check_strategy(SimpleNamespace(strategy=DDPStrategy(find_unused_parameters=True)), "MetaCSKT")
+    check_strategy(SimpleNamespace(strategy=None), "MetaCSKT")
+
+
+@pytest.mark.slow
+def test_two_processes_keep_equal_weights_and_share_the_labels(tmp_path):
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    script = tmp_path / "train.py"
+    script.write_text(
+        """
+import sys, torch, torch.distributed as dist
+from dife_lightning.methods.meta_cskt import MetaCSKT
+from tests.few_faces import NAMES, TINY_HRNET, NoiseFaces, trainer_of
+
+folder, flip = sys.argv[1:]
+torch.manual_seed(5)
+mining = {"t_neg": None, "t_pos": 0.5, "human": flip}
+method = MetaCSKT(TINY_HRNET, NAMES, steps=6, warmup_steps=2, mining=mining, refresh=2, lr=0.01)
+data = NoiseFaces(pool=8)
+trainer = trainer_of(folder, 100, strategy="ddp_find_unused_parameters_true", devices=2)
+trainer.fit(method, data)
+sums = torch.stack([p.detach().double().sum() for p in method.parameters()])
+every = [torch.zeros_like(sums) for _ in range(2)]
+dist.all_gather(every, sums)
+assert torch.equal(*every), "the processes have other weights"
+labels = [None, None]
+dist.all_gather_object(labels, (data.labels.names, data.labels.points.tolist()))
+assert labels[0] == labels[1] and len(labels[0][0]) > 3, labels
+print("equal")
+"""
+    )
+    shifts = shift_file(tmp_path / "human.csv", {f"pool {k}": 0.1 for k in range(8)})
+    words = [sys.executable, str(script), str(tmp_path), shifts]
+    root = Path(__file__).parents[2]
+    environment = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=root, env={**os.environ, **environment}, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("equal") == 2
