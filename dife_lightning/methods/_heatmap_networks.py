@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from dife_lightning.errors import CheckpointError, ConfigError
@@ -27,6 +28,8 @@ from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import note, some
 from dife_lightning.weights.checkpoints import load_state
 
+#: Key of a checkpoint for the faces of its training, and which of their facts it holds.
+_RECORD, _FACTS = "training_faces", ("kind", "labelled", "pool", "unlabelled", "transductive", "pool_species")
 #: Standard deviation of the last weights of a new network, as usual for heat maps.
 _INITIAL = 0.001
 
@@ -101,6 +104,7 @@ class HeatmapModule(LandmarkModule):
         given = as_options(DecodeOptions, decode)
         self.decode_options = DecodeOptions(given.rule, sigma, given.temperature)
         self.sigma, self.flip_test, self.published_targets = sigma, flip_test, published_targets
+        self._training_faces: dict[str, Any] = {}
         pairs = self.scheme.flip_pairs
         self.mirror_order = flip_permutation(count, pairs) if pairs else None
 
@@ -151,6 +155,28 @@ class HeatmapModule(LandmarkModule):
         sizes = (images.shape[-1], images.shape[-2]), (maps.shape[-1], maps.shape[-2])
         targets, known = gaussian_targets(points, visible, *sizes, self.sigma, self.published_targets)
         return heatmap_loss(maps, targets, known)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result must record of the faces that the model was trained on, as plain values; {} if not known."""
+        return {"training_faces": self._training_faces} if self._training_faces else {}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record the faces of the training, also whether test faces were among the unlabelled ones."""
+        super().on_save_checkpoint(checkpoint)
+        trainer = self._trainer
+        fits = trainer is not None and trainer.state.fn == TrainerFn.FITTING
+        source: Any = getattr(trainer, "datamodule", None) if fits else None
+        faces = source.faces().facts if hasattr(source, "faces") else {}
+        kept = {key: faces[key] for key in _FACTS if key in faces} or self._training_faces
+        if kept:
+            checkpoint[_RECORD] = kept
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what the checkpoint states of the faces of the training."""
+        super().on_load_checkpoint(checkpoint)
+        found = checkpoint.get(_RECORD)
+        self._training_faces = dict(found) if isinstance(found, dict) else {}
 
     def check_data(self) -> Any:
         """Return the trainer's data module; ConfigError unless its labelled faces have the landmarks of the model."""

@@ -170,6 +170,6 @@ class StepProgressBar(RichProgressBar):
         return min(trainer.num_training_batches, done + remaining)
 
     def _get_train_description(self, current_epoch: int) -> str:
-        if self.trainer.max_epochs not in (None, -1):
+        if self.trainer.max_epochs not in (None, -1) or self.trainer.max_steps < 1:
             return super()._get_train_description(current_epoch)
         return f"{f'to step {self.trainer.max_steps}':{len(self.validation_description)}}"

@@ -16,7 +16,7 @@ from experiments.common.commands import guarded
 from experiments.common.options import names
 
 #: What loading a method needs of a checkpoint.
-KEPT = ("state_dict", "hyper_parameters", "method", "trained_on", "pytorch-lightning_version")
+KEPT = ("state_dict", "hyper_parameters", "method", "trained_on", "training_faces", "pytorch-lightning_version")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -431,3 +431,20 @@ print("equal")
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("equal") == 2
+
+
+def test_a_result_says_which_faces_the_model_was_trained_on(tmp_path):
+    class Told(NoiseFaces):
+        def _make_faces(self):
+            found = super()._make_faces()
+            facts = {"kind": "Told", "labelled": {"dog": 3}, "pool": 6, "transductive": True, "domains": {"a": "long"}}
+            return type(found)(found.labelled, found.pool, found.names, found.scheme, facts)
+
+    trainer = trainer_of(tmp_path, 100)
+    trainer.fit(model(steps=1), Told())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    kept = torch.load(tmp_path / "a.ckpt", weights_only=False)["training_faces"]
+    assert kept == {"kind": "Told", "labelled": {"dog": 3}, "pool": 6, "transductive": True}
+    again = model(steps=1)
+    again.on_load_checkpoint({"training_faces": kept})
+    assert again.facts == {"training_faces": kept}
