@@ -111,3 +111,21 @@ def test_senseless_options_are_refused(options, message):
 def test_other_loaders_have_no_faces():
     with pytest.raises(ConfigError, match="a loader of list has no single faces"):
         face_set_of(DataLoader([1]))
+
+
+def test_faces_of_the_cache_are_those_that_were_rendered(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFE_CACHE", str(tmp_path))
+    fresh = [ready("test", cache=False).test_sets[1][k] for k in range(5)]
+    ready("test")
+    files = sorted(tmp_path.rglob("faces/*.npz"))
+    assert len(files) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("dife_lightning.world.face_box", None)  # nothing is rendered again
+        again = [ready("test").test_sets[1][k] for k in range(5)]
+    for one, other in zip(fresh, again, strict=True):
+        for name in ("image", "points", "visible", "box"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert (one.name, one.crop.file_name) == (other.name, other.crop.file_name)
+    files[0].write_bytes(b"damaged")
+    assert ready("test").test_sets[0][4].image.shape == (32, 32, 3)
+    assert len(sorted(tmp_path.rglob("faces/*.npz"))) == 2
