@@ -53,13 +53,15 @@ def sorted_faces(
     """
     flips = None if options.t_neg is None else _read(options.flip)
     humans = None if options.t_pos is None else _read(options.human)
-    if options.t_neg is not None and flips is None:
-        flips = _gathered(_flip_shifts(faces, finder, device, part))
-    if options.t_pos is not None and humans is None:
-        found = found_by_human(faces, *human_model(options), device, part) if others is None else others
-        humans = _gathered(_human_shifts(faces, finder, *found, device, part))
+    mirrors, compares = options.t_neg is not None and flips is None, options.t_pos is not None and humans is None
+    if compares and others is None:
+        others, kind = found_by_human(faces, *human_model(options), device, part), "human"
+    else:
+        kind = "votes"
+    if mirrors or compares:
+        measured = _measured(faces, finder, mirrors, others if compares else None, device, part)
+        flips, humans = measured[0] if mirrors else flips, measured[1] if compares else humans
     if folder is not None and part[0] == 0:
-        kind = "human" if others is None else "votes"
         for name, shifts, file in (("flip", flips, options.flip), (kind, humans, options.human)):
             if shifts is not None and file is None:
                 write_shifts(folder / f"{name}.csv", shifts)
@@ -85,13 +87,26 @@ def _gathered(own: Shifts) -> Shifts:
     return {name: shift for part in gather_objects(own) for name, shift in part.items()}
 
 
-def _flip_shifts(faces: FewLabelFaces, finder: Finder, device: torch.device, part: tuple[int, int]) -> Shifts:
-    found: Shifts = {}
+def _measured(
+    faces: FewLabelFaces,
+    finder: Finder,
+    mirrors: bool,
+    others: Others | None,
+    device: torch.device,
+    part: tuple[int, int],
+) -> tuple[Shifts, Shifts]:
+    """Return the flip shifts, if ``mirrors``, and the shifts against ``others``, if given, of all unlabelled faces."""
+    flips, apart = Shifts(), Shifts()
     for names, images, boxes in batches_of(faces, device, part):
-        points, mirrored = finder(images), finder(images.flip(-1))
-        shifts = flip_shift(points, mirrored, boxes, faces.scheme, images.shape[-1])
-        found |= dict(zip(names, shifts.tolist(), strict=True))
-    return found
+        points = finder(images)
+        if mirrors:
+            found = flip_shift(points, finder(images.flip(-1)), boxes, faces.scheme, images.shape[-1])
+            flips |= dict(zip(names, found.tolist(), strict=True))
+        if others is not None:
+            there = torch.stack([others[0][name] for name in names]).to(device)
+            found = human_shift(there, points, boxes, others[1], faces.scheme)
+            apart |= dict(zip(names, found.tolist(), strict=True))
+    return _gathered(flips), _gathered(apart)
 
 
 def found_by_human(
@@ -104,22 +119,6 @@ def found_by_human(
         points = decode(human(images), (images.shape[-1], images.shape[-2]), DecodeOptions()).points
         found |= dict(zip(names, points, strict=True))
     return found, scheme
-
-
-def _human_shifts(
-    faces: FewLabelFaces,
-    finder: Finder,
-    others: Mapping[str, Tensor],
-    scheme: Scheme,
-    device: torch.device,
-    part: tuple[int, int],
-) -> Shifts:
-    found = Shifts()
-    for names, images, boxes in batches_of(faces, device, part):
-        there = torch.stack([others[name] for name in names]).to(device)
-        shifts = human_shift(there, finder(images), boxes, scheme, faces.scheme)
-        found |= dict(zip(names, shifts.tolist(), strict=True))
-    return found
 
 
 def batches_of(
