@@ -25,7 +25,7 @@ TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABL
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 reproduce-meta-cskt tables analyses figures bench test test-fast test-lowest test-newest lint format types docs wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 reproduce-meta-cskt tables analyses figures bench test coverage test-fast test-lowest test-newest lint format types docs wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,7 +71,10 @@ figures: $(STAMP) ## figures 3 and 4 from the runs of table 1: transfers by all 
 bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
 	$(BIN)/python -m experiments.bench
 
-test: $(STAMP) ## run all tests and print the coverage; TESTS="-k name" selects some
+test: $(STAMP) ## run all tests; TESTS="-k name" selects some
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+coverage: $(STAMP) ## run all tests and print the coverage, which takes up to twice as long
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(TESTS)
 
 test-fast: $(STAMP) ## run the quick tests alone, without those marked slow

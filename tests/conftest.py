@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,23 +19,6 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes beside each other, ea
 
 #: Reference files of public implementations; not part of the project (see CONTRIBUTING.md).
 SHARED = Path(os.environ.get("DIFE_REFERENCE_DIR", Path(__file__).resolve().parents[2] / "shared"))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure no coverage in slow tests, with their fixtures: tracing takes as long again as a training itself.
-
-    Up to Python 3.13 it slows down every line that runs, also those of torch, Lightning and jsonargparse.
-    """
-    plugin = item.config.pluginmanager.getplugin("_cov")
-    controller = getattr(plugin, "cov_controller", None)  # None without --cov
-    if controller is None or item.get_closest_marker("slow") is None:
-        return (yield)
-    controller.pause()
-    try:
-        return (yield)
-    finally:
-        controller.resume()
 
 
 @pytest.fixture(autouse=True)
