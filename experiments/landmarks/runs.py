@@ -13,7 +13,7 @@ from dife_lightning.errors import DifeError
 from dife_lightning.utils.files import sha256, write_json
 from dife_lightning.utils.run_folder import PREDICTIONS, TEST_METRICS, RunFolder
 from experiments.common.commands import call
-from experiments.common.jobs import Job, place_words, read_state, setting_words, write_state
+from experiments.common.jobs import Job, read_state, setting_words, write_state
 from experiments.common.keys import changes, training_key
 from experiments.common.options import recorded_facts
 from experiments.landmarks.errors import NmeTable, decoded, read_nme
@@ -98,8 +98,8 @@ class Runs:
                 self.left_out.setdefault(run.name, "not tested")
                 return None
             quiet = ["--trainer.logger", "false"]
-            start = ["test", "--ckpt_path", str(run.path), *quiet] if trained else [*words, *place_words(run), *quiet]
-            call([*start, *(["--out", str(folder)] if trained else [])])
+            start = ["test", "--ckpt_path", str(run.path)] if trained else words
+            call([*start, *quiet, "--out", str(folder)])
             write_state(state, wanted, finished=True)
         rows = json.loads((folder / TEST_METRICS).read_text(encoding="utf-8"))["rows"]
         seconds = sum(stage["seconds"] for stage in run.stages().values()) if trained else None
