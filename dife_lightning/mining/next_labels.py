@@ -26,8 +26,8 @@ SHARE = 0.25
 class NextLabel(NamedTuple):
     """A photo to label.
 
-    ``face`` is the number of its least certain face, ``doubt`` that of the face, from 0 (the most certain one of all) to
-    1, and ``distance`` that of its picture to the nearest one chosen before, NaN for the first.
+    ``face`` is the number of its least certain face, ``doubt`` that of the face, from 0 (the most certain one of all)
+    to 1, and ``distance`` that of its picture to the nearest one chosen before, NaN for the first.
     """
 
     face: int
