@@ -135,6 +135,15 @@ class Plan:
         """Return the plan without some rows."""
         return replace(self, rows=tuple(r for r in self.rows if r.name not in rows))
 
+    def where(self, tested: Collection[tuple[str, str]]) -> Plan:
+        """Return the plan whose rows are in the columns alone of whose models they have a test, as (row, model)."""
+        rows = []
+        for row in self.rows:
+            own = [c.name for c in self.columns if row.in_column(c.name) and (row.name, c.model) in tested]
+            every = [c.name for c in self.columns if row.in_column(c.name)]
+            rows.append(row if own == every else replace(row, columns=own))
+        return replace(self, rows=tuple(rows))
+
     def row(self, name: str) -> TableRow:
         """Return the row of a name."""
         return next(row for row in self.rows if row.name == name)

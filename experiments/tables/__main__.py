@@ -99,7 +99,7 @@ def build(
     tests, left_out = test_all(workspace)
     left_out = missing | left_out
     times |= {"test": time.perf_counter() - trained}
-    plan = workspace.plan.without(left_out)
+    plan = workspace.plan.without(left_out).where({(row, model) for row, model, _ in tests})
     table = assemble(plan, tests)
     table |= {"left_out": left_out, "seconds": round(time.perf_counter() - start, 1)}
     write_table(table, plan, out)

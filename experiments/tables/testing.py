@@ -75,7 +75,7 @@ def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Tr
 
 
 def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_out: dict[str, str]) -> None:
-    """Leave out rows that have no run for some model, and print the reason.
+    """Leave out rows that have no run for any model, and print the reason; also for which models others have none.
 
     Raises:
         DataError: the reference row is missing.
@@ -90,6 +90,9 @@ def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_
         reason = f"no finished run of {row.of or row.name}-{missing[0]} in {where}"
         if row.name == plan.reference:
             raise DataError(f"{reason}: run the table without --no_training, or name other --rows and --columns")
+        if len(missing) < len(plan.models(row)):
+            print(f"{row.name} is not in every column: {reason}", flush=True)
+            continue
         left_out[row.name] = f"{reason}; it is trained without --no_training"
         print(f"{row.name} is left out: {left_out[row.name]}", flush=True)
 

@@ -78,6 +78,19 @@ def test_a_row_is_in_its_own_columns_alone(tmp_path):
         written(tmp_path, {"one": {"test": "MeanShape", "columns": ["d"]}})
 
 
+def test_a_row_that_is_trained_for_some_columns_is_in_these_alone(tmp_path):
+    plan, _ = whole_table(tmp_path)
+    have = {("copy-xy", "m"), ("copy-xy", "n"), ("dife", "m"), ("dife", "n"), ("dife-window", "m"), ("one", "m")}
+    some = plan.where(have)
+    assert [row.columns for row in some.rows] == [None, None, ["a"], ["a"]]
+    errors = {"copy-xy": 9.0, "dife": 5.0, "dife-window": 4.5, "one": 8.0}
+    table = assemble(some, {(row, model, 0): result_of(errors[row]) for row, model in have}) | {"left_out": {}}
+    assert "| dife-window | window 0.25 | clicks | **4.50** < [4.50, 4.50] | |" in markdown(table, some)
+    assert {(row["method"], row["pair"]) for row in table["rows"]} == {
+        ("copy-xy", "a"), ("copy-xy", "b"), ("dife", "a"), ("dife", "b"), ("dife-window", "a"), ("one", "a"),
+    }  # fmt: skip
+
+
 def test_a_window_is_a_row_of_its_own_that_needs_the_other(tmp_path):
     plan = written(tmp_path)
     assert [row.read_out for row in plan.rows] == [None, "nearest", "window 0.25", None]
