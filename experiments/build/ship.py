@@ -36,6 +36,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", type=names, required=True, help="data sets that it was trained on, separated by commas")
     add("--rename", action="append", default=[], metavar="OLD=NEW",
         help="a file that the settings name, and its name as an asset, such as own/photo-dog=photos/dog")  # fmt: skip
+    add("--half", action="store_true", help="write float16 weights, in half the space")
     return parser.parse_args(words)
 
 
@@ -64,7 +65,7 @@ def ship(options: argparse.Namespace) -> None:
         load_generator(shipped)
     else:
         info["method"] = content["method"]
-        write_method(content, shipped, dict(map(_pair, options.rename)))
+        write_method(content, shipped, dict(map(_pair, options.rename)), half=options.half)
         load(shipped)
     kind = "generator" if "images" in info else "method"
     register_asset(options.name, shipped, kind, notice=options.notice, **info)
@@ -89,13 +90,19 @@ def seed_of(checkpoint: Path) -> dict[str, Any]:
     return {} if seed is None else {"seed": seed}
 
 
-def write_method(content: Mapping[str, Any], path: Path, renamed: Mapping[str, str]) -> None:
-    """Write the weights and settings of a checkpoint alone, with files that the settings name ``renamed``."""
+def write_method(content: Mapping[str, Any], path: Path, renamed: Mapping[str, str], *, half: bool = False) -> None:
+    """Write the weights and settings of a checkpoint alone, with files that the settings name ``renamed``.
+
+    ``half`` writes float16 weights, which are read as float32.
+    """
     import torch
 
     from dife_lightning.utils.files import atomic_write
 
     kept = {key: content[key] for key in KEPT if key in content}
+    if half:
+        state = kept["state_dict"].items()
+        kept["state_dict"] = {name: value.half() if value.is_floating_point() else value for name, value in state}
     kept["hyper_parameters"] = _with_names(kept["hyper_parameters"], renamed)
     with atomic_write(path) as temporary:
         torch.save(kept, temporary)

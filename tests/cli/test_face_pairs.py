@@ -214,7 +214,7 @@ def test_the_documented_configuration_is_understood():
         if line.startswith("dife data preview "):
             own, options = split_options(line.split()[5:])
             CropOptions(**{key: own[key] for key in own if key == "rule"})
-            assert set(options) <= {"split", "species"}
+            assert set(options) <= {"split", "species", "file"}
 
 
 @pytest.mark.parametrize(

@@ -229,8 +229,8 @@ def test_a_table_is_built_from_records_alone(bench, capsys):
     after = bench.table("recorded")["rows"]
     for old, new in zip(before, after, strict=True):
         assert new["seeds"] == old["seeds"]
-        assert new["pixel_error"] == pytest.approx(old["pixel_error"], abs=0.01)
         # sums are recorded to 0.1 px, and of few pairs the interval's end may be one pair of a single point
+        assert new["pixel_error"] == pytest.approx(old["pixel_error"], abs=0.05 * old["pairs"] / old["points"])
         assert new["ci95"] == pytest.approx(old["ci95"], abs=0.051)
     assert {path.name for path in (bench.folder / "again/runs").iterdir()} == {
         path.name for path in (bench.folder / "records/runs").iterdir()
