@@ -146,8 +146,11 @@ class FewLabels(FewLabelsDataModule):
         DataError if there is none.
         """
         usable = self.domains.usable(name, "test")
-        tested = {file.resolve() for file in self._tested().values()}
-        rows = [int(row) for row in usable.order if self._file(name, row).resolve() not in tested]
+        tested = set(content_hashes(self._tested()).values())
+        contents = content_hashes({str(row): self._file(name, row) for row in usable.order}) if tested else {}
+        rows = [int(row) for row in usable.order if contents.get(str(row)) not in tested]
+        if len(rows) < len(usable.order):
+            note(f"{name}: {many(len(usable.order) - len(rows), 'validation or test face')} not labelled")
         if not rows:
             evaluated = f"; {len(usable.order)} are validation or test faces" if usable.order else ""
             raise DataError(f"domain '{name}': no labelled face can be used: {usable.summary()}{evaluated}")
@@ -203,7 +206,10 @@ class FewLabels(FewLabelsDataModule):
         if not found:
             raise DataError(_NONE)
         contents = content_hashes({name: face.target.file for name, face in found.items()})
-        kept = check_pool(contents, content_hashes(self._tested()), self.unlabelled)
+        tested = content_hashes(self._tested())
+        if not tested:
+            note("no test faces are known, so the unlabelled pool is not checked for any")
+        kept = check_pool(contents, tested, self.unlabelled)
         if kept.by_name or kept.by_content:
             note(str(kept))
         seen, single = set(content_hashes(labelled).values()), []
