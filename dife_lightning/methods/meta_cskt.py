@@ -63,7 +63,8 @@ class MetaCSKT(HeatmapModule):
         refresh: steps between two refreshes of the labels (published: 600).
         ema_half_life: half-life in steps of a running average of A, which is then evaluated; 0 evaluates A itself.
         evaluate: ``adaptation`` (published) or ``base``: which network finds the landmarks.
-        micro_batches: split each batch into so many, and accumulate their gradients; saves memory.
+        micro_batches: split each batch into so many, and accumulate their gradients; saves memory. All parts weigh
+            alike, so their number should divide both parts of the batch; each has its own batch normalisation.
         clip: largest norm of each network's gradient; 0 for no limit.
         sigma: deviation of the Gaussians in cells.
         decode: how points are read from heat maps.
@@ -178,7 +179,7 @@ class MetaCSKT(HeatmapModule):
         for part, maps in zip(parts, soft, strict=True):
             self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(part, keep=True), h, len(parts))
         self._step(for_base)
-        # 6: the points that A found become labels of the positives
+        # 5: the points that A found become labels of the positives
         for part, maps in zip(parts, fitted, strict=True):
             self._store(part, maps[len(part.labelled) :])
         self.log("train/feedback", h)
@@ -203,7 +204,7 @@ class MetaCSKT(HeatmapModule):
         loss = self._on_labels(maps[:labelled], part)
         self.log("train/labelled_loss", loss.detach(), prog_bar=True)
         if self.feedback and len(part.names):
-            hard = self._against_own_peaks(maps[labelled:], part.unlabelled)
+            hard = self._against_own_peaks(maps[labelled:])
             self.log("train/hard_loss", hard.detach())
             loss = loss + self.feedback * h * hard
         self.manual_backward(loss / several)
@@ -211,7 +212,7 @@ class MetaCSKT(HeatmapModule):
     def _on_labels(self, maps: Tensor, part: FewLabelBatch) -> Tensor:
         return self.labelled_loss(maps, part.labelled, part.points, part.visible)
 
-    def _against_own_peaks(self, maps: Tensor, images: Tensor) -> Tensor:
+    def _against_own_peaks(self, maps: Tensor) -> Tensor:
         """Return the loss of heat maps against Gaussians around their own highest cells.
 
         As in the published training, maps whose highest cell is in the first column do not count.

@@ -41,8 +41,8 @@ Entries = Mapping[str, PoolEntry]
 class LabelSnapshot:
     """N faces with labels; true ones first, in their order, then the last ``pooled`` from the pool, by name.
 
-    ``points`` (N, K, 2) float32, x then y, pixels of the photographs; ``visible`` (N, K) bool, all True for faces of
-    the pool. Both arrays are read-only.
+    ``points`` (N, K, 2) float32, x then y, pixels of the faces as cropped; ``visible`` (N, K) bool, all True for faces
+    of the pool. Both arrays are read-only.
     """
 
     names: tuple[str, ...]
@@ -105,7 +105,7 @@ class LabelPool:
 
         Args:
             names: of the faces.
-            points: (B, K, 2), x then y, pixels of the photographs, on any device.
+            points: (B, K, 2), x then y, pixels of the faces as cropped, on any device.
             step: of the training; an entry of a later step is not overwritten.
 
         Raises:

@@ -58,13 +58,11 @@ class LandmarkPlan:
         goals: group -> share of the supervised row's error that the reference row may have at most.
         supervised: the row of ``goals``.
         trainer: preset of the trainings.
-        data: configuration that holds the evaluation (``data.init_args.evaluation``).
     """
 
     title: str
     rows: tuple[LandmarkRow, ...]
     reference: str
-    data: str
     ablation: tuple[str, ...] = ()
     curve: tuple[int, ...] = ()
     curve_rows: tuple[str, ...] = ()

@@ -158,9 +158,9 @@ def test_every_plan_names_configurations_that_there_are(name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title: a\ndata: b\nreference: c\nrows: {d: {fit: x}}", "no row 'c'"),
-        ("title: a\ndata: b\nreference: c\nrows: {c: {}}", "expected either fit or test"),
-        ("title: a\ndata: b\nreference: c\ncolour: red\nrows: {c: {fit: x}}", "colour"),
+        ("title: a\nreference: c\nrows: {d: {fit: x}}", "no row 'c'"),
+        ("title: a\nreference: c\nrows: {c: {}}", "expected either fit or test"),
+        ("title: a\nreference: c\ncolour: red\nrows: {c: {fit: x}}", "colour"),
     ],
 )
 def test_a_wrong_plan_is_refused(tmp_path, text, message):
