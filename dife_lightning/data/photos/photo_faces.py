@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ import numpy as np
 from dife_lightning.data.face_sets import FaceSet, FaceSetsDataModule
 from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.face_sets import image_box
-from dife_lightning.data.photos.photo_folder import PhotoFolder, Target, unlabelled_crop
+from dife_lightning.data.photos.photo_folder import PhotoFolder, Target, TargetCrops, unlabelled_crop
 from dife_lightning.data.photos.single_faces import FaceList
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import FaceArrays
 from dife_lightning.faces.landmark_sets import ALL_POINTS
 from dife_lightning.faces.own_schemes import Left, landmark_scheme
-from dife_lightning.geometry.crops import CropOptions, Padding
+from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import many, note
 
@@ -120,18 +119,8 @@ class PhotoFaces(FaceSetsDataModule):
         ]
 
 
-class PhotoCrops:
+class PhotoCrops(TargetCrops):
     """Crops of faces without labels: all points are NaN and not visible."""
-
-    def __init__(self, targets: Sequence[Target], size: int, padding: Padding, points: int) -> None:
-        self.targets, self.size, self.padding, self.points = targets, size, padding, points
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def picture(self, index: int) -> Path:
-        """Return the file of the photograph that face ``index`` is in."""
-        return self.targets[index].file
 
     def __getitem__(self, index: int) -> FaceArrays:
         """Read and crop face ``index``; DataError if its photograph cannot be read."""

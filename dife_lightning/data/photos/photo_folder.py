@@ -58,6 +58,20 @@ class Target(NamedTuple):
         return PictureCrop(self.listed, self.width, self.height, self.square.matrix(size))
 
 
+class TargetCrops:
+    """Base of crops of faces without landmarks: ``points`` is their number, ``padding`` that of the crops."""
+
+    def __init__(self, targets: Sequence[Target], size: int, padding: Padding, points: int) -> None:
+        self.targets, self.size, self.padding, self.points = targets, size, padding, points
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def picture(self, index: int) -> Path:
+        """Return the file of the photograph that face ``index`` is in."""
+        return self.targets[index].file
+
+
 def unlabelled_crop(option: str, given: CropOptions | None, boxes: str | None) -> CropOptions:
     """Return the crop of faces without landmarks: as given, else the box, if there are boxes, else the whole picture.
 

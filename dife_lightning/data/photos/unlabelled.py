@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,28 +13,18 @@ from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import FaceDomain, fingerprint, to_domain
 from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces
 from dife_lightning.data.photos.pair_lists import FacePairList
-from dife_lightning.data.photos.photo_folder import PhotoFolder, Target, unlabelled_crop
+from dife_lightning.data.photos.photo_folder import PhotoFolder, Target, TargetCrops, unlabelled_crop
 from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.items import FaceItem
 from dife_lightning.faces.landmark_sets import ALL_POINTS, COMMON, shared_points
 from dife_lightning.faces.schemes import PROTOCOLS, EyeOrder, check_eye_order, get_scheme
-from dife_lightning.geometry.crops import CropOptions, Padding
+from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.utils.notes import many, note
 
 
-class TargetFaces:
+class TargetFaces(TargetCrops):
     """Crops of faces without landmarks. All ``points`` landmarks count as visible, at (0, 0): the source's decide."""
-
-    def __init__(self, targets: Sequence[Target], size: int, padding: Padding, points: int) -> None:
-        self.targets, self.size, self.padding, self.points = targets, size, padding, points
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def picture(self, index: int) -> Path:
-        """Return the file of the photograph that face ``index`` is in."""
-        return self.targets[index].file
 
     def __getitem__(self, index: int) -> FaceItem:
         """Read and crop face ``index``; DataError if its photograph cannot be read."""
