@@ -220,31 +220,35 @@ def load_start(name_or_path: str | Path) -> tuple[nn.Module, Scheme | None]:
     Raises:
         CheckpointError: no such file, a damaged one, or another method.
     """
+    found = _trained(name_or_path)
+    if isinstance(found, HeatmapModule):
+        return found.evaluated, found.scheme
+    if isinstance(found, HRNet):
+        return found, None
+    raise CheckpointError(f"start weights: {name_or_path} is a {type(found).__name__}, without heat maps of landmarks")
+
+
+def _trained(name_or_path: str | Path) -> nn.Module:
+    """Return a trained method, or the HRNet of a public file; CheckpointError if there is none."""
     from dife_lightning.loading import load, method_file  # imports all methods
 
     try:
         path = method_file(name_or_path)
     except CheckpointError as error:
         raise CheckpointError(f"start weights: {error}") from None
-    if path.suffix in (".pth", ".pt", ".tar"):
-        return load_hrnet(path), None
-    method = load(path)
-    if not isinstance(method, HeatmapModule):
-        raise CheckpointError(
-            f"start weights: {name_or_path} is a {type(method).__name__}, without heat maps of landmarks"
-        )
-    return method.evaluated, method.scheme
+    return load_hrnet(path) if path.suffix in (".pth", ".pt", ".tar") else load(path)
 
 
 def start_from(network: nn.Module, scheme: Scheme, name_or_path: str | Path) -> None:
     """Copy trained weights into ``network``; of its last layer, those of points that both have by name.
 
-    A note says which points start untrained.
+    A note says which points start untrained. The outputs of an embedder such as ``photos/dife`` are no points, so all do.
 
     Raises:
         CheckpointError: what ``load_start`` raises, or another network or other sizes.
     """
-    found, known = load_start(name_or_path)
+    embedder = getattr(_trained(name_or_path), "encoder", None)
+    found, known = load_start(name_or_path) if embedder is None else (embedder, None)
     state, own = dict(found.state_dict()), network.state_dict()
     last = "head.3" if isinstance(network, HRNet) else "out"
     if f"{last}.weight" not in state:
@@ -253,7 +257,7 @@ def start_from(network: nn.Module, scheme: Scheme, name_or_path: str | Path) -> 
             f"start weights {name_or_path} are of {kinds[1]}, the model has {kinds[0]}; give others, or set `backbone`"
         )
     ours, theirs = viewer_names(scheme), [] if known is None else viewer_names(known)
-    if known is None and len(state[f"{last}.bias"]) == len(scheme.landmarks):
+    if known is None and embedder is None and len(state[f"{last}.bias"]) == len(scheme.landmarks):
         theirs = ours  # a public file for as many points
     rows = [theirs.index(name) if name in theirs else -1 for name in ours]
     for key in (f"{last}.weight", f"{last}.bias"):

@@ -10,7 +10,8 @@ Reference: Meta-CSKT, ACM MM 2023, and its published training, which decides whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapMod
 from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
 from dife_lightning.methods._meta_cskt.shifts import Others, as_state, from_state, human_model, sorted_faces
+from dife_lightning.methods._meta_cskt.views import VIEWS, points_of_views
 from dife_lightning.methods._meta_cskt.votes import VoteOptions, voted_labels, voted_points
 from dife_lightning.methods._options import as_options
 from dife_lightning.methods._stylegan2.parts import average_into
@@ -61,6 +63,9 @@ class MetaCSKT(HeatmapModule):
         feedback: weight of the feedback loss (published: 1); 0 omits it.
         mining: how unlabelled faces are sorted.
         refresh: steps between two refreshes of the labels (published: 600).
+        views: at a refresh, label the positives by the mean of what the evaluated network finds in so many views of
+            each, up to 5: as it is, turned and scaled, each also mirrored (``flip_test``). 0 takes the points that A
+            found in its last training step with the face, as published.
         ema_half_life: half-life in steps of a running average of A, which is then evaluated; 0 evaluates A itself.
         evaluate: ``adaptation`` (published) or ``base``: which network finds the landmarks.
         micro_batches: split each batch into so many, and accumulate their gradients; saves memory. All parts weigh
@@ -93,6 +98,7 @@ class MetaCSKT(HeatmapModule):
         feedback: float = 1.0,
         mining: MiningOptions = MiningOptions(),  # noqa: B008 - frozen
         refresh: int = 600,
+        views: int = 0,
         ema_half_life: float = 0.0,
         evaluate: Literal["adaptation", "base"] = "adaptation",
         micro_batches: int = 1,
@@ -111,6 +117,7 @@ class MetaCSKT(HeatmapModule):
         self.automatic_optimization = False
         require(at_least=1, steps=steps, refresh=refresh, micro_batches=micro_batches)
         require(at_least=0, warmup_steps=warmup_steps, wait=wait, feedback=feedback, clip=clip)
+        require(at_least=0, at_most=len(VIEWS), views=views)
         require(at_least=0, ema_half_life=ema_half_life)
         require(above=0, lr=lr, warmup_lr=warmup_lr)
         require_choice("evaluate", evaluate, ("adaptation", "base"))
@@ -118,7 +125,7 @@ class MetaCSKT(HeatmapModule):
             raise ConfigError(f"warmup_steps={warmup_steps} of steps={steps}: nothing is left for the two networks")
         self.steps, self.warmup_steps, self.wait = steps, warmup_steps, wait
         self.lr, self.warmup_lr = lr, lr if warmup_lr is None else warmup_lr
-        self.feedback, self.refresh, self.evaluate = feedback, refresh, evaluate
+        self.feedback, self.refresh, self.views, self.evaluate = feedback, refresh, views, evaluate
         self.mining_options = as_options(MiningOptions, mining)
         self.ema_half_life, self.micro_batches, self.clip = ema_half_life, micro_batches, clip
         self.votes = None if votes is None else as_options(VoteOptions, votes)
@@ -225,7 +232,7 @@ class MetaCSKT(HeatmapModule):
         return heatmap_loss(maps, targets, known)
 
     def _store(self, part: FewLabelBatch, maps: Tensor) -> None:
-        if self._pool is None or not self._pool.positives or not part.names:
+        if self.views or self._pool is None or not self._pool.positives or not part.names:
             return
         side = part.unlabelled.shape[-1]
         found = decode(maps, (side, side), self.decode_options).points
@@ -258,8 +265,7 @@ class MetaCSKT(HeatmapModule):
         if self.mining_options.every and teaching > 0 and teaching % self.mining_options.every == 0:
             self._mine()
         if self._pool is not None and self._pool.due(teaching):
-            self._pool.share(gather_objects(self._pool.entries))
-            self._data().labels = self._pool.refresh()
+            self._refresh()
         self.log("train/step", float(done), prog_bar=True)
         if done >= self.steps:
             self.trainer.should_stop = True
@@ -275,30 +281,51 @@ class MetaCSKT(HeatmapModule):
         data.labels = data.true_labels()
         self._mine()
 
-    @torch.no_grad()
-    def _mine(self) -> None:
-        """Sort the unlabelled faces, and let the positives among them into the pool of labels."""
-        data, training = self._data(), self.training
+    def _refresh(self) -> None:
+        """Make the points of the positives labels; with ``views``, find them anew."""
+        assert self._pool is not None
+        if self.views and self._pool.positives:
+            with self._evaluating():
+                part = self.global_rank, self.trainer.world_size
+                faces, positives = self._data().faces(), self._pool.positives
+                found = points_of_views(faces, positives, self._points, self.views, self.device, part)
+            if found:
+                self._pool.store(list(found), torch.stack(list(found.values())), int(self.steps_done))
+        self._pool.share(gather_objects(self._pool.entries))
+        self._data().labels = self._pool.refresh()
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation mode, without gradients, in the precision of the training."""
+        training = self.training
         self.eval()
         try:
-            with self.trainer.precision_plugin.forward_context():
-                self._mined = sorted_faces(
-                    data.faces(),
-                    self._plain_points,
-                    self.mining_options,
-                    self.device,
-                    Path(self.trainer.default_root_dir) / "mining",
-                    (self.global_rank, self.trainer.world_size),
-                    self._vote()[0] if self.votes is not None else None,
-                )
+            with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+                yield
         finally:
             self.train(training)
+
+    def _mine(self) -> None:
+        """Sort the unlabelled faces, and let the positives among them into the pool of labels."""
+        data = self._data()
+        with self._evaluating():
+            self._mined = sorted_faces(
+                data.faces(),
+                self._plain_points,
+                self.mining_options,
+                self.device,
+                Path(self.trainer.default_root_dir) / "mining",
+                (self.global_rank, self.trainer.world_size),
+                self._vote()[0] if self.votes is not None else None,
+            )
         note(f"unlabelled faces: {self._mined}")
         pool = LabelPool(data.true_labels(), self._mined.positives, self.refresh)
         if self._pool is not None:
             pool.share([{name: entry for name, entry in self._pool.entries.items() if name in pool.positives}])
             data.labels = pool.refresh()
         self._pool = pool
+        if self.views:
+            self._refresh()
 
     def _vote(self) -> tuple[Others, dict[str, float]]:
         """Return the voted points of all unlabelled faces, and the score of each."""
@@ -311,6 +338,9 @@ class MetaCSKT(HeatmapModule):
     def _plain_points(self, images: Tensor) -> Tensor:
         size = images.shape[-1], images.shape[-2]
         return decode(self.evaluated(images), size, self.decode_options).points
+
+    def _points(self, images: Tensor) -> Tensor:
+        return self.detect(images).points
 
     def _data(self) -> LabelSource:
         data: LabelSource = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -82,11 +82,12 @@ def curve_of(
     for row in (plan.row(name) for name in plan.curve_rows):
         values: dict[str, list[float | None]] = {group: [] for group in groups}
         for labels in plan.curve:
-            found = [runs.test(row, seed, labels) for seed in range(options.seeds)]
+            own = labels if labels != plan.labels else None  # the runs of the table itself
+            found = [runs.test(row, seed, own) for seed in range(options.seeds)]
             known = [test for test in found if test is not None]
             for seed, test in enumerate(found):
                 if test is not None and options.record is not None:
-                    runs.write_record(row, seed, labels, test, options.record)
+                    runs.write_record(row, seed, own, test, options.record)
             for group, domains in groups.items():
                 means = [joined([test.errors[domain] for domain in domains]).mean() for test in known]
                 values[group].append(sum(means) / len(means) if means else None)

@@ -15,6 +15,8 @@ from experiments.landmarks.runs import ScoredRow
 
 #: (row, seed) -> its test.
 Tests = Mapping[tuple[str, int], ScoredRow]
+#: Errors in percent at which the cumulative curves (CED) are drawn.
+CED_ERRORS = tuple(range(31))
 #: Scores of a test's ``metrics.json`` that the table has beside the NME.
 SCORES = ("failure_08", "failure_10", "auc_10")
 
@@ -75,6 +77,8 @@ def _row(
         "seeds": [seed for name, seed in sorted(tests) if name == row],
         "faces": len(mean.nme),
         "scores": {score: _score(_of(tests, row), column, score) for score in SCORES},
+        "interocular": _interocular(mean),
+        "ced": _ced(mean),
         "against": against,
         "supervision": entry.supervision,
         "note": entry.note,
@@ -94,6 +98,17 @@ def _score(tests: Sequence[ScoredRow], column: str, score: str) -> float | None:
             if own == column and row.get(score) is not None:
                 found.append(float(row[score]))
     return float(np.mean(found)) if found else None
+
+
+def _interocular(mean: NmeTable) -> dict[str, Any]:
+    """Return the error by the distance of the eyes in percent, and the faces that have both; None if none has."""
+    known = mean.interocular[np.isfinite(mean.interocular)]
+    return {"nme": float(known.mean()) if len(known) else None, "faces": len(known)}
+
+
+def _ced(mean: NmeTable) -> list[float]:
+    """Return the share of faces with at most each error of ``CED_ERRORS``."""
+    return [round(float((mean.nme <= error).mean()), 4) for error in CED_ERRORS]
 
 
 def _steps(

@@ -16,14 +16,22 @@ from dife_lightning.metrics.bootstrap import percentiles
 
 Interval = tuple[float, float]
 RESAMPLES, SEED = 2000, 0
+_SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, eq=False)
 class NmeTable:
-    """NME in percent of N faces, and the unit that each is drawn by: its animal or person, or itself."""
+    """Errors of N faces.
+
+    Attributes:
+        nme: in percent of the face's length.
+        units: what each face is drawn by: its animal or person, or itself.
+        interocular: in percent of the distance of the eyes' centres; NaN for a face without both.
+    """
 
     nme: NDArray[np.float64]
     units: tuple[str, ...]
+    interocular: NDArray[np.float64]
 
     def mean(self) -> float:
         """Return the mean over the faces."""
@@ -35,33 +43,55 @@ class NmeTable:
 
     def encoded(self) -> dict[str, Any]:
         """Return it as plain values, for a record."""
-        return {"nme": " ".join(f"{value:.4f}" for value in self.nme), "units": _numbers(self.units).tolist()}
+        texts = {key: " ".join(f"{value:.4f}" for value in getattr(self, key)) for key in ("nme", "interocular")}
+        return texts | {"units": _numbers(self.units).tolist()}
 
 
 def decoded(entry: Mapping[str, Any]) -> NmeTable:
     """Return what :meth:`NmeTable.encoded` wrote."""
-    return NmeTable(np.array(entry["nme"].split(), np.float64), tuple(map(str, entry["units"])))
+    nme, interocular = (np.array(entry[key].split(), np.float64) for key in ("nme", "interocular"))
+    return NmeTable(nme, tuple(map(str, entry["units"])), interocular)
 
 
 def read_nme(predictions: Path) -> dict[str, NmeTable]:
     """Return domain -> errors of the faces in a ``predictions.csv``; faces that were not scored are left out."""
-    faces: dict[str, dict[str, tuple[float, str]]] = {}
+    faces: dict[str, dict[str, list[dict[str, str]]]] = {}
     with predictions.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["nme"]:
-                unit = row["subject"] or row["face"]
-                faces.setdefault(row["domain"], {})[row["face"]] = float(row["nme"]), f"{row['domain']}/{unit}"
+                faces.setdefault(row["domain"], {}).setdefault(row["face"], []).append(row)
     if not faces:
         raise DataError(f"{predictions} has no face with an error; run the test again")
     return {
-        name: NmeTable(np.array([nme for nme, _ in found.values()]), tuple(unit for _, unit in found.values()))
-        for name, found in faces.items()
+        domain: NmeTable(
+            np.array([float(rows[0]["nme"]) for rows in found.values()]),
+            tuple(f"{domain}/{rows[0]['subject'] or face}" for face, rows in found.items()),
+            np.array([_by_eyes(rows) for rows in found.values()]),
+        )
+        for domain, found in faces.items()
     }
+
+
+def _by_eyes(rows: Sequence[Mapping[str, str]]) -> float:
+    """Return the mean error of a face in percent of the distance of its eyes' centres; NaN without both eyes."""
+    counted = np.array([row["counted"] == "1" for row in rows])
+    truth, predicted = (
+        np.array([[float(row[f"{kind}_{axis}"] or "nan") for axis in "xy"] for row in rows])
+        for kind in ("truth", "predicted")
+    )
+    eyes = [[k for k, row in enumerate(rows) if row["landmark"].startswith(f"{side}_eye")] for side in _SIDES]
+    if not all(eyes) or not counted[eyes[0] + eyes[1]].all():
+        return float("nan")
+    distance = np.linalg.norm(truth[eyes[0]].mean(axis=0) - truth[eyes[1]].mean(axis=0))
+    errors = np.linalg.norm((predicted - truth)[counted], axis=1)
+    return float(100 * errors.mean() / distance) if distance > 0 else float("nan")
 
 
 def joined(parts: Sequence[NmeTable]) -> NmeTable:
     """Return the faces of several domains as one table."""
-    return NmeTable(np.concatenate([part.nme for part in parts]), tuple(unit for part in parts for unit in part.units))
+    units = tuple(unit for part in parts for unit in part.units)
+    nme, interocular = (np.concatenate([getattr(part, key) for part in parts]) for key in ("nme", "interocular"))
+    return NmeTable(nme, units, interocular)
 
 
 def mean_of(several: Sequence[NmeTable]) -> NmeTable:
@@ -69,7 +99,8 @@ def mean_of(several: Sequence[NmeTable]) -> NmeTable:
     for other in several[1:]:
         if len(other.nme) != len(several[0].nme):
             raise DataError("two tests differ in their faces: test both on the same lists")
-    return NmeTable(np.mean([one.nme for one in several], axis=0), several[0].units)
+    nme, interocular = (np.mean([getattr(one, key) for one in several], axis=0) for key in ("nme", "interocular"))
+    return NmeTable(nme, several[0].units, interocular)
 
 
 def difference(a: NmeTable, b: NmeTable) -> tuple[float, Interval]:

@@ -14,13 +14,18 @@ LEGEND = (
     "faces (over animals or persons where these are known). =: tied with {reference} on the same faces (the interval "
     "contains 0); <: better than it."
 )
+SCORES_LEGEND = (
+    "In %: failures above 8 % / above 10 % / area under the curve up to 10 % / mean error by the distance of the eyes, "
+    "of the faces on which both are seen."
+)
 
 
 def write_table(table: Mapping[str, Any], folder: Path, curve: Mapping[str, Any] | None = None) -> None:
-    """Write ``table.json`` and ``table.md``, and with a ``curve`` also ``curve.png``."""
+    """Write ``table.json``, ``table.md`` and ``ced.png``, and with a ``curve`` also ``curve.png``."""
     write_json(folder / "table.json", {**table, "curve": curve})
     with atomic_write(folder / "table.md") as temporary:
         temporary.write_text(markdown(table, curve), encoding="utf-8")
+    draw_ced(table, folder / "ced.png")
     if curve is not None:
         draw_curve(curve, folder / "curve.png")
 
@@ -36,10 +41,10 @@ def markdown(table: Mapping[str, Any], curve: Mapping[str, Any] | None = None) -
     for method in methods:
         numbers = [_number(cells[method, column]) for column in columns]
         lines.append(f"| {method} | {cells[method, columns[0]]['supervision']} | {' | '.join(numbers)} |")
-    lines += ["", "In %: failures above 8 % / above 10 % / area under the curve up to 10 %.", ""]
+    lines += ["", SCORES_LEGEND, ""]
     lines += [f"| row | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for method in methods:
-        scores = [_scores(cells[method, column]["scores"]) for column in columns]
+        scores = [_scores(cells[method, column]) for column in columns]
         lines.append(f"| {method} | {' | '.join(scores)} |")
     if table["ablation"]:
         lines += ["", "## Steps of the ablation", "", "Error before the step minus error after it, on the same faces."]
@@ -54,6 +59,7 @@ def markdown(table: Mapping[str, Any], curve: Mapping[str, Any] | None = None) -
         lines += ["", f"Goal on {goal['column']}: at most {limit:.2f} of the supervised error; {value:.2f}: {told}."]
     for name, reason in table["left_out"].items():
         lines += ["", f"`{name}` is left out: {reason}"]
+    lines += ["", "![Share of faces by error](ced.png)"]
     if curve is not None:
         lines += ["", "## Learning curve", "", *_curve_lines(curve), "", "![NME against labels](curve.png)"]
     return "\n".join(lines) + "\n"
@@ -66,8 +72,9 @@ def _number(row: Mapping[str, Any]) -> str:
     return f"{row['nme']:.2f}{spread}{mark} [{low:.2f}, {high:.2f}]"
 
 
-def _scores(scores: Mapping[str, float | None]) -> str:
-    return " / ".join("–" if value is None else f"{100 * value:.1f}" for value in scores.values())
+def _scores(row: Mapping[str, Any]) -> str:
+    shares = [None if value is None else 100 * value for value in row["scores"].values()]
+    return " / ".join("–" if value is None else f"{value:.1f}" for value in (*shares, row["interocular"]["nme"]))
 
 
 def _curve_lines(curve: Mapping[str, Any]) -> list[str]:
@@ -79,13 +86,34 @@ def _curve_lines(curve: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def draw_ced(table: Mapping[str, Any], path: Path) -> None:
+    """Draw the share of faces with at most an error against this error, one panel for each group."""
+    from dife_lightning.viz.sheet import save_figure
+
+    columns = [name for name, domains in table["columns"].items() if len(domains) > 1] or list(table["columns"])
+    figure, axes = _panels(len(columns))
+    for axis, column in zip(axes, columns, strict=True):
+        for row in table["rows"]:
+            if row["column"] == column:
+                axis.plot(range(len(row["ced"])), row["ced"], label=row["row"])
+        axis.set(title=column, xlabel="NME (%)", ylabel="share of faces", ylim=(0, 1))
+    axes[-1].legend(fontsize=7, loc="lower right")
+    save_figure(figure, path)
+
+
+def _panels(count: int) -> tuple[Any, Any]:
+    from dife_lightning.viz.sheet import new_figure
+
+    figure = new_figure(4.2 * count, 3.6)
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
 def draw_curve(curve: Mapping[str, Any], path: Path) -> None:
     """Draw NME against the number of labels, one panel for each group."""
-    from dife_lightning.viz.sheet import new_figure, save_figure
+    from dife_lightning.viz.sheet import save_figure
 
     columns = list(dict.fromkeys(line["column"] for line in curve["lines"]))
-    figure = new_figure(4.2 * len(columns), 3.6)
-    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    figure, axes = _panels(len(columns))
     for axis, column in zip(axes, columns, strict=True):
         for line in curve["lines"]:
             if line["column"] == column:

@@ -53,6 +53,7 @@ class LandmarkPlan:
         rows: of the table, the reference row among them.
         reference: row that all others are compared with.
         ablation: rows in the order in which each should be better than the one before.
+        labels: number of labelled faces in the configurations of the rows.
         curve: numbers of labels of the learning curve.
         curve_rows: rows of it.
         goals: group -> share of the supervised row's error that the reference row may have at most.
@@ -64,6 +65,7 @@ class LandmarkPlan:
     rows: tuple[LandmarkRow, ...]
     reference: str
     ablation: tuple[str, ...] = ()
+    labels: int = 40
     curve: tuple[int, ...] = ()
     curve_rows: tuple[str, ...] = ()
     goals: Mapping[str, float] = field(default_factory=dict)

@@ -23,7 +23,8 @@ HEAD = (
 
 
 def table(values, units=None) -> NmeTable:
-    return NmeTable(np.array(values, float), tuple(units or map(str, range(len(values)))))
+    nme = np.array(values, float)
+    return NmeTable(nme, tuple(units or map(str, range(len(values)))), 2 * nme)
 
 
 def scored(known, unknown) -> ScoredRow:
@@ -54,6 +55,20 @@ def test_faces_are_read_from_predictions(tmp_path):
         read_nme(path)
 
 
+def test_errors_by_the_distance_of_the_eyes(tmp_path):
+    corners = [("left_eye_outer", 0, 0), ("left_eye_inner", 4, 0), ("right_eye_inner", 8, 3), ("right_eye_outer", 8, 5)]
+    rows = [f"a,dog,test,plain,a.png,,{name},{x},{y},{x},{y},0.5,1,0,1" for name, x, y in corners]
+    rows += ["a,dog,test,plain,a.png,,nose,5,9,8,13,0.5,1,0,1", "a,dog,test,plain,a.png,,chin,,,8,13,0.5,0,,1"]
+    hidden = [row.replace("a,dog", "b,dog") for row in rows]
+    hidden[1] = "b,dog,test,plain,b.png,,left_eye_inner,,,1,1,0.5,0,,1"
+    path = tmp_path / "predictions.csv"
+    path.write_text("\n".join([HEAD, *rows, *hidden, "c,cow,test,plain,c.png,,nose,1,1,1,1,0.5,1,7.0,7.0"]))
+    found = read_nme(path)
+    # eyes at (2, 0) and (8, 4); one of five points is off by 5 px
+    assert found["dog"].interocular[0] == pytest.approx(100 * (5 / 5) / np.sqrt(52))
+    assert np.isnan([found["dog"].interocular[1], found["cow"].interocular[0]]).all()
+
+
 def test_intervals_draw_animals_with_all_their_faces():
     rng = np.random.default_rng(0)
     animals = np.repeat(np.arange(20), 5)
@@ -67,6 +82,7 @@ def test_intervals_draw_animals_with_all_their_faces():
     again = decoded(json.loads(json.dumps(one.encoded())))
     assert again.mean() == pytest.approx(one.mean(), abs=1e-4)
     assert again.interval() == pytest.approx(one.interval(), abs=1e-3)
+    np.testing.assert_allclose(again.interocular, one.interocular, atol=1e-4)
 
 
 def test_a_difference_is_taken_face_by_face():
@@ -112,7 +128,9 @@ def test_a_table_has_steps_goals_and_the_faces_of_groups():
         content, {"labels": [5, 40], "lines": [{"row": "supervised", "column": "known", "nme": [9.0, None]}]}
     )
     assert "4.00 ± 0.71" in text
-    assert "50.0 / 25.0 / 40.0" in text
+    assert "50.0 / 25.0 / 40.0 / 8.0" in text
+    assert cells["supervised", "known"]["interocular"] == {"nme": pytest.approx(14.0), "faces": 30}
+    assert cells["supervised", "known"]["ced"][6:9] == [pytest.approx(1 / 30, abs=1e-4), 0.5, 1.0]
     assert "| supervised | known | 9.00 | – |" in text
     assert "`uda` is left out: not trained" in text
 

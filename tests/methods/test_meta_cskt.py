@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.errors import CheckpointError, ConfigError, DataError
+from dife_lightning.loading import load
 from dife_lightning.methods._meta_cskt.options import published_factor
+from dife_lightning.methods._meta_cskt.views import points_of_views
 from dife_lightning.methods.landmark_net import LandmarkNet
 from dife_lightning.methods.meta_cskt import MetaCSKT
 from dife_lightning.mining import read_shifts
@@ -211,6 +213,57 @@ def test_positives_become_labels_and_hard_negatives_are_never_used(tmp_path):
     assert set(method._pool.entries) == {"pool 0", "pool 1"}
 
 
+@pytest.mark.parametrize("views", [1, 3, 5])
+def test_points_of_several_views_are_mapped_back(views):
+    spots, seen = np.array([[12, 20], [17, 9], [15, 15]]), []
+    data = NoiseFaces()
+    faces = data.faces()
+    for row, (x, y) in enumerate(spots):
+        faces.pool[row].image[:] = 0
+        faces.pool[row].image[y - 1 : y + 2, x - 1 : x + 2] = 255
+
+    def center(images):
+        """Find the centre of mass of the white spot, (B, 1, 2)."""
+        seen.append(len(images))
+        weight = (images.mean(dim=1) + 1).clamp(min=0)
+        grid = torch.arange(images.shape[-1], dtype=torch.float32)
+        total = weight.sum(dim=(1, 2))
+        x, y = (weight * grid).sum(dim=(1, 2)) / total, (weight * grid[:, None]).sum(dim=(1, 2)) / total
+        return torch.stack((x, y), dim=-1)[:, None]
+
+    chosen = frozenset(faces.names[:3])
+    found = points_of_views(faces, chosen, center, views, torch.device("cpu"))
+    assert set(found) == chosen
+    assert seen == [3] * views
+    for name, spot in zip(faces.names[:3], spots, strict=True):
+        np.testing.assert_allclose(found[name][0].numpy(), spot, atol=0.1)
+
+
+def test_views_label_all_positives_at_once_and_anew_at_each_refresh(tmp_path):
+    mining = {"t_neg": None, "t_pos": 0.15}
+    mining["human"] = shift_file(tmp_path / "human.csv", {f"pool {k}": 0.1 * k for k in range(6)})
+    stored: list[tuple[int, dict]] = []
+
+    class Watched(MetaCSKT):
+        def _refresh(self):
+            super()._refresh()
+            stored.append((int(self.steps_done), dict(self._pool.entries)))
+            with torch.no_grad():
+                images = torch.from_numpy(np.stack([data.faces().pool[k].image for k in (0, 1)]))
+                self.eval()
+                expected = self.detect(images.permute(0, 3, 1, 2).float() / 127.5 - 1).points
+                self.train()
+            np.testing.assert_allclose(self.trainer.datamodule.labels.points[-2:], expected.numpy(), atol=1e-3)
+
+    torch.manual_seed(5)
+    data = NoiseFaces()
+    method = Watched(TINY_HRNET, NAMES, steps=7, warmup_steps=1, mining=mining, refresh=3, views=1, lr=0.01)
+    fitted(method, data, tmp_path)
+    assert [step for step, _ in stored] == [1, 4, 7]
+    assert all(set(entries) == {"pool 0", "pool 1"} for _, entries in stored)
+    assert {entry.step for entry in stored[1][1].values()} == {4}
+
+
 def test_shifts_are_measured_and_written_as_the_published_files(tmp_path):
     torch.manual_seed(1)
     human = LandmarkNet(TINY_HRNET, NAMES)
@@ -369,6 +422,20 @@ def test_start_weights_are_taken_by_the_names_of_the_points(tmp_path, capsys):
         assert torch.equal(animal.network.head[3].weight[row], human.network.head[3].weight[there])
     assert torch.equal(animal.network.head[3].weight[3], fresh[3])
     assert "left_ear start untrained" in capsys.readouterr().err
+
+
+def test_an_embedder_is_a_start_but_for_its_last_layer(tmp_path, capsys):
+    backbone = {"name": "imagenet/mobilenet_v2", "side": 32}
+    names = [f"point_{k}" for k in range(16)]  # as many as the embedding has channels
+    method = LandmarkNet(TINY_HRNET, names, backbone=backbone)
+    method.start(method.network, "photos/dife")
+    encoder = load("photos/dife").encoder
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(method.network.state_dict()[key], value) == (not key.startswith("out."))
+    assert "start untrained" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="has an HRNet"):
+        small = LandmarkNet(TINY_HRNET, NAMES)
+        small.start(small.network, "photos/dife")
 
 
 def test_bfloat16_trains_and_keeps_float32_weights(tmp_path):

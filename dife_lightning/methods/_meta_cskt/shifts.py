@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,11 +122,15 @@ def found_by_human(
 
 
 def batches_of(
-    faces: FewLabelFaces, device: torch.device, part: tuple[int, int]
+    faces: FewLabelFaces, device: torch.device, part: tuple[int, int], chosen: Collection[str] | None = None
 ) -> Iterator[tuple[Sequence[str], Tensor, Tensor]]:
-    """Yield names, images (B, 3, S, S) and boxes (B, 4) of this process's faces; an unknown box is the whole image."""
+    """Yield names, images (B, 3, S, S) and boxes (B, 4) of this process's faces; an unknown box is the whole image.
+
+    Of the ``chosen`` faces alone, if they are given.
+    """
     pool = faces.pool
-    rows = range(part[0], len(faces.names), part[1])
+    wanted = [row for row, name in enumerate(faces.names) if chosen is None or name in chosen]
+    rows = wanted[part[0] :: part[1]]
     for start in range(0, len(rows), _BATCH):
         chosen = [pool[row] for row in rows[start : start + _BATCH]] if pool is not None else []
         images = image_tensor([face.image for face in chosen]).to(device)
