@@ -42,7 +42,8 @@ class BackboneOptions:
         name: ``imagenet/mobilenet_v2`` or ``imagenet/efficientnet_lite0``. A fit without other start weights needs its
             file (docs/backbones.md); a checkpoint holds all weights.
         side: the shorter side of the images that it sees, in pixels.
-        rate: learning rate of its weights, as a share of the rate of the others.
+        rate: learning rate of its weights, as a share of the rate of the others; 0 keeps them as they are, which is
+            faster, since nothing is propagated back through them.
     """
 
     name: str = "imagenet/mobilenet_v2"
@@ -60,6 +61,7 @@ class BackboneOptions:
         network = PyramidEncoder(known.options, known.pixels, points, side=self.side, keep_size=False)
         nn.init.normal_(network.out.weight, std=_INITIAL)
         network.out.bias.data.zero_()  # type: ignore[union-attr]
+        network.network.requires_grad_(self.rate > 0)
         return network
 
 

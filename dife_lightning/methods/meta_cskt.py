@@ -36,11 +36,15 @@ from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.methods._training import fused_on_cpu
 from dife_lightning.mining import LabelPool, Mining
 from dife_lightning.nn.hrnet import HRNetOptions
+from dife_lightning.nn.pyramid import PyramidEncoder
 from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
 
 METHOD = "MetaCSKT"
+
+#: Images (B, 3, S, S), or the features of a backbone.
+Seen = Tensor | list[Tensor]
 
 
 class MetaCSKT(HeatmapModule):
@@ -173,18 +177,22 @@ class MetaCSKT(HeatmapModule):
     def _teach(self, batch: FewLabelBatch) -> None:
         for_adaptation, for_base = self._both_optimizers()
         parts = batch.parts(self.micro_batches)
+        seen = [self._seen(part) for part in parts]
         # 1, 2: B gives soft heat maps of all faces, and A fits them
-        soft = [self._soft_maps(part, keep=len(parts) == 1) for part in parts]
-        fitted = [self._fit(part, maps.detach(), len(parts)) for part, maps in zip(parts, soft, strict=True)]
+        soft = [self._soft_maps(images, keep=len(parts) == 1) for images in seen]
+        fitted = [self._fit(images, maps.detach(), len(parts)) for images, maps in zip(seen, soft, strict=True)]
         self._step(for_adaptation)
         # 3: h, what the step changed for A on the labelled faces
         with torch.no_grad():
-            after = [self._on_labels(self.adaptation(part.labelled), part) for part in parts]
+            after = [
+                self._on_labels(heat_maps(self.adaptation, images, len(part.labelled)), part)
+                for part, images in zip(parts, seen, strict=True)
+            ]
         before = [self._on_labels(maps[: len(part.labelled)], part) for maps, part in zip(fitted, parts, strict=True)]
         h = self._mean(before) - self._mean(after)
         # 4: B learns from the labels, and h times from its own hard pseudo-labels
-        for part, maps in zip(parts, soft, strict=True):
-            self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(part, keep=True), h, len(parts))
+        for part, images, maps in zip(parts, seen, soft, strict=True):
+            self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(images, keep=True), h, len(parts))
         self._step(for_base)
         # 5: the points that A found become labels of the positives
         for part, maps in zip(parts, fitted, strict=True):
@@ -192,14 +200,23 @@ class MetaCSKT(HeatmapModule):
         self.log("train/feedback", h)
         self.log("train/pooled_labels", float(batch.pooled.float().mean()))
 
-    def _soft_maps(self, part: FewLabelBatch, keep: bool) -> Tensor:
+    def _seen(self, part: FewLabelBatch) -> Seen:
+        """Return the images of all faces; or what a backbone that stays as it is makes of them, for both networks."""
+        images = torch.cat((part.labelled, part.unlabelled))
+        if self.backbone is None or self.backbone.rate > 0:
+            return images
+        assert isinstance(self.base, PyramidEncoder)
+        with torch.no_grad():
+            return self.base.features(images)
+
+    def _soft_maps(self, seen: Seen, keep: bool) -> Tensor:
         """Return B's heat maps (L + U, K, h, w); ``keep`` the graph, or compute it again later."""
         with torch.set_grad_enabled(keep):
-            return self.base(torch.cat((part.labelled, part.unlabelled)))
+            return heat_maps(self.base, seen)
 
-    def _fit(self, part: FewLabelBatch, soft: Tensor, several: int) -> Tensor:
+    def _fit(self, seen: Seen, soft: Tensor, several: int) -> Tensor:
         """Add the gradient of L_u to A; return A's heat maps (L + U, K, h, w)."""
-        maps = self.adaptation(torch.cat((part.labelled, part.unlabelled)))
+        maps = heat_maps(self.adaptation, seen)
         loss = heatmap_loss(maps, soft)
         self.manual_backward(loss / several)
         self.log("train/unlabelled_loss", loss.detach(), prog_bar=True)
@@ -433,3 +450,12 @@ class MetaCSKT(HeatmapModule):
         """Take them; they are put in place when training starts."""
         super().on_load_checkpoint(checkpoint)
         self._state = dict(checkpoint.get("meta_cskt") or {})
+
+
+def heat_maps(network: nn.Module, seen: Seen, count: int | None = None) -> Tensor:
+    """Return a network's heat maps of images, or of a backbone's features; of the first ``count`` faces alone."""
+    if isinstance(seen, Tensor):
+        maps: Tensor = network(seen[:count])
+        return maps
+    assert isinstance(network, PyramidEncoder)
+    return network.finest_map([maps[:count] for maps in seen])

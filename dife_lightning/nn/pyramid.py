@@ -6,7 +6,7 @@ References: Feature Pyramid Networks (Lin et al., CVPR 2017), figure 3; MobileNe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -71,14 +71,22 @@ class PyramidEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-1, 1] to (B, dim, H, W), or as ``keep_size`` says."""
+        maps = self.finest_map(self.features(images))
+        return _resized(maps, images.shape[-2:]) if self.keep_size else maps
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return the mobile network's maps of images (B, 3, H, W) in [-1, 1], those of stride 4 first."""
         states = self.network(self._prepared(images)).hidden_states
+        return [states[tap] for tap in self.taps]
+
+    def finest_map(self, features: Sequence[Tensor]) -> Tensor:
+        """Return what the pyramid makes of such ``features``: (B, dim, h, w) of stride 4."""
         found: Tensor | None = None
-        for tap, lateral, mix in reversed(list(zip(self.taps, self.lateral, self.mix, strict=True))):
-            here = lateral(states[tap])
+        for state, lateral, mix in reversed(list(zip(features, self.lateral, self.mix, strict=True))):
+            here = lateral(state)
             found = here if found is None else here + _resized(found, here.shape[-2:])
             found = found + mix(found)
-        maps = self.out(found)
-        return _resized(maps, images.shape[-2:]) if self.keep_size else maps
+        return self.out(found)
 
     def _prepared(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

@@ -407,6 +407,26 @@ def test_a_network_of_imagenet_takes_the_place_of_the_hrnet(tmp_path, monkeypatc
     assert method.detect(torch.rand(2, 3, 32, 32)).points.shape == (2, 3, 2)
 
 
+@pytest.mark.parametrize("several", [1, 2])
+def test_a_backbone_that_stays_as_it_is_sees_the_faces_once_for_both_networks(tmp_path, several):
+    class Apart(MetaCSKT):
+        def _seen(self, part):
+            return torch.cat((part.labelled, part.unlabelled))
+
+    backbone, found = {"name": "imagenet/mobilenet_v2", "side": 32, "rate": 0.0}, []
+    for kind in (MetaCSKT, Apart):
+        torch.manual_seed(3)
+        options = {"steps": 3, "mining": NO_MINING, "backbone": backbone, "lr": 0.01, "micro_batches": several}
+        method = kind(TINY_HRNET, NAMES, **options)
+        method.init_from = "photos/dife"
+        found.append(fitted(method, NoiseFaces(), tmp_path / kind.__name__))
+    shared, apart = (method.state_dict() for method in found)
+    start = load("photos/dife").encoder.state_dict()["mix.0.2.weight"]
+    assert not torch.allclose(shared["adaptation.mix.0.2.weight"], start, atol=1e-3)
+    for name, value in shared.items():
+        torch.testing.assert_close(value, apart[name], rtol=1e-3, atol=1e-4)
+
+
 def test_start_weights_are_taken_by_the_names_of_the_points(tmp_path, capsys):
     torch.manual_seed(1)
     human = LandmarkNet(TINY_HRNET, ["left_eye", "right_eye", "nose", "chin"])
