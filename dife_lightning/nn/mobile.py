@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -120,21 +121,33 @@ class ConvNorm(nn.Module):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        own = 0 if options.tf_padding else kernel // 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, own, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=options.epsilon)
         self.relu, self.tf_padding = relu, options.tf_padding
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, h, w) to (B, C', h / stride, w / stride), rounded up."""
-        found = self.norm(self.conv(self._padded(x)))
-        return F.relu6(found) if self.relu else found
+        x = self._padded(x) if self.tf_padding else x
+        learns = self.conv.weight.requires_grad or self.norm.weight.requires_grad or x.requires_grad
+        folds = not self.norm.training and not (learns and torch.is_grad_enabled())
+        found = self._folded(x) if folds else self.norm(self.conv(x))
+        return F.relu6(found, inplace=True) if self.relu else found
+
+    def _folded(self, x: Tensor) -> Tensor:
+        """Convolve with the normalisation in the weights: the same, faster, where nothing is propagated back."""
+        norm, conv = self.norm, self.conv
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        weight = conv.weight * scale[:, None, None, None]
+        return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)  # type: ignore[arg-type]
 
     def _padded(self, x: Tensor) -> Tensor:
         kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-        if not self.tf_padding:
-            return F.pad(x, [kernel // 2] * 4)
         pads = []
         for side in (x.shape[-1], x.shape[-2]):
             total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
             pads += [total // 2, total - total // 2]
-        return F.pad(x, pads)
+        return F.pad(x, pads) if any(pads) else x

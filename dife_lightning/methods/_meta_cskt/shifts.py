@@ -23,7 +23,8 @@ Shifts = dict[str, float]
 Finder = Callable[[Tensor], Tensor]
 #: Points of another origin, by name of the face (K, 2), with which the model's are compared; and their scheme.
 Others = tuple[Mapping[str, Tensor], Scheme]
-_BATCH = 64
+#: Faces at once; more are slower on a CPU, whose caches they exceed.
+_BATCH = 16
 
 
 def sorted_faces(
