@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dife_lightning._version import __version__
 from dife_lightning.cli.errors import debugging, exit_code, one_line, user_error
 from dife_lightning.errors import UsageError, did_you_mean, printable
+from dife_lightning.utils.notes import each_once
 
 #: Verb -> (module:function taking the verb and its arguments, one line of help).
 VERBS = {
@@ -73,7 +74,8 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version otherwise
     args = list(sys.argv[1:] if args is None else args)
     try:
-        return _dispatch(args)
+        with each_once():
+            return _dispatch(args)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except SystemExit as stop:

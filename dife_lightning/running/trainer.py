@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -18,6 +19,7 @@ from lightning.pytorch.trainer.connectors.accelerator_connector import _PRECISIO
 from torch import Tensor
 
 from dife_lightning.errors import TrainingError, reason_of
+from dife_lightning.running.allocator import keep_freed_memory
 from dife_lightning.running.precision import probe_precision
 from dife_lightning.utils.files import atomic_write
 from dife_lightning.utils.run_folder import LAST, PREVIOUS
@@ -35,6 +37,8 @@ class DifeTrainer(Trainer):
         """
         chosen = cast("_PRECISION_INPUT", probe_precision().name) if precision == "auto" else precision
         super().__init__(precision=chosen, **kwargs)
+        if isinstance(self.accelerator, CPUAccelerator):
+            keep_freed_memory()
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from dife_lightning.errors import printable
 
+#: Lines that a command has printed; None outside a command.
+_said: set[str] | None = None
+
 
 def note(text: str) -> None:
-    """Print one line on stderr, in the first process of a training alone."""
-    if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
-        print(f"note: {printable(text)}", file=sys.stderr)
+    """Print one line on stderr, in the first process of a training alone, and once in a command."""
+    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+        return
+    if _said is not None:
+        if text in _said:
+            return
+        _said.add(text)
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+@contextmanager
+def each_once() -> Iterator[None]:
+    """Print equal notes once, as a command does that reads many files of one kind."""
+    global _said
+    before, _said = _said, set()
+    try:
+        yield
+    finally:
+        _said = before
 
 
 def many(count: int, what: str) -> str:

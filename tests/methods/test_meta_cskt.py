@@ -453,8 +453,8 @@ def test_an_embedder_is_a_start_but_for_its_last_layer(tmp_path, capsys):
     for key, value in encoder.state_dict().items():
         assert torch.equal(method.network.state_dict()[key], value) == (not key.startswith("out."))
     assert "start untrained" in capsys.readouterr().err
+    small = LandmarkNet(TINY_HRNET, NAMES)
     with pytest.raises(CheckpointError, match="has an HRNet"):
-        small = LandmarkNet(TINY_HRNET, NAMES)
         small.start(small.network, "photos/dife")
 
 
