@@ -244,7 +244,7 @@ def _trained(name_or_path: str | Path) -> nn.Module:
 def start_from(network: nn.Module, scheme: Scheme, name_or_path: str | Path) -> None:
     """Copy trained weights into ``network``; of its last layer, those of points that both have by name.
 
-    A note says which points start untrained: all after an embedder such as ``photos/dife``, whose outputs are no points.
+    A note says which points start untrained: all, after an embedder such as ``photos/dife``.
 
     Raises:
         CheckpointError: what ``load_start`` raises, or another network or other sizes.

@@ -133,12 +133,12 @@ def batches_of(
     wanted = [row for row, name in enumerate(faces.names) if chosen is None or name in chosen]
     rows = wanted[part[0] :: part[1]]
     for start in range(0, len(rows), _BATCH):
-        chosen = [pool[row] for row in rows[start : start + _BATCH]] if pool is not None else []
-        images = image_tensor([face.image for face in chosen]).to(device)
+        here = [pool[row] for row in rows[start : start + _BATCH]] if pool is not None else []
+        images = image_tensor([face.image for face in here]).to(device)
         side = images.shape[-1]
-        boxes = torch.from_numpy(np.stack([face.box for face in chosen])).to(device)
+        boxes = torch.from_numpy(np.stack([face.box for face in here])).to(device)
         whole = boxes.new_tensor([-0.5, -0.5, side - 0.5, side - 0.5])
-        yield [face.name for face in chosen], images, torch.where(boxes.isfinite().all(-1, keepdim=True), boxes, whole)
+        yield [face.name for face in here], images, torch.where(boxes.isfinite().all(-1, keepdim=True), boxes, whole)
 
 
 def as_state(mining: Mining | None) -> dict[str, list[str]]:
