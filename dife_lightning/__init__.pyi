@@ -1,4 +1,5 @@
 from ._version import __version__ as __version__
+from .applications.dense_match import match as match
 from .datasets._load import load_dataset as load_dataset
 from .faces.images import read_image as read_image
 from .loading import load as load

@@ -22,8 +22,8 @@ datasets
 methods viz
 data
 callbacks
-dife_lightning
 applications
+dife_lightning
 running
 sweeps
 cli

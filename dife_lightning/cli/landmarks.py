@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dife_lightning.cli.options import VerbParser, reader_options
-from dife_lightning.errors import ConfigError, DataError, DifeError, UsageError
+from dife_lightning.errors import ConfigError, DataError, UsageError
 from dife_lightning.utils.files import atomic_write
 from dife_lightning.utils.notes import many, note
 
@@ -20,16 +20,14 @@ convert` reads it; every other --key value is an option of its reader, such as -
 The photos show one face each, or --boxes names a file with the boxes of their faces. The labelled faces are then
 cropped by their boxes as well, so LABELS must have them.
 
-With the weights of MobileNetV2 (docs/backbones.md) the network starts from ImageNet, which is much better on
-photographs; without them it starts from a small network that knows human faces.
+The network starts from the shipped DIFE of photographs, which knows faces of people, dogs and cats.
 
 examples:
   dife landmarks labels.csv --images photos --run otters
   dife landmarks cvat_project --images photos --boxes boxes.json --run otters --label_next 20
 """
-#: Configurations of the two networks, and the model of human faces that mines positives.
-CONFIG, IMAGENET, SMALL = "meta_cskt/_own", "meta_cskt/_network_photos", "meta_cskt/_network_small"
-HUMAN = "photos/human-landmarks"
+#: Configuration, and the model of human faces that mines positives.
+CONFIG, HUMAN = "meta_cskt/_own", "photos/human-landmarks"
 #: Labelled faces below which none is held out.
 FEW = 5
 
@@ -94,7 +92,7 @@ def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int, list[Pa
     data: dict[str, Any] = {"domains": {"own": domain}, "folders": {"photos": own.images}, "crop": crop}
     data |= {"boxes": {} if own.boxes is None else {"photos": own.boxes}}
     evaluation = {"domains": {"own": domain}, "crop": crop, "count": max(1, held_out)}
-    words = ["--config", CONFIG, "--config", SMALL if _imagenet() is None else IMAGENET, "--config", _trainer()]
+    words = ["--config", CONFIG, "--config", _trainer()]
     words += _as_words("data.init_args", data)
     evaluated = _as_words("data.init_args.evaluation.init_args", evaluation)
     words += evaluated if held_out else ["--data.init_args.evaluation=null"]
@@ -162,21 +160,9 @@ def _model(faces: Any, steps: int | None) -> dict[str, Any]:
     except ConfigError:
         note("no landmark is one of human faces (left_eye, right_eye, nose): no positive is mined")
         found["mining.t_pos"] = None
-    if _imagenet() is None:
-        found["init_from"] = HUMAN
     if steps is not None:
         found |= {"steps": steps, "warmup_steps": steps // 2}
     return found
-
-
-def _imagenet() -> Path | None:
-    """Return the file of MobileNetV2's weights; None if they are not on this computer."""
-    from dife_lightning.pretrained.imagenet import imagenet_path
-
-    try:
-        return imagenet_path("imagenet/mobilenet_v2")
-    except DifeError:
-        return None
 
 
 def _trainer() -> str:

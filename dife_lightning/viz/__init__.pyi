@@ -1,4 +1,5 @@
 from .comparison import comparison_sheet as comparison_sheet
+from .dense_match import match_sheet as match_sheet
 from .detections import DetectionExample as DetectionExample
 from .detections import detection_sheet as detection_sheet
 from .embedding import embedding_sheet as embedding_sheet

@@ -35,7 +35,6 @@ def write_photos(folder, labelled=6, photos=10, names=NAMES):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("dife_lightning.cli.landmarks._imagenet", lambda: None)
     return tmp_path
 
 
@@ -59,7 +58,8 @@ def test_landmarks_of_all_photos_an_error_and_what_to_label_next(folder, capsys)
     tested = json.loads((folder / "runs/own/eval/test/metrics.json").read_text())
     assert (tested["rows"][0]["faces"], tested["switches"]["points"]) == (2, NAMES)
     settings = (folder / "runs/own/resolved.yaml").read_text()
-    assert "photos/human-landmarks" in settings
+    assert "photos/human-landmarks" in settings  # mines positives
+    assert "init_from: photos/dife" in settings
     following = [row["image"] for row in rows_of(folder / "runs/own/eval/predict/label_next.csv")]
     assert len(following) == 3
     assert set(following) <= {f"p{k}.png" for k in range(6, 10)}  # the others are labelled

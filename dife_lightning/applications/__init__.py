@@ -1,0 +1,5 @@
+"""What trained methods are used for: correspondence between photos of faces."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
