@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -22,14 +22,15 @@ from torch import Tensor, nn
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
-from dife_lightning.geometry.coordinates import apply_affine, invert_affine
+from dife_lightning.geometry.affine import AugmentOptions
+from dife_lightning.geometry.coordinates import apply_affine, compose_affine, invert_affine
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
 from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
 from dife_lightning.methods._meta_cskt.shifts import Others, as_state, from_state, human_model, sorted_faces
-from dife_lightning.methods._meta_cskt.views import VIEWS, points_of_views
+from dife_lightning.methods._meta_cskt.views import VIEW_NUMBERS, VIEWS, moved_maps, points_of_views, strong_view
 from dife_lightning.methods._meta_cskt.votes import VoteOptions, voted_labels, voted_points
 from dife_lightning.methods._options import as_options
 from dife_lightning.methods._stylegan2.parts import average_into
@@ -40,11 +41,23 @@ from dife_lightning.nn.pyramid import PyramidEncoder
 from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
+from dife_lightning.utils.randomness import uniform
 
 METHOD = "MetaCSKT"
 
 #: Images (B, 3, S, S), or the features of a backbone.
 Seen = Tensor | list[Tensor]
+
+
+class View(NamedTuple):
+    """What A sees of a batch."""
+
+    #: Images (L + U, 3, S, S), or features.
+    seen: Seen
+    #: B's heat maps (L + U, K, h, w) of them.
+    soft: Tensor
+    #: (U, 2, 3) map from pixels of the unlabelled faces as cropped to those of their views.
+    affine: Tensor
 
 
 class MetaCSKT(HeatmapModule):
@@ -70,6 +83,8 @@ class MetaCSKT(HeatmapModule):
         views: at a refresh, label the positives by the mean of what the evaluated network finds in so many views of
             each, up to 5: as it is, turned and scaled, each also mirrored (``flip_test``). 0 takes the points that A
             found in its last training step with the face, as published.
+        strong: changes that make a strong view of each unlabelled face, in which A fits B's heat maps, warped as the
+            view is; None shows A what B sees, as published.
         ema_half_life: half-life in steps of a running average of A, which is then evaluated; 0 evaluates A itself.
         evaluate: ``adaptation`` (published) or ``base``: which network finds the landmarks.
         micro_batches: split each batch into so many, and accumulate their gradients; saves memory. All parts weigh
@@ -82,6 +97,7 @@ class MetaCSKT(HeatmapModule):
         init_from: start weights of both networks, as in ``LandmarkNet``.
         backbone: a network of ImageNet in place of each HRNet, which starts from ImageNet's weights.
         votes: label unlabelled faces for the warm-up, and choose positives, by DIFE; None as in the paper.
+        seed: of the strong views.
 
     Raises:
         ConfigError: an unknown scheme, a repeated name, or a number out of its range.
@@ -103,6 +119,7 @@ class MetaCSKT(HeatmapModule):
         mining: MiningOptions = MiningOptions(),  # noqa: B008 - frozen
         refresh: int = 600,
         views: int = 0,
+        strong: AugmentOptions | None = None,
         ema_half_life: float = 0.0,
         evaluate: Literal["adaptation", "base"] = "adaptation",
         micro_batches: int = 1,
@@ -114,13 +131,14 @@ class MetaCSKT(HeatmapModule):
         init_from: str | None = None,
         backbone: BackboneOptions | None = None,
         votes: VoteOptions | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets, backbone)
         self.save_hyperparameters(ignore=["init_from"])
         self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
         self.automatic_optimization = False
         require(at_least=1, steps=steps, refresh=refresh, micro_batches=micro_batches)
-        require(at_least=0, warmup_steps=warmup_steps, wait=wait, feedback=feedback, clip=clip)
+        require(at_least=0, warmup_steps=warmup_steps, wait=wait, feedback=feedback, clip=clip, seed=seed)
         require(at_least=0, at_most=len(VIEWS), views=views)
         require(at_least=0, ema_half_life=ema_half_life)
         require(above=0, lr=lr, warmup_lr=warmup_lr)
@@ -132,6 +150,7 @@ class MetaCSKT(HeatmapModule):
         self.feedback, self.refresh, self.views, self.evaluate = feedback, refresh, views, evaluate
         self.mining_options = as_options(MiningOptions, mining)
         self.ema_half_life, self.micro_batches, self.clip = ema_half_life, micro_batches, clip
+        self.strong, self.seed = None if strong is None else as_options(AugmentOptions, strong), seed
         self.votes = None if votes is None else as_options(VoteOptions, votes)
         self.init_from = init_from
         self.base, self.adaptation = self.build_network(), self.build_network()
@@ -180,13 +199,14 @@ class MetaCSKT(HeatmapModule):
         seen = [self._seen(part) for part in parts]
         # 1, 2: B gives soft heat maps of all faces, and A fits them
         soft = [self._soft_maps(images, keep=len(parts) == 1) for images in seen]
-        fitted = [self._fit(images, maps.detach(), len(parts)) for images, maps in zip(seen, soft, strict=True)]
+        views = [self._view(k, *each) for k, each in enumerate(zip(parts, seen, soft, strict=True))]
+        fitted = [self._fit(view, len(parts)) for view in views]
         self._step(for_adaptation)
         # 3: h, what the step changed for A on the labelled faces
         with torch.no_grad():
             after = [
-                self._on_labels(heat_maps(self.adaptation, images, len(part.labelled)), part)
-                for part, images in zip(parts, seen, strict=True)
+                self._on_labels(heat_maps(self.adaptation, view.seen, len(part.labelled)), part)
+                for part, view in zip(parts, views, strict=True)
             ]
         before = [self._on_labels(maps[: len(part.labelled)], part) for maps, part in zip(fitted, parts, strict=True)]
         h = self._mean(before) - self._mean(after)
@@ -195,8 +215,8 @@ class MetaCSKT(HeatmapModule):
             self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(images, keep=True), h, len(parts))
         self._step(for_base)
         # 5: the points that A found become labels of the positives
-        for part, maps in zip(parts, fitted, strict=True):
-            self._store(part, maps[len(part.labelled) :])
+        for part, view, maps in zip(parts, views, fitted, strict=True):
+            self._store(part, view, maps[len(part.labelled) :])
         self.log("train/feedback", h)
         self.log("train/pooled_labels", float(batch.pooled.float().mean()))
 
@@ -214,10 +234,21 @@ class MetaCSKT(HeatmapModule):
         with torch.set_grad_enabled(keep):
             return heat_maps(self.base, seen)
 
-    def _fit(self, seen: Seen, soft: Tensor, several: int) -> Tensor:
+    def _view(self, number: int, part: FewLabelBatch, seen: Seen, soft: Tensor) -> View:
+        """Return what A sees of micro-batch ``number``, and B's heat maps of it."""
+        soft, count = soft.detach(), len(part.labelled)
+        if self.strong is None or not part.names:
+            return View(seen, soft, part.affine)
+        where = (self.seed, "strong", int(self.steps_done), number, self.global_rank)
+        images, moved = strong_view(part.unlabelled, uniform((len(part.names), VIEW_NUMBERS), *where), self.strong)
+        there = moved_maps(soft[count:], moved, images.shape[-1])
+        everything = torch.cat((part.labelled, images))
+        return View(everything, torch.cat((soft[:count].float(), there)), compose_affine(moved, part.affine))
+
+    def _fit(self, view: View, several: int) -> Tensor:
         """Add the gradient of L_u to A; return A's heat maps (L + U, K, h, w)."""
-        maps = heat_maps(self.adaptation, seen)
-        loss = heatmap_loss(maps, soft)
+        maps = heat_maps(self.adaptation, view.seen)
+        loss = heatmap_loss(maps, view.soft)
         self.manual_backward(loss / several)
         self.log("train/unlabelled_loss", loss.detach(), prog_bar=True)
         return maps.detach()
@@ -248,12 +279,12 @@ class MetaCSKT(HeatmapModule):
         targets, _ = gaussian_targets(cells, known, (width, height), (width, height), self.sigma, False)
         return heatmap_loss(maps, targets, known)
 
-    def _store(self, part: FewLabelBatch, maps: Tensor) -> None:
+    def _store(self, part: FewLabelBatch, view: View, maps: Tensor) -> None:
         if self.views or self._pool is None or not self._pool.positives or not part.names:
             return
         side = part.unlabelled.shape[-1]
         found = decode(maps, (side, side), self.decode_options).points
-        self._pool.store(part.names, apply_affine(invert_affine(part.affine), found), int(self.steps_done))
+        self._pool.store(part.names, apply_affine(invert_affine(view.affine), found), int(self.steps_done))
 
     def _mean(self, losses: Sequence[Tensor]) -> Tensor:
         """Return the mean over micro-batches and processes."""
