@@ -113,12 +113,6 @@ def invert_affine(matrix: Tensor) -> Tensor:
     return torch.cat((inverse, -inverse @ matrix[..., 2:].float()), -1).to(matrix.dtype)
 
 
-def compose_affine(outer: Tensor, inner: Tensor) -> Tensor:
-    """Return the affine maps (..., 2, 3) that are ``inner``, then ``outer``."""
-    linear = outer[..., :2] @ inner[..., :2]
-    return torch.cat((linear, outer[..., :2] @ inner[..., 2:] + outer[..., 2:]), -1)
-
-
 def sampling_grid(matrix: Tensor, height: int, width: int, image_width: int, image_height: int) -> Tensor:
     """Return the ``grid_sample`` grid that warps maps of ``height`` x ``width`` by ``matrix``.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -23,14 +23,21 @@ from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.affine import AugmentOptions
-from dife_lightning.geometry.coordinates import apply_affine, compose_affine, invert_affine
+from dife_lightning.geometry.coordinates import apply_affine, invert_affine
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
 from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
 from dife_lightning.methods._meta_cskt.shifts import Others, as_state, from_state, human_model, sorted_faces
-from dife_lightning.methods._meta_cskt.views import VIEW_NUMBERS, VIEWS, moved_maps, points_of_views, strong_view
+from dife_lightning.methods._meta_cskt.views import (
+    STRONG,
+    VIEW_NUMBERS,
+    VIEWS,
+    moved_maps,
+    points_of_views,
+    strong_view,
+)
 from dife_lightning.methods._meta_cskt.votes import VoteOptions, voted_labels, voted_points
 from dife_lightning.methods._options import as_options
 from dife_lightning.methods._stylegan2.parts import average_into
@@ -47,17 +54,6 @@ METHOD = "MetaCSKT"
 
 #: Images (B, 3, S, S), or the features of a backbone.
 Seen = Tensor | list[Tensor]
-
-
-class View(NamedTuple):
-    """What A sees of a batch."""
-
-    #: Images (L + U, 3, S, S), or features.
-    seen: Seen
-    #: B's heat maps (L + U, K, h, w) of them.
-    soft: Tensor
-    #: (U, 2, 3) map from pixels of the unlabelled faces as cropped to those of their views.
-    affine: Tensor
 
 
 class MetaCSKT(HeatmapModule):
@@ -83,8 +79,10 @@ class MetaCSKT(HeatmapModule):
         views: at a refresh, label the positives by the mean of what the evaluated network finds in so many views of
             each, up to 5: as it is, turned and scaled, each also mirrored (``flip_test``). 0 takes the points that A
             found in its last training step with the face, as published.
-        strong: changes that make a strong view of each unlabelled face, in which A fits B's heat maps, warped as the
-            view is; None shows A what B sees, as published.
+        consistency: weight of a loss by which B fits its own heat maps of each unlabelled face in a strong view (the UDA
+            loss of the teacher in Meta Pseudo Labels, Pham et al., CVPR 2021, section 3.3); 0 omits it, as published.
+        strong: changes that make this view.
+        threshold: a landmark counts in it if the highest value of its heat map exceeds this.
         ema_half_life: half-life in steps of a running average of A, which is then evaluated; 0 evaluates A itself.
         evaluate: ``adaptation`` (published) or ``base``: which network finds the landmarks.
         micro_batches: split each batch into so many, and accumulate their gradients; saves memory. All parts weigh
@@ -119,7 +117,9 @@ class MetaCSKT(HeatmapModule):
         mining: MiningOptions = MiningOptions(),  # noqa: B008 - frozen
         refresh: int = 600,
         views: int = 0,
-        strong: AugmentOptions | None = None,
+        consistency: float = 0.0,
+        strong: AugmentOptions = STRONG,
+        threshold: float = 0.5,
         ema_half_life: float = 0.0,
         evaluate: Literal["adaptation", "base"] = "adaptation",
         micro_batches: int = 1,
@@ -139,6 +139,8 @@ class MetaCSKT(HeatmapModule):
         self.automatic_optimization = False
         require(at_least=1, steps=steps, refresh=refresh, micro_batches=micro_batches)
         require(at_least=0, warmup_steps=warmup_steps, wait=wait, feedback=feedback, clip=clip, seed=seed)
+        require(at_least=0, consistency=consistency)
+        require(at_least=0, below=1, threshold=threshold)
         require(at_least=0, at_most=len(VIEWS), views=views)
         require(at_least=0, ema_half_life=ema_half_life)
         require(above=0, lr=lr, warmup_lr=warmup_lr)
@@ -150,7 +152,8 @@ class MetaCSKT(HeatmapModule):
         self.feedback, self.refresh, self.views, self.evaluate = feedback, refresh, views, evaluate
         self.mining_options = as_options(MiningOptions, mining)
         self.ema_half_life, self.micro_batches, self.clip = ema_half_life, micro_batches, clip
-        self.strong, self.seed = None if strong is None else as_options(AugmentOptions, strong), seed
+        self.consistency, self.threshold, self.seed = consistency, threshold, seed
+        self.strong = as_options(AugmentOptions, strong)
         self.votes = None if votes is None else as_options(VoteOptions, votes)
         self.init_from = init_from
         self.base, self.adaptation = self.build_network(), self.build_network()
@@ -199,24 +202,23 @@ class MetaCSKT(HeatmapModule):
         seen = [self._seen(part) for part in parts]
         # 1, 2: B gives soft heat maps of all faces, and A fits them
         soft = [self._soft_maps(images, keep=len(parts) == 1) for images in seen]
-        views = [self._view(k, *each) for k, each in enumerate(zip(parts, seen, soft, strict=True))]
-        fitted = [self._fit(view, len(parts)) for view in views]
+        fitted = [self._fit(images, maps.detach(), len(parts)) for images, maps in zip(seen, soft, strict=True)]
         self._step(for_adaptation)
         # 3: h, what the step changed for A on the labelled faces
         with torch.no_grad():
             after = [
-                self._on_labels(heat_maps(self.adaptation, view.seen, len(part.labelled)), part)
-                for part, view in zip(parts, views, strict=True)
+                self._on_labels(heat_maps(self.adaptation, images, len(part.labelled)), part)
+                for part, images in zip(parts, seen, strict=True)
             ]
         before = [self._on_labels(maps[: len(part.labelled)], part) for maps, part in zip(fitted, parts, strict=True)]
         h = self._mean(before) - self._mean(after)
         # 4: B learns from the labels, and h times from its own hard pseudo-labels
-        for part, images, maps in zip(parts, seen, soft, strict=True):
-            self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(images, keep=True), h, len(parts))
+        for k, (part, images, maps) in enumerate(zip(parts, seen, soft, strict=True)):
+            self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(images, True), h, k, len(parts))
         self._step(for_base)
         # 5: the points that A found become labels of the positives
-        for part, view, maps in zip(parts, views, fitted, strict=True):
-            self._store(part, view, maps[len(part.labelled) :])
+        for part, maps in zip(parts, fitted, strict=True):
+            self._store(part, maps[len(part.labelled) :])
         self.log("train/feedback", h)
         self.log("train/pooled_labels", float(batch.pooled.float().mean()))
 
@@ -234,27 +236,16 @@ class MetaCSKT(HeatmapModule):
         with torch.set_grad_enabled(keep):
             return heat_maps(self.base, seen)
 
-    def _view(self, number: int, part: FewLabelBatch, seen: Seen, soft: Tensor) -> View:
-        """Return what A sees of micro-batch ``number``, and B's heat maps of it."""
-        soft, count = soft.detach(), len(part.labelled)
-        if self.strong is None or not part.names:
-            return View(seen, soft, part.affine)
-        where = (self.seed, "strong", int(self.steps_done), number, self.global_rank)
-        images, moved = strong_view(part.unlabelled, uniform((len(part.names), VIEW_NUMBERS), *where), self.strong)
-        there = moved_maps(soft[count:], moved, images.shape[-1])
-        everything = torch.cat((part.labelled, images))
-        return View(everything, torch.cat((soft[:count].float(), there)), compose_affine(moved, part.affine))
-
-    def _fit(self, view: View, several: int) -> Tensor:
+    def _fit(self, seen: Seen, soft: Tensor, several: int) -> Tensor:
         """Add the gradient of L_u to A; return A's heat maps (L + U, K, h, w)."""
-        maps = heat_maps(self.adaptation, view.seen)
-        loss = heatmap_loss(maps, view.soft)
+        maps = heat_maps(self.adaptation, seen)
+        loss = heatmap_loss(maps, soft)
         self.manual_backward(loss / several)
         self.log("train/unlabelled_loss", loss.detach(), prog_bar=True)
         return maps.detach()
 
-    def _teach_base(self, part: FewLabelBatch, maps: Tensor, h: Tensor, several: int) -> None:
-        """Add the gradient of L_s + L_f to B."""
+    def _teach_base(self, part: FewLabelBatch, maps: Tensor, h: Tensor, number: int, several: int) -> None:
+        """Add the gradient of L_s + L_f to B, for micro-batch ``number`` of ``several``."""
         labelled = len(part.labelled)
         loss = self._on_labels(maps[:labelled], part)
         self.log("train/labelled_loss", loss.detach(), prog_bar=True)
@@ -262,7 +253,21 @@ class MetaCSKT(HeatmapModule):
             hard = self._against_own_peaks(maps[labelled:])
             self.log("train/hard_loss", hard.detach())
             loss = loss + self.feedback * h * hard
+        if self.consistency and len(part.names):
+            strong = self._in_strong_view(part, maps[labelled:].detach(), number)
+            self.log("train/consistency_loss", strong.detach())
+            loss = loss + self.consistency * strong
         self.manual_backward(loss / several)
+
+    def _in_strong_view(self, part: FewLabelBatch, soft: Tensor, number: int) -> Tensor:
+        """Return the loss of B's heat maps of a strong view of micro-batch ``number`` against its own ``soft`` ones."""
+        images, side = part.unlabelled, part.unlabelled.shape[-1]
+        where = (self.seed, "strong", int(self.steps_done), number, self.global_rank)
+        view, moved = strong_view(images, uniform((len(images), VIEW_NUMBERS), *where), self.strong)
+        points, peaks = decode(soft, (side, side), self.decode_options)
+        there = apply_affine(moved, points)
+        known = (peaks > self.threshold) & ((there >= -0.5) & (there <= side - 0.5)).all(dim=-1)
+        return heatmap_loss(self.base(view), moved_maps(soft, moved, side), known)
 
     def _on_labels(self, maps: Tensor, part: FewLabelBatch) -> Tensor:
         return self.labelled_loss(maps, part.labelled, part.points, part.visible)
@@ -279,12 +284,12 @@ class MetaCSKT(HeatmapModule):
         targets, _ = gaussian_targets(cells, known, (width, height), (width, height), self.sigma, False)
         return heatmap_loss(maps, targets, known)
 
-    def _store(self, part: FewLabelBatch, view: View, maps: Tensor) -> None:
+    def _store(self, part: FewLabelBatch, maps: Tensor) -> None:
         if self.views or self._pool is None or not self._pool.positives or not part.names:
             return
         side = part.unlabelled.shape[-1]
         found = decode(maps, (side, side), self.decode_options).points
-        self._pool.store(part.names, apply_affine(invert_affine(view.affine), found), int(self.steps_done))
+        self._pool.store(part.names, apply_affine(invert_affine(part.affine), found), int(self.steps_done))
 
     def _mean(self, losses: Sequence[Tensor]) -> Tensor:
         """Return the mean over micro-batches and processes."""
