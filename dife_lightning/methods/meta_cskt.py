@@ -79,8 +79,8 @@ class MetaCSKT(HeatmapModule):
         views: at a refresh, label the positives by the mean of what the evaluated network finds in so many views of
             each, up to 5: as it is, turned and scaled, each also mirrored (``flip_test``). 0 takes the points that A
             found in its last training step with the face, as published.
-        consistency: weight of a loss by which B fits its own heat maps of each unlabelled face in a strong view (the UDA
-            loss of the teacher in Meta Pseudo Labels, Pham et al., CVPR 2021, section 3.3); 0 omits it, as published.
+        consistency: weight of a loss by which B fits its own heat maps of each unlabelled face in a strong view (the
+            teacher's UDA loss in Meta Pseudo Labels, Pham et al., CVPR 2021); 0 omits it, as published.
         strong: changes that make this view.
         threshold: a landmark counts in it if the highest value of its heat map exceeds this.
         ema_half_life: half-life in steps of a running average of A, which is then evaluated; 0 evaluates A itself.

@@ -245,8 +245,9 @@ def test_in_a_strong_view_that_changes_nothing_the_base_network_agrees_with_itse
 
     class Watched(MetaCSKT):
         def _in_strong_view(self, part, soft, number):
-            losses.append(float(super()._in_strong_view(part, soft, number)))
-            return super()._in_strong_view(part, soft, number)
+            loss = super()._in_strong_view(part, soft, number)
+            losses.append(loss.item())
+            return loss
 
     for strong in (same, {"rotation": 25}):
         torch.manual_seed(5)
