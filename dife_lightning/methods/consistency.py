@@ -26,12 +26,11 @@ from torch import Tensor, nn
 from dife_lightning.errors import DataError
 from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
-from dife_lightning.geometry.affine import AugmentOptions
+from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, warp
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
-from dife_lightning.methods._meta_cskt.views import STRONG, VIEW_NUMBERS, strong_view
 from dife_lightning.methods._options import OptimizerOptions, as_options
 from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.methods._training import ScheduledModule, make_optimizer
@@ -42,6 +41,8 @@ from dife_lightning.utils.randomness import uniform
 METHOD = "ConsistencyNet"
 
 Kind = Literal["pseudo-labels", "uda", "fixmatch"]
+#: Colour is jittered more, and always, in a strong view.
+STRONG = AugmentOptions(brightness=0.4, contrast=0.4, saturation=0.4, color_probability=1.0)
 
 
 class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # it predicts single faces, too
@@ -206,11 +207,15 @@ class ConsistencyNet(HeatmapModule, ScheduledModule):  # type: ignore[misc]  # i
         """Return the view (U, 3, H, W) that is fitted, and the map (U, 2, 3) of pixels to it."""
         if self.kind == "pseudo-labels":
             return images, torch.eye(2, 3, device=images.device).expand(len(images), -1, -1)
-        return strong_view(images, self.strong_numbers(len(images)), self.strong)
+        numbers = self.strong_numbers(len(images)).to(images.device)
+        height, width = images.shape[-2:]
+        moved = draw_affine(numbers[:, :AFFINE_NUMBERS], self.strong, width, height)
+        warped = warp(images, sampling_grid(moved, height, width, width, height), self.strong.padding)
+        return color_jitter(warped, numbers[:, AFFINE_NUMBERS:], self.strong), moved
 
     def strong_numbers(self, count: int) -> Tensor:
         """Return the numbers (count, 9) in [0, 1) of this batch's strong views: a function of seed, batch and rank."""
-        return uniform((count, VIEW_NUMBERS), self.seed, "strong", self.draw, self.global_rank)
+        return uniform((count, AFFINE_NUMBERS + COLOR_NUMBERS), self.seed, "strong", self.draw, self.global_rank)
 
     def _on_labels(self, maps: Tensor, batch: FewLabelBatch) -> Tensor:
         return self.labelled_loss(maps, batch.labelled, batch.points, batch.visible)

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
-from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.coordinates import apply_affine, invert_affine
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
@@ -30,14 +29,7 @@ from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapMod
 from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
 from dife_lightning.methods._meta_cskt.shifts import Others, as_state, from_state, human_model, sorted_faces
-from dife_lightning.methods._meta_cskt.views import (
-    STRONG,
-    VIEW_NUMBERS,
-    VIEWS,
-    moved_maps,
-    points_of_views,
-    strong_view,
-)
+from dife_lightning.methods._meta_cskt.views import VIEWS, points_of_views
 from dife_lightning.methods._meta_cskt.votes import VoteOptions, voted_labels, voted_points
 from dife_lightning.methods._options import as_options
 from dife_lightning.methods._stylegan2.parts import average_into
@@ -48,7 +40,6 @@ from dife_lightning.nn.pyramid import PyramidEncoder
 from dife_lightning.utils.checks import require, require_choice
 from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
-from dife_lightning.utils.randomness import uniform
 
 METHOD = "MetaCSKT"
 
@@ -79,10 +70,6 @@ class MetaCSKT(HeatmapModule):
         views: at a refresh, label the positives by the mean of what the evaluated network finds in so many views of
             each, up to 5: as it is, turned and scaled, each also mirrored (``flip_test``). 0 takes the points that A
             found in its last training step with the face, as published.
-        consistency: weight of a loss by which B fits its own heat maps of each unlabelled face in a strong view (the
-            teacher's UDA loss in Meta Pseudo Labels, Pham et al., CVPR 2021); 0 omits it, as published.
-        strong: changes that make this view.
-        threshold: a landmark counts in it if the highest value of its heat map exceeds this.
         ema_half_life: half-life in steps of a running average of A, which is then evaluated; 0 evaluates A itself.
         evaluate: ``adaptation`` (published) or ``base``: which network finds the landmarks.
         micro_batches: split each batch into so many, and accumulate their gradients; saves memory. All parts weigh
@@ -95,7 +82,6 @@ class MetaCSKT(HeatmapModule):
         init_from: start weights of both networks, as in ``LandmarkNet``.
         backbone: a network of ImageNet in place of each HRNet, which starts from ImageNet's weights.
         votes: label unlabelled faces for the warm-up, and choose positives, by DIFE; None as in the paper.
-        seed: of the strong views.
 
     Raises:
         ConfigError: an unknown scheme, a repeated name, or a number out of its range.
@@ -117,9 +103,6 @@ class MetaCSKT(HeatmapModule):
         mining: MiningOptions = MiningOptions(),  # noqa: B008 - frozen
         refresh: int = 600,
         views: int = 0,
-        consistency: float = 0.0,
-        strong: AugmentOptions = STRONG,
-        threshold: float = 0.5,
         ema_half_life: float = 0.0,
         evaluate: Literal["adaptation", "base"] = "adaptation",
         micro_batches: int = 1,
@@ -131,16 +114,13 @@ class MetaCSKT(HeatmapModule):
         init_from: str | None = None,
         backbone: BackboneOptions | None = None,
         votes: VoteOptions | None = None,
-        seed: int = 0,
     ) -> None:
         super().__init__(network, landmarks, left, sigma, decode, flip_test, published_targets, backbone)
         self.save_hyperparameters(ignore=["init_from"])
         self.keep_plain_settings(init_from=None, landmarks=plain_landmarks(landmarks))
         self.automatic_optimization = False
         require(at_least=1, steps=steps, refresh=refresh, micro_batches=micro_batches)
-        require(at_least=0, warmup_steps=warmup_steps, wait=wait, feedback=feedback, clip=clip, seed=seed)
-        require(at_least=0, consistency=consistency)
-        require(at_least=0, below=1, threshold=threshold)
+        require(at_least=0, warmup_steps=warmup_steps, wait=wait, feedback=feedback, clip=clip)
         require(at_least=0, at_most=len(VIEWS), views=views)
         require(at_least=0, ema_half_life=ema_half_life)
         require(above=0, lr=lr, warmup_lr=warmup_lr)
@@ -152,8 +132,6 @@ class MetaCSKT(HeatmapModule):
         self.feedback, self.refresh, self.views, self.evaluate = feedback, refresh, views, evaluate
         self.mining_options = as_options(MiningOptions, mining)
         self.ema_half_life, self.micro_batches, self.clip = ema_half_life, micro_batches, clip
-        self.consistency, self.threshold, self.seed = consistency, threshold, seed
-        self.strong = as_options(AugmentOptions, strong)
         self.votes = None if votes is None else as_options(VoteOptions, votes)
         self.init_from = init_from
         self.base, self.adaptation = self.build_network(), self.build_network()
@@ -213,8 +191,8 @@ class MetaCSKT(HeatmapModule):
         before = [self._on_labels(maps[: len(part.labelled)], part) for maps, part in zip(fitted, parts, strict=True)]
         h = self._mean(before) - self._mean(after)
         # 4: B learns from the labels, and h times from its own hard pseudo-labels
-        for k, (part, images, maps) in enumerate(zip(parts, seen, soft, strict=True)):
-            self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(images, True), h, k, len(parts))
+        for part, images, maps in zip(parts, seen, soft, strict=True):
+            self._teach_base(part, maps if len(parts) == 1 else self._soft_maps(images, keep=True), h, len(parts))
         self._step(for_base)
         # 5: the points that A found become labels of the positives
         for part, maps in zip(parts, fitted, strict=True):
@@ -244,8 +222,8 @@ class MetaCSKT(HeatmapModule):
         self.log("train/unlabelled_loss", loss.detach(), prog_bar=True)
         return maps.detach()
 
-    def _teach_base(self, part: FewLabelBatch, maps: Tensor, h: Tensor, number: int, several: int) -> None:
-        """Add the gradient of L_s + L_f to B, for micro-batch ``number`` of ``several``."""
+    def _teach_base(self, part: FewLabelBatch, maps: Tensor, h: Tensor, several: int) -> None:
+        """Add the gradient of L_s + L_f to B."""
         labelled = len(part.labelled)
         loss = self._on_labels(maps[:labelled], part)
         self.log("train/labelled_loss", loss.detach(), prog_bar=True)
@@ -253,21 +231,7 @@ class MetaCSKT(HeatmapModule):
             hard = self._against_own_peaks(maps[labelled:])
             self.log("train/hard_loss", hard.detach())
             loss = loss + self.feedback * h * hard
-        if self.consistency and len(part.names):
-            strong = self._in_strong_view(part, maps[labelled:].detach(), number)
-            self.log("train/consistency_loss", strong.detach())
-            loss = loss + self.consistency * strong
         self.manual_backward(loss / several)
-
-    def _in_strong_view(self, part: FewLabelBatch, soft: Tensor, number: int) -> Tensor:
-        """Return the loss of B's heat maps of a strong view of micro-batch ``number`` against its own ``soft`` ones."""
-        images, side = part.unlabelled, part.unlabelled.shape[-1]
-        where = (self.seed, "strong", int(self.steps_done), number, self.global_rank)
-        view, moved = strong_view(images, uniform((len(images), VIEW_NUMBERS), *where), self.strong)
-        points, peaks = decode(soft, (side, side), self.decode_options)
-        there = apply_affine(moved, points)
-        known = (peaks > self.threshold) & ((there >= -0.5) & (there <= side - 0.5)).all(dim=-1)
-        return heatmap_loss(self.base(view), moved_maps(soft, moved, side), known)
 
     def _on_labels(self, maps: Tensor, part: FewLabelBatch) -> Tensor:
         return self.labelled_loss(maps, part.labelled, part.points, part.visible)

@@ -239,33 +239,6 @@ def test_points_of_several_views_are_mapped_back(views):
         np.testing.assert_allclose(found[name][0].numpy(), spot, atol=0.1)
 
 
-def test_in_a_strong_view_that_changes_nothing_the_base_network_agrees_with_itself(tmp_path):
-    same = {"rotation": 0, "scale_min": 1, "scale_max": 1, "shift": 0, "color_probability": 0}
-    losses: list[float] = []
-
-    class Watched(MetaCSKT):
-        def _in_strong_view(self, part, soft, number):
-            loss = super()._in_strong_view(part, soft, number)
-            losses.append(loss.item())
-            return loss
-
-    for strong in (same, {"rotation": 25}):
-        torch.manual_seed(5)
-        options = {"mining": NO_MINING, "lr": 1e-9, "consistency": 1.0, "strong": strong, "threshold": 0.0}
-        fitted(Watched(TINY_HRNET, NAMES, steps=1, **options), NoiseFaces(), tmp_path / str(len(losses)))
-    assert losses[0] == pytest.approx(0, abs=1e-6)
-    assert losses[1] > 10 * losses[0]
-
-
-def test_consistency_changes_the_base_network_and_is_a_function_of_the_step(tmp_path):
-    found = []
-    for name, weight in (("a", 1.0), ("b", 1.0), ("none", 0.0)):
-        method = fitted(model(steps=2, consistency=weight, threshold=0.0), NoiseFaces(), tmp_path / name)
-        found.append(method.base.state_dict()["head.3.weight"])
-    assert torch.equal(found[0], found[1])
-    assert not torch.allclose(found[0], found[2], atol=1e-4)
-
-
 def test_views_label_all_positives_at_once_and_anew_at_each_refresh(tmp_path):
     mining = {"t_neg": None, "t_pos": 0.15}
     mining["human"] = shift_file(tmp_path / "human.csv", {f"pool {k}": 0.1 * k for k in range(6)})

@@ -1,4 +1,4 @@
-"""Views of faces: several of each positive, whose mean is its label; and strong ones to train on."""
+"""Labels of positive faces as means over several views of each."""
 
 from __future__ import annotations
 
@@ -8,32 +8,11 @@ import torch
 from torch import Tensor
 
 from dife_lightning.faces.few_labels import FewLabelFaces
-from dife_lightning.geometry.affine import AFFINE_NUMBERS, COLOR_NUMBERS, AugmentOptions, color_jitter, draw_affine
 from dife_lightning.geometry.coordinates import affine_matrix, apply_affine, invert_affine, sampling_grid, warp
 from dife_lightning.methods._meta_cskt.shifts import batches_of
 
 #: Degrees and scale of each view.
 VIEWS = ((0.0, 1.0), (12.0, 0.9), (-12.0, 1.1), (-12.0, 0.9), (12.0, 1.1))
-
-#: A strong view: colour is jittered more, and always.
-STRONG = AugmentOptions(brightness=0.4, contrast=0.4, saturation=0.4, color_probability=1.0)
-#: Uniform numbers that :func:`strong_view` needs per image.
-VIEW_NUMBERS = AFFINE_NUMBERS + COLOR_NUMBERS
-
-
-def strong_view(images: Tensor, numbers: Tensor, options: AugmentOptions) -> tuple[Tensor, Tensor]:
-    """Return views (B, 3, H, W) of images by ``numbers`` (B, 9) in [0, 1), and the maps (B, 2, 3) of pixels to them."""
-    numbers = numbers.to(images.device)
-    height, width = images.shape[-2:]
-    moved = draw_affine(numbers[:, :AFFINE_NUMBERS], options, width, height)
-    warped = warp(images, sampling_grid(moved, height, width, width, height), options.padding)
-    return color_jitter(warped, numbers[:, AFFINE_NUMBERS:], options), moved
-
-
-def moved_maps(maps: Tensor, moved: Tensor, side: int) -> Tensor:
-    """Return heat maps (B, K, h, w) as they are in views of images of ``side`` px, 0 where a view shows padding."""
-    height, width = maps.shape[-2:]
-    return warp(maps.float(), sampling_grid(moved, height, width, side, side), "zeros")
 
 
 def points_of_views(
