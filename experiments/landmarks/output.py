@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cycler import cycler
+
 from dife_lightning.utils.files import atomic_write, write_json
 
 _MARKS = {"held": "", "tied": " =", "reversed": " <"}
@@ -97,15 +99,23 @@ def draw_ced(table: Mapping[str, Any], path: Path) -> None:
             if row["column"] == column:
                 axis.plot(range(len(row["ced"])), row["ced"], label=row["row"])
         axis.set(title=column, xlabel="NME (%)", ylabel="share of faces", ylim=(0, 1))
-    axes[-1].legend(fontsize=7, loc="lower right")
+    _legend(axes)
     save_figure(figure, path)
 
 
 def _panels(count: int) -> tuple[Any, Any]:
-    from dife_lightning.viz.sheet import new_figure
+    from dife_lightning.viz.sheet import LINES, new_figure
 
-    figure = new_figure(4.2 * count, 3.6)
-    return figure, figure.subplots(1, count, squeeze=False)[0]
+    figure = new_figure(4.2 * count + 1.6, 3.8)
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    figure.subplots_adjust(left=0.07, right=1 - 1.7 / (4.2 * count + 1.6), bottom=0.15)
+    for axis in axes:
+        axis.set_prop_cycle(cycler(linestyle=["-", "--", ":"]) * cycler(color=LINES))  # as many as rows, and more
+    return figure, axes
+
+
+def _legend(axes: Any) -> None:
+    axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
 
 
 def draw_curve(curve: Mapping[str, Any], path: Path) -> None:
@@ -123,5 +133,5 @@ def draw_curve(curve: Mapping[str, Any], path: Path) -> None:
         axis.set_xticks(curve["labels"], [str(number) for number in curve["labels"]])
         axis.minorticks_off()
         axis.set_ylim(bottom=0)
-    axes[0].legend(fontsize=7)
+    _legend(axes)
     save_figure(figure, path)

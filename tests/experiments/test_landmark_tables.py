@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,28 @@ def test_a_wrong_plan_is_refused(tmp_path, text, message):
         read_plan(str(tmp_path / "plan.yaml"))
     with pytest.raises(ConfigError, match="no plan 'nothing'"):
         read_plan("nothing")
+
+
+def test_the_documented_results_are_those_of_the_record():
+    root = Path(__file__).parents[2]
+    table = json.loads((root / "experiments/records/landmarks/world/table.json").read_text())
+    cells = {(row["row"], row["column"]): f"{row['nme']:.2f}" for row in table["rows"]}
+    page = (root / "docs/landmarks.md").read_text()
+    found = re.findall(r"^\| [^|]+ \| `([a-z-]+)` \| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
+    assert len(found) == len({row for row, _ in cells})
+    for row, known, unknown in found:
+        assert (known, unknown) == (cells[row, "known"], cells[row, "unknown"])
+
+
+def test_the_committed_records_give_the_committed_table(tmp_path):
+    records = Path(__file__).parents[2] / "experiments/records/landmarks/world"
+    words = ["world", "--records", str(records), "--no_training", "--runs_root", str(tmp_path / "none")]
+    content = build(parse([*words, "--out", str(tmp_path / "out")]))
+    committed = json.loads((records / "table.json").read_text())
+    assert [(row["row"], row["column"]) for row in content["rows"]] == [
+        (row["row"], row["column"]) for row in committed["rows"]
+    ]
+    for here, there in zip(content["rows"], committed["rows"], strict=True):
+        assert here["nme"] == pytest.approx(there["nme"], abs=1e-3)
+        assert here["interocular"]["nme"] == pytest.approx(there["interocular"]["nme"], abs=1e-2)
+    assert [goal["holds"] for goal in content["goals"]] == [goal["holds"] for goal in committed["goals"]]
