@@ -14,11 +14,14 @@ from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.images import read_image
 from dife_lightning.geometry.affine_crops import invert_affine, map_points
 from dife_lightning.geometry.crops import CropOptions, Square, crop_image, face_square
+from dife_lightning.utils.notes import note
 
 #: A file, or an image (H, W, 3) uint8.
 Photo = str | Path | NDArray[np.uint8]
 #: Side in pixels of the crops for pictures.
 PICTURE = 256
+#: Faces that were found have at least this score in photos/dife; photos without any had up to 0.97.
+SURE = 0.97
 #: ``auto``, ``whole``, or a box x0, y0, x1, y1 in pixels of the photo.
 Where = str | Sequence[float]
 
@@ -95,6 +98,10 @@ def crop_face(photo: Photo, size: int, where: Where = "auto", finder: FaceFinder
         square, how = _box_square(where, extent), "box"
     elif where == "auto" and finder is not None:
         (square, score), how = finder.find(image), "found"
+        if score < SURE:
+            name = photo if isinstance(photo, str | Path) else "a photo"
+            note(f"{name}: what was found is hardly like a face (likeness {score:.2f}, faces have {SURE} or more); "
+                 "give its box, or say that the whole photo is one")  # fmt: skip
     else:
         square = face_square(*_NOTHING, extent, CropOptions("whole", min_side=1), landmarks="all")
     seen, picture = (crop_image(image, square, side, "border") for side in (size, PICTURE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import cv2
 import numpy as np
@@ -114,6 +115,23 @@ def test_a_face_is_found_by_its_eyes_and_nose():
     assert square.side == pytest.approx(2.8 * 60, rel=0.1)
     with pytest.raises(DataError, match="in one place; give the box"):
         finder.find(np.full((50, 50, 3), 90, np.uint8))
+
+
+def test_a_photo_without_a_face_is_said(capsys):
+    class Found:
+        score = 0.8
+
+        def find(self, image):
+            return Square(30, 30, 40), self.score
+
+    finder: Any = Found()
+    photo = smooth_picture()
+    assert crop_face(photo, 32, "auto", finder).score == 0.8
+    assert "hardly like a face (likeness 0.80" in capsys.readouterr().err
+    finder.score = 0.99
+    assert crop_face(photo, 32, "auto", finder).how == "found"
+    assert crop_face(photo, 32, "whole", finder).how == "whole"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
