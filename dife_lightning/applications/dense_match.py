@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dife_lightning.applications.face_crops import PICTURE, FaceCrop, Photo, Where, crop_face
+from dife_lightning.applications.face_crops import PICTURE, FaceCrop, Photo, Where, crop_face, open_photo
 from dife_lightning.applications.finding import Embeds, load_finder
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import image_tensor
@@ -142,7 +142,11 @@ def match(
     embedder = load_embedder(model) if isinstance(model, str) else model
     side = size or int(getattr(embedder.module, "size", 96))
     finder = load_finder(embedder.name, embedder, side)
-    a, b = (crop_face(photo, side, where, finder) for photo, where in zip((first, second), faces, strict=True))
+    names = [str(photo) if isinstance(photo, str | Path) else "a photo" for photo in (first, second)]
+    opened = [open_photo(photo) for photo in (first, second)]  # both, before a face is looked for
+    a, b = (
+        crop_face(image, side, where, finder, name) for image, where, name in zip(opened, faces, names, strict=True)
+    )
     maps = embedder.embed(image_tensor([a.image, b.image])).float()
     return matched_faces(a, b, (maps[:1], maps[1:]), max_cycle)
 

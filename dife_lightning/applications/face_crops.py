@@ -76,7 +76,9 @@ def open_photo(photo: Photo) -> NDArray[np.uint8]:
     return photo
 
 
-def crop_face(photo: Photo, size: int, where: Where = "auto", finder: FaceFinder | None = None) -> FaceCrop:
+def crop_face(
+    photo: Photo, size: int, where: Where = "auto", finder: FaceFinder | None = None, name: str = "a photo"
+) -> FaceCrop:
     """Return the face of a photo.
 
     Args:
@@ -85,6 +87,7 @@ def crop_face(photo: Photo, size: int, where: Where = "auto", finder: FaceFinder
         where: ``whole`` for a photo that is a face; a box of the face, whose longer side becomes that of the crop; or
             ``auto``: ``finder`` looks for it, and without one the whole photo is taken.
         finder: of faces.
+        name: of the photo, for notes.
 
     Raises:
         ConfigError: another ``where``, or an array that is no image.
@@ -99,7 +102,6 @@ def crop_face(photo: Photo, size: int, where: Where = "auto", finder: FaceFinder
     elif where == "auto" and finder is not None:
         (square, score), how = finder.find(image), "found"
         if score < SURE:
-            name = photo if isinstance(photo, str | Path) else "a photo"
             note(f"{name}: what was found is hardly like a face (likeness {score:.2f}, faces have {SURE} or more); "
                  "give its box, or say that the whole photo is one")  # fmt: skip
     else:
