@@ -44,13 +44,13 @@ class NmeTable:
     def encoded(self) -> dict[str, Any]:
         """Return it as plain values, for a record."""
         texts = {key: " ".join(f"{value:.4f}" for value in getattr(self, key)) for key in ("nme", "interocular")}
-        return texts | {"units": _numbers(self.units).tolist()}
+        return texts | {"units": " ".join(map(str, _numbers(self.units)))}
 
 
 def decoded(entry: Mapping[str, Any]) -> NmeTable:
     """Return what :meth:`NmeTable.encoded` wrote."""
     nme, interocular = (np.array(entry[key].split(), np.float64) for key in ("nme", "interocular"))
-    return NmeTable(nme, tuple(map(str, entry["units"])), interocular)
+    return NmeTable(nme, tuple(entry["units"].split()), interocular)
 
 
 def read_nme(predictions: Path) -> dict[str, NmeTable]:
