@@ -129,7 +129,7 @@ def match(
         model: a shipped or trained embedder, as ``load_embedder`` takes it.
         faces: where the face of each photo is; see ``crop_face``. ``auto`` looks for it with ``photos/dife``, and takes
             the whole photo with other models.
-        size: side in pixels of what the model sees; by default that of its training.
+        size: side in pixels of what the model sees; that of its training by default, 96 if it states none.
         max_cycle: largest cycle error of a match, relative to the crop.
 
     Raises:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dife_lightning.errors import AssetError, DataError
+from dife_lightning.errors import DataError
 from dife_lightning.faces.batches import image_tensor
 from dife_lightning.geometry.affine_crops import map_points
 from dife_lightning.geometry.crops import Square, crop_image
-from dife_lightning.weights.assets import find_asset
+from dife_lightning.weights.assets import find_asset, list_assets
 
 #: Ending of the names of the shipped vectors of eyes and nose, after the name of the embedder.
 SUFFIX = "-face-points"
@@ -96,9 +96,10 @@ def _around(points: NDArray[np.float32], factor: float) -> Square:
 
 
 def load_finder(name: str, embedder: Embeds, size: int) -> FaceFinder | None:
-    """Return the finder of a shipped embedder such as ``photos/dife``; None if none comes with it."""
-    try:
-        path = find_asset(name + SUFFIX)
-    except AssetError:
+    """Return the finder of a shipped embedder such as ``photos/dife``; None if none comes with it.
+
+    AssetError if its file is missing or has been altered.
+    """
+    if name + SUFFIX not in list_assets():
         return None
-    return FaceFinder(embedder, load_file(path)["queries"], size)
+    return FaceFinder(embedder, load_file(find_asset(name + SUFFIX))["queries"], size)

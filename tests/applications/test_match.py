@@ -14,7 +14,7 @@ import dife_lightning as dl
 from dife_lightning.applications import FaceCrop, FaceFinder, crop_face, match
 from dife_lightning.applications.dense_match import matched_faces
 from dife_lightning.cli.main import main
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.errors import AssetError, ConfigError, DataError
 from dife_lightning.geometry.crops import Square
 
 
@@ -209,3 +209,18 @@ def test_wrong_commands_end_with_one_line_and_write_nothing(tmp_path, monkeypatc
     assert text in told
     assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "match").exists()
+
+
+def test_an_altered_file_of_eyes_and_noses_is_an_error_and_another_embedder_has_none(monkeypatch, tmp_path):
+    from dife_lightning.applications import finding
+    from dife_lightning.weights import assets
+
+    load_finder = finding.load_finder
+    assert load_finder("world/teacher", Colors(), 64) is None
+    entries = assets.list_assets()
+    (tmp_path / entries["photos/dife-face-points"]["file"]).write_bytes(b"altered")
+    monkeypatch.setattr(assets, "FOLDER", tmp_path)
+    for module in (assets, finding):
+        monkeypatch.setattr(module, "list_assets", lambda: entries)
+    with pytest.raises(AssetError, match="has sha256"):
+        load_finder("photos/dife", Colors(), 64)
