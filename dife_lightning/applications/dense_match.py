@@ -17,7 +17,7 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import image_tensor
 from dife_lightning.geometry.affine_crops import invert_affine, map_points
 from dife_lightning.matching import match_scores, transfer
-from dife_lightning.pretrained.embedders import load_embedder
+from dife_lightning.pretrained.encoders import load_encoder
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.files import atomic_write, write_json
 
@@ -28,7 +28,7 @@ CYCLE = 0.06
 
 
 class NamedEmbedder(Embeds, Protocol):
-    """What ``load_embedder`` returns."""
+    """What ``load_encoder`` returns."""
 
     name: str
     module: nn.Module
@@ -126,7 +126,7 @@ def match(
     Args:
         first: a file, or an image (H, W, 3) uint8.
         second: likewise.
-        model: a shipped or trained embedder, as ``load_embedder`` takes it.
+        model: a shipped or trained embedder, as ``load_encoder`` takes it.
         faces: where the face of each photo is; see ``crop_face``. ``auto`` looks for it with ``photos/dife``, and takes
             the whole photo with other models.
         size: side in pixels of what the model sees; that of its training by default, 96 if it states none.
@@ -139,7 +139,7 @@ def match(
     """
     require(above=0, max_cycle=max_cycle)
     require(at_least=16, size=size)
-    embedder = load_embedder(model) if isinstance(model, str) else model
+    embedder = load_encoder(model) if isinstance(model, str) else model
     side = size or int(getattr(embedder.module, "size", 96))
     finder = load_finder(embedder.name, embedder, side)
     names = [str(photo) if isinstance(photo, str | Path) else "a photo" for photo in (first, second)]

@@ -19,12 +19,11 @@ from dife_lightning.faces.schemes import Scheme, flip_permutation
 from dife_lightning.geometry.heatmaps import DecodeOptions, Detections, decode, flip_average, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._landmarks import LandmarkModule
-from dife_lightning.methods._options import as_options
 from dife_lightning.nn.hrnet import HRNet, HRNetOptions
 from dife_lightning.nn.pyramid import PyramidEncoder
 from dife_lightning.pretrained.formats.hrnet import load_hrnet
 from dife_lightning.pretrained.imagenet import imagenet_file, load_imagenet
-from dife_lightning.utils.checks import require
+from dife_lightning.utils.checks import as_options, require
 from dife_lightning.utils.notes import note, some
 from dife_lightning.weights.checkpoints import load_state
 

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.methods._base import EmbedderModule, MatcherModule
-from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.pyramid import PyramidEncoder
+from dife_lightning.pretrained.encoders import EncoderOptions
 from dife_lightning.pretrained.imagenet import load_imagenet
 from dife_lightning.utils.accumulation import batches_accumulated
+from dife_lightning.utils.checks import as_options
 from dife_lightning.utils.distributed import gather_objects
 
 

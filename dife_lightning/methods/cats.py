@@ -22,11 +22,10 @@ from dife_lightning.losses.flow import REACH, end_point_error, sparse_flow
 from dife_lightning.matching import MatchingOptions
 from dife_lightning.methods._base import DEFAULT_MATCHING
 from dife_lightning.methods._flow_transfer import network_images, transfer_by_flow
-from dife_lightning.methods._options import as_options
 from dife_lightning.methods._training import TrainedModule, fused_on_cpu, with_step_schedule
 from dife_lightning.nn.cats import CATsArchitecture, CATsNetwork
 from dife_lightning.pretrained.formats.cats import load_cats
-from dife_lightning.utils.checks import require
+from dife_lightning.utils.checks import as_options, require
 from dife_lightning.utils.randomness import torch_generator
 from dife_lightning.weights.checkpoints import load_state
 

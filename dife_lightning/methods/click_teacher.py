@@ -15,10 +15,11 @@ from torch import Tensor
 from dife_lightning.faces.batches import ClickBatch
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.losses.clicks import between_clicks_loss, click_loss
-from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._training import EncoderModule
 from dife_lightning.nn.surface import check_code
-from dife_lightning.utils.checks import require
+from dife_lightning.pretrained.encoders import EncoderOptions
+from dife_lightning.utils.checks import as_options, require
 
 METHOD = "ClickTeacher"
 

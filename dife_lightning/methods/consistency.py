@@ -31,11 +31,11 @@ from dife_lightning.geometry.coordinates import apply_affine, sampling_grid, war
 from dife_lightning.geometry.heatmaps import DecodeOptions, decode, gaussian_targets
 from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
-from dife_lightning.methods._options import OptimizerOptions, as_options
+from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.methods._training import ScheduledModule, make_optimizer
 from dife_lightning.nn.hrnet import HRNetOptions
-from dife_lightning.utils.checks import require, require_choice
+from dife_lightning.utils.checks import as_options, require, require_choice
 from dife_lightning.utils.randomness import uniform
 
 METHOD = "ConsistencyNet"

@@ -14,10 +14,11 @@ from dife_lightning.faces.batches import RenderBatch
 from dife_lightning.geometry.coordinates import channels_last
 from dife_lightning.losses.dense_truth import draw_pixels, surface_code_loss, true_partners
 from dife_lightning.losses.matching import semantic_matching_loss
-from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._training import EncoderModule
 from dife_lightning.nn.surface import check_code
-from dife_lightning.utils.checks import require
+from dife_lightning.pretrained.encoders import EncoderOptions
+from dife_lightning.utils.checks import as_options, require
 from dife_lightning.utils.randomness import uniform
 
 METHOD = "DenseTruth"

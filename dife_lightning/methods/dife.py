@@ -41,14 +41,15 @@ from dife_lightning.methods._dife.setup import (
     register_statistics,
     warn_of_constant_teacher,
 )
-from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._training import EncoderModule, make_optimizer
 from dife_lightning.nn.converter import Converter, Converters
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.pretrained.embedders import Embedder, load_embedder
+from dife_lightning.pretrained.encoders import EncoderOptions
 from dife_lightning.pretrained.formats.hourglass import to_official
 from dife_lightning.pretrained.generators import Generator, load_generator
-from dife_lightning.utils.checks import require
+from dife_lightning.utils.checks import as_options, require
 from dife_lightning.utils.distributed import gather_objects
 from dife_lightning.utils.randomness import normal
 

@@ -23,9 +23,10 @@ from dife_lightning.geometry.affine import COLOR_NUMBERS, AugmentOptions, color_
 from dife_lightning.geometry.coordinates import channels_last, to_normalized
 from dife_lightning.geometry.tps import TPSOptions, Views, draw_weights, two_views
 from dife_lightning.losses.dve import dense_correlation_loss, dve_loss
-from dife_lightning.methods._options import EncoderOptions, OptimizerOptions, as_options
+from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._training import EncoderModule
-from dife_lightning.utils.checks import require, require_choice
+from dife_lightning.pretrained.encoders import EncoderOptions
+from dife_lightning.utils.checks import as_options, require, require_choice
 from dife_lightning.utils.randomness import torch_generator, uniform
 
 METHOD = "DVE"

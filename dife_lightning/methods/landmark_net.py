@@ -10,9 +10,10 @@ from dife_lightning.faces.few_labels import FewLabelBatch
 from dife_lightning.faces.own_schemes import Left
 from dife_lightning.geometry.heatmaps import DecodeOptions
 from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, plain_landmarks
-from dife_lightning.methods._options import OptimizerOptions, as_options
+from dife_lightning.methods._options import OptimizerOptions
 from dife_lightning.methods._training import ScheduledModule, make_optimizer
 from dife_lightning.nn.hrnet import HRNetOptions
+from dife_lightning.utils.checks import as_options
 
 METHOD = "LandmarkNet"
 

@@ -31,13 +31,12 @@ from dife_lightning.methods._meta_cskt.options import MiningOptions, published_f
 from dife_lightning.methods._meta_cskt.shifts import Others, as_state, from_state, human_model, sorted_faces
 from dife_lightning.methods._meta_cskt.views import VIEWS, points_of_views
 from dife_lightning.methods._meta_cskt.votes import VoteOptions, voted_labels, voted_points
-from dife_lightning.methods._options import as_options
 from dife_lightning.methods._stylegan2.parts import average_into
 from dife_lightning.methods._training import fused_on_cpu
 from dife_lightning.mining import LabelPool, Mining
 from dife_lightning.nn.hrnet import HRNetOptions
 from dife_lightning.nn.pyramid import PyramidEncoder
-from dife_lightning.utils.checks import require, require_choice
+from dife_lightning.utils.checks import as_options, require, require_choice
 from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from dife_lightning.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
 
 
 def require(
@@ -49,3 +51,16 @@ def require_choices(where: str, options: Any) -> None:
     for name in (field.name for field in fields(options)):
         if get_origin(hints[name]) is Literal:
             require_choice(f"{where}{name}", getattr(options, name), get_args(hints[name]))
+
+
+def as_options(kind: type[T], value: Any) -> T:
+    """Return ``value`` as ``kind``: itself, or built from a plain dict (as a checkpoint stores it)."""
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, dict):
+        raise ConfigError(f"{kind.__name__}: expected its options as a dict, found {type(value).__name__}")
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"{kind.__name__} has no option '{key}'. {did_you_mean(key, known)}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
