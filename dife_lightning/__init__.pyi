@@ -1,5 +1,7 @@
 from ._version import __version__ as __version__
 from .applications.dense_match import match as match
+from .applications.landmark_transfer import LandmarkTransfer as LandmarkTransfer
+from .applications.landmark_transfer import SourceFace as SourceFace
 from .datasets._load import load_dataset as load_dataset
 from .faces.images import read_image as read_image
 from .loading import load as load

@@ -128,6 +128,32 @@ def match_scores(
         return F.cosine_similarity(source, target, dim=1)
 
 
+def read_descriptors(embedding: Tensor, points: Tensor, size: Size | None = None) -> Tensor:
+    """Return the unit vectors (B, K, n) of an embedding (B, n, h, w) at the cells nearest to ``points`` (B, K, 2).
+
+    The points are pixels of an image of ``size``, as in :func:`transfer`.
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        found = _read(embedding.float(), points.float() / _stride(embedding, size), bilinear=False)
+        return F.normalize(found, dim=1).transpose(1, 2)
+
+
+def read_map(scores: Tensor, size: Size, window: float, temperature: float) -> Tensor:
+    """Return the place (B, K, 2) of each map's maximum in pixels of an image, refined as :func:`transfer` does.
+
+    Args:
+        scores: (B, K, h, w) cosine similarities.
+        size: of the image.
+        window: side of the square around the best cell, relative to the map's longer side.
+        temperature: of the softmax in it.
+    """
+    flat = scores.float().flatten(2)
+    shape = scores.shape[-2], scores.shape[-1]
+    best = _cells(flat.argmax(dim=-1), shape)
+    options = MatchingOptions("cosine", window=window, temperature=temperature)
+    return _window_mean(flat, best, shape, options) * _stride(scores, size)
+
+
 def _check(source: Tensor, target: Tensor, points: Tensor) -> None:
     if source.ndim != 4 or target.ndim != 4 or source.shape[:2] != target.shape[:2]:
         found = f"{tuple(source.shape)} and {tuple(target.shape)}"

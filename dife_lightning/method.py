@@ -127,7 +127,7 @@ def _prepared(image: NDArray[np.uint8] | Tensor, side: int) -> tuple[Tensor, tup
             "returns it, or a float tensor (3, H, W) in [-1, 1]"
         )
     resized, _ = resize(pixels, np.zeros((0, 2), np.float32), side)
-    maps = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    maps = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 127.5 - 1
     return maps, (pixels.shape[1], pixels.shape[0])
 
 

@@ -4,3 +4,9 @@ from .face_crops import FaceCrop as FaceCrop
 from .face_crops import crop_face as crop_face
 from .finding import FaceFinder as FaceFinder
 from .finding import load_finder as load_finder
+from .landmark_transfer import CarriedFace as CarriedFace
+from .landmark_transfer import LandmarkTransfer as LandmarkTransfer
+from .landmark_transfer import SourceFace as SourceFace
+from .photo_job import Journal as Journal
+from .photo_job import carry_to_photos as carry_to_photos
+from .photo_job import target_photos as target_photos

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.applications.finding import FaceFinder
+from dife_lightning.applications.finding import FaceFinder, Found
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.images import read_image
 from dife_lightning.geometry.affine_crops import invert_affine, map_points
@@ -31,18 +31,16 @@ class FaceCrop:
     """A face of a photo.
 
     Attributes:
-        image: (S, S, 3) uint8, what a model sees.
-        picture: (256, 256, 3) uint8, the same for people.
-        square: of the photo that it shows.
-        photo_size: width and height of the photo in pixels.
-        how: what said where the face is: ``box``, ``found`` or ``whole``.
+        photo: (H, W, 3) uint8.
+        square: of the photo that the face fills.
+        image: (S, S, 3) uint8, what a model sees of it.
+        how: what said where the face is: ``points``, ``box``, ``found`` or ``whole``.
         score: of a face that was found, at most 1; NaN otherwise.
     """
 
-    image: NDArray[np.uint8]
-    picture: NDArray[np.uint8]
+    photo: NDArray[np.uint8]
     square: Square
-    photo_size: tuple[int, int]
+    image: NDArray[np.uint8]
     how: str
     score: float = float("nan")
 
@@ -50,6 +48,16 @@ class FaceCrop:
     def size(self) -> int:
         """Side of the crop in pixels."""
         return len(self.image)
+
+    @property
+    def photo_size(self) -> tuple[int, int]:
+        """Width and height of the photo in pixels."""
+        return self.photo.shape[1], self.photo.shape[0]
+
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """What the model sees, (256, 256, 3), for people."""
+        return crop_image(self.photo, self.square, PICTURE, "border")
 
     def to_photo(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map ``points`` (..., 2) in pixels of the crop to pixels of the photo."""
@@ -77,7 +85,12 @@ def open_photo(photo: Photo) -> NDArray[np.uint8]:
 
 
 def crop_face(
-    photo: Photo, size: int, where: Where = "auto", finder: FaceFinder | None = None, name: str = "a photo"
+    photo: Photo,
+    size: int,
+    where: Where = "auto",
+    finder: FaceFinder | None = None,
+    name: str = "a photo",
+    found: Found | None = None,
 ) -> FaceCrop:
     """Return the face of a photo.
 
@@ -88,26 +101,34 @@ def crop_face(
             ``auto``: ``finder`` looks for it, and without one the whole photo is taken.
         finder: of faces.
         name: of the photo, for notes.
+        found: what ``finder`` has found in it already, for ``auto``.
 
     Raises:
         ConfigError: another ``where``, or an array that is no image.
         DataError: a photo that cannot be read, a box that has no area or is outside of it, or no face found in it.
     """
-    image = open_photo(photo)
-    extent, score, how = (image.shape[1], image.shape[0]), float("nan"), "whole"
-    if isinstance(where, str) and where not in ("auto", "whole"):
-        raise ConfigError(f"face '{where}': expected auto, whole, or a box x0,y0,x1,y1 in pixels")
+    image, score = open_photo(photo), float("nan")
+    extent = image.shape[1], image.shape[0]
     if not isinstance(where, str):
         square, how = _box_square(where, extent), "box"
+    elif where not in ("auto", "whole"):
+        raise ConfigError(f"face '{where}': expected auto, whole, or a box x0,y0,x1,y1 in pixels")
     elif where == "auto" and finder is not None:
-        (square, score), how = finder.find(image), "found"
-        if score < SURE:
-            note(f"{name}: what was found is hardly like a face (likeness {score:.2f}, faces have {SURE} or more); "
-                 "give its box, or say that the whole photo is one")  # fmt: skip
+        found = found or finder.find([image])[0]
+        (square, score), how = _checked(found, name), "found"
     else:
-        square = face_square(*_NOTHING, extent, CropOptions("whole", min_side=1), landmarks="all")
-    seen, picture = (crop_image(image, square, side, "border") for side in (size, PICTURE))
-    return FaceCrop(seen, picture, square, extent, how, score)
+        square, how = face_square(*_NOTHING, extent, CropOptions("whole", min_side=1), landmarks="all"), "whole"
+    return FaceCrop(image, square, crop_image(image, square, size, "border"), how, score)
+
+
+def _checked(found: Found, name: str) -> tuple[Square, float]:
+    square, score = found
+    if square is None:
+        raise DataError(f"{name}: no face found: eyes and nose are in one place; give the box of the face")
+    if score < SURE:
+        note(f"{name}: what was found is hardly like a face (likeness {score:.2f}, faces have {SURE} or more); "
+             "give its box, or say that the whole photo is one")  # fmt: skip
+    return square, score
 
 
 def _box_square(box: Sequence[float], extent: tuple[int, int]) -> Square:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dife_lightning.errors import DataError
 from dife_lightning.faces.batches import image_tensor
 from dife_lightning.geometry.affine_crops import map_points
 from dife_lightning.geometry.crops import Square, crop_image
@@ -28,6 +27,8 @@ SUFFIX = "-face-points"
 #: Side of the square relative to the largest extent of eyes and nose, as in the training of photos/dife; and the other
 #: squares around them that a refinement looks at.
 FACTOR, FACTORS = 2.8, (2.4, 2.8, 3.3)
+#: The square around a face, None where there is none, and how much eyes and nose are like those of faces.
+Found = tuple[Square | None, float]
 
 
 class Embeds(Protocol):
@@ -51,33 +52,33 @@ class FaceFinder:
         self.embedder, self.size = embedder, size
         self.queries = F.normalize(queries.float(), dim=1)
 
-    def find(self, image: NDArray[np.uint8]) -> tuple[Square, float]:
-        """Return the square around the face of a photo (H, W, 3), and its score: the mean cosine of eyes and nose.
-
-        Raises:
-            DataError: the points that are most like eyes and nose are in one place.
-        """
-        points, score = self.points(image)
-        return _around(points, FACTOR), score
-
-    def points(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-        """Return the eyes and the nose (3, 2) in pixels of the photo, and their score.
+    def find(self, photos: Sequence[NDArray[np.uint8]]) -> list[Found]:
+        """Return the square around the face of each photo (H, W, 3), and its score: the mean cosine of eyes and nose.
 
         They are looked for in the whole photo, and then in squares around what was found there: the medians count.
+        The square is None where the points that are most like eyes and nose are in one place.
         """
-        height, width = image.shape[:2]
-        whole = Square((width - 1) / 2, (height - 1) / 2, float(max(width, height)))
-        first, _ = self._look(image, [whole])
-        found, scores = self._look(image, [_around(first[0], factor) for factor in FACTORS])
-        return np.median(found, axis=0).astype(np.float32), float(scores.mean())
+        first, _ = self._look(photos, [_whole(photo) for photo in photos])
+        squares = [[_around(points, factor) for factor in FACTORS] for points in first]
+        open_ones = [k for k, several in enumerate(squares) if None not in several]
+        inner = [(photos[k], square) for k in open_ones for square in squares[k] if square is not None]
+        points, scores = self._look([photo for photo, _ in inner], [square for _, square in inner])
+        each = len(FACTORS)
+        found: list[Found] = [(None, float("nan"))] * len(photos)
+        for place, k in enumerate(open_ones):
+            part = slice(each * place, each * (place + 1))
+            found[k] = _around(np.median(points[part], axis=0), FACTOR), float(scores[part].mean())
+        return found
 
     @torch.no_grad()
     def _look(
-        self, image: NDArray[np.uint8], squares: Sequence[Square]
+        self, photos: Sequence[NDArray[np.uint8]], squares: Sequence[Square]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the points (N, 3, 2) most like eyes and nose in squares of a photo, in its pixels; and scores (N,)."""
-        crops = image_tensor([crop_image(image, square, self.size, "border") for square in squares])
-        maps = F.normalize(self.embedder.embed(crops).float(), dim=1)
+        """Return the points (N, 3, 2) most like eyes and nose in a square of each photo, in its pixels, and scores."""
+        if not photos:
+            return np.zeros((0, 3, 2), np.float32), np.zeros(0, np.float32)
+        crops = [crop_image(photo, square, self.size, "border") for photo, square in zip(photos, squares, strict=True)]
+        maps = F.normalize(self.embedder.embed(image_tensor(crops)).float(), dim=1)
         alike = torch.einsum("kn,bnhw->bkhw", self.queries.to(maps.device), maps)
         height, width = alike.shape[-2:]
         best, index = alike.flatten(2).max(dim=-1)
@@ -87,10 +88,15 @@ class FaceFinder:
         return points, best.mean(dim=1).cpu().numpy()
 
 
-def _around(points: NDArray[np.float32], factor: float) -> Square:
+def _whole(photo: NDArray[np.uint8]) -> Square:
+    height, width = photo.shape[:2]
+    return Square((width - 1) / 2, (height - 1) / 2, float(max(width, height)))
+
+
+def _around(points: NDArray[np.float32], factor: float) -> Square | None:
     extent = float(np.ptp(points, axis=0).max())
     if not extent > 0:
-        raise DataError("no face found in the photo: eyes and nose are in one place; give the box of the face")
+        return None
     x, y = points.mean(axis=0).tolist()
     return Square(x, y, factor * extent)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dife_lightning._version import __version__
-from dife_lightning.callbacks._predictions import PIXELS, SEEN, shown_part, write_overlay
+from dife_lightning.callbacks._predictions import PIXELS, SEEN, UNSEEN, shown_part, write_overlay
 from dife_lightning.datasets.parsing.pictures import OUTSIDE
 from dife_lightning.datasets.writing.places import FACE, number
 from dife_lightning.errors import ConfigError
@@ -41,6 +41,8 @@ class FoundFace:
         peaks: (K,) the highest values of the heat maps.
         flip_shift: see ``MirrorCheck.shifts``; NaN if there is none.
         grey: (D,) a small grey picture of the face; empty if none was asked for.
+        sure: (K,) which points are to be trusted; None for all.
+        cycle_error: (K,) of points that were carried from another photo, see ``CarriedFace``; None for others.
     """
 
     name: str
@@ -52,6 +54,8 @@ class FoundFace:
     peaks: NDArray[np.float32]
     flip_shift: float
     grey: NDArray[np.float32]
+    sure: NDArray[np.bool_] | None = None
+    cycle_error: NDArray[np.float32] | None = None
 
     @property
     def picture(self) -> str:
@@ -98,13 +102,16 @@ def check_pictures(found: Sequence[FoundFace]) -> None:
             raise ConfigError(f"{both} have one name in their data sets; predict on one domain at a time")
 
 
-def coco_document(found: Sequence[FoundFace], scheme: Scheme) -> dict[str, Any]:
-    """Return the COCO keypoint document: one image entry a photo, one annotation a face; ids count from 1."""
+def coco_document(found: Sequence[FoundFace], scheme: Scheme, **info: str) -> dict[str, Any]:
+    """Return the COCO keypoint document: one image entry a photo, one annotation a face; ids count from 1.
+
+    ``info`` replaces what the document says of its numbers.
+    """
     numbers = {picture: k for k, picture in enumerate(dict.fromkeys(face.picture for face in found), 1)}
     crops = {face.picture: face.crop for face in found}
     left = "the face's own" if scheme.eye_convention == "subject" else "the viewer's"
     return {
-        "info": {**_INFO, "coordinates": f"{PIXELS}; left is {left}"},
+        "info": {**_INFO, "coordinates": f"{PIXELS}; left is {left}", **info},
         "images": [
             {"id": k, "file_name": picture, "width": crops[picture].width, "height": crops[picture].height}
             for picture, k in numbers.items()
@@ -120,33 +127,40 @@ def coco_document(found: Sequence[FoundFace], scheme: Scheme) -> dict[str, Any]:
 
 
 def _annotation(face: FoundFace) -> dict[str, Any]:
-    points = [(number(x), number(y), SEEN) if x == x else (0, 0, 0) for x, y in face.points.tolist()]
+    flags = [SEEN] * len(face.peaks) if face.sure is None else np.where(face.sure, SEEN, UNSEEN).tolist()
+    placed = zip(face.points.tolist(), flags, strict=True)
+    points = [(number(x), number(y), flag) if x == x else (0, 0, 0) for (x, y), flag in placed]
     x, y, width, height = shown_part(face.crop, face.size)
     if face.corners is not None:
         x, y, right, bottom = face.corners
         width, height = round(right - x, 2), round(bottom - y, 2)
-    shift = {} if math.isnan(face.flip_shift) else {"flip_shift": round(face.flip_shift, 4)}
+    more = {} if math.isnan(face.flip_shift) else {"flip_shift": round(face.flip_shift, 4)}
+    if face.cycle_error is not None:
+        more["keypoint_cycle_errors"] = face.cycle_error.astype(np.float64).round(4).tolist()
     return {
         "bbox": [x, y, width, height],
         "area": round(width * height, 2),
         "iscrowd": 0,
         "keypoints": [value for point in points for value in point],
-        "num_keypoints": sum(flag == SEEN for _, _, flag in points),
+        "num_keypoints": sum(flag > 0 for _, _, flag in points),
         "face": face.name,
         "score": round(face.confidence, 4),
         "keypoint_scores": face.scores.round(4).tolist(),
-        **shift,
+        **more,
     }
 
 
 def write_table(path: Path, found: Sequence[FoundFace], scheme: Scheme) -> None:
     """Write one row a face, as the reader ``folder`` takes it: points, scores, confidence, flip shift and box."""
-    points = [f"{name}_{what}" for name in scheme.landmarks for what in ("x", "y", "score")]
+    carried = any(face.cycle_error is not None for face in found)
+    kinds = ("x", "y", "score", "cycle_error") if carried else ("x", "y", "score")
+    points = [f"{name}_{what}" for name in scheme.landmarks for what in kinds]
     box = BOX if any(face.corners is not None for face in found) else ()
     rows = []
     for face in found:
-        values = zip(face.points.tolist(), face.scores.tolist(), strict=True)
-        cells = [cell for point, score in values for cell in (*_place(point), _decimals(score))]
+        numbers: list[NDArray[Any]] = [face.scores] if face.cycle_error is None else [face.scores, face.cycle_error]
+        values = zip(face.points.tolist(), *(one.tolist() for one in numbers), strict=True)
+        cells = [cell for point, *rest in values for cell in (*_place(point), *map(_decimals, rest))]
         corners: Sequence[object] = face.corners or [""] * 4
         rows.append((face.picture, face.name, *cells, *_certainty(face), *(corners if box else ())))
     _write_csv(path, ("image", "name", *points, "confidence", "flip_shift", *box), rows)

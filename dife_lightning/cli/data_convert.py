@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -57,22 +55,13 @@ def run_convert(words: list[str]) -> int:
 def convert_data(source: str, folder: str, own: argparse.Namespace, options: dict[str, Any]) -> list[str]:
     """Convert ``source`` and return lines for the user; raises what the reader and the writer raise."""
     import dife_lightning
-    from dife_lightning.datasets.parsing.recognising import recognise
+    from dife_lightning.datasets.parsing.recognising import reader_of
     from dife_lightning.datasets.writing.forms import check_form, convert
     from dife_lightning.datasets.writing.splitting import parse_shares
 
     check_form(own.to, own.pictures)
     shares = None if own.split is None else parse_shares(own.split)
-    path = Path(os.path.expanduser(source))
-    if own.reader:
-        single = {"file": str(path.absolute())} if path.is_file() else {}
-        reader, root, found = own.reader, path.parent if path.is_file() else path, single
-    else:
-        reader, root, found = recognise(path)
-    if own.images and "file" in found:
-        found["file"], root = str((root / found["file"]).absolute()), Path(own.images)
-    elif own.images:
-        found["images"] = str(Path(own.images).absolute())
+    reader, root, found = reader_of(source, own.reader, own.images)
     faces = dife_lightning.load_dataset(reader, root, **{**found, **options})
     first = [] if own.reader else [f"{source} is read with `{reader}` (another reader: --from)"]
     return [*first, *convert(faces, folder, own.to, own.pictures, bool(own.overwrite), shares)]

@@ -106,16 +106,12 @@ def _as_words(place: str, settings: dict[str, Any]) -> list[str]:
 
 
 def _recognised(own: Any) -> tuple[str, Path, dict[str, Any]]:
-    from dife_lightning.datasets.parsing.recognising import recognise
+    from dife_lightning.datasets.parsing.recognising import reader_of
 
-    path = Path(own.labels).expanduser()
     images = Path(own.images).expanduser()
     if not images.is_dir() and not own.images.startswith("own/"):
         raise UsageError(f"--images {own.images}: no such folder. Give the folder that holds the photos.")
-    if own.reader:
-        single = {"file": str(path.absolute())} if path.is_file() else {}
-        return own.reader, path.parent if path.is_file() else path, single
-    reader, root, found = recognise(path)
+    reader, root, found = reader_of(own.labels, own.reader)
     return reader, root.absolute(), found
 
 

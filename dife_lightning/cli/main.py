@@ -23,6 +23,7 @@ VERBS = {
         "find the landmarks of your own species on a folder of photos, from a few labelled ones",
     ),
     "match": ("dife_lightning.cli.match:run", "find for each place of a face where it is in the face of another photo"),
+    "transfer": ("dife_lightning.cli.transfer:run", "carry the landmarks of annotated faces to the photos of a folder"),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and report the best"),
     "doctor": ("dife_lightning.cli.doctor.command:run", "check what a configuration needs before a long run"),
     "convert": (

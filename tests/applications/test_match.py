@@ -70,7 +70,7 @@ def test_what_is_not_in_the_second_face_is_not_matched():
 def test_cells_outside_of_a_photo_are_not_matched():
     square = Square(31.5, 31.5, 128.0)  # twice the photo
     photo = smooth_picture(128, 128)
-    crop = FaceCrop(photo, photo, square, (64, 64), "box")
+    crop = FaceCrop(photo[:64, :64], square, photo, "box")
     maps = waves(torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1)
     found = matched_faces(crop, crop, (maps, maps), 0.5)
     inside = ((found.source >= -0.5) & (found.source < 63.5)).all(axis=-1)
@@ -107,22 +107,23 @@ def test_a_face_is_found_by_its_eyes_and_nose():
         color[channel] = 255
         cv2.circle(photo, (int(x), int(y)), 9, color, -1)
     finder = FaceFinder(Spots(), torch.cat((torch.eye(3), torch.zeros(3, 1)), dim=1), 64)
-    points, score = finder.points(photo)
-    np.testing.assert_allclose(points, eyes_and_nose, atol=6)
+    plain = np.full((50, 50, 3), 90, np.uint8)
+    (nothing, _), (square, score) = finder.find([plain, photo])
+    assert nothing is None
+    assert square is not None
     assert score > 0.9
-    square, _ = finder.find(photo)
     np.testing.assert_allclose([square.x, square.y], eyes_and_nose.mean(axis=0), atol=5)
     assert square.side == pytest.approx(2.8 * 60, rel=0.1)
     with pytest.raises(DataError, match="in one place; give the box"):
-        finder.find(np.full((50, 50, 3), 90, np.uint8))
+        crop_face(plain, 32, "auto", finder)
 
 
 def test_a_photo_without_a_face_is_said(capsys):
     class Found:
         score = 0.8
 
-        def find(self, image):
-            return Square(30, 30, 40), self.score
+        def find(self, photos):
+            return [(Square(30, 30, 40), self.score) for _ in photos]
 
     finder: Any = Found()
     photo = smooth_picture()

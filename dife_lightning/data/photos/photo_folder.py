@@ -113,7 +113,7 @@ class PhotoFolder:
     def _made(self, root: Path) -> list[Target]:
         found: list[Target] = []
         broken: list[str] = []
-        for listed, file, boxes in self._listed(root):
+        for listed, file, boxes in self.listed(root):
             try:
                 if self.skip_broken:
                     check_whole(file)
@@ -128,8 +128,11 @@ class PhotoFolder:
             raise DataError(f"{root}: no picture can be used; the first: {broken[0]}")
         return found
 
-    def _listed(self, root: Path) -> list[tuple[str, Path, list[NDArray[np.float32] | None]]]:
-        """Return each picture's name below the folder, its file, and its boxes; [None] without a file of boxes."""
+    def listed(self, root: Path) -> list[tuple[str, Path, list[NDArray[np.float32] | None]]]:
+        """Return each picture's name below the folder, its file, and its boxes; [None] without a file of boxes.
+
+        Raises what :meth:`targets` does, without opening any picture.
+        """
         if self.boxes is None:
             return [(file.relative_to(root).as_posix(), file, [None]) for file in list_images(root)]
         if not root.is_dir():

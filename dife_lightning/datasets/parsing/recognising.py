@@ -32,6 +32,29 @@ def recognise(source: str | Path) -> tuple[str, Path, dict[str, Any]]:
     return _in_folder(path)
 
 
+def reader_of(source: str | Path, named: str = "", images: str | None = None) -> tuple[str, Path, dict[str, Any]]:
+    """Return the reader of annotations, its root and its options.
+
+    Args:
+        source: file or folder of the annotations.
+        named: the reader; by default that which :func:`recognise` finds.
+        images: folder of their pictures, if it is another one.
+
+    Raises:
+        MissingDataError: there is no such file or folder.
+        ConfigError: no form that is known, or several.
+    """
+    path = Path(os.path.expanduser(source))
+    if named:
+        single = {"file": str(path.absolute())} if path.is_file() else {}
+        reader, root, found = named, path.parent if path.is_file() else path, single
+    else:
+        reader, root, found = recognise(path)
+    if images and "file" in found:
+        return reader, Path(images), {**found, "file": str((root / found["file"]).absolute())}
+    return reader, root, {**found, "images": str(Path(images).absolute())} if images else found
+
+
 def _in_folder(folder: Path) -> tuple[str, Path, dict[str, Any]]:
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     found = _readers(files) or _readers(folder.glob("labeled-data/*/CollectedData_*.csv")) or _readers(

@@ -1,0 +1,211 @@
+"""``dife transfer``: landmarks of annotated faces carried to the photos of a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dife_lightning.cli.options import VerbParser, reader_options
+from dife_lightning.errors import DataError, UsageError
+from dife_lightning.utils.notes import many, note
+
+if TYPE_CHECKING:
+    from dife_lightning.applications.landmark_transfer import SourceFace
+    from dife_lightning.applications.photo_job import Journal, TargetPhoto
+    from dife_lightning.callbacks._found_faces import FoundFace
+    from dife_lightning.faces.schemes import Scheme
+
+_ABOUT = """
+Carries the landmarks of SOURCE to all TARGETS, photos or folders of photos of faces of any species. SOURCE is a photo
+with a file of --points (CSV with the columns name, x, y; or JSON {"nose": [x, y], ...}), or annotated faces, which
+vote: a file or folder of an annotation tool, as `dife data convert` reads it. Every other --key value is an option of
+its reader, such as --left subject.
+
+Writes landmarks.csv, landmarks.json (COCO, in pixels of the photos) and drawings to FOLDER. Each point has a
+confidence and a cycle error (its error on the way back, as a share of the face); points without a match have the flag
+1 in the COCO file. Photos that cannot be read are passed over. An interrupted command goes on.
+
+A face is looked for with photos/dife, and is a quarter of the photo or larger; otherwise give --faces a file of boxes.
+
+examples:
+  dife transfer person.jpg cats --points points.csv
+  dife transfer labels.csv photos --out carried --to label-studio
+  dife transfer cvat_project photos --faces boxes.json
+"""
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Carry landmarks to photos."""
+    parser = _parser(verb)
+    if not args or set(args) & {"-h", "--help"}:
+        parser.print_help()
+        return 0 if args else 2
+    if args[0].startswith("-"):
+        raise UsageError("name the source first, for example `dife transfer labels.csv photos`.")
+    own, rest = parser.parse_known_args(args)
+    options = reader_options(rest)
+    if own.points is not None and options:
+        raise UsageError(f"--{next(iter(options))} is no option of `dife transfer` with --points.")
+    from dife_lightning.applications.landmark_transfer import LandmarkTransfer
+    from dife_lightning.applications.photo_job import Journal, carry_to_photos, found_faces, target_photos
+    from dife_lightning.datasets.writing.forms import check_form
+
+    if own.to is not None:
+        check_form(own.to, "copy")
+    root, photos = target_photos(own.targets, own.faces)
+    sources, scheme = _one_source(own) if own.points is not None else _annotated(own, options)
+    folder = Path(own.out)
+    journal = Journal(folder / "progress.jsonl", _settings(own, sources, scheme), own.overwrite)
+    carry = LandmarkTransfer(sources, scheme, own.model, size=own.size, max_cycle=own.max_cycle)
+    with _progress(len(photos)) as done:
+        carry_to_photos(carry, photos, journal, done=done)
+    _finish(own, root, found_faces(journal, photos, carry.size), scheme, _passed_over(journal, photos))
+    return 0
+
+
+def _parser(verb: str) -> VerbParser:
+    parser = VerbParser(prog=f"dife {verb}", usage="dife transfer SOURCE TARGETS... [options]", epilog=_ABOUT)
+    parser.add_argument("source", help="a photo (with --points), or annotated faces")
+    parser.add_argument("targets", nargs="+", help="photos, or folders of photos")
+    parser.add_argument("--points", metavar="FILE", help="landmarks of the photo SOURCE, CSV or JSON")
+    parser.add_argument("--from", metavar="READER", default="", dest="reader", help="reader of SOURCE (recognised)")
+    parser.add_argument("--images", metavar="FOLDER", help="folder of SOURCE's pictures (beside it)")
+    parser.add_argument("--model", default="photos/dife", help="an embedder: shipped, or a run of yours (photos/dife)")
+    parser.add_argument("--faces", default="auto", help="faces of TARGETS: auto, whole, or a file of boxes (auto)")
+    parser.add_argument("--size", type=int, help="side in pixels of what the model sees (that of its training)")
+    parser.add_argument("--max_cycle", type=float, default=0.06, help="largest cycle error of a match (0.06)")
+    parser.add_argument("--pictures", type=int, default=20, help="photos to draw the landmarks on (20)")
+    parser.add_argument("--to", metavar="FORM", help="also write a project of an annotation tool, to correct them")
+    parser.add_argument("--out", default="transfer", metavar="FOLDER", help="where to write (transfer)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the landmarks of another transfer in FOLDER")
+    return parser
+
+
+def _one_source(own: argparse.Namespace) -> tuple[list[SourceFace], Scheme]:
+    """Return the photo SOURCE with its points."""
+    import numpy as np
+
+    from dife_lightning.applications.landmark_transfer import SourceFace
+    from dife_lightning.faces.own_schemes import scheme_from_names
+
+    points = read_points(Path(own.points))
+    scheme = scheme_from_names(list(points), Path(own.points).stem)
+    return [SourceFace(own.source, np.array(list(points.values()), np.float32), name=own.source)], scheme
+
+
+def read_points(path: Path) -> dict[str, tuple[float, float]]:
+    """Read named points of one photo: a CSV file with the columns name, x and y, or a JSON object.
+
+    Raises:
+        DataError: no such file, another form, no point, or a point twice.
+    """
+    from dife_lightning.datasets.parsing.csv_files import read_csv
+    from dife_lightning.datasets.parsing.text import read_json
+
+    expected = "expected CSV with the columns name, x, y, or JSON {name: [x, y], ...}"
+    try:
+        if path.suffix.lower() == ".json":
+            rows = [(str(name), *place) for name, place in dict(read_json(path)).items()]
+        else:
+            columns, lines = read_csv(path, ("name", "x", "y"))
+            places = [columns.index(name) for name in ("name", "x", "y")]
+            rows = [tuple(cells[place] for place in places) for _, cells in lines]
+        points = {name: (float(x), float(y)) for name, x, y in rows}
+    except (TypeError, ValueError, IndexError):
+        raise DataError(f"{path}: a point that is no pair of numbers; {expected}") from None
+    if not points or len(points) < len(rows):
+        raise DataError(f"{path}: no point, or two of one name; {expected}")
+    return points
+
+
+def _annotated(own: argparse.Namespace, options: dict[str, Any]) -> tuple[list[SourceFace], Scheme]:
+    """Return the annotated faces of SOURCE."""
+    from dife_lightning.applications.landmark_transfer import SourceFace
+    from dife_lightning.datasets._load import load_dataset
+    from dife_lightning.datasets.parsing.recognising import reader_of
+    from dife_lightning.faces.images import SUFFIXES
+    from dife_lightning.faces.schemes import get_scheme
+
+    if Path(own.source).suffix.lower() in SUFFIXES:
+        raise UsageError(f"{own.source} is a photo; add --points FILE with its landmarks (name, x, y).")
+    reader, root, found = reader_of(own.source, own.reader, own.images)
+    faces = load_dataset(reader, root, **{**found, **options})
+    if not len(faces):
+        raise DataError(f"{own.source} has no annotated face")
+    return [SourceFace(face.image, face.points, face.visible, face.box, face.name) for face in faces.annotations], (
+        get_scheme(faces.scheme)
+    )
+
+
+def _settings(own: argparse.Namespace, sources: Sequence[SourceFace], scheme: Scheme) -> dict[str, Any]:
+    """Return what the landmarks depend on: sources, their photos, the model and the options."""
+    from dife_lightning.utils.files import sha256
+    from dife_lightning.weights.checkpoints import find_weights
+
+    model = own.model if own.model.startswith("backbone:") else sha256(find_weights(own.model))
+    faces = own.faces if own.faces in ("auto", "whole") else sha256(own.faces)
+    annotated = [
+        [str(source.name), sha256(str(source.photo)), source.points.round(3).tolist(),
+         None if source.visible is None else source.visible.tolist()]
+        for source in sources
+    ]  # fmt: skip
+    options = {"model": model, "faces": faces, "size": own.size, "max_cycle": own.max_cycle}
+    return {**options, "landmarks": list(scheme.landmarks), "sources": json.loads(json.dumps(annotated))}
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of ``total`` photos are done, where someone looks; yields a function that adds to them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task("photos", total=total)
+        yield lambda count: shown.advance(task, count)
+
+
+def _passed_over(journal: Journal, photos: Sequence[TargetPhoto]) -> int:
+    """Print a line for each photo that was passed over; return how many there are."""
+    reasons = [reason for photo in photos if (reason := journal.passed_over(photo))]
+    for reason in reasons:
+        note(f"passed over: {reason}")
+    return len(reasons)
+
+
+def _finish(own: argparse.Namespace, root: Path, found: Sequence[FoundFace], scheme: Scheme, passed_over: int) -> None:
+    """Write the landmarks in all forms, and say what was found."""
+    import numpy as np
+
+    from dife_lightning.callbacks._found_faces import coco_document, draw, write_table
+    from dife_lightning.datasets._load import load_dataset
+    from dife_lightning.datasets.writing.forms import convert
+    from dife_lightning.utils.files import write_json
+
+    if not found:
+        raise DataError(f"no landmarks: {many(passed_over, 'photo')} passed over, and no face in any other")
+    folder = Path(own.out)
+    write_json(folder / "landmarks.json", coco_document(found, scheme, **_INFO))
+    write_table(folder / "landmarks.csv", found, scheme)
+    drawn = draw(found, scheme, folder / "pictures", own.pictures)
+    matched = np.mean([face.sure for face in found])
+    told = f"{many(len(found), 'face')}, {100 * matched:.0f} % of the points matched"
+    print(f"{told}; {many(passed_over, 'photo')} passed over; see {folder / 'landmarks.csv'}"
+          + (f" and {many(drawn, 'drawing')} in {folder / 'pictures'}" if drawn else ""))  # fmt: skip
+    if own.to is not None:
+        faces: Any = load_dataset("coco-keypoints", root, file=(folder / "landmarks.json").absolute(), scheme=scheme)
+        print("\n".join(convert(faces, folder / own.to, own.to, "copy", True, None)))
+
+
+_INFO = {
+    "visibility": "2: matched; 1: found, but its way back ends elsewhere, or it is outside of the photo; 0: not found",
+    "score": "keypoint_scores: mean cosine similarity to the sources, 0 to 1; score: their mean",
+    "flip_shift": "",
+    "cycle_error": "keypoint_cycle_errors: distance by which a point misses itself on the way there and back, as a "
+    "share of the side of the crop",
+}
