@@ -9,4 +9,4 @@ from .landmark_transfer import LandmarkTransfer as LandmarkTransfer
 from .landmark_transfer import SourceFace as SourceFace
 from .photo_job import Journal as Journal
 from .photo_job import carry_to_photos as carry_to_photos
-from .photo_job import target_photos as target_photos
+from .photo_lists import target_photos as target_photos

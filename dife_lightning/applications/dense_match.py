@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from dife_lightning.applications.face_crops import PICTURE, FaceCrop, Photo, Where, crop_face, open_photo
-from dife_lightning.applications.finding import Embeds, load_finder
+from dife_lightning.applications.face_crops import PICTURE, FaceCrop, Photo, Where, open_photo
+from dife_lightning.applications.face_embedder import FaceEmbedder, NamedEmbedder
 from dife_lightning.errors import ConfigError
-from dife_lightning.faces.batches import image_tensor
 from dife_lightning.geometry.affine_crops import invert_affine, map_points
 from dife_lightning.matching import match_scores, transfer
-from dife_lightning.pretrained.encoders import load_encoder
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.files import atomic_write, write_json
 
@@ -25,13 +23,6 @@ from dife_lightning.utils.files import atomic_write, write_json
 WINDOW, TEMPERATURE = 0.25, 0.05
 #: Distance, relative to the crop, by which a place may miss itself on the way there and back.
 CYCLE = 0.06
-
-
-class NamedEmbedder(Embeds, Protocol):
-    """What ``load_encoder`` returns."""
-
-    name: str
-    module: nn.Module
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,16 +129,11 @@ def match(
         DataError: a photo that cannot be read, or has no face.
     """
     require(above=0, max_cycle=max_cycle)
-    require(at_least=16, size=size)
-    embedder = load_encoder(model) if isinstance(model, str) else model
-    side = size or int(getattr(embedder.module, "size", 96))
-    finder = load_finder(embedder.name, embedder, side)
+    eyes = FaceEmbedder(model, size)
     names = [str(photo) if isinstance(photo, str | Path) else "a photo" for photo in (first, second)]
     opened = [open_photo(photo) for photo in (first, second)]  # both, before a face is looked for
-    a, b = (
-        crop_face(image, side, where, finder, name) for image, where, name in zip(opened, faces, names, strict=True)
-    )
-    maps = embedder.embed(image_tensor([a.image, b.image])).float()
+    a, b = (eyes.crop(image, where, name) for image, where, name in zip(opened, faces, names, strict=True))
+    maps = eyes.embed([a, b])
     return matched_faces(a, b, (maps[:1], maps[1:]), max_cycle)
 
 

@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.applications.dense_match import CYCLE, TEMPERATURE, WINDOW, NamedEmbedder
-from dife_lightning.applications.face_crops import FaceCrop, Photo, Where, crop_face, open_photo
-from dife_lightning.applications.finding import FaceFinder, load_finder
+from dife_lightning.applications.dense_match import CYCLE, TEMPERATURE, WINDOW
+from dife_lightning.applications.face_crops import FaceCrop, Photo, Where, open_photo
+from dife_lightning.applications.face_embedder import FaceEmbedder, NamedEmbedder
+from dife_lightning.applications.finding import FaceFinder
 from dife_lightning.datasets.parsing.pictures import OUTSIDE
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.faces.batches import image_tensor
 from dife_lightning.faces.own_schemes import scheme_from_names
 from dife_lightning.faces.schemes import Scheme, to_protocol
 from dife_lightning.geometry.crops import CropError, CropOptions, Square, crop_image, face_square
 from dife_lightning.matching import read_descriptors, read_map, transfer
 from dife_lightning.methods._label_votes import vote_maps
-from dife_lightning.pretrained.encoders import load_encoder
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import many, note, some
 
@@ -106,18 +105,17 @@ class LandmarkTransfer:
         max_cycle: float = CYCLE,
     ) -> None:
         require(above=0, max_cycle=max_cycle)
-        require(at_least=16, size=size)
         if not 1 <= len(sources) <= MOST:
             raise ConfigError(f"{len(sources)} annotated faces; expected 1 to {MOST}")
         self.scheme = scheme if isinstance(scheme, Scheme) else scheme_from_names(list(scheme))
-        self.embedder = load_encoder(model) if isinstance(model, str) else model
-        self.size = size or int(getattr(self.embedder.module, "size", 96))
-        self.max_cycle = max_cycle
-        self.finder = load_finder(self.embedder.name, self.embedder, self.size)
+        self.eyes = FaceEmbedder(model, size)
+        self.size, self.max_cycle = self.eyes.size, max_cycle
         points, visible, maps = [], [], []
         for start in range(0, len(sources), CHUNK):
-            crops = [source_crop(source, self.scheme, self.size, self.finder) for source in sources[start:][:CHUNK]]
-            maps.append(self.embedder.embed(image_tensor([crop.image for crop, _, _ in crops])).float())
+            crops = [
+                source_crop(source, self.scheme, self.size, self.eyes.finder) for source in sources[start:][:CHUNK]
+            ]
+            maps.append(self.eyes.embed([crop for crop, _, _ in crops]))
             points += [inside for _, inside, _ in crops]
             visible += [seen for _, _, seen in crops]
         self._maps = torch.cat(maps)
@@ -130,13 +128,12 @@ class LandmarkTransfer:
 
     def __call__(self, photo: Photo, where: Where = "auto") -> CarriedFace:
         """Carry the landmarks to the face of a photo; ``where`` and errors as in ``match``."""
-        name = str(photo) if not isinstance(photo, np.ndarray) else "a photo"
-        return self.carry([crop_face(photo, self.size, where, self.finder, name)])[0]
+        return self.carry([self.eyes.crop(photo, where)])[0]
 
     @torch.no_grad()
     def carry(self, faces: Sequence[FaceCrop]) -> list[CarriedFace]:
         """Carry the landmarks to several faces, whose crops have this object's ``size``."""
-        maps = self.embedder.embed(image_tensor([face.image for face in faces])).float()
+        maps = self.eyes.embed(faces)
         votes = vote_maps(self._vectors, self._visible, maps, VOTES)
         places = read_map(votes, self.size, WINDOW, TEMPERATURE)
         cycle = self._cycle_errors(maps, places)

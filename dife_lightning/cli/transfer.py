@@ -15,7 +15,8 @@ from dife_lightning.utils.notes import many, note
 
 if TYPE_CHECKING:
     from dife_lightning.applications.landmark_transfer import SourceFace
-    from dife_lightning.applications.photo_job import Journal, TargetPhoto
+    from dife_lightning.applications.photo_job import Journal
+    from dife_lightning.applications.photo_lists import TargetPhoto
     from dife_lightning.callbacks._found_faces import FoundFace
     from dife_lightning.faces.schemes import Scheme
 
@@ -51,7 +52,8 @@ def run(verb: str, args: list[str]) -> int:
     if own.points is not None and options:
         raise UsageError(f"--{next(iter(options))} is no option of `dife transfer` with --points.")
     from dife_lightning.applications.landmark_transfer import LandmarkTransfer
-    from dife_lightning.applications.photo_job import Journal, carry_to_photos, found_faces, target_photos
+    from dife_lightning.applications.photo_job import Journal, carry_to_photos, found_faces
+    from dife_lightning.applications.photo_lists import target_photos
     from dife_lightning.datasets.writing.forms import check_form
 
     if own.to is not None:

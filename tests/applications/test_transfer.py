@@ -14,7 +14,8 @@ from PIL import Image
 
 import dife_lightning as dl
 from dife_lightning.applications import LandmarkTransfer, SourceFace
-from dife_lightning.applications.photo_job import Journal, carry_to_photos, found_faces, target_photos
+from dife_lightning.applications.photo_job import Journal, carry_to_photos, found_faces
+from dife_lightning.applications.photo_lists import target_photos
 from dife_lightning.cli.main import main
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.schemes import to_protocol
