@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dife_lightning.cli.options import VerbParser, parse_value
+from dife_lightning.cli.photo_options import parse_where
 from dife_lightning.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(verb: str, args: list[str]) -> int:
         parser.print_help()
         return 0 if args else 2
     own = parser.parse_args(args)
-    faces, points = (_face(own.face_a), _face(own.face_b)), _points(own.points)
+    faces, points = (parse_where(own.face_a), parse_where(own.face_b)), _points(own.points)
     from dife_lightning.applications import match
 
     found = match(own.first, own.second, own.model, faces=faces, size=own.size, max_cycle=own.max_cycle)
@@ -66,15 +67,6 @@ def _parser(verb: str) -> VerbParser:
     parser.add_argument("--max_cycle", type=float, default=0.06, help="largest error there and back of a match (0.06)")
     parser.add_argument("--out", default="match", metavar="FOLDER", help="where to write (match)")
     return parser
-
-
-def _face(text: str) -> str | list[float]:
-    if text in ("auto", "whole"):
-        return text
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"a face {text}: expected auto, whole, or a box x0,y0,x1,y1 in pixels.") from None
 
 
 def _points(text: str | None) -> list[list[float]] | None:

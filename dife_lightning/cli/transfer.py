@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.cli.options import VerbParser, reader_options
+from dife_lightning.cli.photo_options import add_photo_options, progress, say_passed_over
 from dife_lightning.errors import DataError, UsageError
-from dife_lightning.utils.notes import many, note
+from dife_lightning.utils.notes import many
 
 if TYPE_CHECKING:
     from dife_lightning.applications.landmark_transfer import SourceFace
-    from dife_lightning.applications.photo_job import Journal
-    from dife_lightning.applications.photo_lists import TargetPhoto
     from dife_lightning.callbacks._found_faces import FoundFace
     from dife_lightning.faces.schemes import Scheme
 
@@ -63,9 +61,11 @@ def run(verb: str, args: list[str]) -> int:
     folder = Path(own.out)
     journal = Journal(folder / "progress.jsonl", _settings(own, sources, scheme), own.overwrite)
     carry = LandmarkTransfer(sources, scheme, own.model, size=own.size, max_cycle=own.max_cycle)
-    with _progress(len(photos)) as done:
+    with progress(len(photos)) as done:
         carry_to_photos(carry, photos, journal, done=done)
-    _finish(own, root, found_faces(journal, photos, carry.size), scheme, _passed_over(journal, photos))
+    reasons = [reason for photo in photos if (reason := journal.passed_over(photo))]
+    say_passed_over(reasons)
+    _finish(own, root, found_faces(journal, photos, carry.size), scheme, len(reasons))
     return 0
 
 
@@ -76,13 +76,10 @@ def _parser(verb: str) -> VerbParser:
     parser.add_argument("--points", metavar="FILE", help="landmarks of the photo SOURCE, CSV or JSON")
     parser.add_argument("--from", metavar="READER", default="", dest="reader", help="reader of SOURCE (recognised)")
     parser.add_argument("--images", metavar="FOLDER", help="folder of SOURCE's pictures (beside it)")
-    parser.add_argument("--model", default="photos/dife", help="an embedder: shipped, or a run of yours (photos/dife)")
-    parser.add_argument("--faces", default="auto", help="faces of TARGETS: auto, whole, or a file of boxes (auto)")
-    parser.add_argument("--size", type=int, help="side in pixels of what the model sees (that of its training)")
     parser.add_argument("--max_cycle", type=float, default=0.06, help="largest cycle error of a match (0.06)")
     parser.add_argument("--pictures", type=int, default=20, help="photos to draw the landmarks on (20)")
     parser.add_argument("--to", metavar="FORM", help="also write a project of an annotation tool, to correct them")
-    parser.add_argument("--out", default="transfer", metavar="FOLDER", help="where to write (transfer)")
+    add_photo_options(parser, "transfer")
     parser.add_argument("--overwrite", action="store_true", help="replace the landmarks of another transfer in FOLDER")
     return parser
 
@@ -157,27 +154,6 @@ def _settings(own: argparse.Namespace, sources: Sequence[SourceFace], scheme: Sc
     ]  # fmt: skip
     options = {"model": model, "faces": faces, "size": own.size, "max_cycle": own.max_cycle}
     return {**options, "landmarks": list(scheme.landmarks), "sources": json.loads(json.dumps(annotated))}
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show how many of ``total`` photos are done, where someone looks; yields a function that adds to them."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
-        task = shown.add_task("photos", total=total)
-        yield lambda count: shown.advance(task, count)
-
-
-def _passed_over(journal: Journal, photos: Sequence[TargetPhoto]) -> int:
-    """Print a line for each photo that was passed over; return how many there are."""
-    reasons = [reason for photo in photos if (reason := journal.passed_over(photo))]
-    for reason in reasons:
-        note(f"passed over: {reason}")
-    return len(reasons)
 
 
 def _finish(own: argparse.Namespace, root: Path, found: Sequence[FoundFace], scheme: Scheme, passed_over: int) -> None:
