@@ -25,6 +25,7 @@ VERBS = {
     "match": ("dife_lightning.cli.match:run", "find for each place of a face where it is in the face of another photo"),
     "transfer": ("dife_lightning.cli.transfer:run", "carry the landmarks of annotated faces to the photos of a folder"),
     "parse": ("dife_lightning.cli.parse:run", "find parts of faces that all species share"),
+    "overlay": ("dife_lightning.cli.overlay:run", "put glasses, a mask, a hat or an object of yours on faces"),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and report the best"),
     "doctor": ("dife_lightning.cli.doctor.command:run", "check what a configuration needs before a long run"),
     "convert": (

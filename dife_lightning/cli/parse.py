@@ -59,7 +59,7 @@ def run(verb: str, args: list[str]) -> int:
     eyes, folder = FaceEmbedder(own.model, own.size), Path(own.out)
     if known is None:
         step = -(-len(photos) // FIT)
-        maps = [eyes.embed([face for _, face in batch]) for batch in each_face(eyes, photos[::step])]
+        maps = [eyes.embed([one.face for one in batch]) for batch in each_face(eyes, photos[::step])]
         known = FaceParser.fit(maps, own.parts, own.normalize, own.seed, own.model)
         known.save(folder / "parser.safetensors")
     _write(own, known, folder, eyes, photos)
@@ -74,8 +74,8 @@ def _write(own: argparse.Namespace, known: FaceParser, folder: Path, eyes: Any, 
     rows: list[dict[str, Any]] = []
     shown: list[tuple[FaceCrop, Any, str]] = []
     for batch in each_face(eyes, photos):
-        found = known.parse_faces(eyes.embed([face for _, face in batch]))
-        for (name, face), one in zip(batch, found, strict=True):
+        found = known.parse_faces(eyes.embed([one.face for one in batch]))
+        for (name, face, _), one in zip(batch, found, strict=True):
             labels = photo_labels(face, one)
             _write_labels(folder / "labels", name, labels, len(known))
             rows += part_rows(name, labels, len(known))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dife_lightning.errors import DataError, UsageError
 from dife_lightning.utils.notes import note
@@ -54,8 +54,16 @@ def say_passed_over(reasons: Sequence[str]) -> None:
         note(f"passed over: {reason}")
 
 
-def each_face(eyes: FaceEmbedder, photos: Sequence[TargetPhoto]) -> Iterator[list[tuple[str, FaceCrop]]]:
-    """Yield the faces of photos with their names, in batches; passed-over photos are said at the end.
+class NamedFace(NamedTuple):
+    """A face, its name (that of its photo, with a number if it has several), and the name of its photo."""
+
+    name: str
+    face: FaceCrop
+    photo: str
+
+
+def each_face(eyes: FaceEmbedder, photos: Sequence[TargetPhoto]) -> Iterator[list[NamedFace]]:
+    """Yield the faces of photos in batches; passed-over photos are said at the end.
 
     DataError if there is no face in any of them.
     """
@@ -66,7 +74,7 @@ def each_face(eyes: FaceEmbedder, photos: Sequence[TargetPhoto]) -> Iterator[lis
         for batch in opened(eyes, photos):
             reasons += [one.passed_over for one in batch if one.passed_over]
             faces = [
-                (one.photo.name if len(one.faces) == 1 else f"{one.photo.name}#{k}", face)
+                NamedFace(one.photo.name if len(one.faces) == 1 else f"{one.photo.name}#{k}", face, one.photo.name)
                 for one in batch
                 for k, face in enumerate(one.faces, 1)
             ]

@@ -1,0 +1,136 @@
+"""Objects on faces: at the known place, refused without support, steady in videos."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dife_lightning.applications.overlay import OBJECTS, Overlay, drawn_reference
+from dife_lightning.cli.main import main
+from dife_lightning.errors import ConfigError
+from dife_lightning.world.dataset import WorldFaces
+
+
+class Colors:
+    """An embedder that knows a place by its colour."""
+
+    name, module = "colors", torch.nn.Identity()
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        angles = torch.cat([images[:, :2] * torch.pi * k for k in (0.5, 1, 2, 4, 8)], dim=1)
+        return torch.nn.functional.normalize(torch.cat((angles.sin(), angles.cos()), dim=1), dim=1)
+
+
+def smooth_picture(side: int = 96) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] * (255 / (side - 1))
+    return np.stack((x, y, 255 - (x + y) / 2), axis=-1).astype(np.uint8)
+
+
+def red_square(side: int = 96) -> np.ndarray:
+    """An opaque square from (40, 30) to (60, 50)."""
+    layer = np.zeros((side, side, 4), np.uint8)
+    layer[30:50, 40:60] = (255, 0, 0, 255)
+    return layer
+
+
+def turned(photo: np.ndarray, angle: float = 20.0, scale: float = 1.4) -> tuple[np.ndarray, np.ndarray]:
+    """Return the photo turned and enlarged in a larger one, and the map of its pixels."""
+    matrix = cv2.getRotationMatrix2D((48, 48), angle, scale)
+    matrix[:, 2] += (40, 30)
+    return cv2.warpAffine(photo, matrix, (190, 170), borderMode=cv2.BORDER_REPLICATE), matrix
+
+
+def test_an_object_lies_where_its_place_went():
+    photo, matrix = turned(smooth_picture())
+    put = Overlay(red_square(), smooth_picture(), "whole", Colors(), size=64)(photo, (10, 0, 175, 165))
+    assert put.reason == ""
+    assert put.support > 0.8
+    corners = np.array([[[40, 30], [60, 30], [60, 50], [40, 50]]], np.float64)
+    expected = np.zeros(photo.shape[:2], np.uint8)
+    cv2.fillPoly(expected, [cv2.transform(corners, matrix).round().astype(np.int32)[0]], 1)
+    drawn = (put.image.astype(int) - photo)[..., 0] + (photo.astype(int) - put.image)[..., 1] > 60
+    both, either = (drawn & (expected == 1)).sum(), (drawn | (expected == 1)).sum()
+    assert both / either > 0.8
+    far = cv2.dilate(expected, np.ones((25, 25), np.uint8)) == 0
+    np.testing.assert_array_equal(put.image[far], photo[far])
+
+
+def test_opacity_lets_the_photo_through():
+    picture = smooth_picture()
+    whole, half = (
+        Overlay(red_square(), picture, "whole", Colors(), size=64, opacity=k)(picture, "whole") for k in (1, 0.5)
+    )
+    middle = (slice(36, 44), slice(46, 54))
+    assert (whole.image[middle] == (255, 0, 0)).all()
+    expected = (picture[middle] + np.array([255.0, 0, 0])) / 2
+    np.testing.assert_allclose(half.image[middle], expected, atol=2)
+
+
+def test_where_nothing_agrees_the_photo_stays_as_it_is():
+    put = Overlay(red_square(), smooth_picture(), "whole", Colors(), size=64)
+    noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+    found = put(noise, "whole")
+    assert found.support < 0.3
+    assert "30 % are needed" in found.reason
+    np.testing.assert_array_equal(found.image, noise)
+
+
+def test_frames_of_a_video_are_steadied_until_the_face_jumps():
+    picture = smooth_picture()
+    put = Overlay(red_square(), picture, "whole", Colors(), size=64, steady=0.5)
+    shift = np.float32([[1, 0, 6], [0, 1, 0]])
+    second = cv2.warpAffine(picture, shift, (96, 96), borderMode=cv2.BORDER_REPLICATE)
+    first, moved = put(picture, "whole"), put(second, "whole")
+    assert abs(first.similarity[0, 2]) < 1
+    assert moved.similarity[0, 2] == pytest.approx(-3, abs=1)  # half of the way
+    far = cv2.warpAffine(picture, np.float32([[1, 0, 40], [0, 1, 0]]), (96, 96), borderMode=cv2.BORDER_REPLICATE)
+    assert put(far, "whole").similarity[0, 2] == pytest.approx(-40, abs=3)
+
+
+def test_shipped_objects_lie_on_their_reference_and_on_a_drawn_dog():
+    dog = WorldFaces("dog", "test", 1, size=128)[0]["image"]
+    for name in OBJECTS:
+        put = Overlay(name)
+        assert put(drawn_reference(), "whole").support > 0.8
+        found = put(dog, "whole")
+        assert found.reason == ""
+        assert 0.003 < (found.image != dog).any(axis=-1).mean() < 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"image": "monocle"}, "no object 'monocle'"),
+        ({"image": red_square()}, "needs the photo of the face"),
+        ({"image": red_square(64), "reference": smooth_picture()}, "64 x 64 px, its reference 96 x 96"),
+        ({"image": red_square() * 0, "reference": smooth_picture()}, "no opaque pixel"),
+        ({"image": smooth_picture(), "reference": smooth_picture()}, "no transparency"),
+        ({"image": red_square(), "reference": smooth_picture(), "opacity": 2}, "opacity is 2"),
+        ({"image": red_square(), "reference": smooth_picture(), "steady": 1}, "steady is 1"),
+    ],
+)
+def test_wrong_objects_are_refused(arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        Overlay(**arguments, model=Colors())
+
+
+def test_the_command_writes_photos_and_says_which_were_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(WorldFaces("dog", "test", 1, size=96)[0]["image"]).save("photos/dog #1.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save("photos/noise.jpg")
+    assert main(["overlay", "glasses", "photos", "--faces", "whole", "--support", "0.5"]) == 0
+    said = capsys.readouterr()
+    assert "put on 1 of 2 faces" in said.out
+    assert "noise.jpg: left as it is" in said.err
+    assert [path.name for path in sorted(Path("overlay").iterdir())] == ["dog #1.png", "overlay.csv"]
+    with open("overlay/overlay.csv", newline="") as file:
+        assert [row["placed"] for row in csv.DictReader(file)] == ["yes", "no"]
+    assert main(["overlay", "glasses", "photos/noise.jpg", "--faces", "whole", "--support", "0.5"]) == 1
+    assert "put on none of 1 face" in capsys.readouterr().err.splitlines()[-1]
