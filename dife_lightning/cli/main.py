@@ -24,6 +24,8 @@ VERBS = {
     ),
     "match": ("dife_lightning.cli.match:run", "find for each place of a face where it is in the face of another photo"),
     "transfer": ("dife_lightning.cli.transfer:run", "carry the landmarks of annotated faces to the photos of a folder"),
+    "dense": ("dife_lightning.cli.dense:run", "carry a grid of points inside a face to the faces of photos"),
+    "embed": ("dife_lightning.cli.embed:run", "embed the faces of photos, as colours and as arrays"),
     "parse": ("dife_lightning.cli.parse:run", "find parts of faces that all species share"),
     "overlay": ("dife_lightning.cli.overlay:run", "put glasses, a mask, a hat or an object of yours on faces"),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and report the best"),

@@ -48,13 +48,19 @@ def match_sheet(
     chosen[step // 2 :: step, step // 2 :: step] = True
     chosen &= matched
     ys, xs = np.nonzero(chosen)
-    colors = hsv_to_rgb(np.stack((0.8 * xs / width, np.full(len(xs), 0.9), 1 - 0.6 * ys / height), axis=-1))
+    colors = place_colors(np.stack((xs / width, ys / height), axis=-1))
     here = (np.stack((xs, ys), axis=-1) + 0.5) * (side / width) - 0.5
     for panel, points in ((axes[0], here), (axes[1], places[chosen])):
         panel.scatter(*points.T, c=colors, s=26, edgecolors="black", linewidths=0.5)
     title(figure, "Dense correspondence", note)
     figure.text(0.5, 0.02, "equal colours: the same place", fontsize=8, color=FAINT, ha="center")
     return figure
+
+
+def place_colors(places: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return a colour (P, 3) in [0, 1] for each place (P, 2) of a face: hue by its column, brightness by its row."""
+    across, down = places.T
+    return np.asarray(hsv_to_rgb(np.stack((0.8 * across, np.full(len(places), 0.9), 1 - 0.6 * down), axis=-1)))
 
 
 def warped_onto(image: NDArray[np.uint8], target: NDArray[np.float32], matched: NDArray[np.bool_]) -> NDArray[np.uint8]:
