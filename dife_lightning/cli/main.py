@@ -28,6 +28,8 @@ VERBS = {
     "embed": ("dife_lightning.cli.embed:run", "embed the faces of photos, as colours and as arrays"),
     "parse": ("dife_lightning.cli.parse:run", "find parts of faces that all species share"),
     "overlay": ("dife_lightning.cli.overlay:run", "put glasses, a mask, a hat or an object of yours on faces"),
+    "pairs": ("dife_lightning.cli.pairs:run", "draw pseudo-pairs of a trained DIFE"),
+    "generate": ("dife_lightning.cli.generate:run", "write samples of generators"),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and report the best"),
     "doctor": ("dife_lightning.cli.doctor.command:run", "check what a configuration needs before a long run"),
     "convert": (

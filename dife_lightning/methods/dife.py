@@ -197,14 +197,7 @@ class DIFE(EncoderModule):
         super().setup(stage)
         if stage != "fit":
             return
-        self.generators = {d: load_generator(self.generator_names[d]).to(self.device) for d in self.domains}
-        for domain, channels in self.domains.items():
-            found = self.generators[domain].layer_shape(self.layer)[0]
-            if found != channels:
-                raise ConfigError(
-                    f"domain '{domain}': layer {self.layer} of {self.generator_names[domain]} has {found} channels, "
-                    f"the config says {channels}; set model.init_args.domains.{domain}: {found}"
-                )
+        self.load_generators()
         if self.loss_weights["k1"]:
             self.teacher = load_embedder(self.teacher_name).to(self.device)
             if self.teacher.dim != self.dim:
@@ -215,6 +208,17 @@ class DIFE(EncoderModule):
         for domain, generator in self.generators.items():
             if not self.get_buffer(f"measured_{domain}"):
                 self._measure_features(domain, generator)
+
+    def load_generators(self) -> None:
+        """Load the generators, once per process; ConfigError if a tapped layer has other channels than stated."""
+        self.generators = {d: load_generator(self.generator_names[d]).to(self.device) for d in self.domains}
+        for domain, channels in self.domains.items():
+            found = self.generators[domain].layer_shape(self.layer)[0]
+            if found != channels:
+                raise ConfigError(
+                    f"domain '{domain}': layer {self.layer} of {self.generator_names[domain]} has {found} channels, "
+                    f"the config says {channels}; set model.init_args.domains.{domain}: {found}"
+                )
 
     def _measure_features(self, domain: str, generator: Generator) -> None:
         """Measure mean and deviation of each feature channel over generator samples."""

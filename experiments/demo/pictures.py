@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dife_lightning.applications.pair_gallery import make_pairs, pair_sheet
 from dife_lightning.callbacks._collect import TransferCollector
 from dife_lightning.data.pairs import PairsDataModule
 from dife_lightning.faces.schemes import get_protocol
@@ -18,7 +19,6 @@ from dife_lightning.methods.dife import DIFE
 from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.viz.curves import curves
 from dife_lightning.viz.embedding import embedding_sheet
-from dife_lightning.viz.gallery import GalleryBlock, gallery
 from dife_lightning.viz.sheet import save_figure
 from dife_lightning.viz.transfer import TransferExample, transfer_sheet
 from dife_lightning.world import WorldFaces
@@ -46,7 +46,7 @@ def draw_all(
     figures = {
         "transfers": draw_transfers(methods, data),
         "embeddings": draw_embeddings(methods, data.test_sets[0].size),
-        "pairs": draw_pairs(dife, drawing=seed),
+        "pairs": pair_sheet(dife, make_pairs(dife, drawing=seed)),
         "curves": curves(run.log, heading="DIFE's two stages", note=f"run {run.name}"),
     }
     return {name: save_figure(figure, folder / f"{name}.png").name for name, figure in figures.items()}
@@ -88,22 +88,3 @@ def _faces(species: str, size: int, count: int) -> Tensor:
     faces = WorldFaces(species, "test", count, size=size)
     images = torch.stack([torch.from_numpy(face["image"]) for face in faces])
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def draw_pairs(dife: DIFE, drawing: int = 0, count: int = 5) -> Figure:
-    """Synthesise pairs with the trained DIFE and draw them: within a species and across."""
-    dife.setup("fit")  # loads the generators
-    dife.eval()
-    domains = list(dife.domains)
-    made = {(a, b): dife.pairs.make(dife, a, b, count, drawing) for a in domains for b in domains}
-    blocks = [
-        GalleryBlock(
-            source,
-            made[source, domains[0]].original,
-            {target: made[source, target].partner for target in domains},
-            {target: made[source, target].distance for target in domains},
-        )
-        for source in domains
-    ]
-    note = "latent exploration by the trained DIFE; the number is the distance in the partner's feature space"
-    return gallery(blocks, heading="Pseudo-pairs", note=note)
