@@ -90,10 +90,17 @@ class PyramidEncoder(nn.Module):
 
     def _prepared(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        size = [max(1, round(length * self.side / (min(height, width) * 32))) * 32 for length in (height, width)]
+        shorter = torch.sym_min(height, width)
+        size = [torch.sym_max(1, _rounded(length * self.side, shorter * 32)) * 32 for length in (height, width)]
         with torch.autocast(images.device.type, enabled=False):
             pixels = (_resized(images.float(), size) + 1) / 2
             return ((pixels - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
+
+
+def _rounded(a: int, b: int) -> int:
+    """Return a / b rounded to the nearest integer, half to even, by integer operations, which can be exported."""
+    up, rest = (2 * a + b) // (2 * b), (2 * a + b) % (2 * b)
+    return up - (1 - torch.sym_min(1, rest)) * (up % 2)
 
 
 def _ends_of_strides(options: MobileOptions) -> Iterator[tuple[int, int]]:
