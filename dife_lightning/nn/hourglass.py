@@ -76,7 +76,7 @@ class Hourglass(nn.Module):
         low = self.get_submodule(f"layer{level}_2")(F.max_pool2d(skip, 2))
         low = self._level(level - 1, low) if level > 1 else self.get_submodule("layer1_4")(low)
         low = self.get_submodule(f"layer{level}_3")(low)
-        return skip + F.interpolate(low, scale_factor=2.0, mode="nearest")
+        return skip + F.interpolate(low, skip.shape[-2:], mode="nearest")
 
 
 class HourglassEncoder(nn.Module):
