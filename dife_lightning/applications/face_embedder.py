@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from dife_lightning.applications.face_crops import FaceCrop, Photo, Where, crop_face
@@ -25,6 +26,12 @@ class NamedEmbedder(Embeds, Protocol):
     module: nn.Module
 
 
+def _loaded(model: str) -> NamedEmbedder:
+    """Return an embedder on the GPU, if there is one."""
+    embedder = load_encoder(model)
+    return embedder.to("cuda") if torch.cuda.is_available() else embedder
+
+
 class FaceEmbedder:
     """Crops faces of photos, and embeds them.
 
@@ -42,7 +49,7 @@ class FaceEmbedder:
 
     def __init__(self, model: str | NamedEmbedder = "photos/dife", size: int | None = None) -> None:
         require(at_least=16, size=size)
-        self.embedder = load_encoder(model) if isinstance(model, str) else model
+        self.embedder: NamedEmbedder = _loaded(model) if isinstance(model, str) else model
         self.size = size or int(getattr(self.embedder.module, "size", SIZE))
         self.finder = load_finder(self.embedder.name, self.embedder, self.size)
 

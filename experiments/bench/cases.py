@@ -5,11 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dife_lightning.applications import LandmarkTransfer, SourceFace
+from dife_lightning.applications.finding import Found
 from dife_lightning.geometry.coordinates import channels_last, pixel_grid, to_pixels
+from dife_lightning.geometry.crops import Square
 from dife_lightning.latent.exploration import ExplorationOptions, explore
 from dife_lightning.losses.dve import dve_loss
 from dife_lightning.losses.matching import cosine_similarity_map, semantic_matching_loss
@@ -188,6 +193,33 @@ def plain_transfer(source: Tensor, target: Tensor, points: Tensor) -> Tensor:
     return found
 
 
+# Photos
+
+
+def photos_case(conditions: Conditions) -> list[Timing]:
+    """Time what `dife transfer` does with photos in memory: find the faces, and carry three landmarks to them."""
+    count = 2 if conditions.small else 16
+    pixels = uniform((count, 30, 40, 3), 0, "bench", "photos").mul(255).byte().numpy()
+    photos = [cv2.resize(one, (400, 300), interpolation=cv2.INTER_CUBIC) for one in pixels]
+    points = np.array([[150, 130], [250, 130], [200, 190]], np.float32)
+    carry = LandmarkTransfer([SourceFace(photos[0], points)], ["left_eye", "right_eye", "nose"])
+
+    def found() -> None:
+        places = carry.eyes.finder.find(photos) if carry.eyes.finder else []
+        whole: Found = (Square(200, 150, 300), 1.0)
+        faces = [carry.eyes.crop(one, found=at if at[0] else whole) for one, at in zip(photos, places, strict=True)]
+        carry.carry(faces)
+
+    def given() -> None:
+        carry.carry([carry.eyes.crop(one, (50, 0, 350, 300)) for one in photos])
+
+    with conditions.autocast():
+        return [
+            timed(f"photos-{name}", conditions, call, count, "photos/s")
+            for name, call in (("found", found), ("given", given))
+        ]
+
+
 Case = Callable[[Conditions], list[Timing]]
 
 
@@ -202,7 +234,7 @@ def _cases() -> dict[str, Case]:
     cases |= {f"matching-{side}": part(matching_case, side=side) for side in (48, 96)}
     cases |= {"dve-96": part(dve_case, side=96)}
     cases |= {"evaluation": part(transfer_case, names={"evaluation": transfer}, pairs=100, count=9)}
-    cases |= {"readers": readers_case}
+    cases |= {"readers": readers_case, "photos": photos_case}
     for count in (3, 9):  # the paper's four lists: 3 points on MAFL and AP-10K, 9 on WFLW and AnimalWeb
         names: dict[str, Transfer] = {f"lists-{count}-plain": plain_transfer, f"lists-{count}-ours": transfer}
         cases[f"lists-{count}"] = part(transfer_case, names=names, pairs=sum(PAPER_COUNTS.values()), count=count)

@@ -6,9 +6,8 @@ Parts are found on half of the faces of all species together, and scored on the 
 * across: the same, where the part is the one that holds the landmark on the faces of the other species
 * agreement (world): share of the pixels whose part is the one at their true place of the surface on other species
 
-`(random parts)` is chance: another smooth random embedding of each face. `stylegan2` are features of the generators, with
-each face inverted into the generator of its species, as in Segmentation in Style, but with one clustering for all
-species.
+`(random parts)` is chance: another smooth random embedding of each face. `stylegan2` are features of the generators,
+with each face inverted into the generator of its species, as in Segmentation in Style, but with one clustering for all.
 """
 
 from __future__ import annotations
