@@ -25,7 +25,7 @@ callbacks
 applications
 dife_lightning
 running
-sweeps
+sweeps page
 cli
 experiments.common
 experiments.tables experiments.analyses experiments.bench

@@ -30,6 +30,7 @@ VERBS = {
     "overlay": ("dife_lightning.cli.overlay:run", "put glasses, a mask, a hat or an object of yours on faces"),
     "pairs": ("dife_lightning.cli.pairs:run", "draw pseudo-pairs of a trained DIFE"),
     "generate": ("dife_lightning.cli.generate:run", "write samples of generators"),
+    "serve": ("dife_lightning.cli.serve:run", "open a page: a point of one photo is found on all photos of a folder"),
     "export": ("dife_lightning.cli.export:run", "write a trained network as ONNX or as an exported program of torch"),
     "sweep": ("dife_lightning.cli.sweep:run", "train with many settings and report the best"),
     "doctor": ("dife_lightning.cli.doctor.command:run", "check what a configuration needs before a long run"),

@@ -1,0 +1,55 @@
+"""``dife serve``: a page on which a point of one photo is found on all photos of a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from dife_lightning.cli.options import VerbParser
+from dife_lightning.errors import ConfigError, UsageError
+
+_ABOUT = """
+Opens a page for the photos of FOLDER: click a place on one photo, and it is found on all others, across species. Name
+several landmarks, drag points that are wrong, and download them as CSV or COCO; `dife landmarks` trains on these files.
+Photos can be added in the browser; they are held in memory. It needs `pip install 'dife-lightning[page]'`.
+
+The page answers this machine alone (127.0.0.1), reads no file outside of FOLDER, and makes no call to the internet.
+
+examples:
+  dife serve photos
+  dife serve photos --port 8080 --model runs/first
+"""
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Serve a page until it is interrupted."""
+    parser = VerbParser(prog=f"dife {verb}", usage="dife serve FOLDER [options]", epilog=_ABOUT)
+    parser.add_argument("folder", help="photos, one face each")
+    parser.add_argument("--model", default="photos/dife", help="an embedder: shipped, or a run of yours (photos/dife)")
+    parser.add_argument("--size", type=int, help="side in pixels of what the model sees (that of its training)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to answer at (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port (8000)")
+    if not args or set(args) & {"-h", "--help"}:
+        parser.print_help()
+        return 0 if args else 2
+    own = parser.parse_args(args)
+    if not 1 <= own.port <= 65535:
+        raise UsageError(f"--port {own.port}: expected 1 to 65535.")
+    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)} not installed; type: pip install 'dife-lightning[page]'")
+    import uvicorn
+
+    from dife_lightning.page.matching import PageMatcher
+    from dife_lightning.page.photos import PagePhotos
+    from dife_lightning.page.server import Page
+
+    photos = PagePhotos(own.folder)
+    page = Page(photos, PageMatcher(photos, own.model, own.size))
+    app = page.app([own.host, "127.0.0.1", "localhost"])
+    print(f"{len(photos)} photos: http://{own.host}:{own.port} (Ctrl-C ends it)", flush=True)
+    server = uvicorn.Server(uvicorn.Config(app, own.host, own.port, log_level="warning", limit_concurrency=512))
+    try:
+        server.run()
+    except SystemExit:  # uvicorn has said that the port is taken
+        raise UsageError(f"port {own.port} of {own.host} cannot be used; give another --port.") from None
+    return 0

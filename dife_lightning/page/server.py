@@ -1,0 +1,177 @@
+"""The server of a page: routes, limits, and nothing that leaves the machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from dife_lightning._version import __version__
+from dife_lightning.errors import DifeError
+from dife_lightning.page.files import landmark_file
+from dife_lightning.page.matching import PageMatcher
+from dife_lightning.page.photos import BYTES, PagePhotos, shown_jpeg
+
+STATIC = Path(__file__).with_name("static")
+#: The files of the page, and their types; no other file is ever read by name.
+FILES = {
+    "": ("page.html", "text/html"),
+    "page.js": ("page.js", "text/javascript"),
+    "page.css": ("page.css", "text/css"),
+}
+#: Bytes of a request without a photo.
+BODY = 2**20
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+Answer = Callable[[Request], Any]
+
+
+class Refused(Exception):
+    """A request that is not answered: a status and a reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+class Page:
+    """The routes of a page.
+
+    Args:
+        photos: that are shown.
+        matcher: carries points between them.
+    """
+
+    def __init__(self, photos: PagePhotos, matcher: PageMatcher) -> None:
+        self.photos, self.matcher = photos, matcher
+
+    def app(self, hosts: list[str]) -> Starlette:
+        """Return the application, which answers requests for these ``hosts`` alone."""
+        routes = [
+            Route("/", _guarded(self.file)),
+            Route("/static/{name}", _guarded(self.file)),
+            Route("/api/photos", _guarded(self.list)),
+            Route("/api/photos", _guarded(self.upload), methods=["POST"]),
+            Route("/api/photos/{number:int}", _guarded(self.face)),
+            Route("/api/photos/{number:int}/jpeg", _guarded(self.jpeg)),
+            Route("/api/photos/{number:int}/box", _guarded(self.box), methods=["POST"]),
+            Route("/api/carry", _guarded(self.carry), methods=["POST"]),
+            Route("/api/file/{form}", _guarded(self.save), methods=["POST"]),
+        ]
+        return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+
+    async def file(self, request: Request) -> Response:
+        """A file of the page itself."""
+        known = FILES.get(request.path_params.get("name", ""))
+        if known is None:
+            raise Refused(404, "no such file")
+        return Response((STATIC / known[0]).read_bytes(), media_type=known[1])
+
+    async def list(self, request: Request) -> Any:
+        """Names of all photos."""
+        return {"version": __version__, "model": self.matcher.eyes.embedder.name, "photos": self.photos.names()}
+
+    async def upload(self, request: Request) -> Any:
+        """Take a photo; returns its number."""
+        content = await _body(request, BYTES)
+        return {"number": await run_in_threadpool(self.photos.add, request.query_params.get("name", ""), content)}
+
+    async def face(self, request: Request) -> Any:
+        """Size and face of a photo."""
+        return await run_in_threadpool(self.matcher.face, request.path_params["number"])
+
+    async def jpeg(self, request: Request) -> Response:
+        """A photo, made smaller."""
+        photo = self.photos[request.path_params["number"]]
+        return Response(await run_in_threadpool(shown_jpeg, photo), media_type="image/jpeg")
+
+    async def box(self, request: Request) -> Any:
+        """Where the face of a photo is."""
+        number = request.path_params["number"]
+        self.matcher.set_box(number, (await _json(request)).get("box"))
+        return await run_in_threadpool(self.matcher.face, number)
+
+    async def carry(self, request: Request) -> Any:
+        """Carry points to photos."""
+        given = await _json(request)
+        try:
+            sources = {int(number): points for number, points in dict(given["sources"]).items()}
+            targets = [int(number) for number in given["targets"]]
+            names = list(given["names"])
+        except (KeyError, TypeError, ValueError):
+            raise Refused(400, "expected sources, names and targets") from None
+        found = await run_in_threadpool(self.matcher.carry, sources, names, targets)
+        return {"found": {str(number): one for number, one in found.items()}}
+
+    async def save(self, request: Request) -> Response:
+        """Landmarks as a file: csv or coco."""
+        given = await _json(request)
+        form = request.path_params["form"]
+        sizes = {}
+        for number in given.get("faces", {}):
+            with contextlib.suppress(DifeError, ValueError):
+                sizes[int(number)] = (await run_in_threadpool(self.matcher.face, int(number)))["size"]
+        content, media, name = landmark_file(form, given.get("names"), given.get("faces"), self.photos.names(), sizes)
+        return Response(content, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _guarded(answer: Answer) -> Answer:
+    """Return ``answer`` with errors as short texts, and headers that keep the page to itself."""
+
+    async def call(request: Request) -> Response:
+        try:
+            _check_origin(request)
+            found = await answer(request)
+        except Refused as error:
+            found = JSONResponse({"error": error.reason}, error.status)
+        except DifeError as error:
+            found = JSONResponse({"error": str(error)}, 400)
+        response = found if isinstance(found, Response) else JSONResponse(found)
+        response.headers.update(_HEADERS)
+        return response
+
+    return call
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse requests that another web page makes."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        raise Refused(403, "requests of other pages are not answered")
+
+
+async def _body(request: Request, most: int) -> bytes:
+    parts, length = [], 0
+    async for part in request.stream():
+        length += len(part)
+        if length > most:
+            raise Refused(413, f"more than {most:,} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    import json
+
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise Refused(415, "expected application/json")
+    try:
+        given = json.loads(await _body(request, BODY))
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise Refused(400, "expected a JSON object")
+    return given
