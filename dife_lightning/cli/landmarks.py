@@ -10,6 +10,7 @@ from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.errors import ConfigError, DataError, UsageError
 from dife_lightning.utils.files import atomic_write
 from dife_lightning.utils.notes import many, note
+from dife_lightning.weights.user_paths import user_path
 
 _ABOUT = """
 Trains Meta-CSKT on the labelled faces of LABELS and on the unlabelled photos of FOLDER, and writes the landmarks of
@@ -80,8 +81,7 @@ def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int, list[Pa
     Raises:
         DifeError: what reading the labelled faces raises; no labelled face; a folder that is not there.
     """
-    reader, root, found = _recognised(own)
-    faces = _labelled(reader, root, {**found, **options})
+    reader, root, found, faces = _recognised(own, options)
     held_out = _held_out(len(faces), own.held_out)
     domain = {"dataset": reader, "root": str(root), "options": {**found, **options}}
     crop = {"rule": "whole"} if own.boxes is None else {"rule": "box", "factor": 1.2}
@@ -105,14 +105,29 @@ def _as_words(place: str, settings: dict[str, Any]) -> list[str]:
     return [f"--{place}.{key}={text}" for key, text in texts.items()]
 
 
-def _recognised(own: Any) -> tuple[str, Path, dict[str, Any]]:
+def _recognised(own: Any, options: dict[str, Any]) -> tuple[str, Path, dict[str, Any], Any]:
+    """Return the reader of the labelled faces, its root and options, and the faces.
+
+    Their photos are beside LABELS, or else in the folder of the photos, as for a file that was downloaded.
+    """
     from dife_lightning.datasets.parsing.recognising import reader_of
 
     images = Path(own.images).expanduser()
     if not images.is_dir() and not own.images.startswith("own/"):
         raise UsageError(f"--images {own.images}: no such folder. Give the folder that holds the photos.")
     reader, root, found = reader_of(own.labels, own.reader)
-    return reader, root.absolute(), found
+    try:
+        return reader, root.absolute(), found, _labelled(reader, root, {**found, **options})
+    except DataError:
+        reader, other, moved = reader_of(own.labels, own.reader, str(user_path(own.images)))
+        try:
+            faces = _labelled(reader, other, {**moved, **options})
+        except DataError:
+            pass  # the first reason says more
+        else:
+            note(f"the labelled photos are taken from {own.images}: they are not beside {own.labels}")
+            return reader, other.absolute(), moved, faces
+        raise
 
 
 def _labelled(reader: str, root: Path, options: dict[str, Any]) -> Any:

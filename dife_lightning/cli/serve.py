@@ -9,7 +9,8 @@ from dife_lightning.errors import ConfigError, UsageError
 
 _ABOUT = """
 Opens a page for the photos of FOLDER: click a place on one photo, and it is found on all others, across species. Name
-several landmarks, drag points that are wrong, and download them as CSV or COCO; `dife landmarks` trains on these files.
+several landmarks, drag points that are wrong, and download them as CSV or COCO. With five photos that you marked as
+right, a model of your own can be trained from the page (`dife landmarks`).
 Photos can be added in the browser; they are held in memory. It needs `pip install 'dife-lightning[page]'`.
 
 The page answers this machine alone (127.0.0.1), reads no file outside of FOLDER, and makes no call to the internet.
@@ -26,6 +27,7 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("folder", help="photos, one face each")
     parser.add_argument("--model", default="photos/dife", help="an embedder: shipped, or a run of yours (photos/dife)")
     parser.add_argument("--size", type=int, help="side in pixels of what the model sees (that of its training)")
+    parser.add_argument("--runs_root", default="runs", help="folder of the runs of trainings (runs)")
     parser.add_argument("--host", default="127.0.0.1", help="address to answer at (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port (8000)")
     if not args or set(args) & {"-h", "--help"}:
@@ -42,9 +44,11 @@ def run(verb: str, args: list[str]) -> int:
     from dife_lightning.page.matching import PageMatcher
     from dife_lightning.page.photos import PagePhotos
     from dife_lightning.page.server import Page
+    from dife_lightning.page.training import PageTraining
 
     photos = PagePhotos(own.folder)
-    page = Page(photos, PageMatcher(photos, own.model, own.size))
+    training = PageTraining(photos, own.runs_root)
+    page = Page(photos, PageMatcher(photos, own.model, own.size), training)
     app = page.app([own.host, "127.0.0.1", "localhost"])
     print(f"{len(photos)} photos: http://{own.host}:{own.port} (Ctrl-C ends it)", flush=True)
     server = uvicorn.Server(uvicorn.Config(app, own.host, own.port, log_level="warning", limit_concurrency=512))
@@ -52,4 +56,6 @@ def run(verb: str, args: list[str]) -> int:
         server.run()
     except SystemExit:  # uvicorn has said that the port is taken
         raise UsageError(f"port {own.port} of {own.host} cannot be used; give another --port.") from None
+    finally:
+        training.stop()
     return 0

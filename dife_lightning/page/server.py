@@ -20,6 +20,7 @@ from dife_lightning.errors import DifeError
 from dife_lightning.page.files import landmark_file
 from dife_lightning.page.matching import PageMatcher
 from dife_lightning.page.photos import BYTES, PagePhotos, shown_jpeg
+from dife_lightning.page.training import PageTraining
 
 STATIC = Path(__file__).with_name("static")
 #: The files of the page, and their types; no other file is ever read by name.
@@ -53,10 +54,12 @@ class Page:
     Args:
         photos: that are shown.
         matcher: carries points between them.
+        training: trains on corrected ones.
     """
 
-    def __init__(self, photos: PagePhotos, matcher: PageMatcher) -> None:
+    def __init__(self, photos: PagePhotos, matcher: PageMatcher, training: PageTraining | None = None) -> None:
         self.photos, self.matcher = photos, matcher
+        self.training = training or PageTraining(photos)
 
     def app(self, hosts: list[str]) -> Starlette:
         """Return the application, which answers requests for these ``hosts`` alone."""
@@ -69,6 +72,10 @@ class Page:
             Route("/api/photos/{number:int}/jpeg", _guarded(self.jpeg)),
             Route("/api/photos/{number:int}/box", _guarded(self.box), methods=["POST"]),
             Route("/api/carry", _guarded(self.carry), methods=["POST"]),
+            Route("/api/training", _guarded(self.training_status)),
+            Route("/api/training", _guarded(self.train), methods=["POST"]),
+            Route("/api/training/stop", _guarded(self.stop), methods=["POST"]),
+            Route("/api/training/points", _guarded(self.trained_points)),
             Route("/api/file/{form}", _guarded(self.save), methods=["POST"]),
         ]
         return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
@@ -116,15 +123,49 @@ class Page:
         found = await run_in_threadpool(self.matcher.carry, sources, names, targets)
         return {"found": {str(number): one for number, one in found.items()}}
 
+    async def training_status(self, request: Request) -> Any:
+        """How far the training is."""
+        return self.training.status()
+
+    async def train(self, request: Request) -> Any:
+        """Start a training on the photos that are marked as right."""
+        given = await _json(request)
+        names, faces, sizes = await self._landmarks(given)
+        landmark_file("csv", names, faces, self.photos.names(), sizes)  # says what is wrong with them
+        squares = {}
+        for number in range(len(self.photos)):
+            with contextlib.suppress(DifeError):
+                squares[number] = (await run_in_threadpool(self.matcher.face, number))["box"]
+        marked = {int(number): points for number, points in faces.items()}
+        await run_in_threadpool(self.training.start, [str(name) for name in names], marked, squares)
+        return self.training.status()
+
+    async def stop(self, request: Request) -> Any:
+        """End the training."""
+        await _json(request)
+        await run_in_threadpool(self.training.stop)
+        return self.training.status()
+
+    async def trained_points(self, request: Request) -> Any:
+        """The landmarks that the trained model found."""
+        found = await run_in_threadpool(self.training.points)
+        return {"found": {str(number): points for number, points in found.items()}}
+
+    async def _landmarks(self, given: dict[str, Any]) -> tuple[Any, Any, dict[int, Any]]:
+        """Return names, faces and the sizes of their photos, from a request."""
+        sizes = {}
+        faces = given.get("faces")
+        for number in faces if isinstance(faces, dict) else ():
+            with contextlib.suppress(DifeError, ValueError):
+                sizes[int(number)] = (await run_in_threadpool(self.matcher.face, int(number)))["size"]
+        return given.get("names"), faces, sizes
+
     async def save(self, request: Request) -> Response:
         """Landmarks as a file: csv or coco."""
         given = await _json(request)
         form = request.path_params["form"]
-        sizes = {}
-        for number in given.get("faces", {}):
-            with contextlib.suppress(DifeError, ValueError):
-                sizes[int(number)] = (await run_in_threadpool(self.matcher.face, int(number)))["size"]
-        content, media, name = landmark_file(form, given.get("names"), given.get("faces"), self.photos.names(), sizes)
+        names, faces, sizes = await self._landmarks(given)
+        content, media, name = landmark_file(form, names, faces, self.photos.names(), sizes)
         return Response(content, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 

@@ -99,3 +99,16 @@ def test_a_folder_of_labelled_photos_alone_has_nothing_to_learn_from(folder, cap
     write_photos(folder, labelled=6, photos=6)
     assert run("labels.csv", "--images", "photos", "--steps", "2") != 0
     assert "no unlabelled face" in capsys.readouterr().err
+
+
+def test_labels_that_were_downloaded_find_their_photos(folder, capsys):
+    """The page of `dife serve` names photos as their folder does; the file may be anywhere."""
+    write_photos(folder, labelled=4, photos=6)
+    table = (folder / "labels.csv").read_text().replace("photos/", "")
+    (folder / "downloads").mkdir()
+    (folder / "downloads/landmarks.csv").write_text(table)
+    assert run("downloads/landmarks.csv", "--images", "photos", "--steps", "1", "--label_next", "0") == 0
+    assert "the labelled photos are taken from photos: they are not beside downloads" in capsys.readouterr().err
+    (folder / "downloads/landmarks.csv").write_text(table.replace("p0.png", "lost.png"))
+    assert run("downloads/landmarks.csv", "--images", "photos", "--steps", "1", "--run", "b") == 1
+    assert "downloads/lost.png" in capsys.readouterr().err.splitlines()[-1]

@@ -127,7 +127,14 @@ function drawTarget(number) {
   use.textContent = state.photos[number];
   use.title = "use as the source";
   use.addEventListener("click", () => { state.source = number; draw(); });
-  card.append(view, use);
+  const right = document.createElement("label");
+  const tick = Object.assign(document.createElement("input"), { type: "checkbox", checked: isRight(number) });
+  tick.addEventListener("change", () => {
+    state.fixed.set(number, state.names.map((_, k) => tick.checked && Boolean(pointsOf(number)[k])));
+    redraw(number);
+  });
+  right.append(tick, " right");
+  card.append(view, use, right);
   const wrong = state.found.get(number)?.error;
   if (wrong) {
     const note = document.createElement("p");
@@ -136,6 +143,12 @@ function drawTarget(number) {
     card.append(note);
   }
   return card;
+}
+
+// Whether all points of a photo were set or confirmed by hand: such photos are labels.
+function isRight(number) {
+  const points = pointsOf(number), fixed = state.fixed.get(number);
+  return points.some(Boolean) && points.every((point, k) => !point || fixed[k]);
 }
 
 const redraw = (number) => document.querySelector(`[data-photo="${number}"]`)?.replaceWith(drawTarget(number));
@@ -218,6 +231,42 @@ async function save(form) {
   }
 }
 
+async function train() {
+  const faces = {};
+  for (const number of state.photos.keys()) if (isRight(number)) faces[number] = pointsOf(number);
+  try {
+    follow(await json("/api/training", { names: state.names, faces }));
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+// Show how far a training is; at its end, take the landmarks that the model found.
+async function follow(status) {
+  $("stop").hidden = status.state !== "running";
+  if (status.state === "running") {
+    say(`training, step ${status.step}: ${status.said}`);
+    setTimeout(async () => {
+      try {
+        follow(await json("/api/training"));
+      } catch (error) {
+        say(error.message, true);
+      }
+    }, 1500);
+  } else if (status.state === "failed") {
+    say(`the training ended: ${status.said}`, true);
+  } else if (status.state === "done") {
+    const { found } = await json("/api/training/points");
+    for (const [key, places] of Object.entries(found)) {
+      const number = Number(key), points = pointsOf(number);
+      places.forEach((point, k) => { if (!state.fixed.get(number)[k]) points[k] = point; });
+      state.found.set(number, {});
+    }
+    draw();
+    say(`landmarks of the trained model, ${status.run}`);
+  }
+}
+
 async function add(files) {
   for (const file of files) {
     try {
@@ -251,6 +300,8 @@ async function start() {
 $("add").addEventListener("change", (event) => add(event.target.files));
 $("csv").addEventListener("click", () => save("csv"));
 $("coco").addEventListener("click", () => save("coco"));
+$("train").addEventListener("click", train);
+$("stop").addEventListener("click", () => json("/api/training/stop", {}).then(follow, (error) => say(error.message, true)));
 $("more").addEventListener("click", () => {
   let k = state.names.length + 1;
   while (state.names.includes(`point_${k}`)) k += 1;
