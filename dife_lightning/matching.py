@@ -151,7 +151,8 @@ def read_map(scores: Tensor, size: Size, window: float, temperature: float) -> T
     shape = scores.shape[-2], scores.shape[-1]
     best = _cells(flat.argmax(dim=-1), shape)
     options = MatchingOptions("cosine", window=window, temperature=temperature)
-    return _window_mean(flat, best, shape, options) * _stride(scores, size)
+    with torch.autocast(scores.device.type, enabled=False):
+        return _window_mean(flat, best, shape, options) * _stride(scores, size)
 
 
 def _check(source: Tensor, target: Tensor, points: Tensor) -> None:

@@ -95,7 +95,7 @@ def test_every_page_is_in_the_contents_of_the_site():
 
 def test_the_page_of_the_public_names_has_them_all():
     page = (CLONE / "docs/api/index.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"autofunction:: dife_lightning\.(\w+)", page))
+    shown = set(re.findall(r"auto(?:function|class):: dife_lightning\.(\w+)", page))
     assert shown == set(dife_lightning.__all__) - {"__version__"}
 
 

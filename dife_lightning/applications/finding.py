@@ -79,7 +79,8 @@ class FaceFinder:
             return np.zeros((0, 3, 2), np.float32), np.zeros(0, np.float32)
         crops = [crop_image(photo, square, self.size, "border") for photo, square in zip(photos, squares, strict=True)]
         maps = F.normalize(self.embedder.embed(image_tensor(crops)).float(), dim=1)
-        alike = torch.einsum("kn,bnhw->bkhw", self.queries.to(maps.device), maps)
+        with torch.autocast(maps.device.type, enabled=False):
+            alike = torch.einsum("kn,bnhw->bkhw", self.queries.to(maps.device), maps)
         height, width = alike.shape[-2:]
         best, index = alike.flatten(2).max(dim=-1)
         cells = torch.stack((index % width, index // width), dim=-1).cpu().numpy()

@@ -75,7 +75,7 @@ class EncoderOptions:
 
 
 class LoneEncoder(nn.Module):
-    """The encoder Φ of a trained DIFE without all else; embeds as the DIFE does, bit for bit.
+    """The encoder Φ of a trained DIFE without all else; it embeds as the DIFE does.
 
     Args:
         encoder: options of the encoder.

@@ -14,12 +14,14 @@ from PIL import Image
 
 import dife_lightning as dl
 from dife_lightning.applications import LandmarkTransfer, SourceFace
+from dife_lightning.applications.finding import load_finder
 from dife_lightning.applications.photo_job import Journal, carry_to_photos, found_faces
 from dife_lightning.applications.photo_lists import target_photos
 from dife_lightning.cli.main import main
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.schemes import to_protocol
 from dife_lightning.geometry.crops import Square, crop_image
+from dife_lightning.pretrained.encoders import load_encoder
 from dife_lightning.world.dataset import WorldFaces
 
 NAMES = ("left_eye", "right_eye", "nose")
@@ -225,3 +227,13 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, words, said):
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
     assert said in last
+
+
+def test_autocast_of_the_caller_changes_nothing_but_the_network():
+    expected = carrier()(moved(smooth_picture()), (40, 10, 136, 106))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = carrier()(moved(smooth_picture()), (40, 10, 136, 106))
+        square, score = load_finder("photos/dife", load_encoder("photos/dife"), 64).find([moved(smooth_picture())])[0]
+    np.testing.assert_allclose(found.points, expected.points, atol=0.5)
+    assert square is not None
+    assert -1 <= score <= 1
