@@ -112,9 +112,8 @@ class LandmarkTransfer:
         self.size, self.max_cycle = self.eyes.size, max_cycle
         points, visible, maps = [], [], []
         for start in range(0, len(sources), CHUNK):
-            crops = [
-                source_crop(source, self.scheme, self.size, self.eyes.finder) for source in sources[start:][:CHUNK]
-            ]
+            part = sources[start : start + CHUNK]
+            crops = [source_crop(source, self.scheme, self.size, self.eyes.finder) for source in part]
             maps.append(self.eyes.embed([crop for crop, _, _ in crops]))
             points += [inside for _, inside, _ in crops]
             visible += [seen for _, _, seen in crops]

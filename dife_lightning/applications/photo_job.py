@@ -37,7 +37,8 @@ class Journal:
     def __init__(self, path: Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
         self.path, self._entries = path, dict[str, Entry]()
         head = json.dumps({"settings": settings}, sort_keys=True)
-        lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() and not overwrite else []
+        known = path.is_file() and not overwrite
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if known else []
         if lines and lines[0] != head and len(lines) > 1:
             raise ConfigError(
                 f"{path.parent} holds landmarks of other sources or options; choose another --out, or add --overwrite"
@@ -103,7 +104,8 @@ def carry_to_photos(
 def _entries(carry: LandmarkTransfer, batch: Sequence[OpenedPhoto]) -> list[Entry]:
     """Return what is written of the photos of a batch."""
     faces = [face for one in batch for face in one.faces]
-    carried = iter([found for start in range(0, len(faces), BATCH) for found in carry.carry(faces[start:][:BATCH])])
+    parts = [faces[start : start + BATCH] for start in range(0, len(faces), BATCH)]
+    carried = iter([found for part in parts for found in carry.carry(part)])
     return [
         {
             "photo": one.photo.name,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.cli.photo_options import add_photo_options, progress, say_passed_over
 from dife_lightning.errors import DataError, UsageError
+from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import many
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def run(verb: str, args: list[str]) -> int:
 
     if own.to is not None:
         check_form(own.to, "copy")
+    require(at_least=0, pictures=own.pictures)
     root, photos = target_photos(own.targets, own.faces)
     sources, scheme = _one_source(own) if own.points is not None else _annotated(own, options)
     folder = Path(own.out)
@@ -88,10 +90,12 @@ def _one_source(own: argparse.Namespace) -> tuple[list[SourceFace], Scheme]:
     """Return the photo SOURCE with its points."""
     import numpy as np
 
+    from dife_lightning.applications.face_crops import open_photo
     from dife_lightning.applications.landmark_transfer import SourceFace
     from dife_lightning.faces.own_schemes import scheme_from_names
 
     points = read_points(Path(own.points))
+    open_photo(own.source)  # says what is wrong with it, before its content is hashed
     scheme = scheme_from_names(list(points), Path(own.points).stem)
     return [SourceFace(own.source, np.array(list(points.values()), np.float32), name=own.source)], scheme
 

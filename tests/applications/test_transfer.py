@@ -213,6 +213,9 @@ def test_the_command_writes_points_in_pixels_of_each_photo(tmp_path, capsys, mon
         (["photo.png", "photo.png", "--points", "points.csv", "--faces", "boxes.csv"], "boxes of faces are for"),
         (["photo.png", "photo.png", "--points", "points.csv", "--max_cycle", "0"], "max_cycle is 0"),
         (["photo.png", "tiny.png", "--points", "points.csv"], "no landmarks: 1 photo passed over"),
+        (["lost.png", "photo.png", "--points", "points.csv"], "no image lost.png"),
+        (["tiny.png", "photo.png", "--points", "points.csv"], "tiny.png is damaged"),
+        (["photo.png", "photo.png", "--points", "points.csv", "--pictures", "-1"], "pictures is -1"),
         (["photo.png", "photo.png", "--points", "far.json"], r"point (900, 10) is outside of the photo"),
     ],
 )
