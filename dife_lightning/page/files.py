@@ -16,7 +16,7 @@ Point = Sequence[float] | None
 
 
 def landmark_file(
-    form: str, names: Any, faces: Any, photos: Sequence[str], sizes: Mapping[int, Sequence[int]]
+    form: str, names: Any, faces: Any, photos: Sequence[str], sizes: Mapping[int, Sequence[int]], right: Any = ()
 ) -> tuple[bytes, str, str]:
     """Return landmarks as a file: its content, media type and name.
 
@@ -26,6 +26,7 @@ def landmark_file(
         faces: number of a photo -> its points, [x, y] or None.
         photos: names of all photos.
         sizes: number of a photo -> its width and height; other photos are left out.
+        right: numbers of the photos that a person has looked at; the group of the others is ``found``.
 
     Raises:
         ConfigError: another form, or faces that are not of that form.
@@ -34,24 +35,31 @@ def landmark_file(
         named = [str(name) for name in names]
         found = {int(number): [None if p is None else (float(p[0]), float(p[1])) for p in points]
                  for number, points in faces.items() if int(number) in sizes}  # fmt: skip
+        group = {number: "right" if number in {int(one) for one in right} else "found" for number in found}
         if any(len(points) != len(named) for points in found.values()):
             raise ValueError
     except (TypeError, ValueError, IndexError, AttributeError):
         raise ConfigError("landmarks: expected names, and for each photo a point [x, y] or null of each name") from None
     if form == "csv":
-        return _csv(named, found, photos).encode(), "text/csv", "landmarks.csv"
+        return _csv(named, found, photos, group).encode(), "text/csv", "landmarks.csv"
     if form == "coco":
-        return json.dumps(_coco(named, found, photos, sizes), indent=1).encode(), "application/json", "landmarks.json"
+        return (
+            json.dumps(_coco(named, found, photos, sizes, group), indent=1).encode(),
+            "application/json",
+            "landmarks.json",
+        )
     raise ConfigError(f"form '{form}': expected csv or coco")
 
 
-def _csv(names: Sequence[str], faces: Mapping[int, Sequence[Point]], photos: Sequence[str]) -> str:
+def _csv(
+    names: Sequence[str], faces: Mapping[int, Sequence[Point]], photos: Sequence[str], group: Mapping[int, str]
+) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", *(f"{name}_{axis}" for name in names for axis in "xy")))
+    writer.writerow(("image", "group", *(f"{name}_{axis}" for name in names for axis in "xy")))
     for number, points in faces.items():
         cells = [cell for point in points for cell in (("", "") if point is None else (f"{v:.2f}" for v in point))]
-        writer.writerow((photos[number], *cells))
+        writer.writerow((photos[number], group[number], *cells))
     return text.getvalue()
 
 
@@ -60,6 +68,7 @@ def _coco(
     faces: Mapping[int, Sequence[Point]],
     photos: Sequence[str],
     sizes: Mapping[int, Sequence[int]],
+    group: Mapping[int, str],
 ) -> dict[str, Any]:
     images, annotations = [], []
     for number, points in faces.items():
@@ -73,7 +82,7 @@ def _coco(
             {
                 "id": number + 1, "image_id": number + 1, "category_id": 1, "iscrowd": 0, "keypoints": flat,
                 "num_keypoints": len(seen), "bbox": [left, top, right - left, bottom - top],
-                "area": (right - left) * (bottom - top),
+                "area": (right - left) * (bottom - top), "group": group[number],
             }
         )  # fmt: skip
     category = {"id": 1, "name": FACE, "supercategory": FACE, "keypoints": list(names), "skeleton": []}

@@ -1,4 +1,4 @@
-"""What a page computes: points of some photos on others, from faces that are found and embedded once."""
+"""What a page computes: points of some photos on others, on faces that are found once."""
 
 from __future__ import annotations
 
@@ -50,14 +50,20 @@ class PageMatcher:
 
     def set_box(self, number: int, box: Sequence[float] | None) -> None:
         """Say where the face of a photo is; None looks for it again."""
-        if box is not None and (len(box) != 4 or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]):
+        try:
+            corners = None if box is None else np.array(box, float)
+        except (TypeError, ValueError):
+            corners = np.zeros(0)
+        if corners is not None and not (
+            corners.shape == (4,) and np.isfinite(corners).all() and (corners[2:] > corners[:2]).all()
+        ):
             raise ConfigError("a box of a face: expected x0, y0, x1, y1")
         with self._lock:
             self._faces.pop(number, None)
-            if box is None:
+            if corners is None:
                 self._boxes.pop(number, None)
             else:
-                self._boxes[number] = [float(value) for value in box]
+                self._boxes[number] = corners.tolist()
 
     def carry(self, sources: dict[int, Any], names: Sequence[str], targets: Sequence[int]) -> dict[int, Any]:
         """Carry points to photos.
@@ -75,7 +81,7 @@ class PageMatcher:
             DataError: a source that cannot be read or shows no face.
         """
         require(at_least=1, at_most=POINTS, points=len(names))
-        if not sources or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+        if not sources or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
             raise ConfigError("points: expected names that differ, and one photo or more with points")
         with self._lock:
             faces = [self._source(number, points, len(names)) for number, points in sources.items()]

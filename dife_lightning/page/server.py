@@ -165,7 +165,8 @@ class Page:
         given = await _json(request)
         form = request.path_params["form"]
         names, faces, sizes = await self._landmarks(given)
-        content, media, name = landmark_file(form, names, faces, self.photos.names(), sizes)
+        right = given.get("right", ())
+        content, media, name = landmark_file(form, names, faces, self.photos.names(), sizes, right)
         return Response(content, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 

@@ -115,7 +115,7 @@ class PageTraining:
         found: dict[int, list[list[float] | None]] = {}
         with (self.runs_root / self._run / "eval/predict/landmarks.csv").open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                places = [key.removesuffix("_x") for key in row if key.endswith("_x") and key != "box_x"]
+                places = [key.removesuffix("_x") for key in row if key.endswith("_x")]  # of boxes: _x0, _x1
                 cells = [(row[f"{name}_x"], row[f"{name}_y"]) for name in places]
                 found[numbers[row["image"]]] = [[float(x), float(y)] if x else None for x, y in cells]
         return found

@@ -91,13 +91,12 @@ def test_landmarks_are_saved_as_our_readers_take_them(client, tmp_path, folder):
     table = client.post("/api/file/csv", json={"names": ["left_eye", "right_eye"], "faces": faces})
     assert 'filename="landmarks.csv"' in table.headers["content-disposition"]
     rows = list(csv.DictReader(io.StringIO(table.text)))
-    assert rows[1] == {
-        "image": "2_cat.png",
-        "left_eye_x": "20.25",
-        "left_eye_y": "70.50",
-        "right_eye_x": "",
-        "right_eye_y": "",
-    }
+    assert list(rows[1].values()) == ["2_cat.png", "found", "20.25", "70.50", "", ""]
+    assert list(rows[1]) == ["image", "group", "left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y"]
+    body = {"names": ["left_eye", "right_eye"], "faces": faces, "right": [0]}
+    (tmp_path / "landmarks.csv").write_text(client.post("/api/file/csv", json=body).text)
+    marked = dl.load_dataset("folder", folder, file=str(tmp_path / "landmarks.csv"), group="right")
+    assert [face.image.name for face in marked.annotations] == ["0_human.png"]
     (tmp_path / "landmarks.csv").write_text(table.text)
     coco = client.post("/api/file/coco", json={"names": ["left_eye", "right_eye"], "faces": faces}).json()
     (tmp_path / "landmarks.json").write_text(json.dumps(coco))
@@ -113,7 +112,8 @@ def test_a_box_moves_the_face(client):
     moved = client.post("/api/photos/1/box", json={"box": [10, 10, 80, 80]}).json()
     assert (moved["box"], moved["how"]) == ([10, 10, 80, 80], "box")
     assert client.post("/api/photos/1/box", json={"box": None}).json() == before
-    assert client.post("/api/photos/1/box", json={"box": [5, 5, 5, 9]}).status_code == 400
+    for wrong in ([5, 5, 5, 9], "abcd", 7, [1, 2, 3], [None] * 4, [[1, 2], [3, 4]]):
+        assert client.post("/api/photos/1/box", json={"box": wrong}).status_code == 400
 
 
 def test_uploads_are_bounded_in_bytes_pixels_and_number(client, monkeypatch):
@@ -174,6 +174,7 @@ def test_other_hosts_and_other_pages_are_refused(client):
         {}, {"sources": [], "targets": [], "names": []}, {"sources": {"0": EYES}, "targets": [1], "names": ["a", "a"]},
         {"sources": {"0": [[1, 2, 3], [4, 5, 6]]}, "targets": [1], "names": ["a", "b"]},
         {"sources": {"0": [["x", 1], [2, 3]]}, "targets": [1], "names": ["a", "b"]},
+        {"sources": {"0": EYES}, "targets": [1], "names": [["a"], {}]},
         {"sources": {"0": [[9e9, 1], [2, 3]]}, "targets": [1], "names": ["a", "b"]},
         {"sources": {"0": [None, None]}, "targets": [1], "names": ["a", "b"]},
         {"sources": {"99": EYES}, "targets": [1], "names": ["a", "b"]},

@@ -219,8 +219,9 @@ async function carry() {
 async function save(form) {
   const faces = {};
   for (const number of state.photos.keys()) if (pointsOf(number).some(Boolean)) faces[number] = pointsOf(number);
+  const right = [...state.photos.keys()].filter(isRight);
   try {
-    const answer = await ask(`/api/file/${form}`, JSON.stringify({ names: state.names, faces }));
+    const answer = await ask(`/api/file/${form}`, JSON.stringify({ names: state.names, faces, right }));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await answer.blob());
     link.download = form === "csv" ? "landmarks.csv" : "landmarks.json";
