@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dife_lightning.errors import CheckpointError, ConfigError
+from dife_lightning.applications.face_embedder import SIZE
+from dife_lightning.errors import CheckpointError, ConfigError, reason_of
 from dife_lightning.loading import load, method_file
 from dife_lightning.pretrained.encoders import load_encoder
 from dife_lightning.utils.checks import require, require_choice
@@ -89,8 +90,9 @@ def export(name: str | Path, path: str | Path, form: Form = "onnx", size: int | 
     if form == "onnx" and missing:
         raise ConfigError(f"{' and '.join(missing)} not installed; type: pip install 'dife-lightning[onnx]'")
     network, output, facts = exportable(name)
-    side = size or int(facts["size"] or 96)
+    side = size or int(facts["size"] or SIZE)
     program, free = _program(network.eval(), side)
+    facts["size"] = facts["size"] or side
     said = {**facts, "model": str(name), "output": output, "input": "RGB in [-1, 1], (B, 3, H, W)", "free": free}
     with atomic_write(path) as temporary, _quiet():
         if form == "pt2":
@@ -111,15 +113,16 @@ def _program(network: nn.Module, side: int) -> tuple[Any, list[str]]:
         ({0: auto}, ["batch"], other),
         ({}, [], images),
     ]
+    reason: object = "its numbers change"
     for shapes, free, check in attempts:
         try:
             with torch.no_grad(), _quiet():
                 program = torch.export.export(network, (images,), dynamic_shapes=(shapes,) if shapes else None)
                 if torch.allclose(program.module()(check), network(check), atol=1e-4):
                     return program, free
-        except Exception:
-            continue
-    raise CheckpointError(f"{type(network).__name__} cannot be exported by this version of torch")
+        except Exception as error:  # torch raises almost anything for a size that it cannot leave open
+            reason = reason_of(error)
+    raise CheckpointError(f"{type(network).__name__} cannot be exported by this version of torch ({reason}).")
 
 
 def _write_onnx(program: Any, output: str, said: dict[str, Any], path: Path) -> None:

@@ -32,9 +32,8 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--face", default="auto", metavar="WHERE", help="face of SOURCE: auto, whole, or a box (auto)")
     parser.add_argument("--max_cycle", type=float, default=0.06, help="largest cycle error of a match (0.06)")
     add_photo_options(parser, "dense")
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     where = parse_where(own.face)
     from dife_lightning.applications.dense_grid import DenseGrid

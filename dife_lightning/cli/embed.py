@@ -29,9 +29,8 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("photos", nargs="+", help="photos, or folders of photos")
     parser.add_argument("--colors", default="pca", help="pca, or first-three channels as the authors draw them (pca)")
     add_photo_options(parser, "embed")
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     if own.colors not in ("pca", "first-three"):
         raise UsageError(f"--colors {own.colors}: expected pca or first-three.")

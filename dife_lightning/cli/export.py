@@ -25,14 +25,13 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--to", default="onnx", metavar="FORM", help="onnx or pt2 (onnx)")
     parser.add_argument("--size", type=int, help="side of the images to trace with (that of the training)")
     parser.add_argument("--out", metavar="FILE", help="file to write (the name of the run)")
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     from dife_lightning.applications.export import export
 
     path = Path(own.out or f"{Path(own.run).stem}.{own.to}")
     said = export(own.run, path, own.to, own.size)
     free = ", ".join(said["free"]) or "nothing"
-    print(f"{path}: {said['output']} of images of {said['size'] or own.size or 96} px; free: {free}")
+    print(f"{path}: {said['output']} of images of {said['size']} px; free: {free}")
     return 0

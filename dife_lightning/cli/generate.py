@@ -27,9 +27,8 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--psi", default="0.7", help="truncations, separated by commas (0.7)")
     parser.add_argument("--seed", type=int, default=0, help="of the latents (0)")
     parser.add_argument("--out", default="generate", metavar="FOLDER", help="where to write (generate)")
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     try:
         truncations = [float(part) for part in own.psi.split(",")]

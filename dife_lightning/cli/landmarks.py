@@ -36,9 +36,8 @@ FEW = 5
 def run(verb: str, args: list[str]) -> int:
     """Train, test and predict."""
     parser = _parser(verb)
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     if args[0].startswith("-"):
         raise UsageError("name the labelled faces first, for example `dife landmarks labels.csv --images photos`.")
     own, rest = parser.parse_known_args(args)

@@ -35,9 +35,8 @@ examples:
 def run(verb: str, args: list[str]) -> int:
     """Match two photos."""
     parser = _parser(verb)
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     faces, points = (parse_where(own.face_a), parse_where(own.face_b)), _points(own.points)
     from dife_lightning.applications import match

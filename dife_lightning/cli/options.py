@@ -22,6 +22,13 @@ class VerbParser(argparse.ArgumentParser):
     def __init__(self, prog: str, **kwargs: Any) -> None:
         super().__init__(prog=prog, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
 
+    def help_code(self, args: list[str]) -> int | None:
+        """Print the help if it is asked for (exit code 0) or nothing is given (2); None if neither."""
+        if args and not set(args) & {"-h", "--help"}:
+            return None
+        self.print_help()
+        return 0 if args else 2
+
     def error(self, message: str) -> NoReturn:
         """Raise ``UsageError``."""
         raise UsageError(f"{message}; `{self.prog} --help` shows the options.")

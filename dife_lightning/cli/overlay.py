@@ -29,9 +29,8 @@ examples:
 def run(verb: str, args: list[str]) -> int:
     """Put an object on faces."""
     parser = _parser(verb)
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     where = parse_where(own.face_on)
     from dife_lightning.applications.overlay import Overlay

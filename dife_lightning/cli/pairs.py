@@ -26,9 +26,8 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--count", type=int, default=5, help="originals of each domain (5)")
     parser.add_argument("--drawing", type=int, default=0, help="number of the drawing of originals (0)")
     parser.add_argument("--out", default="pairs", metavar="FOLDER", help="where to write (pairs)")
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     from typing import Any
 

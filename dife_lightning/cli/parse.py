@@ -46,9 +46,8 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the clustering (0)")
     parser.add_argument("--parser", metavar="FILE", help="parts of an earlier command")
     add_photo_options(parser, "parse")
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     from dife_lightning.applications.face_embedder import FaceEmbedder
     from dife_lightning.applications.parsing import FaceParser

@@ -30,9 +30,8 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--runs_root", default="runs", help="folder of the runs of trainings (runs)")
     parser.add_argument("--host", default="127.0.0.1", help="address to answer at (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port (8000)")
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     own = parser.parse_args(args)
     if not 1 <= own.port <= 65535:
         raise UsageError(f"--port {own.port}: expected 1 to 65535.")

@@ -41,9 +41,8 @@ examples:
 def run(verb: str, args: list[str]) -> int:
     """Carry landmarks to photos."""
     parser = _parser(verb)
-    if not args or set(args) & {"-h", "--help"}:
-        parser.print_help()
-        return 0 if args else 2
+    if (code := parser.help_code(args)) is not None:
+        return code
     if args[0].startswith("-"):
         raise UsageError("name the source first, for example `dife transfer labels.csv photos`.")
     own, rest = parser.parse_known_args(args)

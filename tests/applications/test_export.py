@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.data import astronaut, chelsea
 
 import dife_lightning as dl
-from dife_lightning.applications.export import PACKAGES, export
+from dife_lightning.applications.export import PACKAGES, _program, export
 from dife_lightning.cli.main import main
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.method import plain
@@ -98,3 +98,12 @@ def test_what_cannot_be_exported_is_said(tmp_path, monkeypatch, capsys):
     with pytest.raises(ConfigError, match="onnx and onnxscript not installed; type: pip install"):
         export("photos/dife", tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_torch_cannot_export_is_named_with_the_reason():
+    class Reads(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("no such kernel")
+
+    with pytest.raises(CheckpointError, match=r"Reads cannot be exported by this version of torch \(.*no such kernel"):
+        _program(Reads(), 16)

@@ -8,28 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from dife_lightning.applications.overlay import OBJECTS, Overlay, drawn_reference
 from dife_lightning.cli.main import main
 from dife_lightning.errors import ConfigError
 from dife_lightning.world.dataset import WorldFaces
-
-
-class Colors:
-    """An embedder that knows a place by its colour."""
-
-    name, module = "colors", torch.nn.Identity()
-
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
-        angles = torch.cat([images[:, :2] * torch.pi * k for k in (0.5, 1, 2, 4, 8)], dim=1)
-        return torch.nn.functional.normalize(torch.cat((angles.sin(), angles.cos()), dim=1), dim=1)
+from tests.applications.test_transfer import Colors
+from tests.applications.test_transfer import smooth_picture as small_picture
 
 
 def smooth_picture(side: int = 96) -> np.ndarray:
-    y, x = np.mgrid[:side, :side] * (255 / (side - 1))
-    return np.stack((x, y, 255 - (x + y) / 2), axis=-1).astype(np.uint8)
+    return small_picture(side)
 
 
 def red_square(side: int = 96) -> np.ndarray:
