@@ -25,7 +25,7 @@ from dife_lightning.weights.pickles.reading import explained, read_pickled
 from dife_lightning.weights.shapes import Shapes
 
 _LARGEST_SIDE = 1024  # to which a surface teacher may resize images
-_loaded: ObjectCache[Embedder] = ObjectCache()
+_loaded: ObjectCache[nn.Module] = ObjectCache()
 
 
 class Embedder:
@@ -80,7 +80,7 @@ class Embedder:
 
 
 def load_embedder(name_or_path: str | Path) -> Embedder:
-    """Load a frozen embedder by name or file, once per process unless the file has changed.
+    """Load a frozen embedder by name or file; its network is loaded once per process unless the file has changed.
 
     Args:
         name_or_path: one of
@@ -96,8 +96,8 @@ def load_embedder(name_or_path: str | Path) -> Embedder:
     """
     if str(name_or_path).startswith(backbones.PREFIX):
         name = str(name_or_path)
-        return _loaded.get(name, backbones.state_of(name), lambda: Embedder(backbones.load_backbone(name), name))
-    return _loaded.load(find_weights(name_or_path), lambda path: Embedder(_build(path), str(name_or_path)))
+        return Embedder(_loaded.get(name, backbones.state_of(name), lambda: backbones.load_backbone(name)), name)
+    return Embedder(_loaded.load(find_weights(name_or_path), _build), str(name_or_path))
 
 
 def _build(path: Path) -> nn.Module:

@@ -22,7 +22,7 @@ from dife_lightning.utils.checks import as_options, require
 from dife_lightning.weights.building import check_settings
 from dife_lightning.weights.checkpoints import find_weights, load_state, read_checkpoint
 
-_loaded: ObjectCache[Embedder | None] = ObjectCache()
+_loaded: ObjectCache[LoneEncoder | None] = ObjectCache()
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ def load_encoder(name_or_path: str | Path) -> Embedder:
     if str(name_or_path).startswith(backbones.PREFIX):
         return load_embedder(name_or_path)
     path = find_weights(name_or_path)
-    found = _loaded.load(path, lambda path: _encoder_of(path, str(name_or_path))) if path.suffix == ".ckpt" else None
-    return found or load_embedder(name_or_path)
+    found = _loaded.load(path, _encoder_of) if path.suffix == ".ckpt" else None
+    return load_embedder(name_or_path) if found is None else Embedder(found, str(name_or_path))
 
 
-def _encoder_of(path: Path, name: str) -> Embedder | None:
+def _encoder_of(path: Path) -> LoneEncoder | None:
     """Return the encoder of a DIFE; None for a checkpoint of another kind, or an older one without all settings."""
     checkpoint = read_checkpoint(path)
     written, state = checkpoint.get("hyper_parameters"), checkpoint.get("state_dict")
@@ -129,4 +129,4 @@ def _encoder_of(path: Path, name: str) -> Embedder | None:
     check_settings(LoneEncoder, settings, {"state_dict": own}, path)
     module = LoneEncoder(**settings)
     load_state(module, own, source=path)
-    return Embedder(module, name)
+    return module

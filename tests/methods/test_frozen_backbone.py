@@ -56,7 +56,7 @@ def test_the_backbone_is_no_part_of_its_state_and_is_loaded_once(model):
     for method in methods:
         method.embed(torch.zeros(1, 3, 32, 32))
         assert method.state_dict() == {}
-    assert load_embedder(methods[0].embedder) is load_embedder(methods[1].embedder)
+    assert load_embedder(methods[0].embedder).module is load_embedder(methods[1].embedder).module
 
 
 def test_it_can_be_tested_without_a_checkpoint_and_cannot_be_fitted(model, tmp_path):

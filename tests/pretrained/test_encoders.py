@@ -22,11 +22,19 @@ def test_the_encoder_alone_embeds_as_the_whole_dife():
         expected = whole.embed(images)
     torch.testing.assert_close(alone.embed(images), expected, atol=1e-5, rtol=0)
     assert (alone.dim, alone.name) == (whole.dim, "photos/dife")
-    assert load_encoder("photos/dife") is alone
+    assert load_encoder("photos/dife").module is alone.module
+
+
+@pytest.mark.parametrize(("load", "shipped"), [(load_encoder, "photos/dife"), (load_embedder, "world/teacher")])
+def test_an_embedder_has_the_name_it_was_asked_for_whoever_loaded_its_file_before(load, shipped):
+    path = str(find_asset(shipped))
+    by_path, by_name = load(path), load(shipped)
+    assert (by_path.name, by_name.name) == (path, shipped)
+    assert by_path.module is by_name.module
 
 
 def test_other_embedders_are_loaded_whole():
-    assert load_encoder("world/teacher") is load_embedder("world/teacher")
+    assert load_encoder("world/teacher").module is load_embedder("world/teacher").module
 
 
 def test_a_match_does_not_import_lightning():
