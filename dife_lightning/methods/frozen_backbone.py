@@ -28,7 +28,7 @@ class FrozenBackbone(FrozenEmbedder):
         options = BackboneOptions(layer=layer, side=side, upsample=upsample, unit_length=unit_length)
         super().__init__(backbone_name(model, options))
         self.save_hyperparameters()
-        del self.hparams["embedder"]  # it follows from the others
+        self.hparams.pop("embedder", None)  # it follows from the others; the command line does not save it at all
 
     def setup(self, stage: str) -> None:
         """Load the backbone, so that a missing one is reported before any pair is made; refuse to be fitted."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from dife_lightning.errors import DataError, DifeError
 from dife_lightning.utils.run_folder import RunFolder
@@ -26,16 +31,35 @@ def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str
     """
     found: dict[RunKey, RowTest] = {}
     left_out: dict[str, str] = {}
-    for row in workspace.plan.rows:
+    networks = Networks()
+    for cell in _cells(workspace):
         try:
-            found |= _tests_of(row, workspace)
+            test = _tested(cell, networks, workspace)
         except DifeError as error:
-            if not row.optional:
+            if not cell.row.optional:
                 raise
-            left_out[row.name] = without_home(str(error))
-            print(f"{row.name} is left out: {error}", flush=True)
+            left_out[cell.row.name] = without_home(str(error))
+            print(f"{cell.row.name} is left out: {error}", flush=True)
+        else:
+            found |= dict.fromkeys(cell.keys, test)
     _leave_out_missing(workspace, found, left_out)
     return {key: test for key, test in found.items() if key[0] not in left_out}, left_out
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One test: a row, its training if it has one, the kinds of pair, and the runs of the table that it stands for."""
+
+    row: TableRow
+    training: Training | None
+    pairs: Sequence[str]
+    keys: Sequence[RunKey]
+
+    @property
+    def network(self) -> str:
+        """What cells with the same network have in common; they may differ in the read-out."""
+        trained = None if self.training is None else self.training.job.run.path
+        return str(trained or (self.row.test, sorted(self.row.arguments.items())))
 
 
 def without_home(message: str) -> str:
@@ -44,18 +68,21 @@ def without_home(message: str) -> str:
     return message.replace(home + "/", "~/") if len(home) > 1 else message
 
 
-def _tests_of(row: TableRow, workspace: Workspace) -> dict[RunKey, RowTest]:
-    plan = workspace.plan
-    if not row.trained:
-        test = _tested(row, None, plan.pairs(), workspace)
-        return {(row.name, model, 0): test for model in plan.models(row)}
-    found = {}
-    for model, pairs in plan.models(row).items():
-        for seed in workspace.seeds:
-            training = _available(row, model, seed, workspace)
-            if training is not None:
-                found[row.name, model, seed] = _tested(row, training, pairs, workspace)
-    return found
+def _cells(workspace: Workspace) -> list[Cell]:
+    """Return all tests; those of one network follow each other."""
+    plan, found = workspace.plan, []
+    for row in plan.rows:
+        models = plan.models(row)
+        if not row.trained:
+            found.append(Cell(row, None, plan.pairs(), [(row.name, model, 0) for model in models]))
+            continue
+        for model, pairs in models.items():
+            for seed in workspace.seeds:
+                training = _available(row, model, seed, workspace)
+                if training is not None:
+                    found.append(Cell(row, training, pairs, [(row.name, model, seed)]))
+    places: dict[str, int] = {}
+    return sorted(found, key=lambda cell: places.setdefault(cell.network, len(places)))
 
 
 def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Training | None:
@@ -97,8 +124,9 @@ def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_
         print(f"{row.name} is left out: {left_out[row.name]}", flush=True)
 
 
-def _tested(row: TableRow, training: Training | None, pairs: Sequence[str], workspace: Workspace) -> RowTest:
+def _tested(cell: Cell, networks: Networks, workspace: Workspace) -> RowTest:
     """Return the test of a trained run, or of a method that needs no training, on some kinds of pairs."""
+    row, training, pairs = cell.row, cell.training, cell.pairs
     measure = workspace.plan.measure
     hashes = measure.pairs(pairs, workspace.count).list_hashes()["test"]
     images = measure.images()
@@ -107,7 +135,7 @@ def _tested(row: TableRow, training: Training | None, pairs: Sequence[str], work
         return RowTest(record.errors(), str(record.path))
     run = RunFolder(workspace.runs_root, _run_name(row, training))
     folder = run.tests / measure.folder(pairs)
-    module, checkpoint = _module(row, training)
+    module, checkpoint = networks.get(cell)
     versions = versions_of(type(module).__name__)
     key = testing_key(checkpoint, row.arguments, hashes, versions, row.first, images, row.window)
     state_path = folder / "cell.json"
@@ -126,6 +154,51 @@ def _run_name(row: TableRow, training: Training | None) -> str:
     if training is None:
         return row.name
     return training.job.run.name if row.of is None else training.job.run.name.replace(row.of, row.name, 1)
+
+
+class Networks:
+    """The network that is tested, one at a time; its further read-outs do not embed the same images again."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._held: tuple[Any, Path | None] = None, None
+
+    def get(self, cell: Cell) -> tuple[Any, Path | None]:
+        """Return the method of a cell, and its checkpoint if it was trained."""
+        from dife_lightning.methods._base import EmbedderModule
+
+        if cell.network != self._name:
+            self._held = None, None  # its embeddings are gone before others are kept
+            module, checkpoint = _module(cell.row, cell.training)
+            if isinstance(module, EmbedderModule):
+                module.embed = EmbeddedOnce(module.embed)  # type: ignore[method-assign]
+            self._name, self._held = cell.network, (module, checkpoint)
+        return self._held
+
+
+class EmbeddedOnce:
+    """An ``embed`` that keeps the embeddings of images that it has seen, as long as there is room.
+
+    Args:
+        embed: maps images (B, 3, H, W) to embeddings (B, n, h, w).
+        room: bytes that are kept at most.
+    """
+
+    def __init__(self, embed: Callable[[Tensor], Tensor], room: int = 2**31) -> None:
+        self._embed, self._room = embed, room
+        self._kept: dict[bytes, Tensor] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the embeddings of images on the CPU; images that are equal have the same one."""
+        keys = [blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images.contiguous()]
+        new = {key: number for number, key in enumerate(keys) if key not in self._kept}
+        made = dict(zip(new, self._embed(images[list(new.values())]), strict=True)) if new else {}
+        found = torch.stack([made[key] if key in made else self._kept[key] for key in keys])
+        for key, embedding in made.items():
+            self._room -= embedding.nbytes
+            if self._room >= 0:
+                self._kept[key] = embedding.clone()  # not a view of its whole batch
+        return found
 
 
 def _module(row: TableRow, training: Training | None) -> tuple[Any, Path | None]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-import dife_lightning
 from dife_lightning.cli.main import main
+from dife_lightning.data.photos import face_domains
 from dife_lightning.errors import AssetError, ConfigError
 from dife_lightning.matching import transfer
 from dife_lightning.pretrained.embedders import load_embedder
@@ -81,7 +81,7 @@ def test_the_papers_pairs_are_tested_from_the_shipped_configuration(name, model,
         "celeba": make_faces(tmp_path, 4, name="celeba", scheme="mafl-5"),
         "ap10k": make_faces(tmp_path, 4, name="ap10k", scheme="ap10k-17", seed=1),
     }
-    monkeypatch.setattr(dife_lightning, "load_dataset", lambda name, root=None, **options: faces[name], raising=False)
+    monkeypatch.setattr(face_domains, "load_dataset", lambda name, root=None, **options: faces[name])
     crop = {"rule": "landmarks"}  # these faces are no aligned pictures
     domains = {name: {"dataset": data, "crop": crop} for name, data in (("human", "celeba"), ("dog", "ap10k"))}
     evaluation = {"class_path": "FacePairs", "init_args": {"domains": domains, "count": 2, "val_count": 1}}
