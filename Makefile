@@ -25,7 +25,7 @@ TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABL
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 reproduce-meta-cskt tables analyses figures bench test coverage test-fast test-lowest test-newest lint format types docs wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 reproduce-meta-cskt tables analyses figures bench test coverage test-fast test-extras test-lowest test-newest lint format types docs wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,11 @@ coverage: $(STAMP) ## run all tests and print the coverage, which takes up to tw
 
 test-fast: $(STAMP) ## run the quick tests alone, without those marked slow
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
+
+test-extras: $(STAMP) ## run the tests that `make test` skips without the extras backbones and sleap, which it installs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[backbones,sleap]'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -k "backbone or dinov or sleap" $(TESTS) \
+	  $$(grep -rl --include='test_*.py' -E "importorskip\(\"(transformers|sleap_io)\"" tests)
 
 test-lowest: ## run the quick tests with the oldest allowed version of each dependency, in build/lowest
 	$(call own-versions,lowest,--resolution lowest-direct)
