@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from dife_lightning.errors import DifeError
+from dife_lightning.utils.notes import each_once
 
 #: Seconds that an interrupted command has to end by itself after each signal.
 GRACE = 10.0
@@ -32,7 +33,8 @@ def guarded(work: Callable[[], object], interrupted: str) -> int:
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
-        code = work()
+        with each_once():
+            code = work()
         return code if isinstance(code, int) else 0
     except DifeError as error:
         print(f"error: {error}", file=sys.stderr)
