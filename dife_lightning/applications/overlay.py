@@ -116,6 +116,9 @@ class Overlay:
 
     def place(self, face: FaceCrop) -> Placed:
         """Return the photo of ``face`` with the object on it."""
+        if not face.sure:
+            self._last = None
+            return Placed(face.photo, 0.0, "what was found is hardly like a face")
         found = matched_faces(face, self.reference, (self.eyes.embed([face]), self._maps), CYCLE)
         similarity, support = self._similarity(found)
         if similarity is None or support < self.least:

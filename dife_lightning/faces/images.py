@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from dife_lightning.utils.notes import many, note
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"
 )  # fmt: skip
+#: Formats whose further pictures are frames (in others they are previews, depth maps or pages).
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 #: Files and folders that systems and tools leave in folders of pictures.
 _CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir")
 #: EXIF tag of the orientation, and the transposition that each of its values stands for.
@@ -39,12 +42,15 @@ _TURNS = {
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read an image as (H, W, 3) uint8 RGB.
 
-    Grey, palette, CMYK and 16-bit images are converted, transparency becomes white, the EXIF orientation is applied.
+    Grey, palette, CMYK and 16-bit images are converted, transparency becomes white, the EXIF orientation is applied. Of
+    an animation, the first picture is read, and a line says so.
 
     Raises:
         DataError: the file is missing, empty, truncated or not an image.
     """
     with _opened(path) as image:
+        if image.format in _ANIMATED and getattr(image, "is_animated", False):
+            note(f"{path}: an animation; its first picture is read")
         image.load()
         turn = _TURNS.get(_orientation(image))  # Pillow rotates TIFF itself, and resets the tag
         return _to_rgb(image if turn is None else image.transpose(turn))
@@ -72,7 +78,11 @@ def _orientation(image: Image.Image) -> int:
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image, and turn errors of Pillow into a DataError of one line."""
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings():
+            # of pictures above 89 million pixels; above twice that, Pillow raises
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(path)
+        with opened as image:
             yield image
     except FileNotFoundError:
         raise DataError(f"no image {path}. Check the path.") from None
