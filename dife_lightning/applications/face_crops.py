@@ -20,8 +20,8 @@ from dife_lightning.utils.notes import note
 Photo = str | Path | NDArray[np.uint8]
 #: Side in pixels of the crops for pictures.
 PICTURE = 256
-#: Least score of a face that was found. Nine in ten photos of val have it with photos/dife (of horses, four in five); of
-#: 18 pictures in scikit-image without a face, five have it.
+#: Least score of a face that was found. With photos/dife, nine in ten photos of val have it (of horses, four in five),
+#: and five of 18 pictures in scikit-image without a face.
 SURE = 0.97
 #: Least width and height of a photo in pixels.
 SMALLEST = 8
