@@ -18,7 +18,7 @@ from dife_lightning.errors import CheckpointError, ConfigError, reason_of
 from dife_lightning.loading import load, method_file
 from dife_lightning.pretrained.encoders import load_encoder
 from dife_lightning.utils.checks import require, require_choice
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.files import atomic_buffer, atomic_write
 from dife_lightning.weights.checkpoints import read_checkpoint
 
 Form = Literal["onnx", "pt2"]
@@ -94,10 +94,11 @@ def export(name: str | Path, path: str | Path, form: Form = "onnx", size: int | 
     program, free = _program(network.eval(), side)
     facts["size"] = facts["size"] or side
     said = {**facts, "model": str(name), "output": output, "input": "RGB in [-1, 1], (B, 3, H, W)", "free": free}
-    with atomic_write(path) as temporary, _quiet():
-        if form == "pt2":
-            torch.export.save(program, temporary, extra_files={"facts.json": json.dumps(said)})
-        else:
+    if form == "pt2":
+        with atomic_buffer(path) as buffer, _quiet():
+            torch.export.save(program, buffer, extra_files={"facts.json": json.dumps(said)})
+    else:
+        with atomic_write(path) as temporary, _quiet():
             _write_onnx(program, output, said, temporary)
     return said
 

@@ -18,7 +18,7 @@ from dife_lightning.faces.images import read_image
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.point_names import parts
 from dife_lightning.faces.schemes import Protocol
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.files import atomic_buffer
 from dife_lightning.utils.notes import note
 from dife_lightning.viz.landmarks import draw_points
 
@@ -171,8 +171,8 @@ def write_overlay(
     sides = [side if "eye" in words else "" for side, words in map(parts, names)]
     place = folder.joinpath(*(part for part in PurePosixPath(picture).parts if part not in "/.."))
     is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
-    with atomic_write(place if is_jpeg else place.with_name(f"{place.name}.jpg")) as temporary:
-        Image.fromarray(draw_points(image, faces, names, sides)).save(temporary, format="JPEG", quality=92)
+    with atomic_buffer(place if is_jpeg else place.with_name(f"{place.name}.jpg")) as buffer:
+        Image.fromarray(draw_points(image, faces, names, sides)).save(buffer, format="JPEG", quality=92)
 
 
 _INFO = {

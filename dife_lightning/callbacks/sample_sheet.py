@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.files import atomic_buffer
 
 
 def image_grid(images: Tensor, columns: int) -> NDArray[np.uint8]:
@@ -71,5 +71,5 @@ class SampleSheet(Callback):
             return
         parts = [image_grid(sampler.sample(self.count, psi), self.columns) for psi in (1.0, self.truncation)]
         path = Path(trainer.default_root_dir) / "samples" / f"{seen:08d}.png"
-        with atomic_write(path) as temporary:
-            Image.fromarray(np.concatenate(parts)).save(temporary, format="PNG")
+        with atomic_buffer(path) as buffer:
+            Image.fromarray(np.concatenate(parts)).save(buffer, format="PNG")

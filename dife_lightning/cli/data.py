@@ -227,10 +227,10 @@ def _swapped(items: list[FaceItem], scheme: Scheme, eye_order: EyeOrder) -> list
 def _save(out: str, sheet: Any) -> None:
     from PIL import Image
 
-    from dife_lightning.utils.files import atomic_write
+    from dife_lightning.utils.files import atomic_buffer
 
     path = Path(os.path.expanduser(out))
     if path.suffix.lower() != ".png":
         raise ConfigError(f"--out {out}: expected a file that ends in .png")
-    with atomic_write(path) as temporary:
-        Image.fromarray(sheet).save(temporary, format="PNG")
+    with atomic_buffer(path) as buffer:
+        Image.fromarray(sheet).save(buffer, format="PNG")

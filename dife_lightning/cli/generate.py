@@ -38,7 +38,7 @@ def run(verb: str, args: list[str]) -> int:
 
     from dife_lightning.applications.samples import sample_images
     from dife_lightning.pretrained.generators import load_generator
-    from dife_lightning.utils.files import atomic_write
+    from dife_lightning.utils.files import atomic_buffer
     from dife_lightning.viz.samples import sample_sheet
     from dife_lightning.viz.sheet import save_figure, to_image
 
@@ -47,8 +47,8 @@ def run(verb: str, args: list[str]) -> int:
     for (name, psi), batch in images.items():
         for k, image in enumerate(batch):
             place = folder / "images" / f"{name.strip('/').replace('/', '-')}-{psi:g}-{k}.png"
-            with atomic_write(place) as temporary:
-                Image.fromarray(to_image(image)).save(temporary, format="PNG")
+            with atomic_buffer(place) as buffer:
+                Image.fromarray(to_image(image)).save(buffer, format="PNG")
     save_figure(sample_sheet(images, own.seed), folder / "generate.png")
     print(f"{many(len(images) * own.count, 'image')}; see {folder / 'generate.png'}")
     return 0

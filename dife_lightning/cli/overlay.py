@@ -63,7 +63,7 @@ def _placed(put: Any, batch: Any, folder: Path) -> list[tuple[str, str, float, s
     import numpy as np
     from PIL import Image
 
-    from dife_lightning.utils.files import atomic_write
+    from dife_lightning.utils.files import atomic_buffer
 
     rows, images = list[tuple[str, str, float, str]](), dict[str, Any]()
     for name, face, photo in batch:
@@ -79,8 +79,8 @@ def _placed(put: Any, batch: Any, folder: Path) -> list[tuple[str, str, float, s
         is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
         place = place if is_jpeg or place.suffix.lower() == ".png" else place.with_name(f"{place.name}.png")
         options: dict[str, Any] = {"format": "JPEG", "quality": 94} if is_jpeg else {"format": "PNG"}
-        with atomic_write(place) as temporary:
-            Image.fromarray(image).save(temporary, **options)
+        with atomic_buffer(place) as buffer:
+            Image.fromarray(image).save(buffer, **options)
     return rows
 
 

@@ -91,7 +91,7 @@ def _write_labels(folder: Path, name: str, labels: Any, count: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from dife_lightning.utils.files import atomic_write
+    from dife_lightning.utils.files import atomic_buffer
     from dife_lightning.viz.parts import part_colors
 
     place = folder.joinpath(*(part for part in PurePosixPath(name.replace("#", "_")).parts if part not in "/.."))
@@ -99,8 +99,8 @@ def _write_labels(folder: Path, name: str, labels: Any, count: int) -> None:
     colors[:count] = part_colors(count)
     image = Image.fromarray(labels, mode="P")
     image.putpalette(colors.tobytes())
-    with atomic_write(place.with_name(f"{place.name}.png")) as temporary:
-        image.save(temporary, format="PNG")
+    with atomic_buffer(place.with_name(f"{place.name}.png")) as buffer:
+        image.save(buffer, format="PNG")
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from dife_lightning._version import __version__
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.pretrained.embedders import PUBLIC_KINDS, public_state
 from dife_lightning.pretrained.generators import KIND, from_public, save_generator
-from dife_lightning.utils.files import atomic_write, sha256, write_json
+from dife_lightning.utils.files import atomic_buffer, sha256, write_json
 from dife_lightning.weights.checkpoints import write_tensors
 from dife_lightning.weights.pickles.reading import explained, read_pickled
 
@@ -107,6 +107,6 @@ def _official(source: Path, destination: Path) -> tuple[Path, str, dict[str, Ten
     if not hasattr(method, "to_official"):
         raise CheckpointError(f"{path} holds a {type(method).__name__}; the authors' layout is for a DIFE")
     state = method.to_official()
-    with atomic_write(destination) as temporary:
-        torch.save(state, temporary)
+    with atomic_buffer(destination) as buffer:
+        torch.save(state, buffer)
     return path, "official-dife", state, {"domains": json.loads(json.dumps(method.domains)), "size": method.size}

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 
 from dife_lightning.sweeps.definition import Sweep, as_text
 from dife_lightning.sweeps.study import ranked
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.files import atomic_buffer, atomic_write
 
 _STATES = {TrialState.COMPLETE: "done", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 _READING = "A parameter whose best value lies in the middle has a small correlation: look at the pictures."
@@ -143,7 +143,7 @@ def _picture(path: Path, plot: str, study: optuna.Study, options: dict[str, Any]
             axis.set_major_locator(LogLocator(subs=(1, 3)))
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(NullFormatter())
-        with atomic_write(path) as temporary:
-            axes[0].figure.savefig(temporary, format="png", dpi=100, bbox_inches="tight")
+        with atomic_buffer(path) as buffer:
+            axes[0].figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
         pyplot.close(axes[0].figure)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -43,8 +44,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield temporary
         _flush_to_disk(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # of a write; of an open file, the temporary path would tell nobody anything
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_buffer(path: str | Path) -> Iterator[io.BytesIO]:
+    """Yield a buffer, whose content replaces ``path`` when the block ends without an error.
+
+    It is for writers that leave half a file without an error on a full disk, such as Pillow, or that end the process,
+    such as torch's archives.
+    """
+    buffer = io.BytesIO()
+    yield buffer
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def _flush_to_disk(path: Path) -> None:

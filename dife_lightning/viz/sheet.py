@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.files import atomic_buffer
 
 INK, FAINT = "#1f2430", "#8a90a0"
 #: Colours of landmarks, distinct on skin, fur and leaves; used in turn.
@@ -80,8 +80,8 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
 
 def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> Path:
     """Write a figure as PNG, atomically; ``dpi`` defaults to that of the figure."""
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi="figure" if dpi is None else dpi)
+    with atomic_buffer(path) as buffer:
+        figure.savefig(buffer, format="png", dpi="figure" if dpi is None else dpi)
     return Path(path)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import dife_lightning
 from dife_lightning.cli.settings import resolved_settings
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.utils.files import atomic_write, cache_folder, write_json
+from dife_lightning.utils.files import atomic_buffer, atomic_write, cache_folder, write_json
 from dife_lightning.utils.run_folder import RunFolder
 from experiments.build.parts import budget
 from experiments.build.species_transfers import draw_photos, marked_face, score_world
@@ -137,8 +137,8 @@ def write_renders(species: str, count: int, size: int, folder: Path) -> Path:
     if not all(path.is_file() for path in paths):
         images = render_arrays(species, "train", count, size, cache_folder() / "renders")
         for path, image in zip(paths, images, strict=True):
-            with atomic_write(path) as temporary:
-                Image.fromarray(image).save(temporary, format="PNG")
+            with atomic_buffer(path) as buffer:
+                Image.fromarray(image).save(buffer, format="PNG")
     print(f"{place}: {count} renders of the embedded world's {species}", flush=True)
     return place
 

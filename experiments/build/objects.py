@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dife_lightning.applications.overlay import FOLDER, REFERENCE_SIDE
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.files import atomic_buffer
 
 #: Drawn at this many times their size, so that edges are smooth.
 _FINE = 4
@@ -30,8 +30,8 @@ def main() -> None:
         small = np.asarray(cv2.resize(premultiplied, (side, side), interpolation=cv2.INTER_AREA), np.float32)
         small[..., :3] /= np.maximum(small[..., 3:], 1) / 255
         image = Image.fromarray(small.round().clip(0, 255).astype(np.uint8), "RGBA")
-        with atomic_write(FOLDER / f"{name}.png") as temporary:
-            image.save(temporary, format="PNG", optimize=True)
+        with atomic_buffer(FOLDER / f"{name}.png") as buffer:
+            image.save(buffer, format="PNG", optimize=True)
 
 
 def glasses(canvas: NDArray[np.uint8]) -> None:

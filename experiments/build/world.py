@@ -119,13 +119,13 @@ def draw(part: Part, module: Any, results: Path) -> None:
     from PIL import Image
 
     from dife_lightning.callbacks.sample_sheet import image_grid
-    from dife_lightning.utils.files import atomic_write
+    from dife_lightning.utils.files import atomic_buffer
 
     if part.kind != "generator":
         return
     sheet = np.concatenate([image_grid(module.sample(32, psi), 8) for psi in _PSI])
-    with atomic_write(results / f"{part.name}.png") as temporary:
-        Image.fromarray(sheet).save(temporary, format="PNG")
+    with atomic_buffer(results / f"{part.name}.png") as buffer:
+        Image.fromarray(sheet).save(buffer, format="PNG")
     print(f"{part.asset}: samples in {results / part.name}.png (above psi {_PSI[0]}, below {_PSI[1]})")
 
 

@@ -240,3 +240,25 @@ def test_autocast_of_the_caller_changes_nothing_but_the_network():
     np.testing.assert_allclose(found.points, expected.points, atol=0.5)
     assert square is not None
     assert -1 <= score <= 1
+
+
+def test_an_interrupted_command_says_so_and_goes_on(photos, tmp_path, monkeypatch, capsys):
+    Image.fromarray(smooth_picture()).save(tmp_path / "source.png")
+    (tmp_path / "points.csv").write_text("name,x,y\nnose,33,40\n")
+    words = (tmp_path / "source.png", photos, "--points", tmp_path / "points.csv", "--faces", "whole")
+    words = (*words, "--out", tmp_path / "out")
+    add = Journal.add
+
+    def interrupted(journal: Journal, entries: list) -> None:
+        add(journal, entries[:2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", interrupted)
+        assert run(*words) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted"
+    assert len((tmp_path / "out/progress.jsonl").read_text().splitlines()) == 3
+    assert not (tmp_path / "out/landmarks.csv").exists()
+    assert run(*words) == 0
+    with (tmp_path / "out/landmarks.csv").open() as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["a.png", "b.png", "below/c.png"]
