@@ -13,10 +13,13 @@ from dife_lightning.applications.face_crops import FaceCrop, Where
 from dife_lightning.applications.landmark_transfer import LandmarkTransfer, SourceFace
 from dife_lightning.errors import ConfigError, DataError, DifeError
 from dife_lightning.page.photos import PagePhotos
+from dife_lightning.pretrained.embedders import EmbeddedOnce
 from dife_lightning.utils.checks import require
 
 #: Faces that are held with their pixels' crops, and points that one request may carry.
 HELD, POINTS = 400, 60
+#: Bytes of embeddings that are held, so that a click does not wait for those of all photos.
+KEPT = 2**28
 
 
 class PageMatcher:
@@ -35,6 +38,8 @@ class PageMatcher:
         from dife_lightning.applications.face_embedder import FaceEmbedder
 
         self.photos, self.eyes = photos, FaceEmbedder(model, size)
+        known = self.eyes.embedder
+        known.embed = EmbeddedOnce(known.embed, KEPT)  # type: ignore[method-assign]
         self._faces: OrderedDict[int, FaceCrop] = OrderedDict()
         self._boxes: dict[int, Where] = {}
         self._lock = threading.Lock()  # one request computes at a time

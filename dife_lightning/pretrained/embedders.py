@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,31 @@ class Embedder:
                 raise ConfigError(f"no domain {domain}: {self.name} has {', '.join(names)}, counted from 0")
             domain = names[domain]
         return convert(embedding.to(self.device), domain)
+
+
+class EmbeddedOnce:
+    """An ``embed`` that keeps the embeddings of images that it has seen, as long as there is room.
+
+    Args:
+        embed: maps images (B, 3, H, W) to embeddings (B, n, h, w).
+        room: bytes that are kept at most.
+    """
+
+    def __init__(self, embed: Callable[[Tensor], Tensor], room: int = 2**31) -> None:
+        self._embed, self._room = embed, room
+        self._kept: dict[bytes, Tensor] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the embeddings of images on the CPU; images that are equal have the same one."""
+        keys = [blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images.contiguous()]
+        new = {key: number for number, key in enumerate(keys) if key not in self._kept}
+        made = dict(zip(new, self._embed(images[list(new.values())]), strict=True)) if new else {}
+        found = torch.stack([made[key] if key in made else self._kept[key] for key in keys])
+        for key, embedding in made.items():
+            self._room -= embedding.nbytes
+            if self._room >= 0:
+                self._kept[key] = embedding.clone()  # not a view of its whole batch
+        return found
 
 
 def load_embedder(name_or_path: str | Path) -> Embedder:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dife_lightning.errors import DataError, DifeError
+from dife_lightning.pretrained.embedders import EmbeddedOnce
 from dife_lightning.utils.run_folder import RunFolder
 from experiments.common.jobs import read_state, write_state
 from experiments.common.keys import changes, testing_key
@@ -174,31 +171,6 @@ class Networks:
                 module.embed = EmbeddedOnce(module.embed)  # type: ignore[method-assign]
             self._name, self._held = cell.network, (module, checkpoint)
         return self._held
-
-
-class EmbeddedOnce:
-    """An ``embed`` that keeps the embeddings of images that it has seen, as long as there is room.
-
-    Args:
-        embed: maps images (B, 3, H, W) to embeddings (B, n, h, w).
-        room: bytes that are kept at most.
-    """
-
-    def __init__(self, embed: Callable[[Tensor], Tensor], room: int = 2**31) -> None:
-        self._embed, self._room = embed, room
-        self._kept: dict[bytes, Tensor] = {}
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the embeddings of images on the CPU; images that are equal have the same one."""
-        keys = [blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images.contiguous()]
-        new = {key: number for number, key in enumerate(keys) if key not in self._kept}
-        made = dict(zip(new, self._embed(images[list(new.values())]), strict=True)) if new else {}
-        found = torch.stack([made[key] if key in made else self._kept[key] for key in keys])
-        for key, embedding in made.items():
-            self._room -= embedding.nbytes
-            if self._room >= 0:
-                self._kept[key] = embedding.clone()  # not a view of its whole batch
-        return found
 
 
 def _module(row: TableRow, training: Training | None) -> tuple[Any, Path | None]:

@@ -1,11 +1,11 @@
-"""The tests behind a table: what is embedded, and how often."""
+"""Embeddings that are kept: what is embedded, and how often."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from experiments.tables.testing import EmbeddedOnce
+from dife_lightning.pretrained.embedders import EmbeddedOnce
 
 
 class Counted:
