@@ -8,6 +8,7 @@ with equal probability, as in Meta-CSKT.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from dife_lightning.data.cache import itself, one_thread
 from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
-from dife_lightning.errors import ConfigError, printable
+from dife_lightning.errors import ConfigError, did_you_mean, printable
 from dife_lightning.faces.batches import FaceArrays, image_tensor
 from dife_lightning.faces.few_labels import FewLabelBatch, FewLabelDraw, PreparedFaces
 from dife_lightning.faces.few_labels import FewLabelFaces as FewLabelFaces
@@ -38,6 +39,39 @@ NUMBERS = 2 + AFFINE_NUMBERS + COLOR_NUMBERS
 UNCHANGED = AugmentOptions(rotation=0, scale_min=1, scale_max=1, shift=0, brightness=0, hue=0, color_probability=0)
 
 
+@dataclass(frozen=True)
+class PointNoise:
+    """Landmarks of labelled faces that are moved at random, as the authors of Meta-CSKT move those of the mouth.
+
+    Their code moves them in place, so that the noise of a face adds up during an epoch; here, each draw moves the true
+    landmarks.
+
+    Attributes:
+        landmarks: names of the landmarks.
+        probability: of each to be moved.
+        distance: largest movement in x and in y, relative to the side of the crop.
+    """
+
+    landmarks: tuple[str, ...]
+    probability: float = 0.5
+    distance: float = 0.01
+
+    def __post_init__(self) -> None:
+        require("point_noise.", at_least=0, at_most=1, probability=self.probability)
+        require("point_noise.", at_least=0, distance=self.distance)
+
+    def move(self, points: Tensor, numbers: Tensor, names: Sequence[str], side: int) -> Tensor:
+        """Return points (L, K, 2) of an image of ``side`` px, moved by ``numbers`` (L, N, 3) in [0, 1)."""
+        unknown = [name for name in self.landmarks if name not in names]
+        if unknown:
+            raise ConfigError(f"point_noise: no landmark '{unknown[0]}'. {did_you_mean(unknown[0], names)}")
+        rows = [names.index(name) for name in self.landmarks]
+        offsets = (2 * numbers[..., 1:] - 1) * self.distance * side
+        moved = points.clone()
+        moved[:, rows] += torch.where(numbers[..., :1] < self.probability, offsets, 0.0)
+        return moved
+
+
 class FewLabelStream(EndlessBatches[FewLabelDraw]):
     """Endless draws of unlabelled faces and of numbers for the labelled ones, each a function of (seed, number).
 
@@ -48,6 +82,7 @@ class FewLabelStream(EndlessBatches[FewLabelDraw]):
         size: side of the images.
         seed: of all draws.
         start: first batch, rank and number of processes.
+        moved: landmarks of a labelled face that are moved.
     """
 
     def __init__(
@@ -58,9 +93,10 @@ class FewLabelStream(EndlessBatches[FewLabelDraw]):
         size: int,
         seed: int = 0,
         start: StreamStart = StreamStart(),  # noqa: B008 - immutable
+        moved: int = 0,
     ) -> None:
         super().__init__(start)
-        self.pool, self.size, self.seed = pool, size, seed
+        self.pool, self.size, self.seed, self.moved = pool, size, seed, moved
         self.labelled, self.unlabelled = labelled, unlabelled if pool is not None else 0
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
@@ -74,12 +110,13 @@ class FewLabelStream(EndlessBatches[FewLabelDraw]):
             torch.tensor(rows, dtype=torch.int64),
             self._numbers("labelled", number, self.labelled),
             self._numbers("unlabelled", number, self.unlabelled),
+            self._numbers("points", number, self.labelled, 3 * self.moved).reshape(self.labelled, self.moved, 3),
             number,
         )
 
-    def _numbers(self, purpose: str, number: int, count: int) -> Tensor:
-        drawn = [uniform((NUMBERS,), self.seed, purpose, i) for i in self.positions(number, count)]
-        return torch.stack(drawn) if drawn else torch.zeros(0, NUMBERS)
+    def _numbers(self, purpose: str, number: int, count: int, each: int = NUMBERS) -> Tensor:
+        drawn = [uniform((each,), self.seed, purpose, i) for i in self.positions(number, count)]
+        return torch.stack(drawn) if drawn else torch.zeros(0, each)
 
     def _row(self, position: int) -> int:
         assert self.pool is not None
@@ -106,6 +143,7 @@ class FewLabelsDataModule(TrainingDataModule):
         seed: of which faces are labelled, and of all draws.
         num_workers: processes that read and crop; any number gives the same batches.
         keep: hold all unlabelled faces in memory.
+        point_noise: landmarks of labelled faces that are moved at random; None for none.
 
     Raises:
         ConfigError: a number out of its range.
@@ -124,6 +162,7 @@ class FewLabelsDataModule(TrainingDataModule):
         seed: int = 0,
         num_workers: int = 0,
         keep: bool = True,
+        point_noise: PointNoise | None = None,
     ) -> None:
         super().__init__(evaluation)
         require(at_least=8, size=size)
@@ -132,7 +171,7 @@ class FewLabelsDataModule(TrainingDataModule):
         require(at_least=0, at_most=1, true_share=true_share)
         self.size, self.labelled_batch, self.unlabelled_batch = size, labelled_batch, unlabelled_batch
         self.augment, self.augment_unlabelled = augment or UNCHANGED, augment_unlabelled or UNCHANGED
-        self.flip, self.true_share, self.seed = flip, true_share, seed
+        self.flip, self.true_share, self.seed, self.point_noise = flip, true_share, seed, point_noise
         self.num_workers, self.keep, self.next_batch = num_workers, keep, 0
         self._faces: FewLabelFaces | None = None
         self._snapshot: LabelSnapshot | None = None
@@ -198,7 +237,8 @@ class FewLabelsDataModule(TrainingDataModule):
         """Return the stream from the first batch that was not used yet."""
         ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         counts = (self.labelled_batch, self.unlabelled_batch)
-        stream = FewLabelStream(self.faces().pool, *counts, self.size, self.seed, StreamStart(self.next_batch, *ranks))
+        start, moved = StreamStart(self.next_batch, *ranks), len(self.point_noise.landmarks) if self.point_noise else 0
+        stream = FewLabelStream(self.faces().pool, *counts, self.size, self.seed, start, moved)
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers, worker_init_fn=one_thread)
 
     def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
@@ -214,6 +254,8 @@ class FewLabelsDataModule(TrainingDataModule):
         device = draw.pool.device
         chosen = self._chosen(draw.uniform[:, 0].double().cpu().numpy())
         images, points, visible = self._labelled(chosen)
+        if self.point_noise is not None:
+            points = self.point_noise.move(points, draw.noise.cpu(), self.scheme.landmarks, self.size)
         labelled, affine = augmented(images.to(device), draw.uniform, self.augment)
         points, visible = apply_affine(affine, points.to(device)), visible.to(device)
         if self.flip and self.scheme.flip_pairs:

@@ -60,6 +60,7 @@ class FewLabelDraw(MovableBatch):
         rows: (U,) int64, their numbers in the pool.
         uniform: (L, R) numbers in [0, 1) for the choice and the augmentation of the labelled faces.
         pool_uniform: (U, R) likewise, for the augmentation of the unlabelled ones.
+        noise: (L, N, 3) likewise, for N landmarks of the labelled faces that are moved.
         number: of the batch.
     """
 
@@ -67,6 +68,7 @@ class FewLabelDraw(MovableBatch):
     rows: Tensor
     uniform: Tensor
     pool_uniform: Tensor
+    noise: Tensor
     number: int
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dife_lightning.data.few_labels import FewLabelFaces, FewLabelStream
+from dife_lightning.data.few_labels import FewLabelFaces, FewLabelStream, PointNoise
 from dife_lightning.data.training import StreamStart
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.own_schemes import scheme_from_names
@@ -34,6 +34,26 @@ def test_without_augmentation_the_faces_are_those_that_were_read():
         np.testing.assert_allclose(image.numpy(), expected.transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
     assert (len(batch), batch.pooled.tolist()) == (6, [False, False])
     torch.testing.assert_close(batch.affine, torch.eye(2, 3).expand(4, 2, 3))
+
+
+def test_some_landmarks_of_labelled_faces_are_moved_and_no_others():
+    """Meta-CSKT's authors move each landmark of the mouth with probability 1/2, by up to 1 % of the crop's side."""
+    noise = PointNoise((NAMES[2], NAMES[0]), 0.5, 0.1)
+    data = NoiseFaces(labelled_batch=200, point_noise=noise)
+    drawn = FewLabelStream(data.faces().pool, 200, 0, data.size, data.seed, moved=2).batch(3)
+    plain = NoiseFaces(labelled_batch=200)
+    moved = (data.compose(drawn).points - plain.compose(drawn).points).numpy()
+    assert not moved[:, 1].any()
+    for row in (0, 2):
+        shifted = moved[:, row][moved[:, row].any(axis=-1)]
+        assert 75 < len(shifted) < 125
+        limit = 0.1 * data.size
+        assert np.abs(shifted).max() <= limit < 1.1 * np.abs(shifted).max()
+        assert np.abs(shifted.mean(axis=0)).max() < 0.2 * limit
+    with pytest.raises(ConfigError, match="no landmark 'mout'"):
+        NoiseFaces(point_noise=PointNoise(("mout",))).compose(draw(data))
+    with pytest.raises(ConfigError, match=r"point_noise\.probability is 2"):
+        PointNoise((NAMES[0],), 2)
 
 
 def test_each_pass_shows_every_unlabelled_face_once_and_two_processes_share_it():

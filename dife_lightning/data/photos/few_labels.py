@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from lightning import LightningDataModule
 
-from dife_lightning.data.few_labels import FewLabelFaces, FewLabelsDataModule
+from dife_lightning.data.few_labels import FewLabelFaces, FewLabelsDataModule, PointNoise
 from dife_lightning.data.photos.cropped_faces import CroppedFaces, inside
 from dife_lightning.data.photos.face_domains import FaceDomain, to_domain
 from dife_lightning.data.photos.face_sets import FaceSets, image_box
@@ -87,6 +87,7 @@ class FewLabels(FewLabelsDataModule):
         keep: bool = True,
         skip_broken: bool = False,
         cache: bool = True,
+        point_noise: PointNoise | None = None,
     ) -> None:
         super().__init__(
             evaluation,
@@ -100,6 +101,7 @@ class FewLabels(FewLabelsDataModule):
             seed,
             num_workers,
             keep,
+            point_noise,
         )
         if not domains:
             raise ConfigError("domains is empty: expected one or more, each with dataset and root")
