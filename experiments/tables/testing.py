@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +166,8 @@ class Networks:
         from dife_lightning.methods._base import EmbedderModule
 
         if cell.network != self._name:
-            self._held = None, None  # its embeddings are gone before others are kept
+            self._held = None, None
+            gc.collect()  # the embeddings of the last network go, although it refers to itself
             module, checkpoint = _module(cell.row, cell.training)
             if isinstance(module, EmbedderModule):
                 module.embed = EmbeddedOnce(module.embed)  # type: ignore[method-assign]
