@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,8 +165,8 @@ class Networks:
         from dife_lightning.methods._base import EmbedderModule
 
         if cell.network != self._name:
-            self._held = None, None
-            gc.collect()  # the embeddings of the last network go, although it refers to itself
+            if self._held[0] is not None:
+                vars(self._held[0]).pop("embed", None)  # its embeddings go, although it and its trainer may stay
             module, checkpoint = _module(cell.row, cell.training)
             if isinstance(module, EmbedderModule):
                 module.embed = EmbeddedOnce(module.embed)  # type: ignore[method-assign]
