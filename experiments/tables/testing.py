@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,19 +29,28 @@ def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str
     """
     found: dict[RunKey, RowTest] = {}
     left_out: dict[str, str] = {}
+    cells: list[Cell] = []
+    for row in workspace.plan.rows:
+        with _optional(row, left_out):
+            cells += _cells(row, workspace)
     networks = Networks()
-    for cell in _cells(workspace):
-        try:
-            test = _tested(cell, networks, workspace)
-        except DifeError as error:
-            if not cell.row.optional:
-                raise
-            left_out[cell.row.name] = without_home(str(error))
-            print(f"{cell.row.name} is left out: {error}", flush=True)
-        else:
-            found |= dict.fromkeys(cell.keys, test)
+    for cell in _by_network(cells):
+        with _optional(cell.row, left_out):
+            found |= dict.fromkeys(cell.keys, _tested(cell, networks, workspace))
     _leave_out_missing(workspace, found, left_out)
     return {key: test for key, test in found.items() if key[0] not in left_out}, left_out
+
+
+@contextmanager
+def _optional(row: TableRow, left_out: dict[str, str]) -> Iterator[None]:
+    """Leave out an optional row that cannot be tested, and say why; raise what is raised for another."""
+    try:
+        yield
+    except DifeError as error:
+        if not row.optional:
+            raise
+        left_out[row.name] = without_home(str(error))
+        print(f"{row.name} is left out: {error}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -65,21 +75,24 @@ def without_home(message: str) -> str:
     return message.replace(home + "/", "~/") if len(home) > 1 else message
 
 
-def _cells(workspace: Workspace) -> list[Cell]:
-    """Return all tests; those of one network follow each other."""
+def _cells(row: TableRow, workspace: Workspace) -> list[Cell]:
+    """Return the tests of a row."""
     plan, found = workspace.plan, []
-    for row in plan.rows:
-        models = plan.models(row)
-        if not row.trained:
-            found.append(Cell(row, None, plan.pairs(), [(row.name, model, 0) for model in models]))
-            continue
-        for model, pairs in models.items():
-            for seed in workspace.seeds:
-                training = _available(row, model, seed, workspace)
-                if training is not None:
-                    found.append(Cell(row, training, pairs, [(row.name, model, seed)]))
+    models = plan.models(row)
+    if not row.trained:
+        return [Cell(row, None, plan.pairs(), [(row.name, model, 0) for model in models])]
+    for model, pairs in models.items():
+        for seed in workspace.seeds:
+            training = _available(row, model, seed, workspace)
+            if training is not None:
+                found.append(Cell(row, training, pairs, [(row.name, model, seed)]))
+    return found
+
+
+def _by_network(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the tests in an order in which those of one network follow each other."""
     places: dict[str, int] = {}
-    return sorted(found, key=lambda cell: places.setdefault(cell.network, len(places)))
+    return sorted(cells, key=lambda cell: places.setdefault(cell.network, len(places)))
 
 
 def _available(row: TableRow, model: str, seed: int, workspace: Workspace) -> Training | None:
