@@ -1,4 +1,4 @@
-"""What a page computes: points of some photos on others, on faces that are found once."""
+"""What a page computes: points of some photos on others, on faces that are found and embedded once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks behind a table: each is loaded once, and its embeddings go before those of the next are kept."""
+"""The tests behind a table: embeddings of one network at a time, and rows that may be missing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import weakref
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 
 import dife_lightning as dl
+from dife_lightning.errors import AssetError
 from experiments.tables import testing
 
 
@@ -28,3 +30,20 @@ def test_the_embeddings_of_a_network_go_with_it(monkeypatch):
     finally:
         gc.enable()
     torch.testing.assert_close(first.embed(images), expected)
+
+
+def test_an_optional_row_whose_training_cannot_be_looked_up_is_left_out_and_another_is_not(monkeypatch):
+    """A record may be there without the teacher that its settings name."""
+
+    def missing(*_: Any) -> None:
+        raise AssetError("no entry for 'own/teacher'")
+
+    monkeypatch.setattr(testing, "_available", missing)
+    monkeypatch.setattr(testing, "_leave_out_missing", lambda *_: None)
+    row = SimpleNamespace(name="free", trained=True, optional=True)
+    plan = SimpleNamespace(rows=[row], models=lambda _: {"human_dog": ["human+dog"]})
+    workspace: Any = SimpleNamespace(plan=plan, seeds=[0])
+    assert testing.test_all(workspace) == ({}, {"free": "no entry for 'own/teacher'"})
+    row.optional = False
+    with pytest.raises(AssetError):
+        testing.test_all(workspace)
