@@ -45,7 +45,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         _flush_to_disk(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None:  # of a write; of an open file, the temporary path would tell nobody anything
+        if error.errno is not None and error.filename is None:  # a write fails without a name; readers need the path
             error.filename = str(path)
         raise
     finally:
