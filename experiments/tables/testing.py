@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dife_lightning.errors import DataError, DifeError
 from dife_lightning.pretrained.embedders import EmbeddedOnce
@@ -19,6 +19,12 @@ from experiments.common.untrained import score, untrained
 from experiments.tables.assemble import RowTest, RunKey
 from experiments.tables.records import RunRecord, covers, find_record
 from experiments.tables.workspace import Training, Workspace, versions_of
+
+if TYPE_CHECKING:
+    from dife_lightning.data.pairs import PairsDataModule
+
+#: Folder of a run with tests on a part of each list (``--count``), which must not replace those on all pairs.
+TRIED = "tried"
 
 
 def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str]]:
@@ -33,10 +39,10 @@ def test_all(workspace: Workspace) -> tuple[dict[RunKey, RowTest], dict[str, str
     for row in workspace.plan.rows:
         with _optional(row, left_out):
             cells += _cells(row, workspace)
-    networks = Networks()
+    networks, drawn = Networks(), DrawnPairs(workspace)
     for cell in _by_network(cells):
         with _optional(cell.row, left_out):
-            found |= dict.fromkeys(cell.keys, _tested(cell, networks, workspace))
+            found |= dict.fromkeys(cell.keys, _tested(cell, networks, drawn, workspace))
     _leave_out_missing(workspace, found, left_out)
     return {key: test for key, test in found.items() if key[0] not in left_out}, left_out
 
@@ -134,17 +140,17 @@ def _leave_out_missing(workspace: Workspace, found: dict[RunKey, RowTest], left_
         print(f"{row.name} is left out: {left_out[row.name]}", flush=True)
 
 
-def _tested(cell: Cell, networks: Networks, workspace: Workspace) -> RowTest:
+def _tested(cell: Cell, networks: Networks, drawn: DrawnPairs, workspace: Workspace) -> RowTest:
     """Return the test of a trained run, or of a method that needs no training, on some kinds of pairs."""
     row, training, pairs = cell.row, cell.training, cell.pairs
     measure = workspace.plan.measure
-    hashes = measure.pairs(pairs, workspace.count).list_hashes()["test"]
+    hashes = drawn.hashes(pairs)
     images = measure.images()
     record = _recorded(row, training, hashes, images, workspace)
     if record is not None:
         return RowTest(record.errors(), str(record.path))
     run = RunFolder(workspace.runs_root, _run_name(row, training))
-    folder = run.tests / measure.folder(pairs)
+    folder = (run.tests if workspace.count is None else run.path / TRIED) / measure.folder(pairs)
     module, checkpoint = networks.get(cell)
     versions = versions_of(type(module).__name__)
     key = testing_key(checkpoint, row.arguments, hashes, versions, row.first, images, row.window)
@@ -154,7 +160,7 @@ def _tested(cell: Cell, networks: Networks, workspace: Workspace) -> RowTest:
         if not workspace.train and row.optional:
             raise DataError(f"no finished test of {row.name} in {folder}; it is tested without --no_training")
         print(f"testing {run.name} on {', '.join(pairs)} ...", flush=True)
-        score(row.name, module, measure.prepared(pairs, workspace.count, row.first), folder, row.window or 0.0)
+        score(row.name, module, drawn.prepared(pairs, row.first), folder, row.window or 0.0)
         write_state(state_path, key, finished=True)
     return RowTest(read_errors(folder, measure), str(folder))
 
@@ -164,6 +170,31 @@ def _run_name(row: TableRow, training: Training | None) -> str:
     if training is None:
         return row.name
     return training.job.run.name if row.of is None else training.job.run.name.replace(row.of, row.name, 1)
+
+
+class DrawnPairs:
+    """The pairs of a table's tests: lists are drawn once, and the images of a test stay for the next one."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._hashes: dict[tuple[str, ...], Mapping[str, str]] = {}
+        self._held: tuple[Any, PairsDataModule | None] = None, None
+
+    def hashes(self, pairs: Sequence[str]) -> Mapping[str, str]:
+        """Return the SHA-256 of each test list of some kinds of pair."""
+        key = tuple(pairs)
+        if key not in self._hashes:
+            data = self._workspace.plan.measure.pairs(pairs, self._workspace.count)
+            self._hashes[key] = data.list_hashes()["test"]
+        return self._hashes[key]
+
+    def prepared(self, pairs: Sequence[str], first: int | None) -> PairsDataModule:
+        """Return the test pairs, of each list the ``first`` ones or all; those of the last call are kept."""
+        key = (tuple(pairs), first)
+        if self._held[0] != key or self._held[1] is None:
+            self._held = None, None  # one set of images at a time
+            self._held = key, self._workspace.plan.measure.prepared(pairs, self._workspace.count, first)
+        return self._held[1]  # type: ignore[return-value]
 
 
 class Networks:
