@@ -40,7 +40,7 @@ from tests import shipped_assets
 from tests.pretrained.formats.writers import write_cats
 from tests.pretrained.tiny_backbones import write_backbone
 from tests.shipped_assets import register_tiny_world
-from tests.tiny import TINY_CATS, dife_arguments, write_run
+from tests.tiny import TINY_CATS, dife_arguments, draw_nothing, write_run
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
@@ -78,6 +78,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assets, "FOLDER", folder / "assets")
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
+        draw_nothing(patch)
         register_tiny_world(folder)
         (folder / "images").mkdir()
         for i in range(4):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.methods import _training, projected_backbone
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.backbone import PixelOptions
@@ -32,6 +33,11 @@ TINY_CATS: dict[str, Any] = {
     "mlp_ratio": 1.0,
     "size": 32,
 }
+
+
+def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests of pairs write no pictures, which take most of the time of a short one."""
+    monkeypatch.setattr(KeypointTransfer, "_draw", lambda *_: None)
 
 
 def write_generator(path: Path, seed: int = 0, channels: tuple[int, ...] = CHANNELS) -> str:

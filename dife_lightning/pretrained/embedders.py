@@ -96,12 +96,14 @@ class EmbeddedOnce:
         """Return the embeddings of images on the CPU; images that are equal have the same one."""
         keys = [blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images.contiguous()]
         new = {key: number for number, key in enumerate(keys) if key not in self._kept}
-        made = dict(zip(new, self._embed(images[list(new.values())]), strict=True)) if new else {}
+        if not new:
+            return torch.stack([self._kept[key] for key in keys])
+        batch = self._embed(images[list(new.values())])
+        self._room -= batch.nbytes
+        keep = self._room >= 0
+        made = dict(zip(new, batch.clone() if keep else batch, strict=True))  # one block of memory, not one an image
         found = torch.stack([made[key] if key in made else self._kept[key] for key in keys])
-        for key, embedding in made.items():
-            self._room -= embedding.nbytes
-            if self._room >= 0:
-                self._kept[key] = embedding.clone()  # not a view of its whole batch
+        self._kept |= made if keep else {}
         return found
 
 

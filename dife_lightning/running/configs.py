@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +52,18 @@ def find_config(name: str) -> Path:
     Raises:
         UsageError: there is neither, or the file or one that it extends is not valid.
     """
-    path = find_file(name, "configuration", list_configs())
+    path = find_file(name, "configuration", list_configs)
     read_config(path)
     return path
 
 
-def find_file(name: str, what: str, known: Iterable[str], folder: Path = Path()) -> Path:
+def find_file(name: str, what: str, known: Callable[[], Iterable[str]], folder: Path = Path()) -> Path:
     """Return the file of a path, relative to ``folder``, or of a shipped name.
 
     Args:
         name: what to find.
         what: what the file is, for the message.
-        known: the shipped names, for the message.
+        known: returns the shipped names, for the message.
         folder: where a relative path starts.
 
     Raises:
@@ -72,7 +74,7 @@ def find_file(name: str, what: str, known: Iterable[str], folder: Path = Path())
     for path in (own, shipped / name, *(shipped / f"{name}{end}" for end in _SUFFIXES)):
         if path.is_file():
             return path
-    raise UsageError(f"no {what} '{name}', neither a file nor a shipped name. {did_you_mean(name, known)}")
+    raise UsageError(f"no {what} '{name}', neither a file nor a shipped name. {did_you_mean(name, known())}")
 
 
 def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def read_config(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any
     found: dict[str, Any] = {}
     for name in bases if isinstance(bases, list) else [bases]:
         try:
-            base = find_file(str(name), "configuration", list_configs(), path.parent)
+            base = find_file(str(name), "configuration", list_configs, path.parent)
         except UsageError as error:
             raise UsageError(f"{path}: '{BASE}: {name}': {error}") from None
         found = merged(found, read_config(base, (*extended_by, path.resolve())))
@@ -230,6 +232,11 @@ def _map_option(args: list[str], options: tuple[str, ...], change: Callable[[str
     return changed
 
 
+@lru_cache(maxsize=256)  # a command reads its configurations several times
+def _parsed(text: str) -> Any:
+    return load_yaml(text)
+
+
 def read_yaml(path: Path, keys: str = "'model:' and 'trainer:'") -> dict[str, Any]:
     """Return the content of a YAML file.
 
@@ -241,7 +248,7 @@ def read_yaml(path: Path, keys: str = "'model:' and 'trainer:'") -> dict[str, An
         UsageError: it is not valid YAML, or not a mapping; one line with the position.
     """
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        content = deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

@@ -112,7 +112,7 @@ def list_sweeps() -> list[str]:
 
 def find_sweep(name: str) -> Path:
     """Return the file of a path or of a shipped sweep's name; raise ``UsageError`` if there is neither."""
-    return find_file(name, "sweep", list_sweeps())
+    return find_file(name, "sweep", list_sweeps)
 
 
 def read_sweep(path: Path) -> Sweep:

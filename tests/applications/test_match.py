@@ -68,12 +68,12 @@ def test_what_is_not_in_the_second_face_is_not_matched():
 
 
 def test_cells_outside_of_a_photo_are_not_matched():
-    square = Square(31.5, 31.5, 128.0)  # twice the photo
-    photo = smooth_picture(128, 128)
-    crop = FaceCrop(photo[:64, :64], square, photo, "box")
+    square = Square(15.5, 15.5, 64.0)  # twice the photo
+    photo = smooth_picture(64, 64)
+    crop = FaceCrop(photo[:32, :32], square, photo, "box")
     maps = waves(torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1)
     found = matched_faces(crop, crop, (maps, maps), 0.5)
-    inside = ((found.source >= -0.5) & (found.source < 63.5)).all(axis=-1)
+    inside = ((found.source >= -0.5) & (found.source < 31.5)).all(axis=-1)
     assert inside.mean() == pytest.approx(0.25, abs=0.01)
     assert not found.matched[~inside].any()
     assert found.matched[inside].mean() > 0.95

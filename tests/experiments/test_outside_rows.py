@@ -9,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from dife_lightning.data.photos.face_pairs import FacePairs
 from experiments.common.keys import file_hashes
 from experiments.tables import __main__ as tables
 
@@ -55,6 +56,21 @@ def test_the_documented_plan_has_the_other_program_as_a_row_and_tests_its_file_a
     assert again["deeplabcut"] == pytest.approx(8**0.5 * 70 / 224, abs=1e-4)
     assert again["copy-xy"] == first["copy-xy"]
     assert (folder / "results/table.md").read_text().count("deeplabcut") >= 1
+
+
+def test_a_test_on_a_part_of_the_pairs_leaves_that_on_all_alone_and_lists_are_drawn_once(folder, monkeypatch):
+    write(folder / "predictions.csv")
+    drawn = []
+    whole = FacePairs.list_hashes
+    monkeypatch.setattr(FacePairs, "list_hashes", lambda data: drawn.append(data) or whole(data))
+    assert tables.main(["mine", "--plan", "my_plan.yaml", "--out", "all"]) == 0
+    assert len(set(map(id, drawn))) == 2  # for two rows: one for their keys, and one with images
+    files = {path: path.read_bytes() for path in (folder / "runs").rglob("eval/*/*") if path.is_file()}
+    assert {path.name for path in files} == {"predictions.csv", "metrics.json", "cell.json"}
+    assert tables.main(["mine", "--plan", "my_plan.yaml", "--count", "3", "--out", "part"]) == 0
+    assert {path: path.read_bytes() for path in (folder / "runs").rglob("eval/*/*") if path.is_file()} == files
+    for out, count in (("all", 4), ("part", 3)):
+        assert {row["pairs"] for row in json.loads((folder / out / "table.json").read_text())["rows"]} == {count}
 
 
 def test_the_key_of_a_test_holds_the_files_that_its_arguments_name(tmp_path, monkeypatch):

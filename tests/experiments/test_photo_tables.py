@@ -16,7 +16,7 @@ from experiments.common import commands
 from experiments.common.plan import PLANS, plan_content, read_plan
 from experiments.tables import __main__ as tables
 from tests.photo_folder import FARM, SPECIES, write_paths, write_photos
-from tests.tiny import without_imagenet, write_generator, write_teacher
+from tests.tiny import draw_nothing, without_imagenet, write_generator, write_teacher
 
 STEPS = {"trainer.max_steps": 2, "trainer.val_check_interval": 1, "trainer.enable_progress_bar": False,
          "trainer.precision": "32-true", "data.init_args.batch_size": 6,
@@ -77,6 +77,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, di
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
+        draw_nothing(patch)
         patch.setattr("experiments.common.measure.processors", lambda: 1)
         patch.setattr(commands, "call", call)
         without_imagenet(patch, folder)

@@ -17,6 +17,7 @@ from dife_lightning.running.configs import list_configs, load_config
 from experiments.checks.rehearsal import BENCHMARKS, rehearse
 from experiments.common import commands
 from experiments.common.plan import PLANS, read_plan
+from tests.tiny import draw_nothing
 
 FACES = 8
 
@@ -36,6 +37,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
+        draw_nothing(patch)
         patch.setenv("DIFE_PATHS", "")  # so that it is what it was afterwards
         patch.setattr("experiments.common.measure.processors", lambda: 1)
         patch.setattr(commands, "call", call)

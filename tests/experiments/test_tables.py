@@ -30,6 +30,7 @@ from experiments.tables.records import find_record
 from experiments.tables.testing import without_home
 from experiments.tables.workspace import Workspace, remembering
 from tests.experiments.tiny_config import write_config
+from tests.tiny import draw_nothing
 
 RECORDS = Path(__file__).parents[2] / "experiments" / "records"
 #: A row that cannot be tested here.
@@ -86,6 +87,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DIFE_CACHE", str(folder / "cache"))
+        draw_nothing(patch)
         patch.setattr("experiments.common.measure.processors", lambda: 1)
         found = Bench(folder, patch)
         assert found.build("--seeds", "2", "--record", "records") == 0

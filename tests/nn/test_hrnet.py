@@ -205,7 +205,7 @@ def lights(count: int) -> tuple[Tensor, Tensor]:
 def test_a_trained_network_finds_points_in_images_and_in_mirrored_ones() -> None:
     network = HRNet(replace(HRNET_SMALL, points=3))
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    for _ in range(200):
+    for _ in range(120):
         images, points = lights(8)
         targets, _ = gaussian_targets(points, torch.ones(8, 3, dtype=torch.bool), (64, 64), network.map_size(64, 64))
         optimizer.zero_grad()
