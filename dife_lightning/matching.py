@@ -221,7 +221,7 @@ def _nearest_on_cpu(queries: Tensor, targets: Tensor) -> Tensor:
 
 def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], options: MatchingOptions) -> Tensor:
     scores = torch.bmm(queries.transpose(1, 2), targets)
-    best = _cells(scores.argmax(dim=-1), shape)  # the first maximum
+    best = _cells(_first_maxima(scores), shape)
     if options.window:
         if options.similarity != "cosine":  # products of any scale have no temperature
             scores = torch.bmm(F.normalize(queries, dim=1).transpose(1, 2), F.normalize(targets, dim=1))
@@ -229,13 +229,22 @@ def _best_cells(queries: Tensor, targets: Tensor, shape: tuple[int, int], option
     return best + _parabola_shift(scores.unflatten(-1, shape), best) if options.subpixel else best.float()
 
 
+def _first_maxima(scores: Tensor) -> Tensor:
+    if scores.device.type == "cpu":  # NumPy's argmax is vectorised, torch's is not
+        return torch.from_numpy(scores.detach().numpy().argmax(axis=-1))
+    return scores.argmax(dim=-1)
+
+
 def _window_mean(scores: Tensor, best: Tensor, shape: tuple[int, int], options: MatchingOptions) -> Tensor:
     """Return the mean cell (B, K, 2) of the square around each best cell, weighted by the softmax of its scores."""
-    reach = options.window * max(shape) / 2
-    cells = _cells(torch.arange(shape[0] * shape[1], device=scores.device), shape)
-    outside = ((cells - best[..., None, :]).abs() > reach).any(dim=-1)
-    weights = (scores / options.temperature).masked_fill(outside, -torch.inf).softmax(dim=-1)
-    return weights @ cells.float()
+    reach = int(options.window * max(shape) / 2)
+    steps = torch.arange(-reach, reach + 1, device=scores.device)
+    (x, y), (width, height) = ((best[..., axis, None] + steps for axis in (0, 1)), (shape[1], shape[0]))
+    inside = ((y >= 0) & (y < height))[..., :, None] & ((x >= 0) & (x < width))[..., None, :]
+    index = y.clamp(0, height - 1)[..., :, None] * width + x.clamp(0, width - 1)[..., None, :]
+    near = scores.gather(-1, index.flatten(-2)) / options.temperature
+    weights = near.masked_fill(~inside.flatten(-2), -torch.inf).softmax(dim=-1).unflatten(-1, inside.shape[-2:])
+    return torch.stack(((weights.sum(dim=-2) * x).sum(dim=-1), (weights.sum(dim=-1) * y).sum(dim=-1)), dim=-1)
 
 
 def _cells(index: Tensor, shape: tuple[int, int]) -> Tensor:
