@@ -6,14 +6,13 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from dife_lightning._version import __version__
-from dife_lightning.data.pairs import KeypointPairs
 from dife_lightning.faces.images import read_image
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.point_names import parts
@@ -21,6 +20,9 @@ from dife_lightning.faces.schemes import Protocol
 from dife_lightning.utils.files import atomic_buffer
 from dife_lightning.utils.notes import note
 from dife_lightning.viz.landmarks import draw_points
+
+if TYPE_CHECKING:  # verbs about photos need no Lightning, which takes seconds to import
+    from dife_lightning.data.pairs import KeypointPairs
 
 #: COCO's visibility flags: 2 is visible; 1 is a predicted point that is not in the annotations.
 SEEN, UNSEEN = 2, 1
