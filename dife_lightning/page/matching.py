@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dife_lightning.applications.face_crops import FaceCrop, Where
 from dife_lightning.applications.landmark_transfer import LandmarkTransfer, SourceFace
@@ -20,6 +21,8 @@ from dife_lightning.utils.checks import require
 HELD, POINTS = 400, 60
 #: Bytes of embeddings that are held, so that a click does not wait for those of all photos.
 KEPT = 2**28
+#: Bytes of pixels of photos with points that are held, likewise.
+PIXELS = 2**28
 
 
 class PageMatcher:
@@ -42,6 +45,7 @@ class PageMatcher:
         known.embed = EmbeddedOnce(known.embed, KEPT)  # type: ignore[method-assign]
         self._faces: OrderedDict[int, FaceCrop] = OrderedDict()
         self._boxes: dict[int, Where] = {}
+        self._pixels: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._lock = threading.Lock()  # one request computes at a time
 
     def face(self, number: int) -> dict[str, Any]:
@@ -123,6 +127,15 @@ class PageMatcher:
             self._faces.popitem(last=False)
         return self._faces[number]
 
+    def _read(self, number: int) -> NDArray[np.uint8]:
+        """Return the pixels of a photo with points; those of the last ones are kept."""
+        if number not in self._pixels:
+            self._pixels[number] = self.photos[number].read()
+        self._pixels.move_to_end(number)
+        while len(self._pixels) > 1 and sum(pixels.nbytes for pixels in self._pixels.values()) > PIXELS:
+            self._pixels.popitem(last=False)
+        return self._pixels[number]
+
     def _source(self, number: int, points: Any, count: int) -> SourceFace:
         photo, face = self.photos[number], self._face(number)
         try:
@@ -136,7 +149,7 @@ class PageMatcher:
             raise DataError(f"{photo.name} has no point")
         square = face.square
         box = np.array([square.x, square.y, square.x, square.y]) + square.side / 2 * np.array([-1, -1, 1, 1])
-        return SourceFace(photo.read(), np.nan_to_num(places), visible, box.astype(np.float32), photo.name)
+        return SourceFace(self._read(number), np.nan_to_num(places), visible, box.astype(np.float32), photo.name)
 
 
 def _plain(values: Any, decimals: int = 3) -> list[float | None]:

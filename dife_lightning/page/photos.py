@@ -45,7 +45,7 @@ class PagePhotos:
 
     Args:
         folder: whose photos are shown; none below it that leads out of it by a link.
-        uploads: how many uploaded photos are held; a further one takes the place of the first.
+        uploads: how many uploaded photos are taken; further ones are refused.
 
     Raises:
         DataError: no photo in the folder.

@@ -15,9 +15,10 @@ from starlette.testclient import TestClient
 
 import dife_lightning as dl
 from dife_lightning.cli.main import main
+from dife_lightning.page import matching as page_matching
 from dife_lightning.page import photos as page_photos
 from dife_lightning.page.matching import PageMatcher
-from dife_lightning.page.photos import PagePhotos
+from dife_lightning.page.photos import PagePhoto, PagePhotos
 from dife_lightning.page.server import Page
 from dife_lightning.world.dataset import WorldFaces
 
@@ -76,6 +77,22 @@ def test_a_click_is_found_as_the_command_finds_it(client, folder):
         np.testing.assert_allclose(found[str(number)]["points"], expected.points, atol=0.3)
         np.testing.assert_allclose(found[str(number)]["confidence"], expected.confidence, atol=0.01)
         assert found[str(number)]["matched"] == expected.matched.tolist()
+
+
+@pytest.mark.parametrize(("room", "reads"), [(2**28, 2), (96 * 96 * 3, 4)])
+def test_photos_with_points_are_not_read_at_every_click(folder, monkeypatch, room, reads):
+    """They may have many megapixels. With room for one photo, two are read again and again."""
+    photos = PagePhotos(folder)
+    matcher = PageMatcher(photos)
+    points = {0: EYES, 1: EYES}
+    first = matcher.carry(points, ["left", "right"], [2])
+    matcher._pixels.clear()
+    monkeypatch.setattr(page_matching, "PIXELS", room)
+    seen: list[str] = []
+    whole = PagePhoto.read
+    monkeypatch.setattr(PagePhoto, "read", lambda photo: seen.append(photo.name) or whole(photo))
+    assert [matcher.carry(points, ["left", "right"], [2]) for _ in range(2)] == [first, first]
+    assert seen == ["0_human.png", "1_dog.png"] * (reads // 2)
 
 
 def test_corrected_photos_vote_for_the_points_that_they_have(client):
