@@ -198,9 +198,12 @@ def crop_image(image: NDArray[np.uint8], square: Square, size: int, padding: Pad
         patches.append(padded_indices(np.arange(first, math.ceil(start + square.side) + reach), length, padding))
         box.append(start - first)
     (rows, row_inside), (columns, column_inside) = patches
-    patch = image[rows[:, None], columns[None, :]]
-    if padding == "zero":
-        patch[~(row_inside[:, None] & column_inside[None, :])] = 0
+    if row_inside.all() and column_inside.all():
+        patch = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # without a gather, which is slow
+    else:
+        patch = image[rows[:, None], columns[None, :]]
+        if padding == "zero":
+            patch[~(row_inside[:, None] & column_inside[None, :])] = 0
     corners = (box[1], box[0], box[1] + square.side, box[0] + square.side)
     return np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.BILINEAR, box=corners))
 

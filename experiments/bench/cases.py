@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -22,6 +24,8 @@ from dife_lightning.matching import transfer
 from dife_lightning.nn.converter import Converter
 from dife_lightning.nn.hourglass import HourglassEncoder
 from dife_lightning.nn.stylegan2 import Architecture, StyleGAN2Generator
+from dife_lightning.page.matching import PageMatcher
+from dife_lightning.page.photos import PagePhotos
 from dife_lightning.pretrained.generators import Generator
 from dife_lightning.utils.randomness import uniform
 from dife_lightning.world.pairs import PAPER_COUNTS
@@ -219,6 +223,26 @@ def photos_case(conditions: Conditions, find: bool) -> list[Timing]:
         return [timed(name, conditions, call, count, "photos/s")]
 
 
+def click_case(conditions: Conditions) -> list[Timing]:
+    """Time what a click on the page of `dife serve` waits for: a point of a photo of 16 megapixels on ten others."""
+    count, side = (2, 64) if conditions.small else (11, 4000)
+    with TemporaryDirectory() as folder:
+        for k in range(count):
+            pixels = uniform((30, 30, 3), k, "bench", "page").mul(255).byte().numpy()
+            cv2.imwrite(f"{folder}/{k:02}.jpg", cv2.resize(pixels, (side, side) if k == 0 else (400, 400)))
+        photos = PagePhotos(folder)
+        matcher = PageMatcher(photos)
+        for k in range(count):
+            matcher.set_box(k, [50, 50, 350, 350] if k else [side / 8, side / 8, side * 7 / 8, side * 7 / 8])
+        places = itertools.cycle(side * share for share in (0.3, 0.4, 0.5, 0.6))
+
+        def click() -> None:
+            matcher.carry({0: [[next(places), side / 2]]}, ["a"], range(1, count))
+
+        with conditions.autocast():
+            return [timed("page-click", conditions, click, 1, "clicks/s")]
+
+
 Case = Callable[[Conditions], list[Timing]]
 
 
@@ -235,6 +259,7 @@ def _cases() -> dict[str, Case]:
     cases |= {"evaluation": part(transfer_case, names={"evaluation": transfer}, pairs=100, count=9)}
     cases |= {"readers": readers_case}
     cases |= {"photos-found": part(photos_case, find=True), "photos-given": part(photos_case, find=False)}
+    cases |= {"page-click": click_case}
     for count in (3, 9):  # the paper's four lists: 3 points on MAFL and AP-10K, 9 on WFLW and AnimalWeb
         names: dict[str, Transfer] = {f"lists-{count}-plain": plain_transfer, f"lists-{count}-ours": transfer}
         cases[f"lists-{count}"] = part(transfer_case, names=names, pairs=sum(PAPER_COUNTS.values()), count=count)
