@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dife_lightning.cli.main import main
+from dife_lightning.nn.hrnet import HRNet, HRNetOptions
 from dife_lightning.running.configs import load_config
+from dife_lightning.weights.checkpoints import read_checkpoint
 from tests.datasets.layouts import Face, draw_face, write_animalweb, write_horse
 
 pytestmark = pytest.mark.slow
@@ -105,6 +108,25 @@ def test_animalweb_trains_on_the_lists_and_mines_by_the_published_shifts(few, fo
     assert ("train_80img.txt lists 1 face again (yak_0.jpg); each counts once" in told) == (few == 80)
     rows = scored(capsys)
     assert {name: rows[name]["faces"] for name in ("known", "unknown")} == {"known": 2, "unknown": 2}
+
+
+def test_a_training_starts_from_a_public_network_of_people(folder, capsys):
+    """`HR18-AFLW.pth` has 19 points: its head is replaced, all else moves by a step of Adam (lr 1e-4) and no further."""
+    sizes = {"stem": 4, "bottlenecks": 1, "channels": (4, 4, 4, 4), "modules": (1, 1, 1), "blocks": 1}
+    public = HRNet(HRNetOptions(points=19, **sizes)).state_dict()
+    torch.save({"state_dict": {f"module.{name}": value for name, value in public.items()}}, folder / "HR18-AFLW.pth")
+    with (folder / "paths.yaml").open("a") as paths:
+        paths.write("hr18-aflw: HR18-AFLW.pth\n")
+    assert fit("animalweb_40", "--model.init_args.init_from=own/hr18-aflw") == 0, capsys.readouterr().err
+    assert "start weights own/hr18-aflw: " in (told := capsys.readouterr().err) and "start untrained" in told
+    trained = read_checkpoint(Path("runs/it/checkpoints/last.ckpt"))["state_dict"]
+    for role in ("base", "adaptation"):
+        kept = [name for name in public if f"{role}.{name}" in trained and public[name].is_floating_point()]
+        kept = [name for name in kept if trained[f"{role}.{name}"].shape == public[name].shape]
+        moved = [name for name in kept if "running" not in name]
+        assert len(moved) > 100
+        assert all((trained[f"{role}.{name}"] - public[name]).abs().max() < 2e-4 for name in moved)
+    assert scored(capsys)["known"]["faces"] == 2
 
 
 def test_the_published_pool_holds_the_test_faces_and_is_called_transductive(folder, capsys):
