@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from dife_lightning.applications.face_crops import PICTURE, FaceCrop, Photo, Where, open_photo
@@ -17,7 +18,7 @@ from dife_lightning.errors import ConfigError
 from dife_lightning.geometry.affine_crops import invert_affine, map_points
 from dife_lightning.matching import match_scores, transfer
 from dife_lightning.utils.checks import require
-from dife_lightning.utils.files import atomic_write, write_json
+from dife_lightning.utils.files import atomic_buffer, atomic_write, write_json
 
 #: Side of the window soft-argmax of the search, relative to the crop (as in the tables), and its temperature.
 WINDOW, TEMPERATURE = 0.25, 0.05
@@ -73,11 +74,12 @@ class DenseMatch:
     def draw(self, path: str | Path) -> None:
         """Draw both faces with their matched places, and the second one warped onto the first, as PNG."""
         from dife_lightning.viz.dense_match import match_sheet
-        from dife_lightning.viz.sheet import save_figure
 
         note = f"{100 * self.matched.mean():.0f} % of the places are matched"
         places = map_points(invert_affine(self.second.square.matrix(PICTURE)), self.target)
-        save_figure(match_sheet((self.first.picture, self.second.picture), places, self.matched, note), path)
+        sheet = match_sheet((self.first.picture, self.second.picture), places, self.matched, note)
+        with atomic_buffer(path) as buffer:
+            Image.fromarray(sheet).save(buffer, format="PNG")
 
     def save(self, path: str | Path) -> None:
         """Write the fields as a NumPy archive without pickles."""
