@@ -1,3 +1,4 @@
+from .evaluation import EvaluationDataModule as EvaluationDataModule
 from .face_sets import FaceSet as FaceSet
 from .face_sets import FaceSetsDataModule as FaceSetsDataModule
 from .few_labels import FewLabelFaces as FewLabelFaces

@@ -7,21 +7,18 @@ the output of a landmark model means the same on each of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dife_lightning.data.cache import itself, one_thread
-from dife_lightning.data.pairs import Split
+from dife_lightning.data.evaluation import EvaluationDataModule
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.batches import FaceArrays, FaceBatch, image_tensor
 from dife_lightning.faces.few_labels import PreparedFaces
 from dife_lightning.faces.schemes import Scheme, get_scheme
-from dife_lightning.utils.checks import require
 
 #: Groups of domains, by their name: ``{known: [dog, cat], unknown: [sheep]}``.
 Groups = Mapping[str, Sequence[str]]
@@ -143,10 +140,8 @@ def check_groups(groups: Groups, domains: Sequence[str]) -> None:
             raise ConfigError(f"groups: '{name}' is empty; expected one or more of {', '.join(domains)}")
 
 
-class FaceSetsDataModule(L.LightningDataModule):
-    """Base of data modules that evaluate landmark models on single faces; a subclass makes the sets.
-
-    As the ``evaluation`` of a data module to train on, it gives the validation loaders of a fit.
+class FaceSetsDataModule(EvaluationDataModule[FaceSet]):
+    """Base of data modules that evaluate landmark models on single faces, a set for each domain; a subclass makes them.
 
     Args:
         batch_size: faces in a batch.
@@ -155,13 +150,8 @@ class FaceSetsDataModule(L.LightningDataModule):
     """
 
     def __init__(self, batch_size: int = 32, num_workers: int = 0, groups: Groups | None = None) -> None:
-        super().__init__()
-        require(at_least=1, batch_size=batch_size)
-        require(at_least=0, num_workers=num_workers)
-        self.batch_size, self.num_workers = batch_size, num_workers
+        super().__init__(batch_size, num_workers)
         self.groups = {name: list(members) for name, members in (groups or {}).items()}
-        self.val_sets: list[FaceSet] = []
-        self.test_sets: list[FaceSet] = []
 
     def setup(self, stage: str) -> None:
         """Make the sets that ``stage`` needs; ConfigError for a fit on them alone."""
@@ -169,39 +159,11 @@ class FaceSetsDataModule(L.LightningDataModule):
         if stage == "fit" and trainer is not None and trainer.datamodule is self:  # type: ignore[attr-defined]
             name = type(self).__name__
             raise ConfigError(f"{name} has no faces to train on; give it as `evaluation` of a data module that has")
-        if stage in ("fit", "validate") and not self.val_sets:
-            self.val_sets = [faces.keep(self.num_workers) for faces in self._make_sets("val")]
-        if stage in ("test", "predict") and not self.test_sets:
-            self.test_sets = self._make_sets("test")
-
-    def _make_sets(self, split: Split) -> list[FaceSet]:
-        raise NotImplementedError
-
-    def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
-        """Return ``{"val": {domain: hash}, "test": {...}}`` without rendering or reading an image."""
-        raise NotImplementedError
-
-    def describe(self) -> dict[str, Any]:
-        """Return what a result must record of these faces besides their lists, as plain values."""
-        return {}
-
-    def save_lists(self, folder: str | Path) -> None:
-        """Write the test lists to ``folder``, unless the settings alone determine them."""
+        fresh = not self.val_sets
+        super().setup(stage)
+        for faces in self.val_sets if fresh else ():
+            faces.keep(self.num_workers)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Never reached: ``setup`` refuses."""
         raise ConfigError(f"{type(self).__name__} has no faces to train on")
-
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """One loader per domain, of its validation faces."""
-        return self._loaders(self.val_sets)
-
-    def test_dataloader(self) -> list[DataLoader[Any]]:
-        """One loader per domain, of its test faces."""
-        return self._loaders(self.test_sets)
-
-    predict_dataloader = test_dataloader
-
-    def _loaders(self, sets: Sequence[FaceSet]) -> list[DataLoader[Any]]:
-        pin = torch.cuda.is_available()
-        return [faces.loader(self.batch_size, self.num_workers, pin) for faces in sets]

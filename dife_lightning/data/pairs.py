@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import copy
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from dife_lightning.data.evaluation import EvaluationDataModule
 from dife_lightning.errors import ConfigError, DataError, did_you_mean
 from dife_lightning.faces.batches import PairArrays, PairBatch, image_tensor
 from dife_lightning.faces.items import FaceItem, crop_of
@@ -33,8 +33,6 @@ from dife_lightning.faces.schemes import (
 )
 from dife_lightning.faces.transforms import resize, resize_matrix
 
-#: ``val`` for model selection, ``test`` for results.
-Split = Literal["val", "test"]
 #: Framing of the images: as they are, or rotated, scaled and moved at random.
 FramingName = Literal["jittered", "plain"]
 
@@ -232,7 +230,7 @@ def pairs_of(loader: Any) -> KeypointPairs:
     raise ConfigError(f"a loader of {found} cannot be scored: use a data module of keypoint pairs, e.g. WorldPairs")
 
 
-class PairsDataModule(L.LightningDataModule):
+class PairsDataModule(EvaluationDataModule[KeypointPairs]):
     """Base of data modules that evaluate on pairs; a subclass makes the sets.
 
     Args:
@@ -242,49 +240,10 @@ class PairsDataModule(L.LightningDataModule):
     """
 
     def __init__(self, batch_size: int = 32, num_workers: int = 0, cache: bool = False) -> None:
-        super().__init__()
-        if batch_size < 1 or num_workers < 0:
-            raise ConfigError(f"batch_size {batch_size}, num_workers {num_workers}: expected >= 1 and >= 0")
-        self.batch_size, self.num_workers, self.cache = batch_size, num_workers, cache
-        self.val_sets: list[KeypointPairs] = []
-        self.test_sets: list[KeypointPairs] = []
+        super().__init__(batch_size, num_workers)
+        self.cache = cache
 
     def prepare_data(self) -> None:
         """Fill the cache once, before several processes ask for the same pairs."""
         if self.cache and self.trainer is not None and self.trainer.world_size > 1:
             self.setup(str(getattr(self.trainer.state.fn, "value", "")))
-
-    def setup(self, stage: str) -> None:
-        """Make the sets that ``stage`` needs, or read them from the cache."""
-        if stage in ("fit", "validate") and not self.val_sets:
-            self.val_sets = self._make_sets("val")
-        if stage in ("test", "predict") and not self.test_sets:
-            self.test_sets = self._make_sets("test")
-
-    def _make_sets(self, split: Split) -> list[KeypointPairs]:
-        raise NotImplementedError
-
-    def list_hashes(self) -> Mapping[str, Mapping[str, str]]:
-        """Return ``{"val": {set name: hash}, "test": {...}}`` without rendering or reading an image."""
-        raise NotImplementedError
-
-    def describe(self) -> dict[str, Any]:
-        """Return what a result must record of these pairs besides their lists, as plain values."""
-        return {}
-
-    def save_lists(self, folder: str | Path) -> None:
-        """Write the test lists to ``folder``, unless the settings alone determine them."""
-
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """One loader per validation set."""
-        return self._loaders(self.val_sets)
-
-    def test_dataloader(self) -> list[DataLoader[Any]]:
-        """One loader per test set."""
-        return self._loaders(self.test_sets)
-
-    predict_dataloader = test_dataloader
-
-    def _loaders(self, sets: Sequence[KeypointPairs]) -> list[DataLoader[Any]]:
-        pin = torch.cuda.is_available()
-        return [pairs.loader(self.batch_size, self.num_workers, pin) for pairs in sets]

@@ -293,7 +293,7 @@ def test_a_seed_draws_other_framings_for_source_and_target(world):
         ({"lists": ["papr"]}, "Did you mean 'paper'"),
         ({"framings": []}, "framings is empty"),
         ({"val_count": 0}, "counts >= 1"),
-        ({"batch_size": 0}, "batch_size 0"),
+        ({"batch_size": 0}, "batch_size is 0; expected at least 1"),
     ],
 )
 def test_senseless_settings_are_refused_in_one_line(world, arguments, message):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dife_lightning.data.pairs import Split
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.photos.pair_draws import Apart, UsableFaces, usable_faces
 from dife_lightning.datasets._load import load_dataset
 from dife_lightning.errors import ConfigError

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dife_lightning.data.pairs import Split
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.photos.face_domains import DomainFaces
 from dife_lightning.data.photos.pair_draws import (
     PAPER_PAIRS,

@@ -12,11 +12,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from dife_lightning.data.cache import prepare
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.pairs import (
     FramingName,
     KeypointPairs,
     PairsDataModule,
-    Split,
     check_names,
     check_pairs,
 )

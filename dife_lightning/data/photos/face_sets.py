@@ -9,8 +9,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.face_sets import FaceSet, FaceSetsDataModule, check_groups, groups_of
-from dife_lightning.data.pairs import FramingName, Split
+from dife_lightning.data.pairs import FramingName
 from dife_lightning.data.photos.cropped_faces import CroppedFaces, inside
 from dife_lightning.data.photos.face_domains import FaceDomain, to_domain
 from dife_lightning.data.photos.framed_faces import pair_framing

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from dife_lightning.data.pairs import Split
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.photos.cropped_faces import why_unusable
 from dife_lightning.data.photos.pair_lists import FacePairList
 from dife_lightning.data.photos.repeated_draws import repeated_pairs, two_sides

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.data.pairs import Split
+from dife_lightning.data.evaluation import Split
 from dife_lightning.errors import DataError
 from dife_lightning.faces.items import FaceDataset
 from dife_lightning.utils.files import write_json

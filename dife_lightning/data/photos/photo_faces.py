@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.face_sets import FaceSet, FaceSetsDataModule
-from dife_lightning.data.pairs import Split
 from dife_lightning.data.photos.face_sets import image_box
 from dife_lightning.data.photos.photo_folder import PhotoFolder, Target, TargetCrops, unlabelled_crop
 from dife_lightning.data.photos.single_faces import FaceList

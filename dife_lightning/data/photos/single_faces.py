@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dife_lightning.data.pairs import Split
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.photos.face_domains import DomainFaces
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.landmark_sets import ALL_POINTS

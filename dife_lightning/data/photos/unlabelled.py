@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, Split, check_pairs
+from dife_lightning.data.evaluation import Split
+from dife_lightning.data.pairs import KeypointPairs, PairsDataModule, check_pairs
 from dife_lightning.data.photos.cropped_faces import CroppedFaces
 from dife_lightning.data.photos.face_domains import FaceDomain, fingerprint, to_domain
 from dife_lightning.data.photos.pair_draws import UsableFaces, usable_faces

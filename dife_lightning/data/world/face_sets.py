@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from dife_lightning.data.cache import itself, one_thread
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.face_sets import FaceSet, FaceSetsDataModule, check_groups, groups_of
-from dife_lightning.data.pairs import FramingName, Split, check_names
+from dife_lightning.data.pairs import FramingName, check_names
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import FaceArrays
 from dife_lightning.faces.items import PictureCrop, crop_of

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from dife_lightning.data.cache import prepare
+from dife_lightning.data.evaluation import Split
 from dife_lightning.data.pairs import (
     FramingName,
     KeypointPairs,
     PairsDataModule,
-    Split,
     check_names,
     check_pairs,
 )
