@@ -81,7 +81,7 @@ class Embedder:
 
 
 class EmbeddedOnce:
-    """An ``embed`` that keeps the embeddings of images that it has seen, as long as there is room.
+    """An ``embed`` that keeps the embeddings of images that it has seen, batch by batch, as long as there is room.
 
     Args:
         embed: maps images (B, 3, H, W) to embeddings (B, n, h, w).
@@ -99,11 +99,12 @@ class EmbeddedOnce:
         if not new:
             return torch.stack([self._kept[key] for key in keys])
         batch = self._embed(images[list(new.values())])
-        self._room -= batch.nbytes
-        keep = self._room >= 0
+        keep = batch.nbytes <= self._room
         made = dict(zip(new, batch.clone() if keep else batch, strict=True))  # one block of memory, not one an image
         found = torch.stack([made[key] if key in made else self._kept[key] for key in keys])
-        self._kept |= made if keep else {}
+        if keep:
+            self._room -= batch.nbytes
+            self._kept |= made
         return found
 
 

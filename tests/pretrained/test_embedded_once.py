@@ -34,8 +34,8 @@ def test_each_image_is_embedded_once_and_every_answer_is_that_of_the_method():
 def test_without_room_images_are_embedded_again():
     counted = Counted()
     once = EmbeddedOnce(counted, room=6 * 4 * 4 * 4)  # one embedding
-    for seen in (3, 5):
-        torch.testing.assert_close(once(faces(0.1, 0.2, 0.3)), Counted()(faces(0.1, 0.2, 0.3)), atol=0, rtol=0)
+    for images, seen in ((faces(0.1, 0.2, 0.3), 3), (faces(0.1), 4), (faces(0.1, 0.2, 0.3), 6)):
+        torch.testing.assert_close(once(images), Counted()(images), atol=0, rtol=0)
         assert counted.images == seen
 
 
