@@ -12,7 +12,7 @@ from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.cli.photo_options import add_photo_options, progress, say_passed_over
 from dife_lightning.errors import DataError, UsageError
 from dife_lightning.utils.checks import require
-from dife_lightning.utils.notes import many
+from dife_lightning.utils.notes import many, some
 
 if TYPE_CHECKING:
     from dife_lightning.applications.landmark_transfer import SourceFace
@@ -113,7 +113,11 @@ def read_points(path: Path) -> dict[str, tuple[float, float]]:
         if path.suffix.lower() == ".json":
             rows = [(str(name), *place) for name, place in dict(read_json(path)).items()]
         else:
-            columns, lines = read_csv(path, ("name", "x", "y"))
+            columns, lines = read_csv(path)
+            if not {"name", "x", "y"} <= set(columns):
+                several = "; annotations of several photos take the place of SOURCE: " if "image" in columns else ""
+                command = f"dife transfer {path} PHOTOS" if several else ""
+                raise DataError(f"{path}: columns {some(columns, 4)}; {expected}{several}{command}")
             places = [columns.index(name) for name in ("name", "x", "y")]
             rows = [tuple(cells[place] for place in places) for _, cells in lines]
         points = {name: (float(x), float(y)) for name, x, y in rows}

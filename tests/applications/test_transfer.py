@@ -208,6 +208,8 @@ def test_the_command_writes_points_in_pixels_of_each_photo(tmp_path, capsys, mon
         (["photo.png", "nowhere", "--points", "points.csv"], "no photo or folder 'nowhere'"),
         (["photo.png", "photo.png", "--points", "wrong.csv"], "a point that is no pair of numbers; expected CSV"),
         (["photo.png", "photo.png", "--points", "none.csv"], "none.csv"),
+        (["photo.png", "photo.png", "--points", "y.csv"], "y.csv: columns x, y; expected CSV with the columns name"),
+        (["photo.png", "photo.png", "--points", "wide.csv"], "place of SOURCE: dife transfer wide.csv PHOTOS"),
         (["photo.png", "photo.png", "--points", "points.csv", "--left", "subject"], "--left is no option"),
         (["photo.png", "photo.png", "--points", "points.csv", "--to", "excel"], "unknown form"),
         (["photo.png", "photo.png", "--points", "points.csv", "--faces", "boxes.csv"], "boxes of faces are for"),
@@ -225,6 +227,8 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, words, said):
     Path("tiny.png").write_bytes(b"")
     Path("points.csv").write_text("name,x,y\nleft_eye,30,40\nright_eye,60,40\nnose,45,60\n")
     Path("wrong.csv").write_text("name,x,y\nleft_eye,30,high\n")
+    Path("y.csv").write_text("x,y\n30,40\n")
+    Path("wide.csv").write_text("image,left_eye_x,left_eye_y\nphoto.png,30,40\n")
     Path("far.json").write_text('{"left_eye": [30, 40], "nose": [900, 10]}')
     assert run(*words) != 0
     last = capsys.readouterr().err.splitlines()[-1]
