@@ -80,9 +80,13 @@ coverage: $(STAMP) ## run all tests and print the coverage, which takes up to tw
 test-fast: $(STAMP) ## run the quick tests alone, without those marked slow
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
 
-test-extras: $(STAMP) ## run the tests that `make test` skips without the extras backbones and sleap, which it installs
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[backbones,sleap]'
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -k "backbone or dinov or sleap" $(TESTS) \
+# sleap-io installs a package `tests`, which hides ours from the processes that other tests start.
+test-extras: ## run the tests that `make test` skips without the extras backbones and sleap, in build/extras
+	$(PYTHON) -m venv build/extras
+	build/extras/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
+	  -e '.[dev,backbones,sleap]'
+	build/extras/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+	  -k "backbone or dinov or sleap" $(TESTS) \
 	  $$(grep -rl --include='test_*.py' -E "importorskip\(\"(transformers|sleap_io)\"" tests)
 
 test-lowest: ## run the quick tests with the oldest allowed version of each dependency, in build/lowest
