@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dife_lightning.viz.dense_match import place_colors
+from dife_lightning.viz.colors import place_colors
 from dife_lightning.viz.sheet import INK, axes_at, new_figure, show, title
 
 #: Side of a panel in inches, and panels in a row.

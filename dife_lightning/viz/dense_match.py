@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from dife_lightning.viz.colors import FAINT, INK, place_colors
+
 #: Side of a panel, gap between two, and margins, in pixels.
 PANEL, GAP, MARGIN, HEAD, FOOT = 286, 9, 13, 99, 22
 #: Places in a row of the grid that is drawn, and squares in a row of the checkerboard.
 PLACES, SQUARES = 14, 8
-INK, FAINT = "#1f2430", "#8a90a0"
 
 
 def match_sheet(
@@ -56,7 +57,7 @@ def match_sheet(
     sheet = Image.new("RGB", (2 * MARGIN + 4 * PANEL + 3 * GAP, HEAD + PANEL + FOOT), "white")
     draw = ImageDraw.Draw(sheet)
     large, medium, small = (ImageFont.load_default(size) for size in (20, 14, 12))
-    draw.text((MARGIN, MARGIN), "Dense correspondence", INK, large, stroke_width=0.4, stroke_fill=INK)
+    draw.text((MARGIN, MARGIN), "Dense correspondence", INK, large)
     draw.text((MARGIN, 43), note, FAINT, medium)
     for k, (panel, text) in enumerate(panels):
         left = MARGIN + k * (PANEL + GAP)
@@ -65,15 +66,6 @@ def match_sheet(
     foot = (sheet.width // 2, HEAD + PANEL + FOOT // 2)
     draw.text(foot, "equal colours: the same place", FAINT, small, anchor="mm")
     return np.asarray(sheet)
-
-
-def place_colors(places: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return a colour (P, 3) in [0, 1] for each place (P, 2) of a face: hue by its column, brightness by its row."""
-    across, down = np.asarray(places, np.float32).reshape(-1, 2).T
-    if not len(across):
-        return np.zeros((0, 3))
-    hues = np.stack((0.8 * 360 * across, np.full_like(across, 0.9), 1 - 0.6 * down), axis=-1)
-    return np.asarray(cv2.cvtColor(hues[None].astype(np.float32), cv2.COLOR_HSV2RGB)[0], np.float64)
 
 
 def warped_onto(image: NDArray[np.uint8], target: NDArray[np.float32], matched: NDArray[np.bool_]) -> NDArray[np.uint8]:

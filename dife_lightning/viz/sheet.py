@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dife_lightning.utils.files import atomic_buffer
+from dife_lightning.viz.colors import FAINT as FAINT
+from dife_lightning.viz.colors import INK as INK
 
-INK, FAINT = "#1f2430", "#8a90a0"
 #: Colours of landmarks, distinct on skin, fur and leaves; used in turn.
 COLORS = ("#ff4d4d", "#ffa53b", "#ffe14d", "#7ee05a", "#3fd6c6", "#4da3ff", "#a678ff", "#ff6fd0", "#ffffff")
 #: Colours of curves on white.

@@ -5,7 +5,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from dife_lightning.viz.dense_match import GAP, HEAD, MARGIN, PANEL, match_sheet, place_colors
+from dife_lightning.viz.colors import place_colors
+from dife_lightning.viz.dense_match import FOOT, GAP, HEAD, MARGIN, PANEL, match_sheet
 
 
 def test_colours_are_hues_by_column_that_darken_downwards():
@@ -23,7 +24,7 @@ def test_a_place_has_one_colour_in_both_faces_where_it_was_found(side):
     places = np.stack(((x + 0.5) * cell - 0.5 + side / 2, (y + 0.5) * cell - 0.5), axis=-1).astype(np.float32)
     grey = np.full((side, side, 3), 90, np.uint8)
     sheet = match_sheet((grey, grey), places, x < 7, "a note")
-    assert sheet.shape == (HEAD + PANEL + 22, 2 * MARGIN + 4 * PANEL + 3 * GAP, 3)
+    assert sheet.shape == (HEAD + PANEL + FOOT, 2 * MARGIN + 4 * PANEL + 3 * GAP, 3)
 
     def dot(panel: int, column: float, row: float) -> np.ndarray:
         at = (np.array([column, row]) + 0.5) * PANEL / 14
