@@ -16,7 +16,7 @@ from rich.text import Text
 from dife_lightning.utils.files import atomic_write, write_json
 from dife_lightning.viz.axes import dress, interval
 from dife_lightning.viz.methods import drawn
-from dife_lightning.viz.sheet import INK, LINES, new_figure, save_figure, title
+from dife_lightning.viz.sheet import INK, LINES, new_figure, note_width, save_figure, title
 from experiments.common.claims import Row
 from experiments.common.measure import Measure
 from experiments.common.plan import Plan
@@ -137,10 +137,11 @@ def picture(rows: Sequence[Row], measure: Measure) -> Figure:
     _, framing, protocol = measure.claim
     found = grid(rows, protocol, framing)
     columns, methods = found.columns, drawn(found.methods)
-    figure = new_figure(max(8.0, 2.0 + 2.3 * len(columns)), 1.5 + 0.34 * len(methods))  # room for the title
+    left = max(1.5, *(note_width(method) for method in methods))  # names have the size of notes
+    figure = new_figure(max(8.0, left + 0.5 + 2.3 * len(columns)), 1.5 + 0.34 * len(methods))  # room for the title
     width, height = figure.get_size_inches()
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
-    figure.subplots_adjust(1.5 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
+    figure.subplots_adjust(left / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.95 / height, wspace=0.12)
     for axes, column in zip(panels, columns, strict=True):
         _panel(axes, column, methods, [found.cells.get((method, column)) for method in methods])
     title(figure, f"{measure.title}, {protocol}, {framing}", "px of a 70-px crop, lower is better")

@@ -129,6 +129,14 @@ def test_the_table_shows_read_outs_scores_and_leaves_cells_empty(tmp_path):
     assert len(picture(table["rows"], plan.measure).axes) == 2
 
 
+def test_long_names_of_rows_are_drawn_whole(tmp_path):
+    plan, table = whole_table(tmp_path)
+    rows = [row | {"method": row["method"] + "-with-a-long-name-of-several-words"} for row in table["rows"]]
+    figure = picture(rows, plan.measure)
+    figure.canvas.draw()
+    assert min(label.get_window_extent().x0 for label in figure.axes[0].get_yticklabels()) > 0
+
+
 def test_a_table_without_them_is_as_it_was(tmp_path):
     plan, table = whole_table(tmp_path)
     plain = dataclasses.replace(plan, measure=dataclasses.replace(plan.measure, scores=()))
