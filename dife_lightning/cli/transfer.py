@@ -115,9 +115,9 @@ def read_points(path: Path) -> dict[str, tuple[float, float]]:
         else:
             columns, lines = read_csv(path)
             if not {"name", "x", "y"} <= set(columns):
-                several = "; annotations of several photos take the place of SOURCE: " if "image" in columns else ""
-                command = f"dife transfer {path} PHOTOS" if several else ""
-                raise DataError(f"{path}: columns {some(columns, 4)}; {expected}{several}{command}")
+                instead = f"; annotations of several photos take the place of SOURCE: dife transfer {path} PHOTOS"
+                hint = instead if "image" in columns else ""
+                raise DataError(f"{path}: columns {some(columns, 4)}; {expected}{hint}")
             places = [columns.index(name) for name in ("name", "x", "y")]
             rows = [tuple(cells[place] for place in places) for _, cells in lines]
         points = {name: (float(x), float(y)) for name, x, y in rows}

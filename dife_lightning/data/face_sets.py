@@ -74,11 +74,11 @@ class FaceSet(Dataset[FaceArrays]):
     def __getitem__(self, index: int) -> FaceArrays:
         return self.faces[index] if self._kept is None else self._kept[index]
 
-    def keep(self, num_workers: int = 0) -> FaceSet:
-        """Load all faces into memory, for a set that is evaluated again and again."""
-        options: dict[str, Any] = {"collate_fn": itself, "worker_init_fn": one_thread}
-        self._kept = list(DataLoader(self.faces, None, num_workers=num_workers, **options))  # type: ignore[arg-type]
-        return self
+    def keep(self, num_workers: int = 0) -> None:
+        """Load all faces into memory, once, for a set that is evaluated again and again."""
+        if self._kept is None:
+            options: dict[str, Any] = {"collate_fn": itself, "worker_init_fn": one_thread}
+            self._kept = list(DataLoader(self.faces, None, num_workers=num_workers, **options))  # type: ignore[arg-type]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, FaceArrays]]:
         """Return numbered faces; the DataLoader calls it for a batch."""
@@ -159,9 +159,8 @@ class FaceSetsDataModule(EvaluationDataModule[FaceSet]):
         if stage == "fit" and trainer is not None and trainer.datamodule is self:  # type: ignore[attr-defined]
             name = type(self).__name__
             raise ConfigError(f"{name} has no faces to train on; give it as `evaluation` of a data module that has")
-        fresh = not self.val_sets
         super().setup(stage)
-        for faces in self.val_sets if fresh else ():
+        for faces in self.val_sets:
             faces.keep(self.num_workers)
 
     def train_dataloader(self) -> DataLoader[Any]:

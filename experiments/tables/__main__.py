@@ -37,7 +37,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--records", type=Path, help="folder of committed records, which replace trainings and tests")
     add("--no_training", action="store_true", help="train nothing; rows without a run are left out")
     add("--record", type=Path, help="folder for records to commit: the table and a small file for each run")
-    add("--count", type=int, help="test pairs in each list, to try things out, apart from tests on all pairs")
+    add("--count", type=int, help="test only so many pairs of each list, to try things out; tests on all are kept")
     options = parser.parse_args(words)
     if options.plan is not None and len(options.tables) > 1:
         parser.error("--plan takes a single table")

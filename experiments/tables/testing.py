@@ -178,7 +178,7 @@ class DrawnPairs:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._hashes: dict[tuple[str, ...], Mapping[str, str]] = {}
-        self._held: tuple[Any, PairsDataModule | None] = None, None
+        self._prepared: dict[tuple[Any, ...], PairsDataModule] = {}
 
     def hashes(self, pairs: Sequence[str]) -> Mapping[str, str]:
         """Return the SHA-256 of each test list of some kinds of pair."""
@@ -191,10 +191,10 @@ class DrawnPairs:
     def prepared(self, pairs: Sequence[str], first: int | None) -> PairsDataModule:
         """Return the test pairs, of each list the ``first`` ones or all; those of the last call are kept."""
         key = (tuple(pairs), first)
-        if self._held[0] != key or self._held[1] is None:
-            self._held = None, None  # one set of images at a time
-            self._held = key, self._workspace.plan.measure.prepared(pairs, self._workspace.count, first)
-        return self._held[1]  # type: ignore[return-value]
+        if key not in self._prepared:
+            self._prepared.clear()  # their images go before those of others come
+            self._prepared[key] = self._workspace.plan.measure.prepared(pairs, self._workspace.count, first)
+        return self._prepared[key]
 
 
 class Networks:
