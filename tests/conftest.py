@@ -11,6 +11,7 @@ import torch
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start would compile the package each time
 
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes beside each other, each with its share of the cores
     THREADS = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

@@ -134,7 +134,9 @@ def match(
     eyes = FaceEmbedder(model, size)
     names = [str(photo) if isinstance(photo, str | Path) else "a photo" for photo in (first, second)]
     opened = [open_photo(photo) for photo in (first, second)]  # both, before a face is looked for
-    a, b = (eyes.crop(image, where, name) for image, where, name in zip(opened, faces, names, strict=True))
+    auto = [isinstance(where, str) and where == "auto" for where in faces]
+    found = eyes.look_for([image if looks else None for image, looks in zip(opened, auto, strict=True)])
+    a, b = (eyes.crop(*face) for face in zip(opened, faces, names, found, strict=True))
     maps = eyes.embed([a, b])
     return matched_faces(a, b, (maps[:1], maps[1:]), max_cycle)
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dife_lightning.applications.face_crops import FaceCrop, Photo, Where, crop_face
@@ -52,6 +54,15 @@ class FaceEmbedder:
         self.embedder: NamedEmbedder = _loaded(model) if isinstance(model, str) else model
         self.size = size or int(getattr(self.embedder.module, "size", SIZE))
         self.finder = load_finder(self.embedder.name, self.embedder, self.size)
+
+    def look_for(self, photos: Sequence[NDArray[np.uint8] | None]) -> list[Found | None]:
+        """Look for the faces of several photos in one pass; None for None, and for all photos without a finder."""
+        found: list[Found | None] = [None] * len(photos)
+        wanted = [(k, photo) for k, photo in enumerate(photos) if photo is not None]
+        if self.finder is not None:
+            for (k, _), face in zip(wanted, self.finder.find([photo for _, photo in wanted]), strict=True):
+                found[k] = face
+        return found
 
     def crop(
         self, photo: Photo, where: Where = "auto", name: str | None = None, found: Found | None = None

@@ -117,12 +117,12 @@ def _read(photo: TargetPhoto) -> NDArray[np.uint8] | DataError:
 def _with_faces(
     eyes: FaceEmbedder, batch: Sequence[TargetPhoto], images: Sequence[NDArray[np.uint8] | DataError]
 ) -> list[OpenedPhoto]:
-    looked = {
-        k: image for k, image in enumerate(images) if not isinstance(image, DataError) and "auto" in batch[k].faces
-    }
-    found = {} if eyes.finder is None else dict(zip(looked, eyes.finder.find(list(looked.values())), strict=True))
+    pairs = list(zip(batch, images, strict=True))
+    found = eyes.look_for(
+        [None if isinstance(image, DataError) or "auto" not in photo.faces else image for photo, image in pairs]
+    )
     result = []
-    for k, (photo, image) in enumerate(zip(batch, images, strict=True)):
+    for (photo, image), square in zip(pairs, found, strict=True):
         one = OpenedPhoto(photo)
         result.append(one)
         if isinstance(image, DataError):
@@ -131,7 +131,7 @@ def _with_faces(
         one.size = image.shape[1], image.shape[0]
         for where in photo.faces:
             try:
-                one.faces.append(eyes.crop(image, where, photo.name, found.get(k)))
+                one.faces.append(eyes.crop(image, where, photo.name, square))
             except DataError as error:
                 one.passed_over = str(error)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -12,6 +13,8 @@ from dife_lightning.cli.errors import debugging, exit_code, one_line, user_error
 from dife_lightning.errors import UsageError, did_you_mean, printable
 from dife_lightning.utils.notes import each_once
 
+#: How often Python looks for garbage. A training returns to it, because garbage of tensors fills a GPU's memory.
+USUAL_COLLECTION = gc.get_threshold()
 #: Verb -> (module:function taking the verb and its arguments, one line of help).
 VERBS = {
     "fit": ("dife_lightning.cli.verbs:run_verb", "train a method"),
@@ -99,12 +102,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the ``dife`` script; it ends quietly when nobody reads on (``dife methods | head``)."""
+    gc.set_threshold(50_000, *USUAL_COLLECTION[1:])  # imports make no garbage; looking for it is a tenth of the start
     try:
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
         code = 141  # 128 + SIGPIPE, as shells have it
+    gc.freeze()  # otherwise the interpreter looks for garbage in all that was imported before it ends
     sys.exit(code)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+
 from dife_lightning.cli.early import check_early, with_last, with_shipped
+from dife_lightning.cli.main import USUAL_COLLECTION
 from dife_lightning.cli.options import IMPORT, VerbParser
 from dife_lightning.cli.photos import with_images, with_model
 from dife_lightning.registry import import_all, import_own
@@ -25,6 +28,7 @@ def run_verb(verb: str, args: list[str]) -> int:
     from dife_lightning.running.reconcile import with_config_of_run
 
     words = with_config_of_run(verb, with_model(verb, words_with_class_names(words)), names)
+    gc.set_threshold(*USUAL_COLLECTION)
     with quiet(), clear_weights_error():
         DifeCLI(verb, words, names, command=args)
     return 0
