@@ -27,6 +27,9 @@ from dife_lightning.utils.notes import many, note, some
 
 #: Temperature of the votes, in units of the cosine, as in ``LabelVote``.
 VOTES = 0.02
+#: Points farther from the middle of a source's face than this many sides of its square are not of the face: a square
+#: that held them would show the face small.
+REACH = 1.0
 #: Sources that are embedded at once, and the largest number of them: each holds an embedding in memory.
 CHUNK, MOST = 16, 200
 
@@ -106,14 +109,17 @@ class LandmarkTransfer:
     ) -> None:
         require(above=0, max_cycle=max_cycle)
         if not 1 <= len(sources) <= MOST:
-            raise ConfigError(f"{len(sources)} annotated faces; expected 1 to {MOST}")
+            raise ConfigError(f"{len(sources)} annotated faces; expected 1 to {MOST}: choose the clearest ones")
         self.scheme = scheme if isinstance(scheme, Scheme) else scheme_from_names(list(scheme))
         self.eyes = FaceEmbedder(model, size)
         self.size, self.max_cycle = self.eyes.size, max_cycle
-        points, visible, maps = [], [], []
+        points, visible, maps, far = [], [], [], list[str]()
         for start in range(0, len(sources), CHUNK):
             part = sources[start : start + CHUNK]
             crops = [source_crop(source, self.scheme, self.size, self.eyes.finder) for source in part]
+            for source, (_, _, seen) in zip(part, crops, strict=True):
+                labelled = np.ones(len(seen), bool) if source.visible is None else source.visible
+                far += [f"{self.scheme.landmarks[k]} of {source.name}" for k in np.flatnonzero(labelled & ~seen)]
             maps.append(self.eyes.embed([crop for crop, _, _ in crops]))
             points += [inside for _, inside, _ in crops]
             visible += [seen for _, _, seen in crops]
@@ -121,9 +127,11 @@ class LandmarkTransfer:
         self._points = torch.from_numpy(np.stack(points)).to(self._maps.device)
         self._visible = torch.from_numpy(np.stack(visible)).to(self._maps.device)
         self._vectors = read_descriptors(self._maps, self._points, self.size) * self._visible[..., None]
+        if far:
+            note(f"{many(len(far), 'point')} far from the face, and not carried: {some(far)}")
         lacking = [name for name, k in zip(self.scheme.landmarks, self._visible.any(0).tolist(), strict=True) if not k]
         if lacking:
-            note(f"{many(len(lacking), 'landmark')} labelled on no source, and not carried: {some(lacking)}")
+            note(f"{many(len(lacking), 'landmark')} labelled on no source's face, and not carried: {some(lacking)}")
 
     def __call__(self, photo: Photo, where: Where = "auto") -> CarriedFace:
         """Carry the landmarks to the face of a photo; ``where`` and errors as in ``match``."""
@@ -164,7 +172,8 @@ def source_crop(
     """Return the face of a source, its points (K, 2) in pixels of the crop, and which of them are visible (K,).
 
     The square is that of eyes and nose, if they are labelled, as in the tables; else the annotated box, else what
-    ``finder`` finds, else all points. It is enlarged until all labelled points are inside.
+    ``finder`` finds, else all points. It is enlarged until all labelled points are inside, apart from those that are
+    farther than :data:`REACH` from its middle, which are not visible.
     """
     photo, points = open_photo(source.photo), np.asarray(source.points, np.float32)
     count = len(scheme.landmarks)
@@ -176,7 +185,11 @@ def source_crop(
     extent = photo.shape[1], photo.shape[0]
     _check_inside(source.name, points[visible], extent)
     square, how = _source_square(source, points, visible, scheme, photo, finder)
-    reach = np.abs(points[visible] - [square.x, square.y]).max()
+    away = np.abs(points - [square.x, square.y]).max(axis=-1)
+    visible = visible & (away <= REACH * square.side)
+    if not visible.any():
+        raise DataError(f"{source.name}: all points are far from its face ({how}); give the box of the face")
+    reach = away[visible].max()
     square = Square(square.x, square.y, max(square.side, float(2.05 * reach)))
     crop = FaceCrop(photo, square, crop_image(photo, square, size, "border"), how)
     inside = np.where(visible[:, None], crop.to_crop(points), 0).astype(np.float32)

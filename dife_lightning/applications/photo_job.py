@@ -16,10 +16,42 @@ from dife_lightning.callbacks._found_faces import FoundFace
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.geometry.crops import Square
-from dife_lightning.utils.files import atomic_write
+from dife_lightning.utils.files import atomic_write, sha256, write_json
+from dife_lightning.utils.notes import some
 
 #: What is written of a photo: its faces, or why it was passed over.
 Entry = dict[str, Any]
+
+
+class Results:
+    """The results in a folder; one that somebody has changed since it was written is not replaced."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / "written.json"
+
+    def known(self) -> dict[str, str]:
+        """Return the hash of each file that was written and is still there, by its path below the folder."""
+        try:
+            known = dict(json.loads(self.path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+        return {name: known[name] for name in known if (self.folder / name).is_file()}
+
+    def check(self) -> None:
+        """Raise ConfigError if a file is not as it was written."""
+        changed = [name for name, content in self.known().items() if sha256(self.folder / name) != content]
+        if changed:
+            raise ConfigError(
+                f"{self.folder}: {some(changed)} changed since written; move what you corrected to a folder of its "
+                "own, or add --overwrite to replace it"
+            )
+
+    def remember(self, files: Sequence[Path]) -> None:
+        """Keep what the content of files is; earlier files that are not among them are removed."""
+        names = {file.relative_to(self.folder).as_posix() for file in files}
+        for name in self.known().keys() - names:
+            (self.folder / name).unlink()
+        write_json(self.path, {file.relative_to(self.folder).as_posix(): sha256(file) for file in files})
 
 
 class Journal:
@@ -31,7 +63,10 @@ class Journal:
         overwrite: replace the file of another job.
 
     Raises:
-        ConfigError: the file belongs to another job, or is none of this form.
+        ConfigError: the file belongs to another job, is none of this form, or a result was changed.
+
+    Attributes:
+        results: that were written from it.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
@@ -39,11 +74,17 @@ class Journal:
         head = json.dumps({"settings": settings}, sort_keys=True)
         known = path.is_file() and not overwrite
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if known else []
-        if lines and lines[0] != head and len(lines) > 1:
-            raise ConfigError(
-                f"{path.parent} holds landmarks of other sources or options; choose another --out, or add --overwrite"
-            )
+        if lines and not lines[0].startswith('{"settings": '):
+            raise ConfigError(f"{path} is no record of `dife transfer`; choose another --out, or add --overwrite")
         complete = lines[1:-1]  # the last line is empty, or was cut off by an interruption
+        if complete and lines[0] != head:
+            raise ConfigError(
+                f"{path.parent} holds landmarks of other photos, sources or options; choose another --out, or add "
+                "--overwrite"
+            )
+        self.results = Results(path.parent)
+        if not overwrite:
+            self.results.check()
         for line in complete:
             self._take(line)
         with atomic_write(path) as temporary:
@@ -52,6 +93,7 @@ class Journal:
     def _take(self, line: str) -> None:
         try:
             entry = json.loads(line)
+            _ = entry["state"], entry["size"], entry["faces"], entry["passed_over"]
             self._entries[entry["photo"]] = entry
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{self.path} is damaged; add --overwrite to start anew") from None
@@ -67,9 +109,14 @@ class Journal:
             file.write("".join(json.dumps(entry, allow_nan=False) + "\n" for entry in entries))
         self._entries |= {entry["photo"]: entry for entry in entries}
 
-    def passed_over(self, photo: TargetPhoto) -> str:
-        """Return why a photo, or a face in it, was passed over; empty if it was not."""
-        return str(self._entries[photo.name]["passed_over"])
+    def passed_over(self, photo: TargetPhoto) -> list[str]:
+        """Return why a photo, or faces in it, were passed over; empty if none was."""
+        return list(self._entries[photo.name]["passed_over"])
+
+    def earlier(self, root: Path, photos: Sequence[TargetPhoto]) -> list[TargetPhoto]:
+        """Return photos below ``root`` that are done, unchanged, and not among ``photos``."""
+        found = [TargetPhoto(name, root / name, ()) for name in self._entries.keys() - {one.name for one in photos}]
+        return sorted((one for one in found if self.has(one)), key=lambda one: one.name)
 
     def of(self, photo: TargetPhoto) -> Entry:
         """Return the entry of a photo that is done."""
@@ -112,7 +159,10 @@ def _entries(carry: LandmarkTransfer, batch: Sequence[OpenedPhoto]) -> list[Entr
             "state": one.photo.state,
             "size": one.size,
             "passed_over": one.passed_over,
-            "faces": [_plain(next(carried)) for _ in one.faces],
+            "faces": [
+                {"name": name, "box": box, **_plain(next(carried))}
+                for name, box in zip(one.names, one.boxes, strict=True)
+            ],
         }
         for one in batch
     ]
@@ -141,23 +191,25 @@ def found_faces(journal: Journal, photos: Sequence[TargetPhoto], size: int) -> l
     found = []
     for photo in photos:
         entry = journal.of(photo)
-        for k, face in enumerate(entry["faces"], 1):
+        for face in entry["faces"]:
             width, height = entry["size"]
             crop = PictureCrop(photo.name, width, height, Square(*face["square"]).matrix(size))
             points, confidence, cycle = (np.array(face[key], float) for key in ("points", "confidence", "cycle_error"))
+            box = None if face["box"] is None else crop.image_points(np.reshape(face["box"], (2, 2))).ravel()
             found.append(
                 FoundFace(
-                    name=photo.name if len(entry["faces"]) == 1 else f"{photo.name}#{k}",
+                    name=face["name"],
                     crop=crop,
                     size=size,
                     file=photo.file,
-                    box=np.full(4, np.nan, np.float32),
+                    box=np.full(4, np.nan, np.float32) if box is None else box.astype(np.float32),
                     detected=crop.image_points(points).astype(np.float32),
                     peaks=np.nan_to_num(confidence).astype(np.float32),
                     flip_shift=float("nan"),
                     grey=np.zeros(0, np.float32),
                     sure=np.array(face["matched"], bool),
                     cycle_error=np.nan_to_num(cycle).astype(np.float32),
+                    likeness=face["likeness"],
                 )
             )
     return found

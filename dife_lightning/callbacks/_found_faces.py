@@ -43,6 +43,7 @@ class FoundFace:
         grey: (D,) a small grey picture of the face; empty if none was asked for.
         sure: (K,) which points are to be trusted; None for all.
         cycle_error: (K,) of points that were carried from another photo, see ``CarriedFace``; None for others.
+        likeness: how much a face that was looked for is like one, see ``FaceFinder``; None for others.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FoundFace:
     grey: NDArray[np.float32]
     sure: NDArray[np.bool_] | None = None
     cycle_error: NDArray[np.float32] | None = None
+    likeness: float | None = None
 
     @property
     def picture(self) -> str:
@@ -135,6 +137,8 @@ def _annotation(face: FoundFace) -> dict[str, Any]:
         x, y, right, bottom = face.corners
         width, height = round(right - x, 2), round(bottom - y, 2)
     more = {} if math.isnan(face.flip_shift) else {"flip_shift": round(face.flip_shift, 4)}
+    if face.likeness is not None:
+        more["likeness"] = face.likeness
     if face.cycle_error is not None:
         more["keypoint_cycle_errors"] = face.cycle_error.astype(np.float64).round(4).tolist()
     return {
@@ -151,19 +155,33 @@ def _annotation(face: FoundFace) -> dict[str, Any]:
 
 
 def write_table(path: Path, found: Sequence[FoundFace], scheme: Scheme) -> None:
-    """Write one row a face, as the reader ``folder`` takes it: points, scores, confidence, flip shift and box."""
+    """Write one row a face, as the reader ``folder`` takes it: points, scores, confidence, flip shift and box.
+
+    Carried points also have their cycle error, and the flag ``v``: 0 for those without a match, which are no labels.
+    """
     carried = any(face.cycle_error is not None for face in found)
-    kinds = ("x", "y", "score", "cycle_error") if carried else ("x", "y", "score")
+    kinds = ("x", "y", "v", "score", "cycle_error") if carried else ("x", "y", "score")
     points = [f"{name}_{what}" for name in scheme.landmarks for what in kinds]
     box = BOX if any(face.corners is not None for face in found) else ()
     rows = []
     for face in found:
-        numbers: list[NDArray[Any]] = [face.scores] if face.cycle_error is None else [face.scores, face.cycle_error]
-        values = zip(face.points.tolist(), *(one.tolist() for one in numbers), strict=True)
-        cells = [cell for point, *rest in values for cell in (*_place(point), *map(_decimals, rest))]
+        values = zip(face.points.tolist(), *_numbers(face), strict=True)
+        cells = [cell for point, *rest in values for cell in (*_place(point), *rest)]
         corners: Sequence[object] = face.corners or [""] * 4
-        rows.append((face.picture, face.name, *cells, *_certainty(face), *(corners if box else ())))
-    _write_csv(path, ("image", "name", *points, "confidence", "flip_shift", *box), rows)
+        sure = (_decimals(face.confidence), _decimals(math.nan if face.likeness is None else face.likeness))
+        sure = sure if carried else _certainty(face)
+        rows.append((face.picture, face.name, *cells, *sure, *(corners if box else ())))
+    _write_csv(path, ("image", "name", *points, "confidence", "likeness" if carried else "flip_shift", *box), rows)
+
+
+def _numbers(face: FoundFace) -> list[list[str]]:
+    """Return columns of numbers of the points: the score; of carried points flag, score and cycle error."""
+    scores = [_decimals(score) for score in face.scores.tolist()]
+    if face.cycle_error is None:
+        return [scores]
+    matched = np.ones(len(scores), bool) if face.sure is None else face.sure
+    flags = [str(int(flag)) for flag in matched & np.isfinite(face.points).all(axis=1)]
+    return [flags, scores, [_decimals(error) for error in face.cycle_error.tolist()]]
 
 
 def write_next(path: Path, found: Sequence[FoundFace], chosen: Sequence[NextLabel], scheme: Scheme) -> None:
@@ -177,16 +195,16 @@ def write_next(path: Path, found: Sequence[FoundFace], chosen: Sequence[NextLabe
     _write_csv(path, NEXT, rows)
 
 
-def draw(found: Sequence[FoundFace], scheme: Scheme, folder: Path, most: int) -> int:
-    """Draw the points of the first ``most`` photos on them, one JPEG each; return how many there are."""
+def draw(found: Sequence[FoundFace], scheme: Scheme, folder: Path, most: int) -> list[Path]:
+    """Draw the points of the first ``most`` photos on them; return the drawings, JPEG files."""
     photos: dict[Path, list[FoundFace]] = {}
     for face in found:
         if face.file is not None:
             photos.setdefault(face.file, []).append(face)
-    for file, faces in list(photos.items())[:most]:
-        points = [face.points for face in faces]
-        write_overlay(read_image(file), points, scheme.landmarks, folder, faces[0].picture)
-    return min(most, len(photos))
+    return [
+        write_overlay(read_image(file), [face.points for face in faces], scheme.landmarks, folder, faces[0].picture)
+        for file, faces in list(photos.items())[:most]
+    ]
 
 
 def _certainty(face: FoundFace) -> tuple[str, str]:

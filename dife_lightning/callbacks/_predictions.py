@@ -160,8 +160,8 @@ def write_overlays(found: Sequence[Prediction], protocol: Protocol, folder: Path
 
 def write_overlay(
     image: NDArray[np.uint8], faces: Sequence[NDArray[np.floating]], names: Sequence[str], folder: Path, picture: str
-) -> None:
-    """Draw the points of a photo's faces on it, and write it to ``folder`` under its name, as JPEG.
+) -> Path:
+    """Draw the points of a photo's faces on it, and write it to ``folder`` under its name, as JPEG; return the file.
 
     Args:
         image: (H, W, 3) uint8 RGB, the photo in its own size.
@@ -173,8 +173,10 @@ def write_overlay(
     sides = [side if "eye" in words else "" for side, words in map(parts, names)]
     place = folder.joinpath(*(part for part in PurePosixPath(picture).parts if part not in "/.."))
     is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
-    with atomic_buffer(place if is_jpeg else place.with_name(f"{place.name}.jpg")) as buffer:
+    place = place if is_jpeg else place.with_name(f"{place.name}.jpg")
+    with atomic_buffer(place) as buffer:
         Image.fromarray(draw_points(image, faces, names, sides)).save(buffer, format="JPEG", quality=92)
+    return place
 
 
 _INFO = {

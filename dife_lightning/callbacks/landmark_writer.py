@@ -138,7 +138,7 @@ class LandmarkWriter(L.Callback):
         write_table(folder / "landmarks.csv", found, scheme)
         if self.label_next:
             self._write_next(folder, found)
-        drawn = draw(found, scheme, folder / "pictures", self.pictures)
+        drawn = len(draw(found, scheme, folder / "pictures", self.pictures))
         lost = sum(int(np.isnan(face.points[:, 0]).sum()) for face in found)
         mean = sum(face.confidence for face in found) / len(found)
         text = f"{many(len(found), 'face')}: mean confidence {mean:.3f}, {many(lost, 'point')} not found"

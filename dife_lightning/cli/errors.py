@@ -13,6 +13,8 @@ _SYSTEM = {
     errno.EPERM: "Choose a folder of your own, for example with --runs_root or --out.",
     errno.EROFS: "Choose a folder that can be written to, for example with --runs_root or --out.",
     errno.ENOTDIR: "A part of this path is a file; choose another one.",
+    errno.EEXIST: "It is in the way of a folder or file that is written; choose another place, for example with --out.",
+    errno.EISDIR: "It is a folder; expected the name of a file, for example with --out.",
     errno.ENOSPC: "Free some space; existing files are unchanged.",
     errno.EDQUOT: "Free some space; existing files are unchanged.",
     errno.EFBIG: "Files may not grow that large here (see `ulimit -f`); existing files are unchanged.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dife_lightning.cli.options import VerbParser
+from dife_lightning.cli.options import VerbParser, results_folder
 from dife_lightning.errors import UsageError
 from dife_lightning.utils.notes import many
 
@@ -26,7 +26,9 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--count", type=int, default=8, help="samples of each (8)")
     parser.add_argument("--psi", default="0.7", help="truncations, separated by commas (0.7)")
     parser.add_argument("--seed", type=int, default=0, help="of the latents (0)")
-    parser.add_argument("--out", default="generate", metavar="FOLDER", help="where to write (generate)")
+    parser.add_argument(
+        "--out", type=results_folder, default="generate", metavar="FOLDER", help="where to write (generate)"
+    )
     if (code := parser.help_code(args)) is not None:
         return code
     own = parser.parse_args(args)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dife_lightning.cli.options import VerbParser, parse_value
+from dife_lightning.cli.options import VerbParser, parse_value, results_folder
 from dife_lightning.cli.photo_options import parse_where
 from dife_lightning.errors import UsageError
 
@@ -64,7 +64,7 @@ def _parser(verb: str) -> VerbParser:
     parser.add_argument("--points", metavar="[[X,Y],...]", help="points of the first photo to carry to the second")
     parser.add_argument("--size", type=int, help="side in pixels of what the model sees (that of its training)")
     parser.add_argument("--max_cycle", type=float, default=0.06, help="largest error there and back of a match (0.06)")
-    parser.add_argument("--out", default="match", metavar="FOLDER", help="where to write (match)")
+    parser.add_argument("--out", type=results_folder, default="match", metavar="FOLDER", help="where to write (match)")
     return parser
 
 

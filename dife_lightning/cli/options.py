@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -31,7 +32,18 @@ class VerbParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ``UsageError``."""
+        if message.endswith("expected one argument"):
+            message += " (a value that begins with - is written as --name=-1,2)"
         raise UsageError(f"{message}; `{self.prog} --help` shows the options.")
+
+
+def results_folder(text: str) -> str:
+    """Return the folder of an option ``--out``; argparse.ArgumentTypeError if a file is in its place."""
+    path = Path(text).expanduser()
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{there} is a file; expected a folder for the results")
+    return str(path)
 
 
 def parse_value(text: str) -> Any:

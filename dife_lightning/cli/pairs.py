@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dife_lightning.cli.options import VerbParser
+from dife_lightning.cli.options import VerbParser, results_folder
 from dife_lightning.utils.notes import many
 
 _ABOUT = """
@@ -25,7 +25,7 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("run", help="a trained DIFE: a run, a checkpoint, or photos/dife")
     parser.add_argument("--count", type=int, default=5, help="originals of each domain (5)")
     parser.add_argument("--drawing", type=int, default=0, help="number of the drawing of originals (0)")
-    parser.add_argument("--out", default="pairs", metavar="FOLDER", help="where to write (pairs)")
+    parser.add_argument("--out", type=results_folder, default="pairs", metavar="FOLDER", help="where to write (pairs)")
     if (code := parser.help_code(args)) is not None:
         return code
     own = parser.parse_args(args)

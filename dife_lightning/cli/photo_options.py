@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from dife_lightning.cli.options import results_folder
 from dife_lightning.errors import DataError, UsageError
 from dife_lightning.utils.notes import note
 
@@ -22,7 +23,7 @@ def add_photo_options(parser: argparse.ArgumentParser, out: str) -> None:
     add("--model", default="photos/dife", help="an embedder: shipped, or a run of yours (photos/dife)")
     add("--faces", default="auto", help="faces of the photos: auto, whole, or a file of boxes (auto)")
     add("--size", type=int, help="side in pixels of what the model sees (that of its training)")
-    add("--out", default=out, metavar="FOLDER", help=f"where to write ({out})")
+    add("--out", type=results_folder, default=out, metavar="FOLDER", help=f"where to write ({out})")
 
 
 def parse_where(text: str) -> str | list[float]:
@@ -72,11 +73,11 @@ def each_face(eyes: FaceEmbedder, photos: Sequence[TargetPhoto]) -> Iterator[lis
     reasons, found = list[str](), 0
     with progress(len(photos)) as done:
         for batch in opened(eyes, photos):
-            reasons += [one.passed_over for one in batch if one.passed_over]
+            reasons += [reason for one in batch for reason in one.passed_over]
             faces = [
-                NamedFace(one.photo.name if len(one.faces) == 1 else f"{one.photo.name}#{k}", face, one.photo.name)
+                NamedFace(name, face, one.photo.name)
                 for one in batch
-                for k, face in enumerate(one.faces, 1)
+                for name, face in zip(one.names, one.faces, strict=True)
             ]
             found += len(faces)
             if faces:

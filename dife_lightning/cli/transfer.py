@@ -12,10 +12,11 @@ from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.cli.photo_options import add_photo_options, progress, say_passed_over
 from dife_lightning.errors import DataError, UsageError
 from dife_lightning.utils.checks import require
-from dife_lightning.utils.notes import many, some
+from dife_lightning.utils.notes import many, note, some
 
 if TYPE_CHECKING:
     from dife_lightning.applications.landmark_transfer import SourceFace
+    from dife_lightning.applications.photo_job import Results
     from dife_lightning.callbacks._found_faces import FoundFace
     from dife_lightning.faces.schemes import Scheme
 
@@ -27,7 +28,7 @@ its reader, such as --left subject.
 
 Writes landmarks.csv, landmarks.json (COCO, in pixels of the photos) and drawings to FOLDER. Each point has a
 confidence and a cycle error (its error on the way back, as a share of the face); points without a match have the flag
-1 in the COCO file. Photos that cannot be read are passed over. An interrupted command goes on.
+0 in the table and 1 in the COCO file. Photos that cannot be read are passed over. An interrupted command goes on.
 
 A face is looked for with photos/dife, and is a quarter of the photo or larger; otherwise give --faces a file of boxes.
 
@@ -57,16 +58,23 @@ def run(verb: str, args: list[str]) -> int:
     if own.to is not None:
         check_form(own.to, "copy")
     require(at_least=0, pictures=own.pictures)
-    root, photos = target_photos(own.targets, own.faces)
+    root, photos = target_photos(own.targets, own.faces, own.out)
     sources, scheme = _one_source(own) if own.points is not None else _annotated(own, options)
     folder = Path(own.out)
-    journal = Journal(folder / "progress.jsonl", _settings(own, sources, scheme), own.overwrite)
+    journal = Journal(folder / "progress.jsonl", _settings(own, root, sources, scheme), own.overwrite)
     carry = LandmarkTransfer(sources, scheme, own.model, size=own.size, max_cycle=own.max_cycle)
     with progress(len(photos)) as done:
         carry_to_photos(carry, photos, journal, done=done)
-    reasons = [reason for photo in photos if (reason := journal.passed_over(photo))]
-    say_passed_over(reasons)
-    _finish(own, root, found_faces(journal, photos, carry.size), scheme, len(reasons))
+    say_passed_over([reason for photo in photos for reason in journal.passed_over(photo)])
+    earlier = journal.earlier(root, photos)
+    if earlier:
+        note(f"{many(len(earlier), 'photo')} of earlier commands stay in the results")
+    photos = sorted([*photos, *earlier], key=lambda photo: photo.name) if earlier else photos
+    found = found_faces(journal, photos, carry.size)
+    if not found:
+        raise DataError(f"no landmarks: {many(len(photos), 'photo')} passed over")
+    empty = sum(not journal.of(photo)["faces"] for photo in photos)
+    _finish(own, root, found, scheme, journal.results, empty)
     return 0
 
 
@@ -106,16 +114,20 @@ def read_points(path: Path) -> dict[str, tuple[float, float]]:
         DataError: no such file, another form, no point, or a point twice.
     """
     from dife_lightning.datasets.parsing.csv_files import read_csv
+    from dife_lightning.datasets.parsing.table import RELATIVE
     from dife_lightning.datasets.parsing.text import read_json
 
     expected = "expected CSV with the columns name, x, y, or JSON {name: [x, y], ...}"
+    instead = f"; the file of an annotation tool takes the place of SOURCE: dife transfer {path} PHOTOS"
     try:
         if path.suffix.lower() == ".json":
-            rows = [(str(name), *place) for name, place in dict(read_json(path)).items()]
+            content = read_json(path)
+            if not isinstance(content, dict) or any(isinstance(place, str | dict) for place in content.values()):
+                raise DataError(f"{path}: {expected}{instead}")
+            rows = [(str(name), *place) for name, place in content.items()]
         else:
             columns, lines = read_csv(path)
             if not {"name", "x", "y"} <= set(columns):
-                instead = f"; annotations of several photos take the place of SOURCE: dife transfer {path} PHOTOS"
                 hint = instead if "image" in columns else ""
                 raise DataError(f"{path}: columns {some(columns, 4)}; {expected}{hint}")
             places = [columns.index(name) for name in ("name", "x", "y")]
@@ -123,6 +135,9 @@ def read_points(path: Path) -> dict[str, tuple[float, float]]:
         points = {name: (float(x), float(y)) for name, x, y in rows}
     except (TypeError, ValueError, IndexError):
         raise DataError(f"{path}: a point that is no pair of numbers; {expected}") from None
+    numbers = [number for place in points.values() for number in place]
+    if len(points) > 1 and all(0 <= number <= 1 for number in numbers) and any(number % 1 for number in numbers):
+        raise DataError(f"{path}: {RELATIVE}")
     if not points or len(points) < len(rows):
         raise DataError(f"{path}: no point, or two of one name; {expected}")
     return points
@@ -130,7 +145,7 @@ def read_points(path: Path) -> dict[str, tuple[float, float]]:
 
 def _annotated(own: argparse.Namespace, options: dict[str, Any]) -> tuple[list[SourceFace], Scheme]:
     """Return the annotated faces of SOURCE."""
-    from dife_lightning.applications.landmark_transfer import SourceFace
+    from dife_lightning.applications.landmark_transfer import MOST, SourceFace
     from dife_lightning.datasets._load import load_dataset
     from dife_lightning.datasets.parsing.recognising import reader_of
     from dife_lightning.faces.images import SUFFIXES
@@ -142,13 +157,16 @@ def _annotated(own: argparse.Namespace, options: dict[str, Any]) -> tuple[list[S
     faces = load_dataset(reader, root, **{**found, **options})
     if not len(faces):
         raise DataError(f"{own.source} has no annotated face")
-    return [SourceFace(face.image, face.points, face.visible, face.box, face.name) for face in faces.annotations], (
-        get_scheme(faces.scheme)
-    )
+    chosen = [int(k * len(faces) / MOST) for k in range(MOST)] if len(faces) > MOST else range(len(faces))
+    if len(chosen) < len(faces):
+        note(f"{own.source}: {len(faces)} annotated faces; {MOST} of them, evenly spread, are used")
+    sources = [SourceFace(one.image, one.points, one.visible, one.box, one.name)
+               for one in (faces.annotations[k] for k in chosen)]  # fmt: skip
+    return sources, get_scheme(faces.scheme)
 
 
-def _settings(own: argparse.Namespace, sources: Sequence[SourceFace], scheme: Scheme) -> dict[str, Any]:
-    """Return what the landmarks depend on: sources, their photos, the model and the options."""
+def _settings(own: argparse.Namespace, root: Path, sources: Sequence[SourceFace], scheme: Scheme) -> dict[str, Any]:
+    """Return what the landmarks depend on: the folder of the photos, sources, the model and the options."""
     from dife_lightning.utils.files import sha256
     from dife_lightning.weights.checkpoints import find_weights
 
@@ -160,31 +178,40 @@ def _settings(own: argparse.Namespace, sources: Sequence[SourceFace], scheme: Sc
         for source in sources
     ]  # fmt: skip
     options = {"model": model, "faces": faces, "size": own.size, "max_cycle": own.max_cycle}
+    options["photos"] = str(root.resolve())
     return {**options, "landmarks": list(scheme.landmarks), "sources": json.loads(json.dumps(annotated))}
 
 
-def _finish(own: argparse.Namespace, root: Path, found: Sequence[FoundFace], scheme: Scheme, passed_over: int) -> None:
+def _finish(
+    own: argparse.Namespace, root: Path, found: Sequence[FoundFace], scheme: Scheme, results: Results, empty: int
+) -> None:
     """Write the landmarks in all forms, and say what was found."""
     import numpy as np
 
+    from dife_lightning.applications.face_crops import SURE
     from dife_lightning.callbacks._found_faces import coco_document, draw, write_table
     from dife_lightning.datasets._load import load_dataset
     from dife_lightning.datasets.writing.forms import convert
+    from dife_lightning.faces.images import SUFFIXES, walk_files
     from dife_lightning.utils.files import write_json
 
-    if not found:
-        raise DataError(f"no landmarks: {many(passed_over, 'photo')} passed over, and no face in any other")
     folder = Path(own.out)
     write_json(folder / "landmarks.json", coco_document(found, scheme, **_INFO))
     write_table(folder / "landmarks.csv", found, scheme)
     drawn = draw(found, scheme, folder / "pictures", own.pictures)
     matched = np.mean([face.sure for face in found])
     told = f"{many(len(found), 'face')}, {100 * matched:.0f} % of the points matched"
-    print(f"{told}; {many(passed_over, 'photo')} passed over; see {folder / 'landmarks.csv'}"
-          + (f" and {many(drawn, 'drawing')} in {folder / 'pictures'}" if drawn else ""))  # fmt: skip
+    unlike = sum(face.likeness is not None and face.likeness < SURE for face in found)
+    told += f"; {unlike} hardly like a face (likeness below {SURE})" if unlike else ""
+    print(f"{told}; {many(empty, 'photo')} passed over; see {folder / 'landmarks.csv'}"
+          + (f" and {many(len(drawn), 'drawing')} in {folder / 'pictures'}" if drawn else ""))  # fmt: skip
+    files = [folder / "landmarks.json", folder / "landmarks.csv", *drawn]
     if own.to is not None:
         faces: Any = load_dataset("coco-keypoints", root, file=(folder / "landmarks.json").absolute(), scheme=scheme)
-        print("\n".join(convert(faces, folder / own.to, own.to, "copy", True, None)))
+        replace = own.overwrite or any(name.startswith(f"{own.to}/") for name in results.known())
+        print("\n".join(convert(faces, folder / own.to, own.to, "copy", replace, None)))
+        files += [file for file in walk_files(folder / own.to) if file.suffix.lower() not in SUFFIXES]
+    results.remember(files)
 
 
 _INFO = {

@@ -86,7 +86,10 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError:
         raise DataError(f"no image {path}. Check the path.") from None
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise DataError(f"{path} has more than {most} megapixels; make it smaller.") from None
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} is damaged or not an image ({reason}). Remove it or copy it again.") from None
 

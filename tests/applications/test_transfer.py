@@ -155,9 +155,33 @@ def test_an_interrupted_job_goes_on(photos, tmp_path):
     second = {face.name: face.points for face in found_faces(again, targets, 64)}
     np.testing.assert_array_equal(second["b.png"], first["b.png"])
     assert np.abs(second["a.png"] - POINTS).max() < 20 < np.abs(second["a.png"] - first["a.png"]).max()
-    with pytest.raises(ConfigError, match="other sources or options; choose another --out, or add --overwrite"):
+    with pytest.raises(ConfigError, match="other photos, sources or options; choose another --out, or add --overw"):
         Journal(path, {"model": 2})
     assert not Journal(path, {"model": 2}, overwrite=True).has(targets[0])
+    assert Journal(path, {"model": 3}).path == path  # nothing was found with these settings, so nothing is lost
+
+
+@pytest.mark.parametrize("text", ['{"mine": 1}', "my notes\n", '{"settings": {}}\n{"photo": "a.png"}\n'])
+def test_a_file_that_is_no_record_is_not_replaced(tmp_path, text):
+    path = tmp_path / "progress.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="add --overwrite"):
+        Journal(path, {})
+    assert path.read_text() == text
+
+
+def test_a_point_far_from_the_face_changes_no_other(capsys):
+    """A square that held all four points would show the face half as large."""
+    large, box = np.pad(smooth_picture(), ((0, 128), (0, 128), (0, 0)), mode="edge"), np.array([-0.5, -0.5, 63.5, 63.5])
+    names, target = ["a", "b", "c", "hand"], (moved(smooth_picture()), (40, 10, 136, 106))
+    alone = LandmarkTransfer([SourceFace(large, POINTS, box=box)], names[:3], Colors(), size=64)(*target)
+    four = np.concatenate((POINTS, [[150, 160]])).astype(np.float32)
+    found = LandmarkTransfer([SourceFace(large, four, box=box, name="x.png")], names, Colors(), size=64)(*target)
+    np.testing.assert_array_equal(found.points[:3], alone.points)
+    assert np.isnan(found.points[3]).all()
+    assert "1 point far from the face, and not carried: hand of x.png" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"all points are far from its face \(box\); give the box"):
+        LandmarkTransfer([SourceFace(large, four[3:], box=box)], names[3:], Colors(), size=64)
 
 
 def run(*words: object) -> int:
@@ -194,7 +218,10 @@ def test_the_command_writes_points_in_pixels_of_each_photo(tmp_path, capsys, mon
     assert {path.name for path in Path("transfer/pictures").iterdir()} == {"0.png.jpg", "1.png.jpg"}
     assert list(Path("transfer/label-studio").rglob("*.json"))
 
+    flags = np.array([one["keypoints"][2::3] for one in document["annotations"]])
     again = dl.load_dataset("folder", "dogs", file=str(Path("transfer/landmarks.csv").absolute()))
+    assert [[int(rows[name][f"{point}_v"]) for point in NAMES] for name in sorted(rows)] == (flags == 2).tolist()
+    np.testing.assert_array_equal([face.visible for face in again.annotations], flags == 2)
     assert run("transfer/landmarks.csv", "person.png", "--images", "dogs", "--out", "back", "--pictures", 0) == 0
     assert len(again) == 2
     assert not Path("back/pictures").exists()
@@ -219,6 +246,11 @@ def test_the_command_writes_points_in_pixels_of_each_photo(tmp_path, capsys, mon
         (["tiny.png", "photo.png", "--points", "points.csv"], "tiny.png is damaged"),
         (["photo.png", "photo.png", "--points", "points.csv", "--pictures", "-1"], "pictures is -1"),
         (["photo.png", "photo.png", "--points", "far.json"], r"point (900, 10) is outside of the photo"),
+        (["photo.png", "photo.png", "--points", "share.json"], "share.json: all points lie between 0 and 1"),
+        (["photo.png", "photo.png", "--points", "twice.json"], "twice.json: 'nose' is there twice in one object"),
+        (["photo.png", "photo.png", "--points", "labelme.json"], "place of SOURCE: dife transfer labelme.json PHOTOS"),
+        (["photo.png", "photo.png", "--points", "points.csv", "--out", "y.csv"], "y.csv is a file; expected a folder"),
+        (["photo.png", "photo.png", "--points", "points.csv", "--out", "y.csv/a"], "y.csv is a file; expected a fold"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, words, said):
@@ -230,6 +262,9 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, words, said):
     Path("y.csv").write_text("x,y\n30,40\n")
     Path("wide.csv").write_text("image,left_eye_x,left_eye_y\nphoto.png,30,40\n")
     Path("far.json").write_text('{"left_eye": [30, 40], "nose": [900, 10]}')
+    Path("share.json").write_text('{"left_eye": [0.3, 0.4], "nose": [0.5, 0.6]}')
+    Path("twice.json").write_text('{"nose": [30, 40], "nose": [31, 41]}')
+    Path("labelme.json").write_text('{"version": "5.0", "shapes": [], "imagePath": "photo.png"}')
     assert run(*words) != 0
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
@@ -266,3 +301,84 @@ def test_an_interrupted_command_says_so_and_goes_on(photos, tmp_path, monkeypatc
     assert run(*words) == 0
     with (tmp_path / "out/landmarks.csv").open() as file:
         assert [row["image"] for row in csv.DictReader(file)] == ["a.png", "b.png", "below/c.png"]
+
+
+@pytest.fixture
+def job(photos, tmp_path, monkeypatch) -> list[str]:
+    """Return the words of a command whose landmarks are carried to ``photos``, of an embedder of colours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dife_lightning.applications.face_embedder._loaded", lambda model: Colors())
+    (photos / "0damaged.png").unlink()
+    Image.fromarray(smooth_picture()).save("source.png")
+    Path("points.csv").write_text("name,x,y\na,20,24\nb,44,22\nc,33,40\n")
+    return ["source.png", "photos", "--points", "points.csv", "--size", "64", "--faces", "whole", "--pictures", "2"]
+
+
+def listed(folder: str = "transfer") -> list[str]:
+    with open(f"{folder}/landmarks.csv", newline="") as file:
+        return [row["name"] for row in csv.DictReader(file)]
+
+
+def test_results_of_other_photos_and_corrections_are_not_replaced(job, capsys):
+    assert run(*job, "--to", "labelme") == 0
+    Path("others").mkdir()
+    Image.fromarray(smooth_picture()).save("others/d.png")
+    others = [word if word != "photos" else "others" for word in job]
+    assert run(*others) == 1
+    assert "transfer holds landmarks of other photos, sources" in capsys.readouterr().err
+    assert listed() == ["a.png", "b.png", "below/c.png"]
+
+    corrected = Path("transfer/labelme/a.json")
+    corrected.write_text(corrected.read_text().replace('"points"', ' "points"'))
+    assert run(*job, "--to", "labelme") == 1
+    assert "labelme/a.json changed since written; move what you corrected" in capsys.readouterr().err
+    assert run(*others, "--overwrite") == 0
+    assert listed() == ["d.png"]
+    assert [path.name for path in Path("transfer/pictures").rglob("*.jpg")] == ["d.png.jpg"]
+
+
+def test_more_photos_of_the_folder_join_those_that_are_done(job, capsys):
+    first = [word if word != "photos" else "photos/b.png" for word in job]
+    assert run(*first) == 0
+    assert run(*job[:1], "photos/a.png", *job[2:]) == 0
+    assert listed() == ["a.png", "b.png"]
+    assert "1 photo of earlier commands stay in the results" in capsys.readouterr().err
+
+
+def test_results_inside_the_folder_are_no_photos(job, capsys):
+    words = [*job, "--out", "photos/carried"]
+    assert run(*words) == run(*words) == 0
+    assert listed("photos/carried") == ["a.png", "b.png", "below/c.png"]
+    assert "2 pictures in" in capsys.readouterr().err
+    assert run(*job, "--out", "photos") == 1
+    assert "photos is the folder of the photos; choose another --out" in capsys.readouterr().err
+
+
+def test_faces_keep_the_numbers_of_their_boxes(job, capsys):
+    """The first box is outside of the photo; one photo has no box."""
+    Path("boxes.csv").write_text(
+        "image,box_x0,box_y0,box_x1,box_y1\na.png,9000,0,9100,90\na.png,40,10,136,106\na.png,30,10,126,106\n"
+        "b.png,0,0,1,500\nb.png,9000,9000,9100,9100\n"
+    )
+    words = [word if word != "whole" else "boxes.csv" for word in job]
+    assert run(*words) == 0
+    said = capsys.readouterr()
+    assert "note: 1 photo without a box, passed over: below/c.png" in said.err
+    assert "passed over: a.png#1: no crop: outside the picture" in said.err
+    assert "passed over: b.png#2: no crop: outside the picture" in said.err
+    assert "0 photos passed over" in said.out
+    with open("transfer/landmarks.csv", newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["a.png#2", "a.png#3", "b.png#1"]
+    box = [float(rows["a.png#2"][name]) for name in ("box_x0", "box_y0", "box_x1", "box_y1")]
+    np.testing.assert_allclose(box, [40, 10, 136, 106], atol=0.02)
+
+
+def test_of_too_many_annotated_faces_some_are_taken(job, capsys, monkeypatch):
+    monkeypatch.setattr("dife_lightning.applications.landmark_transfer.MOST", 2)
+    rows = [
+        f"{name},{' '.join(map(str, POINTS.ravel()))}".replace(" ", ",") for name in ("a.png", "b.png", "below/c.png")
+    ]
+    Path("labels.csv").write_text("image,a_x,a_y,b_x,b_y,c_x,c_y\n" + "\n".join(rows) + "\n")
+    assert run("labels.csv", "source.png", "--images", "photos", "--size", 64, "--faces", "whole") == 0
+    assert "labels.csv: 3 annotated faces; 2 of them, evenly spread, are used" in capsys.readouterr().err

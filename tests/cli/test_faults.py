@@ -78,6 +78,8 @@ def test_a_read_only_folder_is_named(dife, workdir):
     ("error", "says"),
     [
         (PermissionError(13, "Permission denied", "runs/x"), "runs/x: permission denied. Choose a folder of your own"),
+        (FileExistsError(17, "File exists", "a/b"), "a/b: file exists. It is in the way of a folder or file"),
+        (IsADirectoryError(21, "Is a directory", "a"), "a: is a directory. It is a folder; expected the name of a f"),
         (OSError(30, "Read-only file system", "runs/x"), "runs/x: read-only file system. Choose a folder that can be"),
         (
             OSError(28, "No space left on device"),
@@ -89,6 +91,34 @@ def test_what_the_system_refuses_is_told_with_what_to_do(error, says):
     told = user_error(error)
     assert isinstance(told, DifeError)
     assert str(told).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["match", "a.png", "b.png"],
+        ["transfer", "a.png", "b.png", "--points", "points.csv"],
+        ["dense", "a.png", "b.png"],
+        ["parse", "a.png"],
+        ["overlay", "glasses", "a.png"],
+        ["embed", "a.png"],
+        ["pairs", "photos/dife"],
+        ["generate", "photos/human"],
+    ],
+)
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_file_in_the_place_of_the_results_is_said_at_once(dife, workdir, words, out):
+    (workdir / "file").touch()
+    code, _, error = dife(*words, "--out", out)
+    assert code == 2
+    assert "argument --out: " in error
+    assert "file is a file; expected a folder for the results" in error
+
+
+def test_a_value_that_begins_with_a_minus_is_explained(dife, workdir):
+    code, _, error = dife("match", "a.png", "b.png", "--face_b", "-40,-10,300,300")
+    assert code == 2
+    assert "--face_b: expected one argument (a value that begins with - is written as --name=-1,2)" in error
 
 
 def test_a_bug_stays_a_bug():

@@ -54,9 +54,21 @@ def read_text(path: Path, say: Callable[[str], None] | None = None) -> str:
 
 
 def read_json(path: Path, say: Callable[[str], None] | None = None) -> Any:
-    """Return the content of a JSON file; DataError if it is not JSON. Raises and says what :func:`read_text` does."""
+    """Return the content of a JSON file.
+
+    DataError if it is not JSON, or an object has a key twice. Raises and says what :func:`read_text` does.
+    """
+
+    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"{path}: '{twice}' is there twice in one object; expected it once")
+        return found
+
     try:
-        return json.loads(read_text(path, say))
+        return json.loads(read_text(path, say), object_pairs_hook=without_repeats)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, row {error.lineno}: not JSON ({error.msg}).") from None
     except RecursionError:
