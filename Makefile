@@ -25,7 +25,7 @@ TABLE_ARGS = --seeds $(SEEDS) $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(TABL
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 reproduce-meta-cskt tables analyses figures bench test coverage test-fast test-extras test-lowest test-newest lint format types docs wheel clean
+.PHONY: help setup demo world reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 reproduce-meta-cskt tables analyses figures gallery bench test coverage test-fast test-extras test-lowest test-newest lint format types docs wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ analyses: $(STAMP) ## analyses of the tests of table 1: landmarks, swaps, PCK, p
 
 figures: $(STAMP) ## figures 3 and 4 from the runs of table 1: transfers by all methods, embeddings in colour
 	$(BIN)/python -m experiments.figures $(if $(BENCHMARK),--benchmark $(BENCHMARK)) $(FIGURES)
+
+gallery: $(STAMP) ## a page of pictures of all that the shipped models do: results/showcase/index.html
+	$(BIN)/python -m experiments.figures.showcase
 
 bench: $(STAMP) ## speed and memory of the hot paths, beside public reference code; results/bench.json
 	$(BIN)/python -m experiments.bench

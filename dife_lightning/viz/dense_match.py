@@ -14,8 +14,9 @@ from dife_lightning.viz.colors import FAINT, INK, place_colors
 
 #: Side of a panel, gap between two, and margins, in pixels.
 PANEL, GAP, MARGIN, HEAD, FOOT = 286, 9, 13, 99, 22
-#: Places in a row of the grid that is drawn, and squares in a row of the checkerboard.
-PLACES, SQUARES = 14, 8
+#: Places in a row of the grid that is drawn, how many of these rows apart the joined ones are, and squares in a row of
+#: the checkerboard.
+PLACES, JOINED, SQUARES = 14, 2, 8
 
 
 def match_sheet(
@@ -47,10 +48,14 @@ def match_sheet(
     chosen &= matched
     ys, xs = np.nonzero(chosen)
     colors = place_colors(np.stack((xs / width, ys / height), axis=-1))
-    here = (np.stack((xs, ys), axis=-1) + 0.5) * (side / width) - 0.5
+    here = (np.stack((xs, ys), axis=-1) + 0.5) * (PANEL / width) - 0.5
+    there = (places[chosen] + 0.5) * (PANEL / side) - 0.5
+    joined = (xs // step % JOINED == 1) & (ys // step % JOINED == 1)
+    pair = np.concatenate((_enlarged(first), np.full((PANEL, GAP, 3), 255, np.uint8), _enlarged(second)), axis=1)
+    _join(pair, here[joined], there[joined] + [PANEL + GAP, 0], colors[joined])
     panels = [
-        (_dotted(_enlarged(first), (here + 0.5) * (PANEL / side) - 0.5, colors), "first"),
-        (_dotted(_enlarged(second), (places[chosen] + 0.5) * (PANEL / side) - 0.5, colors), "second"),
+        (_dotted(pair[:, :PANEL], here, colors), "first"),
+        (_dotted(pair[:, PANEL + GAP :], there, colors), "second; lines join some of the equal places"),
         (_enlarged(warped), "second, warped onto first"),
         (_enlarged(board), "checkerboard"),
     ]
@@ -79,6 +84,17 @@ def warped_onto(image: NDArray[np.uint8], target: NDArray[np.float32], matched: 
 
 def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.array(Image.fromarray(image).resize((PANEL, PANEL), Image.Resampling.BICUBIC))
+
+
+def _join(
+    picture: NDArray[np.uint8], starts: NDArray[np.floating], ends: NDArray[np.floating], colors: NDArray[np.float64]
+) -> None:
+    """Draw transparent lines from ``starts`` (P, 2) to ``ends`` (P, 2); changes the picture."""
+    lines = picture.copy()
+    for start, end, color in zip(starts, ends, colors, strict=True):
+        (x0, y0), (x1, y1) = ([int(v) for v in np.round(np.clip(point, -999, 9999))] for point in (start, end))
+        cv2.line(lines, (x0, y0), (x1, y1), tuple(float(v) for v in np.round(255 * color)), 2, cv2.LINE_AA)
+    picture[:] = (picture.astype(np.uint16) + 2 * lines.astype(np.uint16)) // 3
 
 
 def _dotted(panel: NDArray[np.uint8], points: NDArray[np.floating], colors: NDArray[np.float64]) -> NDArray[np.uint8]:

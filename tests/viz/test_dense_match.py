@@ -30,11 +30,13 @@ def test_a_place_has_one_colour_in_both_faces_where_it_was_found(side):
         at = (np.array([column, row]) + 0.5) * PANEL / 14
         return sheet[HEAD + round(at[1]), MARGIN + panel * (PANEL + GAP) + round(at[0])]
 
-    for column, row in ((0, 0), (3, 7), (6, 13)):
+    for column, row in ((0, 0), (3, 6), (6, 12)):
         color = np.round(255 * place_colors(np.array([[column / 14, row / 14]]))[0])
         np.testing.assert_allclose(dot(0, column, row), color, atol=2)
         np.testing.assert_allclose(dot(1, column + 7, row), color, atol=2)
         assert (dot(0, column + 7, row) == 90).all()  # not matched
+    line = (90 + 2 * np.round(255 * place_colors(np.array([[5 / 14, 7 / 14]]))[0])) / 3
+    np.testing.assert_allclose(dot(0, 8.5, 7), line, atol=2)  # from (5, 7) of the first face to (12, 7) of the second
 
 
 def test_what_is_matched_is_warped_and_the_rest_is_grey():
