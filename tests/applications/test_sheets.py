@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import lightning as L
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dife_lightning.applications import photo_lists
 from dife_lightning.applications.dense_grid import DenseGrid
 from dife_lightning.applications.pair_gallery import make_pairs, pair_rows
 from dife_lightning.applications.samples import sample_images
@@ -78,6 +80,31 @@ def test_embed_writes_what_the_model_returns(photos, capsys):
     np.testing.assert_allclose(norms, 1, atol=2e-3)
     assert read_image("embed/embed.png").shape[1] > 300
     assert main(["embed", "photos", "--colors", "rainbow"]) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["embed"], ["dense", "photos/0.png"], ["parse", "--parts", "2"], ["overlay", "glasses"]]
+)
+def test_photos_are_not_kept_in_memory(tmp_path, monkeypatch, words):
+    """At most the photo at work, the one before and the one that is read ahead; each is counted when one is opened."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    face = Image.fromarray(WorldFaces("dog", "test", 1, size=80)[0]["image"])
+    for k in range(8):
+        face.save(f"photos/{k}.png")
+    alive, most, opens = [], [], photo_lists.open_photo
+
+    def counted(file):
+        image = opens(file)
+        alive.append(weakref.ref(image))
+        most.append(sum(one() is not None for one in alive))
+        return image
+
+    monkeypatch.setattr(photo_lists, "open_photo", counted)
+    monkeypatch.setattr(photo_lists, "BATCH", 1)
+    assert main([*words, "photos", "--faces", "whole"]) == 0
+    assert len(most) % 8 == 0
+    assert max(most) <= 3
 
 
 def test_samples_have_one_z_in_all_domains_and_truncations(tmp_path, monkeypatch):
