@@ -45,7 +45,7 @@ def run(verb: str, args: list[str]) -> int:
     refuse_to_replace([own.source, *(photo.file for photo in photos)], [Path(own.out) / SHEET_FILE])
     options: dict[str, Any] = {"size": own.size, "max_cycle": own.max_cycle}
     grid = DenseGrid(own.source, where, own.grid, own.extent, own.model, **options)
-    carried, pictures = [], []
+    carried, pictures = list[Any](), list[Any]()
     for batch in each_face(grid.transfer.eyes, photos):
         carried += zip([one.name for one in batch], grid.transfer.carry([one.face for one in batch]), strict=True)
         pictures += [one.face.picture for one in batch[: SHEET - len(pictures)]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dife_lightning.cli.options import VerbParser
 from dife_lightning.cli.photo_options import add_photo_options, each_face
@@ -79,7 +79,11 @@ def _write(own: argparse.Namespace, found: _Found) -> None:
     from dife_lightning.viz.sheet import save_figure
 
     folder, maps, shown = Path(own.out), torch.cat(found.maps), found.names[:SHEET]
-    arrays = {"embeddings": maps.numpy(), "names": np.array(found.names), "squares": np.array(found.squares)}
+    arrays: dict[str, Any] = {
+        "embeddings": maps.numpy(),
+        "names": np.array(found.names),
+        "squares": np.array(found.squares),
+    }
     with atomic_write(folder / "embeddings.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     note = "three principal components of these faces" if own.colors == "pca" else "first three channels of each face"

@@ -22,7 +22,7 @@ Clusters the embeddings of all faces together, so that a part, such as eyes, nos
 PHOTOS are photos or folders of photos. Writes to FOLDER:
 
   parser.safetensors   the parts, for --parser
-  labels/*.png         the part of each pixel of each photo; 255 outside of the face
+  labels/*.png         the part of each pixel of each photo; 255 outside of the face's square
   parts.csv            share and centre of each part of each face
   parts.png            the first faces in the colours of their parts
 
@@ -92,17 +92,19 @@ def _write(own: argparse.Namespace, known: FaceParser, folder: Path, eyes: Any, 
     from dife_lightning.viz.sheet import save_figure
 
     rows: list[dict[str, Any]] = []
-    shown: list[tuple[Any, Any, str]] = []
+    faces, parts, names = list[Any](), list[Any](), list[str]()
     for batch in each_face(eyes, photos):
         found = known.parse_faces(eyes.embed([one.face for one in batch]))
         for (name, face, _), one in zip(batch, found, strict=True):
             labels = photo_labels(face, one)
             _write_labels(_label_file(folder, name), labels, len(known))
             rows += part_rows(name, labels, len(known))
-            if len(shown) < SHEET:
-                shown.append((face.picture, one, name))
+            if len(faces) < SHEET:
+                faces.append(face.picture)
+                parts.append(one)
+                names.append(name)
     _write_rows(folder / "parts.csv", rows)
-    save_figure(parts_sheet(*zip(*shown, strict=True), len(known)), folder / SHEET_FILE)
+    save_figure(parts_sheet(faces, parts, names, len(known)), folder / SHEET_FILE)
     print(f"{many(len(rows) // len(known), 'face')} in {len(known)} parts; see {folder / SHEET_FILE}")
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from dife_lightning.applications import photo_lists
-from dife_lightning.applications.dense_grid import DenseGrid
+from dife_lightning.applications.dense_grid import EXTENT, DenseGrid
 from dife_lightning.applications.pair_gallery import make_pairs, pair_rows
 from dife_lightning.applications.samples import sample_images
 from dife_lightning.cli.main import main
@@ -64,6 +64,7 @@ def test_dense_writes_points_and_a_sheet(photos, capsys):
     written = json.loads(Path("dense/dense.json").read_text())
     assert sorted(written["targets"]) == ["0.png", "1.png"]
     assert np.shape(written["targets"]["0.png"]["points"]) == np.shape(written["grid"]) == (36, 2)
+    np.testing.assert_allclose(np.ptp(written["grid"], axis=0), EXTENT * 80 * 5 / 6, atol=0.02)  # brows to chin
     assert read_image("dense/dense.png").shape[1] > 300
 
 
