@@ -12,8 +12,8 @@ from dife_lightning.applications.landmark_transfer import LandmarkTransfer, Sour
 from dife_lightning.errors import DataError
 from dife_lightning.utils.checks import require
 
-#: Points along each side, and the share of the face's square that they span: beside it is background.
-POINTS, EXTENT = 12, 0.6
+#: Points along each side, and the share of the face's square that they span: brows to chin, no hair, no collar.
+POINTS, EXTENT = 12, 0.42
 
 
 class DenseGrid:

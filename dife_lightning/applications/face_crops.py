@@ -67,6 +67,10 @@ class FaceCrop:
         """What the model sees, (256, 256, 3), for people."""
         return crop_image(self.photo, self.square, PICTURE, "border")
 
+    def release(self) -> None:
+        """Let go of the photo, so that it is freed; what needs it raises AttributeError from now on."""
+        object.__delattr__(self, "photo")
+
     def to_photo(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map ``points`` (..., 2) in pixels of the crop to pixels of the photo."""
         return map_points(self.square.matrix(self.size), points)

@@ -66,7 +66,8 @@ class Overlay:
         size: side in pixels of what the model sees.
         opacity: of the object, above 0 up to 1.
         support: least share of the places near the object that must agree; see ``SUPPORT``.
-        steady: share of the last frame's placement in each frame's, for the frames of a video; 0 for single photos.
+        steady: share of the last frame's placement in each frame's, for the frames of a video with one face; 0 for
+            single photos.
 
     Raises:
         ConfigError: an unknown object, no reference for a file, another size than the reference, no opaque pixel, or a

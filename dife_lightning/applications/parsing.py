@@ -6,6 +6,7 @@ The paper clusters the embeddings of 50 samples of each of two domains into 9 pa
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dife_lightning.applications.face_crops import FaceCrop
-from dife_lightning.errors import CheckpointError, ConfigError, DataError
+from dife_lightning.errors import AssetError, CheckpointError, ConfigError, DataError
+from dife_lightning.pretrained.backbones import PREFIX as BACKBONE
 from dife_lightning.utils.checks import require, require_choice
-from dife_lightning.weights.checkpoints import read_tensors, write_tensors
+from dife_lightning.utils.files import sha256
+from dife_lightning.weights.checkpoints import find_weights, read_tensors, write_tensors
 
 Normalize = Literal["none", "l2"]
 #: Parts of the paper, and the largest number of them: labels are single bytes, and 255 is no part.
@@ -38,17 +41,18 @@ class FaceParser:
     Args:
         centres: (k, n) float32.
         normalize: ``l2`` compares unit vectors, ``none`` embeddings as they are (the paper).
-        model: name of the embedder, for the record.
+        model: name of the embedder; see :meth:`check_model`.
+        weights: what :func:`weights_hash` returns for it; empty if it is not known.
 
     Raises:
         ConfigError: no centres, more than 200, or another ``normalize``.
     """
 
-    def __init__(self, centres: Tensor, normalize: Normalize = "none", model: str = "") -> None:
+    def __init__(self, centres: Tensor, normalize: Normalize = "none", model: str = "", weights: str = "") -> None:
         require_choice("normalize", normalize, ("none", "l2"))
         if centres.ndim != 2 or not 2 <= len(centres) <= MOST or not bool(centres.isfinite().all()):
             raise ConfigError(f"centres of shape {tuple(centres.shape)}; expected (k, n), k from 2 to {MOST}, finite")
-        self.centres, self.normalize, self.model = centres.float(), normalize, model
+        self.centres, self.normalize, self.model, self.weights = centres.float(), normalize, model, weights
 
     @classmethod
     def fit(
@@ -57,6 +61,7 @@ class FaceParser:
         """Cluster the pixels of embeddings (B, n, h, w) of all species jointly.
 
         At most 200,000 pixels are used, as many of each face. Centres are ordered by the number of their pixels.
+        ``model`` is a name that ``load_encoder`` takes, for the record; empty for an embedder of your own.
 
         Raises:
             ConfigError: fewer than 2 or more than 200 parts.
@@ -78,7 +83,7 @@ class FaceParser:
         criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 100, 1e-4)
         _, labels, centres = cv2.kmeans(chosen, parts, None, criteria, RESTARTS, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
         order = np.argsort(-np.bincount(labels.ravel(), minlength=parts), kind="stable")
-        return cls(torch.from_numpy(centres[order]), normalize, model)
+        return cls(torch.from_numpy(centres[order]), normalize, model, weights_hash(model) if model else "")
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -101,9 +106,24 @@ class FaceParser:
         """Return the parts (B, side, side) of faces: their embeddings are enlarged, not their parts."""
         return self.parse(F.interpolate(maps.float(), (side, side), mode="bilinear", align_corners=False))
 
+    def check_model(self, model: str, source: str | Path) -> None:
+        """Raise ConfigError if ``model`` has other weights than the embedder of these parts, which are of ``source``.
+
+        Names are compared where one of both has no file of weights, or the parts are of an older version.
+        """
+        theirs = weights_hash(model) if self.weights else ""
+        if self.weights and theirs:
+            same = self.weights == theirs
+        else:
+            same = os.path.realpath(self.model) == os.path.realpath(model)
+        if not same:
+            which = "with other weights" if model == self.model else f"with {self.model}, not {model}"
+            advice = "" if model == self.model else "leave out --model, or "
+            raise ConfigError(f"{source}: its parts were found {which}; {advice}find parts anew, without --parser")
+
     def save(self, path: str | Path) -> None:
         """Write the centres as safetensors."""
-        about = {"kind": _KIND, "normalize": self.normalize, "model": self.model}
+        about = {"kind": _KIND, "normalize": self.normalize, "model": self.model, "weights": self.weights}
         write_tensors(path, {"centres": self.centres}, {name: json.dumps(value) for name, value in about.items()})
 
     @classmethod
@@ -113,10 +133,21 @@ class FaceParser:
         try:
             kind, normalize, model = (json.loads(about[key]) for key in ("kind", "normalize", "model"))
             if kind == _KIND:
-                return cls(tensors["centres"], normalize, str(model))
+                weights = json.loads(about.get("weights", '""'))  # older files lack it
+                return cls(tensors["centres"], normalize, str(model), str(weights))
         except (KeyError, ValueError, TypeError, ConfigError):
             pass
         raise CheckpointError(f"{path} holds no parts of faces; expected a file that `dife parse` wrote")
+
+
+def weights_hash(model: str) -> str:
+    """Return the SHA-256 of the file of an embedder's weights; empty if there is no such file."""
+    if model.startswith(BACKBONE):
+        return ""  # a name of ``transformers``, of several files
+    try:
+        return sha256(find_weights(model))
+    except (AssetError, CheckpointError):
+        return ""
 
 
 def _prepared(maps: Tensor, normalize: Normalize) -> Tensor:

@@ -5,27 +5,29 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.cli.options import VerbParser
 from dife_lightning.cli.photo_options import add_photo_options, each_face
-from dife_lightning.utils.notes import many
+from dife_lightning.cli.photo_outputs import photo_place, refuse_to_replace
+from dife_lightning.utils.notes import many, note
 
 if TYPE_CHECKING:
-    from dife_lightning.applications.face_crops import FaceCrop
     from dife_lightning.applications.parsing import FaceParser
+    from dife_lightning.applications.photo_lists import TargetPhoto
 
 _ABOUT = """
 Clusters the embeddings of all faces together, so that a part, such as eyes, nose or fur, is the same on all species.
 PHOTOS are photos or folders of photos. Writes to FOLDER:
 
   parser.safetensors   the parts, for --parser
-  labels/*.png         the part of each pixel of each photo; 255 outside of the face
+  labels/*.png         the part of each pixel of each photo; 255 outside of the face's square
   parts.csv            share and centre of each part of each face
   parts.png            the first faces in the colours of their parts
 
-With --parser, the parts of an earlier command are used, and none are found anew. Photos that cannot be read are passed
+With --parser, the parts of an earlier command are used, and none are found anew; the model is the one that they were
+found with. Photos that cannot be read are passed
 over.
 
 examples:
@@ -35,6 +37,10 @@ examples:
 """
 #: Photos whose faces are clustered, at even distances, and faces on the sheet.
 FIT, SHEET = 200, 24
+#: Files that are written: the sheet, and the folder of the labels.
+SHEET_FILE, LABELS = "parts.png", "labels"
+#: As in ``add_photo_options``; with --parser it is the model of the parts.
+DEFAULT_MODEL = "photos/dife"
 
 
 def run(verb: str, args: list[str]) -> int:
@@ -46,6 +52,7 @@ def run(verb: str, args: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the clustering (0)")
     parser.add_argument("--parser", metavar="FILE", help="parts of an earlier command")
     add_photo_options(parser, "parse")
+    parser.set_defaults(model=None)
     if (code := parser.help_code(args)) is not None:
         return code
     own = parser.parse_args(args)
@@ -54,15 +61,29 @@ def run(verb: str, args: list[str]) -> int:
     from dife_lightning.applications.photo_lists import target_photos
 
     known = None if own.parser is None else FaceParser.load(own.parser)
+    model = _model(own, known)
     _, photos = target_photos(own.photos, own.faces)
-    eyes, folder = FaceEmbedder(own.model, own.size), Path(own.out)
+    folder = Path(own.out)
+    refuse_to_replace([photo.file for photo in photos], [folder / SHEET_FILE, *_label_files(folder, photos)])
+    eyes = FaceEmbedder(model, own.size)
     if known is None:
         step = -(-len(photos) // FIT)
         maps = [eyes.embed([one.face for one in batch]) for batch in each_face(eyes, photos[::step])]
-        known = FaceParser.fit(maps, own.parts, own.normalize, own.seed, own.model)
+        known = FaceParser.fit(maps, own.parts, own.normalize, own.seed, model)
         known.save(folder / "parser.safetensors")
     _write(own, known, folder, eyes, photos)
     return 0
+
+
+def _model(own: argparse.Namespace, known: FaceParser | None) -> str:
+    """Return the model to use: that of the parts, which --model may name in another way, or --model, or photos/dife."""
+    if known is None or not known.model:
+        return own.model or DEFAULT_MODEL
+    model = own.model or known.model
+    known.check_model(model, own.parser)
+    if own.model is None:
+        note(f"{own.parser}: its parts were found with {model}, which is used")
+    return model
 
 
 def _write(own: argparse.Namespace, known: FaceParser, folder: Path, eyes: Any, photos: Any) -> None:
@@ -71,22 +92,38 @@ def _write(own: argparse.Namespace, known: FaceParser, folder: Path, eyes: Any, 
     from dife_lightning.viz.sheet import save_figure
 
     rows: list[dict[str, Any]] = []
-    shown: list[tuple[FaceCrop, Any, str]] = []
+    faces, parts, names = list[Any](), list[Any](), list[str]()
     for batch in each_face(eyes, photos):
         found = known.parse_faces(eyes.embed([one.face for one in batch]))
         for (name, face, _), one in zip(batch, found, strict=True):
             labels = photo_labels(face, one)
-            _write_labels(folder / "labels", name, labels, len(known))
+            _write_labels(_label_file(folder, name), labels, len(known))
             rows += part_rows(name, labels, len(known))
-            if len(shown) < SHEET:
-                shown.append((face, one, name))
+            if len(faces) < SHEET:
+                faces.append(face.picture)
+                parts.append(one)
+                names.append(name)
     _write_rows(folder / "parts.csv", rows)
-    faces, parts, names = zip(*shown, strict=True)
-    save_figure(parts_sheet([face.picture for face in faces], parts, names, len(known)), folder / "parts.png")
-    print(f"{many(len(rows) // len(known), 'face')} in {len(known)} parts; see {folder / 'parts.png'}")
+    save_figure(parts_sheet(faces, parts, names, len(known)), folder / SHEET_FILE)
+    print(f"{many(len(rows) // len(known), 'face')} in {len(known)} parts; see {folder / SHEET_FILE}")
 
 
-def _write_labels(folder: Path, name: str, labels: Any, count: int) -> None:
+def _label_files(folder: Path, photos: Sequence[TargetPhoto]) -> list[Path]:
+    """Return all files of labels that may be written: of each photo, and of each of its faces if it has several."""
+    names = [
+        name
+        for photo in photos
+        for name in (photo.name, *(f"{photo.name}#{k}" for k in range(1, len(photo.faces) + 1)))
+    ]
+    return [_label_file(folder, name) for name in names]
+
+
+def _label_file(folder: Path, name: str) -> Path:
+    place = photo_place(folder / LABELS, name.replace("#", "_"))
+    return place.with_name(f"{place.name}.png")
+
+
+def _write_labels(place: Path, labels: Any, count: int) -> None:
     """Write labels as a PNG with a palette, so that pictures and programs both can use it."""
     import numpy as np
     from PIL import Image
@@ -94,12 +131,11 @@ def _write_labels(folder: Path, name: str, labels: Any, count: int) -> None:
     from dife_lightning.utils.files import atomic_buffer
     from dife_lightning.viz.parts import part_colors
 
-    place = folder.joinpath(*(part for part in PurePosixPath(name.replace("#", "_")).parts if part not in "/.."))
     colors = np.full((256, 3), 255, np.uint8)
     colors[:count] = part_colors(count)
     image = Image.fromarray(labels, mode="P")
     image.putpalette(colors.tobytes())
-    with atomic_buffer(place.with_name(f"{place.name}.png")) as buffer:
+    with atomic_buffer(place) as buffer:
         image.save(buffer, format="PNG")
 
 

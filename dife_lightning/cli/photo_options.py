@@ -66,6 +66,8 @@ class NamedFace(NamedTuple):
 def each_face(eyes: FaceEmbedder, photos: Sequence[TargetPhoto]) -> Iterator[list[NamedFace]]:
     """Yield the faces of photos in batches; passed-over photos are said at the end.
 
+    The faces lose their photos when the next batch is asked for: those of a folder do not fit into memory.
+
     DataError if there is no face in any of them.
     """
     from dife_lightning.applications.photo_lists import opened
@@ -82,6 +84,8 @@ def each_face(eyes: FaceEmbedder, photos: Sequence[TargetPhoto]) -> Iterator[lis
             found += len(faces)
             if faces:
                 yield faces
+                for one in faces:
+                    one.face.release()
             done(len(batch))
     say_passed_over(reasons)
     if not found:

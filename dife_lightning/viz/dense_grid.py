@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dife_lightning.viz.colors import place_colors
-from dife_lightning.viz.sheet import INK, axes_at, new_figure, show, title
+from dife_lightning.viz.sheet import INK, axes_at, new_figure, short, show, title
 
 #: Side of a panel in inches, and panels in a row.
 PANEL, COLUMNS = 2.0, 6
@@ -24,7 +24,7 @@ def grid_sheet(
 ) -> Figure:
     """Draw faces (S, S, 3) with the points (P, 2) of the grid on each, in its pixels.
 
-    ``kept`` (P,) says which points of a face are matched; others are not drawn. The first face is the source.
+    ``kept`` (P,) says which points of a face are drawn: those that are matched. The first face is the source.
     ``places`` (P, 2) are column and row of the points in [0, 1].
     """
     rows = -(-len(faces) // COLUMNS)
@@ -36,7 +36,7 @@ def grid_sheet(
         row, column = divmod(k, COLUMNS)
         axes = axes_at(figure, 0.12 + column * (PANEL + 0.08), 0.85 + row * (PANEL + 0.28), PANEL, PANEL)
         show(axes, face)
-        axes.set_title(name if len(name) < 30 else f"...{name[-26:]}", fontsize=8, color=INK, loc="left", pad=3)
+        axes.set_title(short(name, 29), fontsize=8, color=INK, loc="left", pad=3)
         axes.scatter(*found[seen].T, c=colors[seen], s=16, edgecolors="black", linewidths=0.3)
     title(figure, "Dense transfer", note)
     return figure

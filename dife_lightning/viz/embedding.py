@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dife_lightning.errors import ConfigError, DataError
-from dife_lightning.viz.sheet import INK, at, axes_at, new_figure, show, title, to_image
+from dife_lightning.viz.sheet import INK, at, axes_at, new_figure, short, show, title, to_image
 
 Mode = Literal["pca", "first-three"]
 
@@ -61,11 +61,13 @@ def embedding_sheet(
     mode: Mode = "pca",
     heading: str = "Embeddings",
     note: str = "",
+    names: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Draw species as blocks of columns: images on top, one row of embeddings per method below.
 
     ``images``: species -> (B, 3, H, W) in [-1, 1]. ``embeddings``: method -> species -> (B, n, h, w); colours are joint
-    over all species of a method (see :func:`embedding_colors` for ``mode``).
+    over all species of a method (see :func:`embedding_colors` for ``mode``). ``names``: species -> B names, above the
+    images in place of the species.
     """
     if not images or not embeddings:
         raise DataError("nothing to draw: an embedding sheet needs images and the embeddings of at least one method")
@@ -85,7 +87,9 @@ def embedding_sheet(
             for number, picture in enumerate(pictures):
                 axes = axes_at(figure, x + number * cell, y, cell - 0.04, cell - 0.04)
                 show(axes, picture)
-                if row == number == 0:
+                if row == 0 and names is not None:
+                    axes.set_title(short(names[species][number], 21), fontsize=7, color=INK, loc="left", pad=3)
+                elif row == number == 0:
                     axes.set_title(species, fontsize=10, weight="bold", color=INK, loc="left", pad=4)
             x += len(pictures) * cell + gap
     title(figure, heading, note)

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dife_lightning.viz.sheet import INK, axes_at, new_figure, show, title
+from dife_lightning.viz.sheet import INK, axes_at, new_figure, short, show, title
 
 #: Side of a panel in inches, and panels in a row.
 PANEL, COLUMNS = 1.45, 8
@@ -35,7 +35,7 @@ def parts_sheet(
         left, top = 0.12 + column * (PANEL + 0.06), 0.9 + row * (2 * PANEL + 0.3)
         upper, lower = (axes_at(figure, left, top + j * (PANEL + 0.04), PANEL, PANEL) for j in range(2))
         show(upper, face)
-        upper.set_title(name if len(name) < 24 else f"...{name[-20:]}", fontsize=7, color=INK, loc="left", pad=2)
+        upper.set_title(short(name, 23), fontsize=7, color=INK, loc="left", pad=2)
         show(lower, (0.35 * face + 0.65 * colors[labels]).astype(np.uint8))
     title(figure, "Parts of faces", note)
     return figure

@@ -61,6 +61,11 @@ def note_width(note: str) -> float:
     return max(float(text.get_window_extent(dpi=dpi).width) / dpi for dpi in (100, 110, 150, 200, 300)) + 0.24
 
 
+def short(name: str, most: int) -> str:
+    """Return a name of at most ``most`` characters: of a longer one, its end."""
+    return name if len(name) <= most else f"...{name[3 - most :]}"
+
+
 def show(axes: Any, image: NDArray[Any], *, edge: str | None = None) -> None:
     """Draw an image without ticks; pixel centres are at integers, so points need no shift."""
     axes.imshow(image, interpolation="bicubic")

@@ -41,7 +41,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
         Image.fromarray(WorldFaces(species, "test", 3, size=96)[number]["image"]).save(folder / f"{species}.png")
     (folder / "points.csv").write_text("name,x,y\nnose,48,58\n")
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED],
+        [sys.executable, "-B", "-c", LIMITED],
         input="\n".join(COMMANDS),
         cwd=folder,
         capture_output=True,

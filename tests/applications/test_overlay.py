@@ -124,3 +124,84 @@ def test_the_command_writes_photos_and_says_which_were_left(tmp_path, monkeypatc
         assert [row["placed"] for row in csv.DictReader(file)] == ["yes", "no"]
     assert main(["overlay", "glasses", "photos/noise.jpg", "--faces", "whole", "--support", "0.5"]) == 1
     assert "put on none of 1 face" in capsys.readouterr().err.splitlines()[-1]
+
+
+def write_frames(folder: Path, numbers: tuple[int, ...], noisy: int | None = None) -> None:
+    """Write a drawn dog as frames, whose top left pixel tells their number; one frame is noise."""
+    folder.mkdir()
+    dog = WorldFaces("dog", "test", 1, size=96)[0]["image"]
+    noise = np.random.default_rng(0).integers(0, 255, dog.shape, dtype=np.uint8)
+    for number in numbers:
+        image = (noise if number == noisy else dog).copy()
+        image[0, 0] = number
+        Image.fromarray(image).save(folder / f"frame{number}.png")
+
+
+def test_frames_come_in_the_order_of_their_numbers_and_none_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_frames(Path("frames"), (1, 2, 10, 11), noisy=10)
+    Path("frames/frame12.png").write_text("no picture")
+    words = ["overlay", "glasses", "frames", "--faces", "whole", "--support", "0.5", "--steady", "0.5"]
+    assert main(words) == 0
+    assert "1 frame without the object, written unchanged" in capsys.readouterr().err
+    with open("overlay/overlay.csv", newline="") as file:
+        assert [row["face"] for row in csv.DictReader(file)] == [f"frame{k}.png" for k in (1, 2, 10, 11)]
+    for number in (1, 2, 10, 11):
+        written, frame = (np.array(Image.open(f"{folder}/frame{number}.png")) for folder in ("overlay", "frames"))
+        assert (written != frame).any() == (number != 10)
+        assert (written[0, 0] == number).all()
+    assert not Path("overlay/frame12.png").exists()
+
+
+def test_several_faces_of_a_frame_are_not_steadied(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_frames(Path("frames"), (1,))
+    Path("boxes.csv").write_text("image,box_x0,box_y0,box_x1,box_y1\n" + "frame1.png,0,0,96,96\n" * 2)
+    assert main(["overlay", "glasses", "frames", "--faces", "boxes.csv", "--steady", "0.5"]) == 2
+    assert "--steady follows one face, but frame1.png has 2" in capsys.readouterr().err
+
+
+def test_the_object_is_the_first_word_or_an_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_frames(Path("frames"), (1, 2))
+    words = ["frames/frame1.png", "frames/frame2.png", "--faces", "whole"]
+    assert main(["overlay", "glasses", *words, "--out", "a"]) == 0
+    assert main(["overlay", "--object", "glasses", *words, "--out", "b"]) == 0
+    for name in ("frame1.png", "frame2.png"):
+        assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
+    for wrong, said in (
+        (["--object", "hat", "glasses", *words], "two objects: glasses and --object hat"),
+        (["frames", "frames"], "no object: frames is a folder"),
+        (["glasses"], "no photos follow"),
+        (["--object", "glasses"], "required: OBJECT PHOTOS"),
+    ):
+        assert main(["overlay", *wrong]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_no_photo_that_is_read_is_replaced(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_frames(Path("photos"), (1, 2))
+    Path("photos/labels").mkdir()
+    Path("photos/frame2.png").rename("photos/labels/frame1.png.png")
+    for name in ("embed.png", "dense.png", "parts.png", "labels/labels/frame1.png.png.png"):
+        Path("photos", name).parent.mkdir(exist_ok=True)
+        Path("photos", name).write_bytes(Path("photos/frame1.png").read_bytes())
+    Path("link").symlink_to("photos")
+    before = {path: path.read_bytes() for path in Path("photos").rglob("*.png")}
+    for out in ("photos", "link", "photos/../photos"):
+        for words, name in (
+            (["overlay", "glasses", "photos"], "dense.png"),
+            (["overlay", "glasses", "photos/frame1.png"], "frame1.png"),
+            (["overlay", "photos/frame1.png", "photos/labels/frame1.png.png", "--on", "photos/dense.png"], None),
+            (["parse", "photos/frame1.png", "photos/labels/frame1.png.png"], "labels/frame1.png.png"),
+            (["parse", "photos/parts.png"], "parts.png"),
+            (["embed", "photos"], "embed.png"),
+            (["dense", "photos/dense.png", "photos/frame1.png"], "dense.png"),
+        ):
+            assert main([*words, "--out", out]) != 0
+            said = capsys.readouterr().err.splitlines()[-1]
+            assert (
+                name is None or said == f"error: {Path(out, name)} is read, and would be replaced; give another --out."
+            )
+    assert {path: path.read_bytes() for path in Path("photos").rglob("*.png")} == before

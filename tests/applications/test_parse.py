@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from dife_lightning.applications.parsing import (
 from dife_lightning.cli.main import main
 from dife_lightning.errors import CheckpointError, ConfigError, DataError
 from dife_lightning.geometry.crops import Square
+from dife_lightning.weights.assets import find_asset
 from dife_lightning.weights.checkpoints import write_tensors
 from dife_lightning.world.dataset import WorldFaces
 
@@ -132,3 +135,41 @@ def test_the_command_finds_parts_and_uses_them_again(tmp_path, monkeypatch, caps
     assert (first == second).mean() > 0.99
     assert main(["parse", "dog/broken.jpg"]) == 1
     assert "no face in any of 1 photos" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_parts_are_used_with_the_model_that_they_were_found_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(WorldFaces("dog", "test", 1, size=80)[0]["image"]).save("dog.png")
+    words = ["parse", "dog.png", "--faces", "whole"]
+    assert main([*words, "--model", "photos/teacher", "--parts", "3"]) == 0
+    again = [*words, "--parser", "parse/parser.safetensors", "--out", "again"]
+    capsys.readouterr()
+    assert main(again) == 0
+    assert "its parts were found with photos/teacher, which is used" in capsys.readouterr().err
+    assert Path("parse/labels/dog.png.png").read_bytes() == Path("again/labels/dog.png.png").read_bytes()
+    assert main([*again, "--model", "photos/dife"]) == 1
+    assert "found with photos/teacher, not photos/dife; leave out --model" in capsys.readouterr().err
+    shutil.copy(find_asset("photos/teacher"), "copy.ckpt")
+    assert main([*again, "--model", "copy.ckpt"]) == 0
+
+
+def test_weights_are_compared_by_their_content_and_older_parts_by_name(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.ckpt").write_text(name)
+    one, other, moved = (str(tmp_path / f"{name}.ckpt") for name in ("one", "other", "moved"))
+    parser = FaceParser.fit([maps()], 3, model=one)
+    parser.check_model(one, "p")
+    shutil.copy(one, moved)
+    parser.check_model(moved, "p")
+    with pytest.raises(ConfigError, match=r"p: its parts were found with .*one.ckpt, not .*other.ckpt"):
+        parser.check_model(other, "p")
+    Path(one).write_text("trained on")
+    with pytest.raises(ConfigError, match="found with other weights; find parts anew"):
+        parser.check_model(one, "p")
+    about = {name: json.dumps(value) for name, value in (("kind", "face-parser"), ("normalize", "l2"), ("model", one))}
+    write_tensors(tmp_path / "old.safetensors", {"centres": ROWS}, about)
+    old = FaceParser.load(tmp_path / "old.safetensors")
+    assert (old.normalize, old.weights) == ("l2", "")
+    old.check_model(str(tmp_path / "x" / ".." / "one.ckpt"), "p")
+    with pytest.raises(ConfigError, match=r"not .*moved.ckpt"):
+        old.check_model(moved, "p")

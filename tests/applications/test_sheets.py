@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import lightning as L
@@ -11,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dife_lightning.applications.dense_grid import DenseGrid
+from dife_lightning.applications import photo_lists
+from dife_lightning.applications.dense_grid import EXTENT, DenseGrid
 from dife_lightning.applications.pair_gallery import make_pairs, pair_rows
 from dife_lightning.applications.samples import sample_images
 from dife_lightning.cli.main import main
@@ -62,6 +64,7 @@ def test_dense_writes_points_and_a_sheet(photos, capsys):
     written = json.loads(Path("dense/dense.json").read_text())
     assert sorted(written["targets"]) == ["0.png", "1.png"]
     assert np.shape(written["targets"]["0.png"]["points"]) == np.shape(written["grid"]) == (36, 2)
+    np.testing.assert_allclose(np.ptp(written["grid"], axis=0), EXTENT * 80 * 5 / 6, atol=0.02)  # brows to chin
     assert read_image("dense/dense.png").shape[1] > 300
 
 
@@ -78,6 +81,31 @@ def test_embed_writes_what_the_model_returns(photos, capsys):
     np.testing.assert_allclose(norms, 1, atol=2e-3)
     assert read_image("embed/embed.png").shape[1] > 300
     assert main(["embed", "photos", "--colors", "rainbow"]) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["embed"], ["dense", "photos/0.png"], ["parse", "--parts", "2"], ["overlay", "glasses"]]
+)
+def test_photos_are_not_kept_in_memory(tmp_path, monkeypatch, words):
+    """At most the photo at work, the one before and the one that is read ahead; each is counted when one is opened."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    face = Image.fromarray(WorldFaces("dog", "test", 1, size=80)[0]["image"])
+    for k in range(8):
+        face.save(f"photos/{k}.png")
+    alive, most, opens = [], [], photo_lists.open_photo
+
+    def counted(file):
+        image = opens(file)
+        alive.append(weakref.ref(image))
+        most.append(sum(one() is not None for one in alive))
+        return image
+
+    monkeypatch.setattr(photo_lists, "open_photo", counted)
+    monkeypatch.setattr(photo_lists, "BATCH", 1)
+    assert main([*words, "photos", "--faces", "whole"]) == 0
+    assert len(most) % 8 == 0
+    assert max(most) <= 3
 
 
 def test_samples_have_one_z_in_all_domains_and_truncations(tmp_path, monkeypatch):

@@ -101,6 +101,11 @@ def test_an_embedding_sheet_has_a_row_for_each_method():
     figure = embedding_sheet(images, {"surface-teacher": maps, "dife": maps})
     assert len(figure.axes) == 3 * 4
     assert {text.get_text() for text in figure.texts} >= {"dife"}
+    names = {name: (f"{name}_{'long_' * 5}1.png", "2.png") for name in images}
+    figure = embedding_sheet(images, {"dife": maps}, names=names)
+    found = {axes.get_title(loc="left") for axes in figure.axes}
+    assert found == {"...ng_long_long_1.png", "2.png", ""}
+    assert max(map(len, found)) <= 21
 
 
 def test_a_gallery_has_a_cell_for_each_original_and_partner(tmp_path):
