@@ -41,7 +41,7 @@ def run(verb: str, args: list[str]) -> int:
     from dife_lightning.applications.dense_grid import DenseGrid
     from dife_lightning.applications.photo_lists import target_photos
 
-    _, photos = target_photos(own.photos, own.faces)
+    _, photos = target_photos(own.photos, own.faces, own.out)
     refuse_to_replace([own.source, *(photo.file for photo in photos)], [Path(own.out) / SHEET_FILE])
     options: dict[str, Any] = {"size": own.size, "max_cycle": own.max_cycle}
     grid = DenseGrid(own.source, where, own.grid, own.extent, own.model, **options)

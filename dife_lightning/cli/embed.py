@@ -45,7 +45,7 @@ def run(verb: str, args: list[str]) -> int:
     from dife_lightning.applications.face_embedder import FaceEmbedder
     from dife_lightning.applications.photo_lists import target_photos
 
-    _, photos = target_photos(own.photos, own.faces)
+    _, photos = target_photos(own.photos, own.faces, own.out)
     if len(photos) > MOST:
         raise UsageError(f"{len(photos)} photos; at most {MOST} are embedded at once. Give parts of the folder.")
     refuse_to_replace([photo.file for photo in photos], [Path(own.out) / SHEET_FILE])

@@ -62,7 +62,7 @@ def run(verb: str, args: list[str]) -> int:
 
     known = None if own.parser is None else FaceParser.load(own.parser)
     model = _model(own, known)
-    _, photos = target_photos(own.photos, own.faces)
+    _, photos = target_photos(own.photos, own.faces, own.out)
     folder = Path(own.out)
     refuse_to_replace([photo.file for photo in photos], [folder / SHEET_FILE, *_label_files(folder, photos)])
     eyes = FaceEmbedder(model, own.size)
