@@ -52,7 +52,8 @@ class PageFaces:
 
     def __init__(self, photos: PagePhotos, model: str, size: int | None) -> None:
         self.photos, self.eyes = photos, FaceEmbedder(model, size)
-        self._faces: dict[int, FaceCrop | str] = {}  # or why there is none
+        self._faces: dict[int, FaceCrop | DataError] = {}  # or why there is none
+        self._sizes: dict[int, tuple[int, int]] = {}
         self._embeddings: dict[int, Embedding] = {}
         self._room = ROOM
 
@@ -63,11 +64,15 @@ class PageFaces:
             try:
                 self._faces[number] = self._find(number, "auto")
             except DifeError as error:
-                self._faces[number] = str(error)
+                self._faces[number] = DataError(str(error))
         face = self._faces[number]
-        if isinstance(face, str):
-            raise DataError(face)
+        if isinstance(face, DataError):
+            raise face.with_traceback(None)
         return face
+
+    def size(self, number: int) -> tuple[int, int] | None:
+        """Return width and height of a photo that has been read; None if it could not be."""
+        return self._sizes.get(number)
 
     def set_box(self, number: int, box: Sequence[float] | None) -> None:
         """Say where the face of a photo is; None looks for it again.
@@ -97,6 +102,7 @@ class PageFaces:
     def _find(self, number: int, where: Any) -> FaceCrop:
         photo = self.photos[number]
         pixels = photo.read()
+        self._sizes[number] = pixels.shape[1], pixels.shape[0]
         if not isinstance(where, str):
             height, width = pixels.shape[:2]
             beyond = BEYOND * max(height, width)

@@ -84,7 +84,7 @@ def _csv(names: Sequence[str], faces: Sequence[PageFace]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "group", *(f"{name}_{what}" for name in names for what in ("x", "y", "matched"))))
     for face in faces:
-        cells = []
+        cells: list[Any] = []
         for point, sure in zip(face.points, face.matched, strict=True):
             cells += ["", "", ""] if point is None else [f"{point[0]:.2f}", f"{point[1]:.2f}", int(sure)]
         writer.writerow((face.image, face.group, *cells))
@@ -99,7 +99,7 @@ def _coco(names: Sequence[str], faces: Sequence[PageFace]) -> dict[str, Any]:
         images.append({"id": face.number + 1, "file_name": face.image, "width": width, "height": height})
         left, top = (min((point[k] for point in there), default=0) for k in (0, 1))
         right, bottom = (max((point[k] for point in there), default=0) for k in (0, 1))
-        flat = []
+        flat: list[Any] = []
         for point, sure in zip(face.points, face.matched, strict=True):
             flat += [0, 0, 0] if point is None else [*point, SEEN if sure else UNSEEN]
         annotations.append(

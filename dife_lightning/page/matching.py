@@ -15,7 +15,7 @@ from torch import Tensor
 from dife_lightning.applications.dense_match import CYCLE, TEMPERATURE, WINDOW
 from dife_lightning.applications.landmark_transfer import MOST, VOTES
 from dife_lightning.datasets.parsing.pictures import OUTSIDE
-from dife_lightning.errors import ConfigError, DifeError
+from dife_lightning.errors import ConfigError, DataError, DifeError
 from dife_lightning.matching import read_descriptors, read_map, transfer
 from dife_lightning.methods._label_votes import vote_cells
 from dife_lightning.page.faces import Embedding, PageFaces
@@ -56,9 +56,14 @@ class PageMatcher:
         self._lock = threading.Lock()  # one request computes at a time
 
     def face(self, number: int) -> dict[str, Any]:
-        """Return the size of a photo and the square of its face; DataError if it cannot be read or shows no face."""
+        """Return the size of a photo, and the square of its face or why there is none; DataError if unreadable."""
         with self._lock:
-            face = self.faces[number]
+            try:
+                face = self.faces[number]
+            except DataError as error:
+                if (size := self.faces.size(number)) is None:
+                    raise
+                return {"size": list(size), "box": None, "how": "none", "error": str(error)}
         square = face.square
         half = square.side / 2
         box = [square.x - half, square.y - half, square.x + half, square.y + half]

@@ -143,7 +143,8 @@ class Page:
         squares = {}
         for number in range(len(self.photos)):
             with contextlib.suppress(DifeError):
-                squares[number] = (await run_in_threadpool(self.matcher.face, number))["box"]
+                if box := (await run_in_threadpool(self.matcher.face, number))["box"]:
+                    squares[number] = box
         marked = {int(number): points for number, points in faces.items()}
         await run_in_threadpool(self.training.start, [str(name) for name in names], marked, squares)
         return self.training.status()

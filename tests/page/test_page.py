@@ -119,6 +119,21 @@ def test_without_room_for_embeddings_photos_are_embedded_again_but_not_read(fold
     assert not seen
 
 
+def test_a_photo_without_a_face_can_be_given_a_box(tmp_path, monkeypatch):
+    Image.new("RGB", (60, 40)).save(tmp_path / "grey.png")
+    photos = PagePhotos(tmp_path)
+    matcher = PageMatcher(photos)
+    monkeypatch.setattr(matcher.faces.eyes.finder, "find", lambda photos: [(None, float("nan"))])
+    page = TestClient(Page(photos, matcher).app(["127.0.0.1"]), base_url="http://127.0.0.1")
+    told = page.get("/api/photos/0").json()
+    assert (told["size"], told["box"]) == ([60, 40], None)
+    assert "give the box of the face" in told["error"]
+    given = page.post("/api/photos/0/box", json={"box": [5, 5, 35, 35]}).json()
+    assert given == {"size": [60, 40], "box": [5, 5, 35, 35], "how": "box"}
+    assert page.post("/api/photos/0/box", json={"box": None}).status_code == 400
+    assert page.get("/api/photos/0").json() == given
+
+
 def test_a_folder_with_too_many_photos_is_refused(folder, monkeypatch):
     monkeypatch.setattr(page_photos, "PHOTOS", 3)
     with pytest.raises(DataError, match="holds 4 photos; a page shows 3 at most"):
@@ -385,3 +400,22 @@ def test_what_cannot_be_served_is_said(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["serve", str(tmp_path)]) == 1
     assert "pip install 'dife-lightning[page]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "answered", "refused"),
+    [
+        ([], "http://127.0.0.1:8000 ", ("localhost:8000", "127.0.0.1"), ("10.0.0.5", "evil.example")),
+        (["--host", "::1"], "http://[::1]:8000 ", ("[::1]:8000",), ("[fe80::1]",)),
+        (["--host", "0.0.0.0", "--allow", "faces.lab"], f"http://{socket.gethostname()}:8000 ",
+         ("10.0.0.5:8000", "faces.lab", socket.gethostname()), ("evil.example",)),
+    ],
+)  # fmt: skip
+def test_the_command_answers_names_of_this_machine(folder, monkeypatch, capsys, words, told, answered, refused):
+    apps = []
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: apps.append(server.config.app))
+    assert main(["serve", str(folder), *words]) == 0
+    assert told in capsys.readouterr().out
+    client = TestClient(apps[0])
+    for hosts, status in ((answered, 200), (refused, 400)):
+        assert [client.get("/", headers={"Host": host}).status_code for host in hosts] == [status] * len(hosts)
