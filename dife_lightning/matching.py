@@ -149,7 +149,7 @@ def read_map(scores: Tensor, size: Size, window: float, temperature: float) -> T
     """
     flat = scores.float().flatten(2)
     shape = scores.shape[-2], scores.shape[-1]
-    best = _cells(flat.argmax(dim=-1), shape)
+    best = _cells(_first_maxima(flat), shape)
     options = MatchingOptions("cosine", window=window, temperature=temperature)
     with torch.autocast(scores.device.type, enabled=False):
         return _window_mean(flat, best, shape, options) * _stride(scores, size)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -39,18 +40,18 @@ _TURNS = {
 }
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image as (H, W, 3) uint8 RGB.
+def read_image(path: str | Path | BinaryIO, name: str | None = None) -> NDArray[np.uint8]:
+    """Read an image, a file or an open one, as (H, W, 3) uint8 RGB.
 
     Grey, palette, CMYK and 16-bit images are converted, transparency becomes white, the EXIF orientation is applied. Of
-    an animation, the first picture is read, and a line says so.
+    an animation, the first picture is read, and a line says so. Messages call the image ``name``, or by its path.
 
     Raises:
         DataError: the file is missing, empty, truncated or not an image.
     """
-    with _opened(path) as image:
+    with _opened(path, name or str(path)) as image:
         if image.format in _ANIMATED and getattr(image, "is_animated", False):
-            note(f"{path}: an animation; its first picture is read")
+            note(f"{name or path}: an animation; its first picture is read")
         image.load()
         turn = _TURNS.get(_orientation(image))  # Pillow rotates TIFF itself, and resets the tag
         return _to_rgb(image if turn is None else image.transpose(turn))
@@ -62,7 +63,7 @@ def read_frame(path: str | Path) -> tuple[int, int, int]:
     Raises:
         DataError: the file is missing, empty or not an image.
     """
-    with _opened(path) as image:
+    with _opened(path, str(path)) as image:
         orientation, (width, height) = _orientation(image), image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow gives the size after rotation
             width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
@@ -75,7 +76,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     """Open an image, and turn errors of Pillow into a DataError of one line."""
     try:
         with warnings.catch_warnings():
@@ -85,13 +86,13 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         with opened as image:
             yield image
     except FileNotFoundError:
-        raise DataError(f"no image {path}. Check the path.") from None
+        raise DataError(f"no image {name}. Check the path.") from None
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise DataError(f"{path} has more than {most} megapixels; make it smaller.") from None
+        raise DataError(f"{name} has more than {most} megapixels; make it smaller.") from None
     except (OSError, ValueError, SyntaxError, struct.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} is damaged or not an image ({reason}). Remove it or copy it again.") from None
+        raise DataError(f"{name} is damaged or not an image ({reason}). Remove it or copy it again.") from None
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -45,20 +46,27 @@ def vote_maps(vectors: Tensor, visible: Tensor, targets: Tensor, temperature: fl
     """
     with torch.autocast(targets.device.type, enabled=False):
         cells = F.normalize(targets.float().flatten(2), dim=1)
-        at_once = MAX_CACHED if cells.device.type == "cpu" else MAX_SIMILARITIES
-        step = max(1, at_once // (len(vectors) * cells.shape[-1]))
-        by_landmark = vectors.transpose(0, 1).contiguous().split(step), visible.T.split(step)
-        parts = list(zip(*by_landmark, strict=True))
-        rows = [torch.cat([_smooth_maximum(*part, cell, temperature) for part in parts]) for cell in cells]
-        return torch.stack(rows).unflatten(-1, targets.shape[-2:])
+        return vote_cells(vectors, visible, cells, temperature).unflatten(-1, targets.shape[-2:])
+
+
+def vote_cells(vectors: Tensor, visible: Tensor, cells: Iterable[Tensor], temperature: float) -> Tensor:
+    """Do what :func:`vote_maps` does for unit ``cells`` (n, h * w) of each target; returns (B, K, h * w)."""
+    if len(vectors) == 1:
+        shown_ones = vectors[0] * visible[0, :, None]
+        return torch.stack([shown_ones @ cell for cell in cells])
+    by_landmark, shown, by_target = vectors.transpose(0, 1).contiguous(), visible.T, []
+    for cell in cells:
+        at_once = MAX_CACHED if cell.device.type == "cpu" else MAX_SIMILARITIES
+        step = max(1, at_once // (len(vectors) * cell.shape[-1]))
+        parts = zip(by_landmark.split(step), shown.split(step), strict=True)
+        by_target.append(torch.cat([_smooth_maximum(*part, cell, temperature) for part in parts]))
+    return torch.stack(by_target)
 
 
 def _smooth_maximum(vectors: Tensor, visible: Tensor, cells: Tensor, temperature: float) -> Tensor:
     """Return (k, h * w) of descriptors (k, N, n) of k landmarks and the unit vectors (n, h * w) of one image."""
     cosines = (vectors.flatten(0, 1) @ cells).unflatten(0, visible.shape)
     counts = visible.sum(dim=1)[:, None]
-    if vectors.shape[1] == 1:
-        return cosines[:, 0] * counts
     cosines.masked_fill_(~visible[..., None], -math.inf)
     highest = cosines.amax(dim=(1, 2), keepdim=True).clamp(min=-1)
     total = cosines.sub_(highest).div_(temperature).exp_().sum(dim=1)

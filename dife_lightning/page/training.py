@@ -111,10 +111,12 @@ class PageTraining:
         """Return the landmarks that the trained model found, by number of the photo; ConfigError before it is done."""
         if self.status()["state"] != "done":
             raise ConfigError("no training is done")
-        numbers = {name: k for k, name in enumerate(self.photos.names())}
+        numbers = {name: k for k, name in enumerate(self.photos.names()) if self.photos[k].file is not None}
         found: dict[int, list[list[float] | None]] = {}
         with (self.runs_root / self._run / "eval/predict/landmarks.csv").open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
+                if row["image"] not in numbers:  # the folder may have photos that the page does not show
+                    continue
                 places = [key.removesuffix("_x") for key in row if key.endswith("_x")]  # of boxes: _x0, _x1
                 cells = [(row[f"{name}_x"], row[f"{name}_y"]) for name in places]
                 found[numbers[row["image"]]] = [[float(x), float(y)] if x else None for x, y in cells]

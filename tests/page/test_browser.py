@@ -154,11 +154,78 @@ def test_clicks_are_found_on_other_species_corrected_and_downloaded(browser, fac
     assert not [text for text in said if "favicon" not in text]
 
 
+def test_frames_points_and_landmarks_are_changed_by_hand(browser, faces, tmp_path):
+    from selenium.webdriver import ActionChains, Keys
+
+    _, truth = faces
+    until(lambda: "3 photos" in status(browser))
+    for k in range(2):
+        if k:
+            browser.find_element("id", "more").click()
+        click(browser, truth["cat.png"][k])
+        until(lambda wanted=k + 1: len(circles(browser, ".card")) == 2 * wanted and status(browser).startswith("done"))
+    count = "return performance.getEntriesByType('resource').filter((one) => one.name.endsWith('jpeg')).length"
+    fetched = browser.execute_script(count)
+    dog = browser.find_element("css selector", "[data-photo='1']")
+
+    first = circles(browser, "[data-photo='1']")[0]
+    dog.find_elements("css selector", "circle")[0].send_keys(Keys.ARROW_RIGHT)  # by the keyboard
+    until(lambda: circles(browser, "[data-photo='1']")[0] == pytest.approx((first[0] + 1, first[1])))
+    browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    until(lambda: circles(browser, "[data-photo='1']")[0] == pytest.approx((first[0] + 1, first[1] + 1)))
+    browser.switch_to.active_element.send_keys(Keys.DELETE)
+    until(lambda: len(circles(browser, "[data-photo='1']")) == 1)
+    hide = dog.find_element("css selector", ".hide")
+    assert hide.get_attribute("aria-pressed") == "true"
+    assert browser.switch_to.active_element == hide
+    until(lambda: status(browser).startswith("done"))
+
+    layer = dog.find_element("css selector", "svg")
+    width = layer.rect["width"]
+    drag = ActionChains(browser).move_to_element_with_offset(layer, round(-width / 4), round(-width / 4))
+    drag.key_down(Keys.SHIFT).click_and_hold().move_by_offset(round(width / 2), round(width / 2)).release()
+    drag.key_up(Keys.SHIFT).perform()
+    frame = "return document.querySelector(\"[data-photo='1'] rect\").width.baseVal.value"
+    until(lambda: browser.execute_script(frame) == pytest.approx(96, abs=1.5))
+    until(lambda: status(browser).startswith("done"))
+    assert len(circles(browser, "[data-photo='1']")) == 1
+
+    browser.find_element("css selector", "[aria-label='select point_2']").click()
+    click(browser, np.array([1, 1]))  # outside of the face: only the second landmark
+    until(lambda: "point_2: not looked for, outside of the frame" in status(browser))
+    assert len(circles(browser, "[data-photo='2']")) == 1
+    if shot := os.environ.get("PAGE_SCREENSHOT"):
+        browser.save_screenshot(shot.replace(".png", "_hand.png"))
+    browser.find_element("id", "csv").click()
+    until((tmp_path / "landmarks.csv").is_file)
+    with open(tmp_path / "landmarks.csv", newline="") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    assert "dog.png" not in rows  # neither point is there
+    assert (rows["human.png"]["point_1_v"], rows["human.png"]["point_2_x"]) == ("1", "")
+
+    names = browser.find_elements("css selector", "#names input[type=text]")
+    names[1].send_keys(Keys.CONTROL, "a", Keys.NULL, "point_1", Keys.TAB)
+    until(lambda: "another landmark is called point_1" in status(browser))
+    browser.find_element("css selector", "[aria-label='delete point_1']").click()
+    until(lambda: len(circles(browser, "")) == 1)  # that of point_2 on the source
+    assert [one.get_attribute("value") for one in browser.find_elements("css selector", "#names input[type=text]")] == [
+        "point_2"
+    ]
+    hide.click()
+    assert hide.get_attribute("aria-pressed") == "true"
+    hide.click()
+    assert hide.get_attribute("aria-pressed") == "false"
+    assert browser.execute_script(count) == fetched  # photos are not loaded again
+
+
 def test_a_dropped_photo_is_added_and_a_broken_connection_is_said(browser, tmp_path):
     until(lambda: "3 photos" in status(browser))
     Image.fromarray(WorldFaces("wild", "test", 1, size=100)[0]["image"]).save(tmp_path / "tiger.png")
     browser.find_element("id", "add").send_keys(str(tmp_path / "tiger.png"))
     until(lambda: browser.find_elements("xpath", "//button[text()='tiger.png']"))
+    Image.fromarray(WorldFaces("wild", "test", 1, size=90)[0]["image"]).save(tmp_path / "cat.png")
+    browser.find_element("id", "add").send_keys(str(tmp_path / "cat.png"))
+    until(lambda: "cat.png is called cat_2.png here" in status(browser))
     browser.execute_script("window.fetch = () => Promise.reject(new TypeError('cut'))")
     click(browser, np.array([96, 96]))
     until(lambda: "the server does not answer" in status(browser))
