@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from dife_lightning.errors import DataError, MissingDataError
-from dife_lightning.utils.notes import many, note
+from dife_lightning.utils.notes import many, note, some
 
 #: Suffixes of image files, for listing folders.
 SUFFIXES = (
@@ -142,8 +142,11 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """Yield the files below ``folder``, linked folders included, without hidden ones and those of systems."""
-    seen = set()
+    """Yield the files below ``folder``, linked folders included, without hidden ones and those of systems.
+
+    A line says how many links lead nowhere.
+    """
+    seen, lost = set(), list[str]()
     for parent, folders, names in os.walk(folder, followlinks=True):
         here = os.path.realpath(parent)
         kept = [] if here in seen else [name for name in folders if not _is_clutter(name)]  # a link may lead to itself
@@ -152,7 +155,11 @@ def walk_files(folder: Path) -> Iterator[Path]:
             path = Path(parent, name)
             if not _is_clutter(name) and path.is_file():
                 yield path
+            elif path.is_symlink() and not path.exists():
+                lost.append(path.relative_to(folder).as_posix())
         seen.add(here)
+    if lost:
+        note(f"{folder}: {many(len(lost), 'link')} to files that are not there, passed over: {some(lost)}")
 
 
 def _is_clutter(name: str) -> bool:

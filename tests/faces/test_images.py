@@ -143,6 +143,14 @@ def test_a_folder_is_listed_below_and_in_order(tmp_path: Path, picture: np.ndarr
     assert [p.name for p in list_images(tmp_path)] == ["a.jpg", "b.PNG", "c.webp"]
 
 
+def test_links_that_lead_nowhere_are_said(tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture) -> None:
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "gone.png")
+    assert [p.name for p in list_images(tmp_path)] == ["a.png", "b.png"]
+    assert "1 link to files that are not there, passed over: c.png" in capsys.readouterr().err
+
+
 def test_a_missing_and_an_empty_folder_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder"):
         list_images(tmp_path / "nowhere")
