@@ -50,7 +50,7 @@ def run(verb: str, args: list[str]) -> int:
     image, paths = _object_and_photos(own)
     from dife_lightning.applications.photo_lists import target_photos
 
-    _, photos = target_photos(paths, own.faces)
+    _, photos = target_photos(paths, own.faces, own.out)
     folder = Path(own.out)
     given = [path for path in (image, own.on) if path is not None]
     refuse_to_replace(
