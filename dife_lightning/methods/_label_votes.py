@@ -44,23 +44,23 @@ def vote_maps(vectors: Tensor, visible: Tensor, targets: Tensor, temperature: fl
     Returns:
         (B, K, h, w) float32; 0 for landmarks that no face shows.
     """
-    with torch.autocast(targets.device.type, enabled=False):
-        cells = F.normalize(targets.float().flatten(2), dim=1)
-        return vote_cells(vectors, visible, cells, temperature).unflatten(-1, targets.shape[-2:])
+    cells = F.normalize(targets.float().flatten(2), dim=1)
+    return vote_cells(vectors, visible, cells, temperature).unflatten(-1, targets.shape[-2:])
 
 
 def vote_cells(vectors: Tensor, visible: Tensor, cells: Iterable[Tensor], temperature: float) -> Tensor:
     """Do what :func:`vote_maps` does for unit ``cells`` (n, h * w) of each target; returns (B, K, h * w)."""
-    if len(vectors) == 1:
-        shown_ones = vectors[0] * visible[0, :, None]
-        return torch.stack([shown_ones @ cell for cell in cells])
-    by_landmark, shown, by_target = vectors.transpose(0, 1).contiguous(), visible.T, []
-    for cell in cells:
-        at_once = MAX_CACHED if cell.device.type == "cpu" else MAX_SIMILARITIES
-        step = max(1, at_once // (len(vectors) * cell.shape[-1]))
-        parts = zip(by_landmark.split(step), shown.split(step), strict=True)
-        by_target.append(torch.cat([_smooth_maximum(*part, cell, temperature) for part in parts]))
-    return torch.stack(by_target)
+    with torch.autocast(vectors.device.type, enabled=False):
+        if len(vectors) == 1:
+            shown_ones = vectors[0] * visible[0, :, None]
+            return torch.stack([shown_ones @ cell for cell in cells])
+        by_landmark, shown, by_target = vectors.transpose(0, 1).contiguous(), visible.T, []
+        for cell in cells:
+            at_once = MAX_CACHED if cell.device.type == "cpu" else MAX_SIMILARITIES
+            step = max(1, at_once // (len(vectors) * cell.shape[-1]))
+            parts = zip(by_landmark.split(step), shown.split(step), strict=True)
+            by_target.append(torch.cat([_smooth_maximum(*part, cell, temperature) for part in parts]))
+        return torch.stack(by_target)
 
 
 def _smooth_maximum(vectors: Tensor, visible: Tensor, cells: Tensor, temperature: float) -> Tensor:

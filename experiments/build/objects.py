@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ _FINE = 4
 #: Of the reference face, in its pixels: the eyes and the bridge of the nose. The colour of the glasses.
 _EYES, _BRIDGE = ((93, 126), (157, 125)), (125, 122)
 _FRAME = (25, 25, 35, 255)
-Points = list[tuple[float, float]]
+Points = Sequence[tuple[float, float]]
 
 
 def main() -> None:
@@ -71,7 +73,7 @@ def hat(canvas: NDArray[np.uint8]) -> None:
     crown: Points = [(60, 82), (60, 52), (68, 22), (84, 8), (104, 3), (116, 9), (125, 12), (134, 9), (146, 3), (166, 8),
                      (182, 22), (190, 52), (190, 82)]  # fmt: skip
     arc: Points = [(125 + 65 * float(np.cos(t)), 82 + 10 * float(np.sin(t))) for t in np.linspace(0, np.pi, 40)]
-    cv2.fillPoly(canvas, [_many(crown + arc)], felt, cv2.LINE_AA)
+    cv2.fillPoly(canvas, [_many([*crown, *arc])], felt, cv2.LINE_AA)
     band: Points = [(60.5, 62), *((x, y - 20) for x, y in reversed(arc)), (189.5, 62)]
     cv2.fillPoly(canvas, [_many([*band, *arc])], ribbon, cv2.LINE_AA)
     _line(canvas, [(104, 4), (116, 10), (125, 13), (134, 10), (146, 4)], 2, shade)

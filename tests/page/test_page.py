@@ -84,6 +84,13 @@ def test_a_click_is_found_as_the_command_finds_it(client, folder):
         assert found[str(number)]["matched"] == expected.matched.tolist()
 
 
+def test_autocast_of_the_caller_changes_nothing_but_the_network(folder):
+    expected = PageMatcher(PagePhotos(folder)).carry({0: EYES}, ["a", "b"], [1])[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = PageMatcher(PagePhotos(folder)).carry({0: EYES}, ["a", "b"], [1])[1]
+    np.testing.assert_allclose(found["points"], expected["points"], atol=1.5)
+
+
 def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of photos that are read from now on."""
     seen: list[str] = []
