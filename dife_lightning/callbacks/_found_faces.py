@@ -158,6 +158,7 @@ def write_table(path: Path, found: Sequence[FoundFace], scheme: Scheme) -> None:
     """Write one row a face, as the reader ``folder`` takes it: points, scores, confidence, flip shift and box.
 
     Carried points also have their cycle error, and the flag ``v``: 0 for those without a match, which are no labels.
+    Their faces have a likeness in place of the flip shift.
     """
     carried = any(face.cycle_error is not None for face in found)
     kinds = ("x", "y", "v", "score", "cycle_error") if carried else ("x", "y", "score")
@@ -168,8 +169,8 @@ def write_table(path: Path, found: Sequence[FoundFace], scheme: Scheme) -> None:
         values = zip(face.points.tolist(), *_numbers(face), strict=True)
         cells = [cell for point, *rest in values for cell in (*_place(point), *rest)]
         corners: Sequence[object] = face.corners or [""] * 4
-        sure = (_decimals(face.confidence), _decimals(math.nan if face.likeness is None else face.likeness))
-        sure = sure if carried else _certainty(face)
+        likeness = math.nan if face.likeness is None else face.likeness
+        sure = (_decimals(face.confidence), _decimals(likeness if carried else face.flip_shift))
         rows.append((face.picture, face.name, *cells, *sure, *(corners if box else ())))
     _write_csv(path, ("image", "name", *points, "confidence", "likeness" if carried else "flip_shift", *box), rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from dife_lightning.faces.images import read_image
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.point_names import parts
 from dife_lightning.faces.schemes import Protocol
-from dife_lightning.utils.files import atomic_buffer
+from dife_lightning.utils.files import atomic_buffer, photo_place
 from dife_lightning.utils.notes import note
 from dife_lightning.viz.landmarks import draw_points
 
@@ -171,7 +171,7 @@ def write_overlay(
         picture: name of the photo, which may be a path; it does not lead out of the folder.
     """
     sides = [side if "eye" in words else "" for side, words in map(parts, names)]
-    place = folder.joinpath(*(part for part in PurePosixPath(picture).parts if part not in "/.."))
+    place = photo_place(folder, picture)
     is_jpeg = place.suffix.lower() in (".jpg", ".jpeg")
     place = place if is_jpeg else place.with_name(f"{place.name}.jpg")
     with atomic_buffer(place) as buffer:

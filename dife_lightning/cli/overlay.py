@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dife_lightning.cli.options import VerbParser
 from dife_lightning.cli.photo_options import add_photo_options, each_face, parse_where
-from dife_lightning.cli.photo_outputs import photo_place, refuse_to_replace
+from dife_lightning.cli.photo_outputs import refuse_to_replace
 from dife_lightning.errors import DataError, UsageError
+from dife_lightning.utils.files import photo_place
 from dife_lightning.utils.notes import many, note
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dife_lightning.cli.options import VerbParser
-from dife_lightning.cli.photo_options import add_photo_options, each_face
-from dife_lightning.cli.photo_outputs import photo_place, refuse_to_replace
+from dife_lightning.cli.photo_options import MODEL, add_photo_options, each_face
+from dife_lightning.cli.photo_outputs import refuse_to_replace
+from dife_lightning.utils.files import photo_place
 from dife_lightning.utils.notes import many, note
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ PHOTOS are photos or folders of photos. Writes to FOLDER:
   parts.png            the first faces in the colours of their parts
 
 With --parser, the parts of an earlier command are used, and none are found anew; the model is the one that they were
-found with. Photos that cannot be read are passed
-over.
+found with. Photos that cannot be read are passed over.
 
 examples:
   dife parse people cats dogs
@@ -39,8 +39,6 @@ examples:
 FIT, SHEET = 200, 24
 #: Files that are written: the sheet, and the folder of the labels.
 SHEET_FILE, LABELS = "parts.png", "labels"
-#: As in ``add_photo_options``; with --parser it is the model of the parts.
-DEFAULT_MODEL = "photos/dife"
 
 
 def run(verb: str, args: list[str]) -> int:
@@ -78,7 +76,7 @@ def run(verb: str, args: list[str]) -> int:
 def _model(own: argparse.Namespace, known: FaceParser | None) -> str:
     """Return the model to use: that of the parts, which --model may name in another way, or --model, or photos/dife."""
     if known is None or not known.model:
-        return own.model or DEFAULT_MODEL
+        return own.model or MODEL
     model = own.model or known.model
     known.check_model(model, own.parser)
     if own.model is None:

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from dife_lightning.applications.photo_lists import TargetPhoto
 
 
+#: The embedder that is used by default.
+MODEL = "photos/dife"
+
+
 def add_photo_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Add the options of the model, of the faces and of the folder ``out`` to write to."""
     add = parser.add_argument
-    add("--model", default="photos/dife", help="an embedder: shipped, or a run of yours (photos/dife)")
+    add("--model", default=MODEL, help=f"an embedder: shipped, or a run of yours ({MODEL})")
     add("--faces", default="auto", help="faces of the photos: auto, whole, or a file of boxes (auto)")
     add("--size", type=int, help="side in pixels of what the model sees (that of its training)")
     add("--out", type=results_folder, default=out, metavar="FOLDER", help=f"where to write ({out})")

@@ -1,16 +1,11 @@
-"""Where the verbs on photos write, and that nothing they read is replaced."""
+"""Nothing that a verb reads is replaced by what it writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dife_lightning.errors import UsageError
-
-
-def photo_place(folder: Path, name: str) -> Path:
-    """Return the file below ``folder`` that is named after a photo; its suffix is that of the photo."""
-    return folder.joinpath(*(part for part in PurePosixPath(name).parts if part not in "/.."))
 
 
 def refuse_to_replace(read: Iterable[str | Path], written: Iterable[Path]) -> None:

@@ -196,6 +196,7 @@ def _finish(
     from dife_lightning.utils.files import write_json
 
     folder = Path(own.out)
+    results.begin()
     write_json(folder / "landmarks.json", coco_document(found, scheme, **_INFO))
     write_table(folder / "landmarks.csv", found, scheme)
     drawn = draw(found, scheme, folder / "pictures", own.pictures)

@@ -39,16 +39,7 @@ class Sources(NamedTuple):
 
 
 class PageMatcher:
-    """Carries points between the photos of a page.
-
-    Args:
-        photos: of the page.
-        model: a shipped or trained embedder.
-        size: side in pixels of what the model sees.
-
-    Raises:
-        AssetError: no such model.
-    """
+    """Carries points between the photos of a page; arguments and errors are those of :class:`PageFaces`."""
 
     def __init__(self, photos: PagePhotos, model: str = "photos/dife", size: int | None = None) -> None:
         self.photos, self.faces = photos, PageFaces(photos, model, size)

@@ -11,8 +11,13 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+
+def photo_place(folder: Path, name: str) -> Path:
+    """Return the file that is named after a photo, which may be a path; it does not lead out of ``folder``."""
+    return folder.joinpath(*(part for part in PurePosixPath(name).parts if part not in "/.."))
 
 
 def cache_folder() -> Path:

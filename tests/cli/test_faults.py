@@ -27,7 +27,7 @@ sys.exit(main(sys.argv[1:]))
 def limited(workdir: Path, size: int, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command whose files may not grow beyond ``size`` bytes: a full disk."""
     script = LIMITED.format(root=str(ROOT), size=size)
-    command = [sys.executable, "-c", script, *words]
+    command = [sys.executable, "-B", "-c", script, *words]  # compiled modules would be cut off, too
     return subprocess.run(command, cwd=workdir, capture_output=True, text=True, check=False)
 
 
