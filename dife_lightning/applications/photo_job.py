@@ -21,6 +21,7 @@ from dife_lightning.utils.notes import some
 
 #: What is written of a photo: its faces, or why it was passed over.
 Entry = dict[str, Any]
+ENTRY = ("photo", "state", "size", "passed_over", "faces")
 
 
 class Results:
@@ -29,22 +30,34 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "written.json"
 
-    def known(self) -> dict[str, str]:
-        """Return the hash of each file that was written and is still there, by its path below the folder."""
+    def known(self) -> dict[str, str | None]:
+        """Return the hash of each file that was written and is still there, by its path below the folder.
+
+        It is None for a file that was being replaced when a command was interrupted.
+        """
         try:
             known = dict(json.loads(self.path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return {}
-        return {name: known[name] for name in known if (self.folder / name).is_file()}
+        root = self.folder.resolve()
+        places = {name: (root / str(name)).resolve() for name in known}  # the file may be somebody else's
+        return {name: known[name] for name, place in places.items() if place.is_file() and place.is_relative_to(root)}
 
     def check(self) -> None:
         """Raise ConfigError if a file is not as it was written."""
-        changed = [name for name, content in self.known().items() if sha256(self.folder / name) != content]
+        known = self.known()
+        changed = [
+            name for name, content in known.items() if content is not None and sha256(self.folder / name) != content
+        ]
         if changed:
             raise ConfigError(
                 f"{self.folder}: {some(changed)} changed since written; move what you corrected to a folder of its "
                 "own, or add --overwrite to replace it"
             )
+
+    def begin(self) -> None:
+        """Say that the files are being replaced, so that they need not be as they were after an interruption."""
+        write_json(self.path, dict.fromkeys(self.known()))
 
     def remember(self, files: Sequence[Path]) -> None:
         """Keep what the content of files is; earlier files that are not among them are removed."""
@@ -93,8 +106,7 @@ class Journal:
     def _take(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            _ = entry["state"], entry["size"], entry["faces"], entry["passed_over"]
-            self._entries[entry["photo"]] = entry
+            self._entries[entry["photo"]] = {key: entry[key] for key in ENTRY}
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{self.path} is damaged; add --overwrite to start anew") from None
 

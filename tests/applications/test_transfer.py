@@ -382,3 +382,26 @@ def test_of_too_many_annotated_faces_some_are_taken(job, capsys, monkeypatch):
     Path("labels.csv").write_text("image,a_x,a_y,b_x,b_y,c_x,c_y\n" + "\n".join(rows) + "\n")
     assert run("labels.csv", "source.png", "--images", "photos", "--size", 64, "--faces", "whole") == 0
     assert "labels.csv: 3 annotated faces; 2 of them, evenly spread, are used" in capsys.readouterr().err
+
+
+def test_an_interruption_while_results_are_written_is_no_change_by_hand(job, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert run(*job) == 0
+    Image.fromarray(smooth_picture()).save("photos/d.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("dife_lightning.callbacks._found_faces.write_table", interrupted)
+        assert run(*job) == 130
+    assert run(*job) == 0
+    assert listed() == ["a.png", "b.png", "below/c.png", "d.png"]
+
+
+def test_a_list_of_results_names_no_file_elsewhere(job, tmp_path):
+    """``transfer/written.json`` may be from somebody else."""
+    (tmp_path / "mine.txt").write_text("mine")
+    Path("transfer").mkdir()
+    Path("transfer/written.json").write_text(json.dumps({"../mine.txt": "0", str(tmp_path / "points.csv"): "1"}))
+    assert run(*job) == run(*job, "--overwrite") == 0
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "points.csv").is_file()
