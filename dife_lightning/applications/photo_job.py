@@ -162,7 +162,7 @@ def carry_to_photos(
 
 def _entries(carry: LandmarkTransfer, batch: Sequence[OpenedPhoto]) -> list[Entry]:
     """Return what is written of the photos of a batch."""
-    faces = [face for one in batch for face in one.faces]
+    faces = [face.crop for one in batch for face in one.faces]
     parts = [faces[start : start + BATCH] for start in range(0, len(faces), BATCH)]
     carried = iter([found for part in parts for found in carry.carry(part)])
     return [
@@ -171,10 +171,7 @@ def _entries(carry: LandmarkTransfer, batch: Sequence[OpenedPhoto]) -> list[Entr
             "state": one.photo.state,
             "size": one.size,
             "passed_over": one.passed_over,
-            "faces": [
-                {"name": name, "box": box, **_plain(next(carried))}
-                for name, box in zip(one.names, one.boxes, strict=True)
-            ],
+            "faces": [{"name": face.name, "box": face.box, **_plain(next(carried))} for face in one.faces],
         }
         for one in batch
     ]

@@ -95,6 +95,14 @@ def _common(files: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
 
 
+class OpenedFace(NamedTuple):
+    """A face: its name, that of the photo with ``#1``, ``#2``, ... where it has several boxes; crop, and given box."""
+
+    name: str
+    crop: FaceCrop
+    box: Sequence[float] | None
+
+
 @dataclass
 class OpenedPhoto:
     """A photo and its faces.
@@ -103,16 +111,12 @@ class OpenedPhoto:
         photo: as it was given.
         size: width and height in pixels; None if it cannot be read.
         faces: that were cropped.
-        names: of these faces: that of the photo, with ``#1``, ``#2``, ... where it has several boxes.
-        boxes: that were given for these faces, or None.
         passed_over: why the photo, or faces of it, were passed over; empty if none was.
     """
 
     photo: TargetPhoto
     size: tuple[int, int] | None = None
-    faces: list[FaceCrop] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    boxes: list[Sequence[float] | None] = field(default_factory=list)
+    faces: list[OpenedFace] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
 
@@ -165,7 +169,5 @@ def _with_faces(
                 reason = str(error)
                 one.passed_over.append(reason if name in reason else f"{name}: {reason}")
                 continue
-            one.faces.append(face)
-            one.names.append(name)
-            one.boxes.append(None if isinstance(where, str) else where)
+            one.faces.append(OpenedFace(name, face, None if isinstance(where, str) else where))
     return result

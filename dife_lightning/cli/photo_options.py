@@ -80,11 +80,7 @@ def each_face(eyes: FaceEmbedder, photos: Sequence[TargetPhoto]) -> Iterator[lis
     with progress(len(photos)) as done:
         for batch in opened(eyes, photos):
             reasons += [reason for one in batch for reason in one.passed_over]
-            faces = [
-                NamedFace(name, face, one.photo.name)
-                for one in batch
-                for name, face in zip(one.names, one.faces, strict=True)
-            ]
+            faces = [NamedFace(face.name, face.crop, one.photo.name) for one in batch for face in one.faces]
             found += len(faces)
             if faces:
                 yield faces
