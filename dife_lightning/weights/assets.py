@@ -1,6 +1,6 @@
 """Files shipped with the package, found by name: generators, teachers and trained methods.
 
-They are in ``dife_lightning/assets``. Its ``manifest.json`` gives the file, SHA-256, kind and remarks of each name:
+They are in ``dife_lightning/assets``. Its ``manifest.json`` gives file, SHA-256, version, kind and remarks of each name:
 ``terms`` (such as "non-commercial research"), ``data`` (names of the data sets it was trained on) and ``notice`` (a
 text file beside the weights) among them.
 """
@@ -92,6 +92,8 @@ def asset_notice(name: str) -> str:
 def register_asset(name: str, source: str | Path, kind: str, *, notice: str | Path | None = None, **info: Any) -> Path:
     """Copy ``source`` into the shipped assets and record it; an older one of that name is replaced.
 
+    The record has a ``version``, 1 at first, which rises whenever the weights of a name change.
+
     Args:
         name: such as ``world/dog`` or ``photos/dife``.
         source: file of the weights.
@@ -116,8 +118,11 @@ def register_asset(name: str, source: str | Path, kind: str, *, notice: str | Pa
     for place, path in copies.items():
         with atomic_write(place) as temporary:
             shutil.copyfile(path, temporary)
-    entry = {"file": target.name, "sha256": sha256(target), "kind": kind, "bytes": target.stat().st_size, **info}
-    write_json(FOLDER / "manifest.json", dict(sorted({**list_assets(), name: entry}.items())))
+    entries, found = list_assets(), sha256(target)
+    former = entries.get(name, {"version": 0})
+    version = former.get("version", 1) + (former.get("sha256") != found)
+    entry = {"file": target.name, "sha256": found, "version": version, "kind": kind, "bytes": target.stat().st_size}
+    write_json(FOLDER / "manifest.json", dict(sorted({**entries, name: entry | info}.items())))
     return target
 
 

@@ -68,6 +68,29 @@ def test_registering_again_replaces_the_file_and_keeps_the_others(shelf):
     assert list(list_assets()) == ["world/dog", "world/teacher"]
 
 
+def test_other_weights_of_a_name_have_a_higher_version(shelf):
+    def versions():
+        return {name: entry["version"] for name, entry in list_assets().items()}
+
+    register_asset("world/dog", shelf, "generator")
+    register_asset("world/dog", shelf, "generator", seed=3)  # the same weights
+    assert versions() == {"world/dog": 1}
+    shelf.write_bytes(b"better weights")
+    register_asset("world/dog", shelf, "generator")
+    register_asset("world/human", shelf, "generator")
+    assert versions() == {"world/dog": 2, "world/human": 1}
+
+
+def test_a_record_without_a_version_is_the_first_one(shelf):
+    register_asset("world/dog", shelf, "generator")
+    entries = list_assets()
+    del entries["world/dog"]["version"]
+    (assets.FOLDER / "manifest.json").write_text(json.dumps(entries))
+    shelf.write_bytes(b"better weights")
+    register_asset("world/dog", shelf, "generator")
+    assert list_assets()["world/dog"]["version"] == 2
+
+
 def test_registering_nothing_is_an_error(shelf):
     with pytest.raises(AssetError, match="no file"):
         register_asset("world/dog", shelf.with_name("none"), "generator")
