@@ -1,6 +1,6 @@
 """Files shipped with the package, found by name: generators, teachers and trained methods.
 
-They are in ``dife_lightning/assets``. Its ``manifest.json`` gives file, SHA-256, version, kind and remarks of each name:
+They are in ``dife_lightning/assets``. Its ``manifest.json`` gives file, SHA-256, version, kind and remarks of each:
 ``terms`` (such as "non-commercial research"), ``data`` (names of the data sets it was trained on) and ``notice`` (a
 text file beside the weights) among them.
 """
