@@ -183,6 +183,7 @@ class KeypointPairs(Dataset[PairArrays]):
             list_name=self.list_name,
             source_crops=[pair.source_crop for pair in pairs],
             target_crops=[pair.target_crop for pair in pairs],
+            own=self.own.landmarks if self.own else (),
         )
 
     def loader(self, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:

@@ -199,8 +199,8 @@ class PairBatch(MovableBatch):
     """B pairs of one set.
 
     Points are (B, P, 2), x then y, pixels of the S x S images, in the layout of all protocols (9-point, then 3-point:
-    ``schemes.LAYOUT``). Images are (B, 3, S, S) float32 in [-1, 1]. ``target_crops[b].picture_points(points)``
-    maps points of target image b to pixels of the original photo.
+    ``schemes.LAYOUT``), and then those of ``own``. Images are (B, 3, S, S) float32 in [-1, 1].
+    ``target_crops[b].picture_points(points)`` maps points of target image b to pixels of the original photo.
     """
 
     source_image: Tensor
@@ -219,6 +219,8 @@ class PairBatch(MovableBatch):
     #: (B) where each image comes from; empty where that is not known.
     source_crops: list[PictureCrop] = field(default_factory=list)
     target_crops: list[PictureCrop] = field(default_factory=list)
+    #: Names of the points after those of the protocols, with the viewer's left and right.
+    own: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pair_id)

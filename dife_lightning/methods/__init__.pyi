@@ -6,6 +6,7 @@ from .dife import DIFE as DIFE
 from .dve import DVE as DVE
 from .frozen_backbone import FrozenBackbone as FrozenBackbone
 from .frozen_embedder import FrozenEmbedder as FrozenEmbedder
+from .frozen_landmarks import FrozenLandmarks as FrozenLandmarks
 from .generator_features import GeneratorFeatures as GeneratorFeatures
 from .label_vote import LabelVote as LabelVote
 from .landmark_net import LandmarkNet as LandmarkNet

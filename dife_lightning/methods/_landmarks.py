@@ -1,13 +1,13 @@
 """Base of landmark models, which find the points of their scheme on single faces.
 
 A landmark model can transfer points between two faces as well, without comparing them: a point of the source is found
-in the target by its name. That works for the landmarks of the protocols that the model's scheme has, and for no other
-point. Where the source's point really is plays no part, nor does whether the source is a face at all.
+in the target by its name. That works for landmarks of the protocols and for named points that the model's scheme has,
+and for no other point. Where the source's point really is plays no part, nor does whether the source is a face at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -16,12 +16,14 @@ from torch import Tensor
 
 from dife_lightning.errors import CheckpointError, ConfigError
 from dife_lightning.faces.batches import FaceBatch, PairBatch
-from dife_lightning.faces.schemes import LAYOUT, LAYOUT_POINTS, Scheme, get_scheme, protocol_members
+from dife_lightning.faces.point_names import canonical
+from dife_lightning.faces.schemes import LAYOUT, LAYOUT_POINTS, Scheme, get_scheme, meanings, protocol_members
 from dife_lightning.geometry.crops import CropOptions
 from dife_lightning.geometry.heatmaps import Detections
 from dife_lightning.matching import Matches, MatchingOptions
 from dife_lightning.method import Method, plain
 from dife_lightning.methods._base import DEFAULT_MATCHING
+from dife_lightning.utils.notes import some
 
 #: Key of a checkpoint, and the largest side of a crop in pixels that one may state.
 TRAINED_ON, LARGEST = "trained_on", 8192
@@ -59,16 +61,20 @@ class LandmarkModule(Method):
         ``matching`` is ignored.
 
         Raises:
-            ConfigError: points that are not those of the protocols, or a protocol that ``scheme`` does not have.
+            ConfigError: points without a name, or points or a protocol that ``scheme`` does not have.
         """
-        if batch.source_points.shape[1] != LAYOUT_POINTS:
+        if batch.source_points.shape[1] != LAYOUT_POINTS + len(batch.own):
             raise ConfigError(
-                f"{type(self).__name__} transfers the landmarks of the protocols {', '.join(LAYOUT)} alone, found "
-                f"{batch.source_points.shape[1]} other points; score it on single faces, with LandmarkError"
+                f"{type(self).__name__} transfers the landmarks of the protocols {', '.join(LAYOUT)} and named points "
+                f"alone, found {batch.source_points.shape[1]} points; score it on single faces, with LandmarkError"
             )
         scheme = get_scheme(self.scheme)
-        weights, known = (part.to(batch.target_image.device) for part in _layout_weights(scheme))
-        if bool((batch.visible & ~known).any()):
+        weights = _layout_weights(scheme, batch.own).to(batch.target_image.device)
+        lacking = [name for name, row in zip(batch.own, weights[LAYOUT_POINTS:], strict=True) if not row.any()]
+        if lacking:
+            has = some(scheme.landmarks, 9)
+            raise ConfigError(f"{type(self).__name__} has no point {some(lacking)}, which is scored; it has {has}")
+        if not batch.own and bool((batch.visible & ~weights.any(dim=1)).any()):
             has = ", ".join(scheme.maps) or "none"
             raise ConfigError(
                 f"scheme '{scheme.name}' of {type(self).__name__} lacks a protocol of the pairs; it has {has}"
@@ -124,10 +130,14 @@ def trained_on(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in (("size", size), ("crop", crop)) if value is not None}
 
 
-def _layout_weights(scheme: Scheme) -> tuple[Tensor, Tensor]:
-    """Return (P, K) weights that make a scheme's points those of all protocols, and (P,) bool: which it has."""
-    weights = torch.zeros(LAYOUT_POINTS, len(scheme.landmarks))
+def _layout_weights(scheme: Scheme, own: Sequence[str]) -> Tensor:
+    """Return (P, K) weights that make a scheme's points those of all protocols and those named ``own``; 0 without."""
+    weights = torch.zeros(LAYOUT_POINTS + len(own), len(scheme.landmarks))
+    groups: dict[int, Sequence[int]] = {}
     for protocol in scheme.maps:
-        for row, group in enumerate(protocol_members(scheme, protocol), LAYOUT[protocol].start):
-            weights[row, list(group)] = 1 / len(group)
-    return weights, weights.any(dim=1)
+        groups |= dict(enumerate(protocol_members(scheme, protocol), LAYOUT[protocol].start))
+    meant = {canonical(name): group for name, group in reversed(meanings(scheme).items())}
+    groups |= {row: meant.get(canonical(name), ()) for row, name in enumerate(own, LAYOUT_POINTS)}
+    for row, group in groups.items():
+        weights[row, list(group)] = 1 / max(1, len(group))
+    return weights

@@ -8,6 +8,7 @@ import torch
 
 from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import FaceBatch, PairBatch
+from dife_lightning.faces.own_schemes import scheme_from_names
 from dife_lightning.faces.schemes import LAYOUT, LAYOUT_POINTS, get_scheme, to_layout
 from dife_lightning.geometry.heatmaps import Detections
 from dife_lightning.methods._landmarks import LandmarkModule
@@ -27,14 +28,15 @@ class Fixed(LandmarkModule):
         return Detections(found, torch.ones(found.shape[:2]))
 
 
-def pairs(points=LAYOUT_POINTS, seen=slice(None)):
+def pairs(points=LAYOUT_POINTS, seen=slice(None), own=()):
     visible = torch.zeros(2, points, dtype=torch.bool)
     visible[:, seen] = True
     images = torch.stack([torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), -0.25)])
     where = torch.rand(2, points, 2)
     return PairBatch(
-        images.flip(0), images, where, where, visible, torch.arange(2), ["a>b", "c>d"], "human+dog", "plain", "val"
-    )
+        images.flip(0), images, where, where, visible, torch.arange(2), ["a>b", "c>d"], "human+dog", "plain", "val",
+        own=own,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["animalweb-9", "wflw-98", "300w-68"])
@@ -56,8 +58,21 @@ def test_a_protocol_that_the_scheme_lacks_is_refused_unless_no_point_of_it_count
     np.testing.assert_allclose(found[0, LAYOUT["3-point"], 0], [0.5, 10.5, 20.5])
 
 
-def test_other_points_cannot_be_transferred():
-    with pytest.raises(ConfigError, match="Fixed transfers the landmarks of the protocols 9-point, 3-point alone"):
+@pytest.mark.parametrize(("left", "expected"), [("viewer", [20.5, 0.5, 30.5]), ("subject", [20.5, 10.5, 40.5])])
+def test_named_points_are_found_by_their_meaning_for_the_viewer(left, expected):
+    model = Fixed(scheme_from_names(["eye_l", "eye_r", "snout", "ear_l", "ear_r"], left=left))
+    own = ("snout", "left_eye", "left_ear")
+    found = model.transfer_batch(pairs(points=LAYOUT_POINTS + 3, own=own))
+    np.testing.assert_allclose(found[0, LAYOUT_POINTS:, 0], expected)
+
+
+def test_a_named_point_that_the_model_does_not_have_is_an_error():
+    with pytest.raises(ConfigError, match=r"Fixed has no point left_horn, which is scored; it has .*nose"):
+        Fixed().transfer_batch(pairs(points=LAYOUT_POINTS + 1, own=("left_horn",)))
+
+
+def test_points_without_a_name_cannot_be_transferred():
+    with pytest.raises(ConfigError, match="Fixed transfers the landmarks of the protocols 9-point, 3-point and named"):
         Fixed().transfer_batch(pairs(points=4))
 
 
