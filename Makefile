@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## train and test DIFE on the embedded world, human+dog; results in results/demo (resumable)
 	$(BIN)/python -m experiments.demo $(DEMO)
 
-world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resumable, up to 90 minutes)
+world: $(STAMP) ## rebuild the shipped generators and the surface teacher (resumable; 2 to 3 hours on a CPU with AMX)
 	$(BIN)/python -m experiments.build.world
 
 reproduce-table1: $(STAMP) ## the paper's table 1 on the embedded world; SEEDS=3 for mean and spread (resumable)

@@ -54,9 +54,9 @@ class Part:
 
 
 PARTS = (
-    Part("human", "world/human", "generator", "stylegan2/world_human", 37),
-    Part("dog", "world/dog", "generator", "stylegan2/world_dog", 19, parent="human"),
-    Part("cat", "world/cat", "generator", "stylegan2/world_cat", 19, parent="human"),
+    Part("human", "world/human", "generator", "stylegan2/world_human", 62),
+    Part("dog", "world/dog", "generator", "stylegan2/world_dog", 33, parent="human"),
+    Part("cat", "world/cat", "generator", "stylegan2/world_cat", 55, parent="human"),
     Part("teacher", "world/teacher", "surface-teacher", "world/teacher", 2),
 )
 
