@@ -43,7 +43,7 @@ def _asset_lines() -> list[str]:
 
 def _asset_in_full(name: str) -> str:
     notice = asset_notice(name)
-    entry = {"name": name, **list_assets()[name], "terms": asset_terms(name)}
+    entry = {"name": name, "version": 1, **list_assets()[name], "terms": asset_terms(name)}
     lines = [f"{key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in entry.items()]
     return "\n".join([*lines, *(["", notice.rstrip()] if notice else [])])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from dife_lightning.cli.main import main
@@ -34,6 +36,15 @@ def test_one_asset_is_shown_in_full(capsys):
     assert text.endswith("\n\n# The card\n\nDogs only.\n")
     assert main(["assets", "world/dog"]) == 0
     assert "terms: Apache-2.0" in capsys.readouterr().out
+
+
+def test_an_asset_whose_record_has_no_version_is_the_first(capsys):
+    manifest = assets.FOLDER / "manifest.json"
+    entries = json.loads(manifest.read_text())
+    del entries["world/dog"]["version"]
+    manifest.write_text(json.dumps(entries))
+    assert main(["assets", "world/dog"]) == 0
+    assert "version: 1\n" in capsys.readouterr().out
 
 
 def test_unknown_names_and_further_words_are_errors_of_one_line(capsys):
