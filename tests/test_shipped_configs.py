@@ -40,7 +40,7 @@ from tests import shipped_assets
 from tests.pretrained.formats.writers import write_cats
 from tests.pretrained.tiny_backbones import write_backbone
 from tests.shipped_assets import register_tiny_world
-from tests.tiny import TINY_CATS, dife_arguments, draw_nothing, write_run
+from tests.tiny import TINY_CATS, dife_arguments, draw_nothing, write_landmarks, write_run
 
 #: The folder of images that generators are trained on here is small, and its images of one colour.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
@@ -368,6 +368,7 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "outside-predictions": outside_predictions,
     "frozen-backbone": tiny_backbone,
     "generator-features": lambda folder: {"steps": 1},
+    "frozen-landmarks": lambda folder: {"model": write_landmarks(folder / "landmarks.ckpt")},
     **dict.fromkeys(("mean-landmarks", "nearest-label", "label-vote"), labelled_dog),
 }
 

@@ -11,6 +11,7 @@ import torch
 
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
 from dife_lightning.methods import _training, projected_backbone
+from dife_lightning.methods.landmark_net import LandmarkNet
 from dife_lightning.methods.stylegan2 import StyleGAN2
 from dife_lightning.nn.backbone import PixelOptions
 from dife_lightning.nn.mobile import MOBILENET_V2, MobileNet
@@ -64,6 +65,16 @@ def write_teacher(path: Path, dim: int = 8) -> str:
     architecture = {"dim": dim, "side": 8, "width": 8, "blocks": 1}
     network = SurfaceNet(**architecture)
     write_tensors(path, network.state_dict(), {"kind": "surface-teacher", "architecture": json.dumps(architecture)})
+    return str(path)
+
+
+def write_landmarks(path: Path, landmarks: str | list[str] = "animalweb-9", **more: Any) -> str:
+    """Write the checkpoint of a random landmark model; ``more`` are options of `LandmarkNet`."""
+    torch.manual_seed(4)
+    small = {"stem": 4, "bottlenecks": 1, "channels": [4, 4, 4, 4], "modules": [1, 1, 1], "blocks": 1}
+    module = LandmarkNet(network=small, landmarks=landmarks, **more)
+    checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), "method": "landmark-net"}
+    torch.save(checkpoint, path)
     return str(path)
 
 

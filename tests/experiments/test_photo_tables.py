@@ -16,7 +16,7 @@ from experiments.common import commands
 from experiments.common.plan import PLANS, plan_content, read_plan
 from experiments.tables import __main__ as tables
 from tests.photo_folder import FARM, SPECIES, write_paths, write_photos
-from tests.tiny import draw_nothing, without_imagenet, write_generator, write_teacher
+from tests.tiny import draw_nothing, without_imagenet, write_generator, write_landmarks, write_teacher
 
 STEPS = {"trainer.max_steps": 2, "trainer.val_check_interval": 1, "trainer.enable_progress_bar": False,
          "trainer.precision": "32-true", "data.init_args.batch_size": 6,
@@ -32,6 +32,7 @@ DIFE = {
 BACKBONES = {
     f"{name}{end}" for name in ("mobilenet-v2", "efficientnet-lite0", "dife-pretrained") for end in ("", "-window")
 }
+FIVE = ["left_eye", "right_eye", "nose", "left_ear", "right_ear"]
 #: Of table 1, with two models: human_dog and human_dog_cat.
 COLUMNS = ("human+dog", "human+dog+cat", "human+farm")
 
@@ -84,10 +85,10 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, di
         write_photos(folder, patch, SPECIES, FARM)
         write_teacher(folder / "free.safetensors", dim=16)
         write_generator(folder / "apart.safetensors", 9, channels=(8, 8, 8, 64, 8))
+        write_landmarks(folder / "landmarks.ckpt", FIVE, left="subject")
         entries = yaml.safe_load((folder / "paths.yaml").read_text())
-        write_paths(
-            folder, entries | {"photo-teacher-free": "free.safetensors", "photo-dog-apart": "apart.safetensors"}
-        )
+        entries |= {"photo-teacher-free": "free.safetensors", "photo-dog-apart": "apart.safetensors"}
+        write_paths(folder, entries | dict.fromkeys(("photo-landmarks", "photo-meta-cskt"), "landmarks.ckpt"))
         yield {1: build(1, "--columns", ",".join(COLUMNS)), 2: build(2, "--columns", "dog+cat (joint)")}
 
 

@@ -80,4 +80,7 @@ def test_the_committed_sweep_still_reports_its_table_and_the_correlations_in_the
     }
     capsys.readouterr()
     assert main([*command, "--best"]) == 0
-    assert "--model.init_args.lambda_k1=0.350813" in capsys.readouterr().out
+    best = capsys.readouterr().out
+    swept = yaml.safe_load((ROOT / "experiments/tables/plans/swept.yaml").read_text())["rows"]["dife-swept"]
+    assert all(f"--{name}={value}" in best for name, value in swept["set"].items())
+    assert swept["note"].startswith(f"trial {rows[0]['trial']} of 16")
