@@ -33,6 +33,7 @@ PHOTO_ROWS = {
     "DIFE, both stages": "dife",
     "`photos/dife`, as shipped": "shipped",
     "surface teacher `photos/teacher`": "surface-teacher",
+    "Meta-CSKT, finds its five landmarks alone": "meta-cskt",
 }
 
 
