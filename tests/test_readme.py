@@ -33,7 +33,7 @@ PHOTO_ROWS = {
     "DIFE, both stages": "dife",
     "`photos/dife`, as shipped": "shipped",
     "surface teacher `photos/teacher`": "surface-teacher",
-    "Meta-CSKT, finds its five landmarks alone": "meta-cskt",
+    "Meta-CSKT (finds only its five landmarks)": "meta-cskt",
 }
 
 
