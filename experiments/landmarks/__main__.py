@@ -33,6 +33,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rows", type=names, help="rows, separated by commas; default: all")
     add("--seeds", type=int, default=1, help="number of seeds; default: 1")
     add("--curve", action="store_true", help="also train on other numbers of labels, for the learning curve")
+    add("--curve_seeds", type=int, help="number of seeds of the learning curve; default: as --seeds")
     add("--runs_root", type=Path, help="folder of the runs; default: runs/landmarks_<plan>")
     add("--records", type=Path, help="folder of committed records, which replace runs")
     add("--record", type=Path, help="folder for records to commit")
@@ -43,12 +44,17 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def build(options: argparse.Namespace) -> dict[str, Any]:
     """Train, test and write one table; returns its content."""
-    from dife_lightning.errors import DataError
+    from dife_lightning.errors import ConfigError, DataError
     from experiments.landmarks.assemble import table_of
     from experiments.landmarks.output import write_table
 
     start, name = time.perf_counter(), Path(options.plan).stem
-    plan = read_plan(options.plan).only(options.rows)
+    whole = read_plan(options.plan)
+    plan = whole.only(options.rows)
+    if options.curve and not plan.curve_rows:
+        raise ConfigError(
+            f"--curve: none of the rows has a learning curve; expected some of {', '.join(whole.curve_rows)}"
+        )
     runs = Runs(plan, options.runs_root or Path("runs") / f"landmarks_{name}", options.records, not options.no_training)
     tests: dict[tuple[str, int], ScoredRow] = {}
     for seed in range(options.seeds):
@@ -74,25 +80,26 @@ def curve_of(
     plan: LandmarkPlan, runs: Runs, options: argparse.Namespace, tests: dict[tuple[str, int], ScoredRow]
 ) -> dict[str, Any]:
     """Return the learning curve: labels, and for each row and group the mean NME over seeds at each."""
-    from experiments.landmarks.assemble import columns_of
+    from experiments.landmarks.assemble import columns_of, groups_of
     from experiments.landmarks.errors import joined
 
-    groups = {name: domains for name, domains in columns_of(tests).items() if len(domains) > 1}
+    columns = columns_of(tests)
+    seeds = options.curve_seeds or options.seeds
     lines = []
     for row in (plan.row(name) for name in plan.curve_rows):
-        values: dict[str, list[float | None]] = {group: [] for group in groups}
+        values: dict[str, list[float | None]] = {group: [] for group in groups_of(columns)}
         for labels in plan.curve:
             own = labels if labels != plan.labels else None  # the runs of the table itself
-            found = [runs.test(row, seed, own) for seed in range(options.seeds)]
+            found = [runs.test(row, seed, own) for seed in range(seeds)]
             known = [test for test in found if test is not None]
             for seed, test in enumerate(found):
                 if test is not None and options.record is not None:
                     runs.write_record(row, seed, own, test, options.record)
-            for group, domains in groups.items():
-                means = [joined([test.errors[domain] for domain in domains]).mean() for test in known]
-                values[group].append(sum(means) / len(means) if means else None)
+            for group, so_far in values.items():
+                means = [joined([test.errors[domain] for domain in columns[group]]).mean() for test in known]
+                so_far.append(sum(means) / len(means) if means else None)
         lines += [{"row": row.name, "column": group, "nme": nme} for group, nme in values.items()]
-    return {"labels": list(plan.curve), "lines": lines}
+    return {"labels": list(plan.curve), "seeds": seeds, "lines": lines}
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ def columns_of(tests: Tests) -> dict[str, list[str]]:
     return found | {name: [name] for name in single}
 
 
+def groups_of(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the columns that join several domains; all columns if none does."""
+    return [name for name, domains in columns.items() if len(domains) > 1] or list(columns)
+
+
 def table_of(plan: LandmarkPlan, tests: Tests, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Return the content of ``table.json``."""
     columns = columns_of(tests)
@@ -116,10 +121,9 @@ def _steps(
 ) -> list[dict[str, Any]]:
     """Return each step of the ablation in each group: the error before it minus that after it."""
     chain = [row for row in plan.ablation if row in have]
-    groups = [name for name, domains in columns.items() if len(domains) > 1] or list(columns)
     found = []
     for before, after in itertools.pairwise(chain):
-        for group in groups:
+        for group in groups_of(columns):
             value, interval = difference(means[before, group], means[after, group])
             found.append(
                 {

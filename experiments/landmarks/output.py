@@ -9,6 +9,7 @@ from typing import Any
 from cycler import cycler
 
 from dife_lightning.utils.files import atomic_write, write_json
+from experiments.landmarks.assemble import groups_of
 
 _MARKS = {"held": "", "tied": " =", "reversed": " <"}
 LEGEND = (
@@ -81,7 +82,8 @@ def _scores(row: Mapping[str, Any]) -> str:
 
 def _curve_lines(curve: Mapping[str, Any]) -> list[str]:
     labels: Sequence[int] = curve["labels"]
-    lines = [f"| row | faces | {' | '.join(map(str, labels))} labels |", f"|---|---|{'---|' * len(labels)}"]
+    lines = ["NME with one seed." if curve["seeds"] == 1 else f"Mean NME of {curve['seeds']} seeds.", ""]
+    lines += [f"| row | faces | {' | '.join(map(str, labels))} labels |", f"|---|---|{'---|' * len(labels)}"]
     for line in curve["lines"]:
         values = ["–" if value is None else f"{value:.2f}" for value in line["nme"]]
         lines.append(f"| {line['row']} | {line['column']} | {' | '.join(values)} |")
@@ -92,7 +94,7 @@ def draw_ced(table: Mapping[str, Any], path: Path) -> None:
     """Draw the share of faces with at most an error against this error, one panel for each group."""
     from dife_lightning.viz.sheet import save_figure
 
-    columns = [name for name, domains in table["columns"].items() if len(domains) > 1] or list(table["columns"])
+    columns = groups_of(table["columns"])
     figure, axes = _panels(len(columns))
     for axis, column in zip(axes, columns, strict=True):
         for row in table["rows"]:

@@ -78,7 +78,10 @@ class LandmarkPlan:
         for name in rows or ():
             if name not in known:
                 raise ConfigError(f"no row '{name}' in the table. {did_you_mean(name, known)}")
-        return self if rows is None else replace(self, rows=tuple(row for row in self.rows if row.name in rows))
+        if rows is None:
+            return self
+        curve_rows = tuple(name for name in self.curve_rows if name in rows)
+        return replace(self, rows=tuple(row for row in self.rows if row.name in rows), curve_rows=curve_rows)
 
     def row(self, name: str) -> LandmarkRow:
         """Return the row of a name."""

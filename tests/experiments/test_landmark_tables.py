@@ -11,8 +11,8 @@ import pytest
 
 from dife_lightning.errors import ConfigError, DataError
 from experiments.landmarks import runs as runs_module
-from experiments.landmarks.__main__ import build, parse
-from experiments.landmarks.assemble import table_of
+from experiments.landmarks.__main__ import build, curve_of, parse
+from experiments.landmarks.assemble import groups_of, table_of
 from experiments.landmarks.errors import NmeTable, decoded, difference, read_nme, verdict
 from experiments.landmarks.output import markdown
 from experiments.landmarks.plan import PLANS, read_plan
@@ -113,27 +113,53 @@ def test_a_table_has_steps_goals_and_the_faces_of_groups():
     assert cells["meta-cskt", "known"]["spread"] == pytest.approx(np.sqrt(0.5))
     assert cells["supervised", "dog"]["against"]["verdict"] == "held"
     verdicts = {(step["before"], step["after"], step["column"]): step["verdict"] for step in content["ablation"]}
-    assert (
-        verdicts
-        == {
-            ("supervised", "with-l-u", "known"): "tied",
-            ("supervised", "with-l-u", "unknown"): "held",
-            ("with-l-u", "meta-cskt", "known"): "held",
-            ("with-l-u", "meta-cskt", "unknown"): "held",
-        }
-        or "known" in content["columns"]
-    )
+    wanted = {("supervised", "with-l-u", column): "tied" for column in ("known", "dog")}
+    wanted |= {("supervised", "with-l-u", column): "held" for column in ("unknown", "cow")}
+    assert verdicts == wanted | {("with-l-u", "meta-cskt", column): "held" for column in content["columns"]}
     goals = {goal["column"]: (round(goal["value"], 3), goal["holds"]) for goal in content["goals"]}
     assert goals == {"known": (round(4 / 7, 3), True), "unknown": (round(4 / 7, 3), True)}
-    text = markdown(
-        content, {"labels": [5, 40], "lines": [{"row": "supervised", "column": "known", "nme": [9.0, None]}]}
-    )
+    lines = [{"row": "supervised", "column": "known", "nme": [9.0, None]}]
+    text = markdown(content, {"labels": [5, 40], "seeds": 2, "lines": lines})
     assert "4.00 ± 0.71" in text
     assert "50.0 / 25.0 / 40.0 / 8.0" in text
     assert cells["supervised", "known"]["interocular"] == {"nme": pytest.approx(14.0), "faces": 30}
     assert cells["supervised", "known"]["ced"][6:9] == [pytest.approx(1 / 30, abs=1e-4), 0.5, 1.0]
+    assert "Mean NME of 2 seeds." in text
     assert "| supervised | known | 9.00 | – |" in text
     assert "`uda` is left out: not trained" in text
+
+
+def test_the_learning_curve_has_seeds_of_its_own(tmp_path):
+    class Trained:
+        """Errors that name the run: 10 times the seed, plus a tenth of the labels."""
+
+        def __init__(self):
+            self.asked = []
+
+        def test(self, row, seed, labels=None):
+            self.asked.append((seed, labels))
+            return None if (seed, labels) == (1, 80) else scored([10.0 * seed + (labels or 40) / 10] * 2, [1.0] * 2)
+
+    plan = read_plan("world").only(["supervised"])
+    tests = {("supervised", 0): scored([4.0] * 2, [1.0] * 2)}
+    words = ["world", "--curve", "--seeds", "3"]
+    curve = curve_of(plan, Trained(), parse([*words, "--curve_seeds", "2"]), tests)
+    assert (curve["labels"], curve["seeds"]) == ([5, 10, 20, 40, 80], 2)
+    found = {line["column"]: line["nme"] for line in curve["lines"] if line["row"] == "supervised"}
+    assert found["known"] == pytest.approx([5.5, 6.0, 7.0, 9.0, 8.0])  # the run of seed 1 and 80 labels is missing
+    runs = Trained()
+    assert curve_of(plan, runs, parse(words), tests)["seeds"] == 3
+    assert set(runs.asked) == {(seed, labels) for seed in range(3) for labels in (5, 10, 20, None, 80)}
+
+
+def test_a_learning_curve_of_rows_without_one_is_refused():
+    with pytest.raises(ConfigError, match="none of the rows has a learning curve; expected some of mean-landmarks, "):
+        build(parse(["world", "--rows", "with-l-u", "--curve"]))
+
+
+def test_groups_are_columns_of_several_domains():
+    assert groups_of({"known": ["dog", "cat"], "dog": ["dog"], "cat": ["cat"]}) == ["known"]
+    assert groups_of({"known": ["dog"], "dog": ["dog"]}) == ["known", "dog"]
 
 
 def test_a_record_takes_the_place_of_a_run(tmp_path, monkeypatch):
