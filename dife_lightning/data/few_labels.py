@@ -1,8 +1,8 @@
 """Few labelled and many unlabelled faces, for training landmark models; the subclasses say where the faces are from.
 
-Batch k is a function of (seed, k) and of the labels of that moment (``labels``): the true ones, and those that a method
-has put beside them (``dife_lightning.mining.label_pool``). Each labelled place of a batch is filled from all of these
-with equal probability, as in Meta-CSKT.
+Batch k is a function of (seed, k), of the labels of that moment (``labels``: the true ones, and those that a method has
+put beside them, ``dife_lightning.mining.label_pool``), and of the unlabelled faces that the method leaves out
+(``dropped``).
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class FewLabelStream(EndlessBatches[FewLabelDraw]):
     Args:
         pool: unlabelled faces; None for none. Each pass over them has its own order.
         labelled: labelled faces in a batch.
+        pooled: further places of a batch for labels that were found.
         unlabelled: unlabelled faces in a batch.
         size: side of the images.
         seed: of all draws.
@@ -89,6 +90,7 @@ class FewLabelStream(EndlessBatches[FewLabelDraw]):
         self,
         pool: PreparedFaces | None,
         labelled: int,
+        pooled: int,
         unlabelled: int,
         size: int,
         seed: int = 0,
@@ -97,7 +99,7 @@ class FewLabelStream(EndlessBatches[FewLabelDraw]):
     ) -> None:
         super().__init__(start)
         self.pool, self.size, self.seed, self.moved = pool, size, seed, moved
-        self.labelled, self.unlabelled = labelled, unlabelled if pool is not None else 0
+        self.labelled, self.pooled, self.unlabelled = labelled, pooled, unlabelled if pool is not None else 0
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     def batch(self, number: int) -> FewLabelDraw:
@@ -108,7 +110,7 @@ class FewLabelStream(EndlessBatches[FewLabelDraw]):
         return FewLabelDraw(
             torch.from_numpy(np.array(images, np.uint8).reshape(shape)),
             torch.tensor(rows, dtype=torch.int64),
-            self._numbers("labelled", number, self.labelled),
+            torch.cat([self._numbers("labelled", number, self.labelled), self._numbers("pooled", number, self.pooled)]),
             self._numbers("unlabelled", number, self.unlabelled),
             self._numbers("points", number, self.labelled, 3 * self.moved).reshape(self.labelled, self.moved, 3),
             number,
@@ -134,12 +136,13 @@ class FewLabelsDataModule(TrainingDataModule):
         evaluation: data module of single faces for validation, test and predict; None for none.
         size: side of the images in pixels.
         labelled_batch: labelled faces in a batch (Meta-CSKT: 4).
+        pooled_batch: further labelled faces in a batch, whose labels a method has found; none before it has found some.
+            With None there are no further ones: each labelled place shows one of all labels, true and found ones, with
+            equal probability, as in the published training.
         unlabelled_batch: unlabelled faces in a batch (Meta-CSKT: 16); 0 reads none.
         augment: framing and colour of labelled faces; None leaves them as they are, as the published training does.
         augment_unlabelled: of unlabelled faces; likewise.
         flip: mirror labelled faces with probability 1/2, if the scheme has mirror pairs.
-        true_share: probability that a labelled place shows a true label; None chooses among all labels, true ones and
-            those of the pool of labels, with equal probability, as the published training does.
         seed: of which faces are labelled, and of all draws.
         num_workers: processes that read and crop; any number gives the same batches.
         keep: hold all unlabelled faces in memory.
@@ -154,11 +157,11 @@ class FewLabelsDataModule(TrainingDataModule):
         evaluation: LightningDataModule | None = None,
         size: int = 64,
         labelled_batch: int = 4,
+        pooled_batch: int | None = None,
         unlabelled_batch: int = 16,
         augment: AugmentOptions | None = None,
         augment_unlabelled: AugmentOptions | None = None,
         flip: bool = True,
-        true_share: float | None = None,
         seed: int = 0,
         num_workers: int = 0,
         keep: bool = True,
@@ -168,14 +171,17 @@ class FewLabelsDataModule(TrainingDataModule):
         require(at_least=8, size=size)
         require(at_least=1, labelled_batch=labelled_batch)
         require(at_least=0, unlabelled_batch=unlabelled_batch, seed=seed, num_workers=num_workers)
-        require(at_least=0, at_most=1, true_share=true_share)
+        require(at_least=1, pooled_batch=pooled_batch)
         self.size, self.labelled_batch, self.unlabelled_batch = size, labelled_batch, unlabelled_batch
+        self.pooled_batch = pooled_batch
         self.augment, self.augment_unlabelled = augment or UNCHANGED, augment_unlabelled or UNCHANGED
-        self.flip, self.true_share, self.seed, self.point_noise = flip, true_share, seed, point_noise
+        self.flip, self.seed, self.point_noise = flip, seed, point_noise
         self.num_workers, self.keep, self.next_batch = num_workers, keep, 0
         self._faces: FewLabelFaces | None = None
         self._snapshot: LabelSnapshot | None = None
         self._where: dict[str, int] = {}
+        self._dropped: frozenset[str] = frozenset()
+        self._used: list[int] = []
         self._given: tuple[Tensor, Tensor, Tensor] | None = None
 
     # Faces
@@ -221,6 +227,16 @@ class FewLabelsDataModule(TrainingDataModule):
             raise ConfigError("labels: the true ones must come first, in the order of `true_labels`")
         self._snapshot, self._given = snapshot, None
 
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Names of the unlabelled faces that batches do not show."""
+        return self._dropped
+
+    @dropped.setter
+    def dropped(self, names: frozenset[str]) -> None:
+        self._dropped = names
+        self._used = [row for row, name in enumerate(self.faces().names) if name not in names]
+
     def setup(self, stage: str) -> None:
         """Read the faces (for fit), and set up the evaluation."""
         if stage == "fit":
@@ -236,7 +252,7 @@ class FewLabelsDataModule(TrainingDataModule):
     def train_dataloader(self) -> DataLoader[FewLabelDraw]:
         """Return the stream from the first batch that was not used yet."""
         ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        counts = (self.labelled_batch, self.unlabelled_batch)
+        counts = (self.labelled_batch, self.pooled_batch or 0, self.unlabelled_batch)
         start, moved = StreamStart(self.next_batch, *ranks), len(self.point_noise.landmarks) if self.point_noise else 0
         stream = FewLabelStream(self.faces().pool, *counts, self.size, self.seed, start, moved)
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers, worker_init_fn=one_thread)
@@ -250,35 +266,49 @@ class FewLabelsDataModule(TrainingDataModule):
         return self.compose(batch)
 
     def compose(self, draw: FewLabelDraw) -> FewLabelBatch:
-        """Return the batch of a draw, with the labels of now."""
+        """Return the batch of a draw, with the labels of now and without the faces that are left out."""
         device = draw.pool.device
         chosen = self._chosen(draw.uniform[:, 0].double().cpu().numpy())
+        numbers = draw.uniform[: len(chosen)]
         images, points, visible = self._labelled(chosen)
         if self.point_noise is not None:
-            points = self.point_noise.move(points, draw.noise.cpu(), self.scheme.landmarks, self.size)
-        labelled, affine = augmented(images.to(device), draw.uniform, self.augment)
+            true = len(draw.noise)
+            moved = self.point_noise.move(points[:true], draw.noise.cpu(), self.scheme.landmarks, self.size)
+            points = torch.cat((moved, points[true:]))
+        labelled, affine = augmented(images.to(device), numbers, self.augment)
         points, visible = apply_affine(affine, points.to(device)), visible.to(device)
         if self.flip and self.scheme.flip_pairs:
-            labelled, points, visible = self._mirrored(labelled, points, visible, draw.uniform[:, 1] < 0.5)
+            labelled, points, visible = self._mirrored(labelled, points, visible, numbers[:, 1] < 0.5)
         side = labelled.shape[-1]
         visible = visible & ((points >= -0.5) & (points <= side - 0.5)).all(dim=-1)
-        pool = (draw.pool.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
-        unlabelled, moved = augmented(pool, draw.pool_uniform, self.augment_unlabelled)
-        names = [self.faces().names[row] for row in draw.rows.tolist()]
-        true = len(self.faces().labelled)
-        pooled = torch.tensor([row >= true for row in chosen], device=device)
-        return FewLabelBatch(labelled, points, visible, unlabelled, moved, names, pooled)
+        faces, rows = self._unlabelled(draw)
+        pool = (faces.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
+        unlabelled, affine = augmented(pool, draw.pool_uniform, self.augment_unlabelled)
+        names = [self.faces().names[row] for row in rows]
+        pooled = torch.tensor([row >= len(self.faces().labelled) for row in chosen], device=device)
+        return FewLabelBatch(labelled, points, visible, unlabelled, affine, names, pooled)
 
     def _chosen(self, numbers: NDArray[np.float64]) -> list[int]:
-        """Return for each number in [0, 1) a row of the labels."""
+        """Return the rows of the labels that a batch shows, by numbers in [0, 1)."""
         true, count = len(self.faces().labelled), len(self.labels)
-        if self.true_share is None or count == true:
-            return [int(number * count) for number in numbers]
-        share, pooled = self.true_share, count - true
-        return [
-            int(number / share * true) if number < share else true + int((number - share) / (1 - share) * pooled)
-            for number in numbers
-        ]
+        own, further = numbers[: self.labelled_batch], numbers[self.labelled_batch :]
+        if self.pooled_batch is None:
+            return [int(number * count) for number in own]
+        found = [true + int(number * (count - true)) for number in further] if count > true else []
+        return [*(int(number * true) for number in own), *found]
+
+    def _unlabelled(self, draw: FewLabelDraw) -> tuple[Tensor, list[int]]:
+        """Return images (U, S, S, 3) uint8 and rows of the unlabelled faces; others stand in for those left out."""
+        rows = draw.rows.tolist()
+        places = [k for k, row in enumerate(rows) if self.faces().names[row] in self.dropped] if self.dropped else []
+        if not places:
+            return draw.pool, rows
+        images, pool = draw.pool.clone(), self.faces().pool
+        assert pool is not None
+        for k in places:
+            rows[k] = self._used[int(float(draw.pool_uniform[k, 0]) * len(self._used))]
+            images[k] = torch.from_numpy(np.array(pool[rows[k]].image)).to(images.device)
+        return images, rows
 
     def _labelled(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return images (L, 3, S, S), points (L, K, 2) and visible (L, K) of rows of the labels."""

@@ -58,7 +58,8 @@ class FewLabelDraw(MovableBatch):
     Attributes:
         pool: (U, S, S, 3) uint8, unlabelled faces as cropped.
         rows: (U,) int64, their numbers in the pool.
-        uniform: (L, R) numbers in [0, 1) for the choice and the augmentation of the labelled faces.
+        uniform: (L + P, R) numbers in [0, 1) for the choice and the augmentation of the labelled faces, the last P of
+            them for labels that were found.
         pool_uniform: (U, R) likewise, for the augmentation of the unlabelled ones.
         noise: (L, N, 3) likewise, for N landmarks of the labelled faces that are moved.
         number: of the batch.
@@ -104,15 +105,6 @@ class FewLabelBatch(MovableBatch):
         count = max(1, min(count, labelled))
         cuts = [(labelled * k // count, unlabelled * k // count) for k in range(count + 1)]
         return [self._part(slice(a, b), slice(u, v)) for (a, u), (b, v) in itertools.pairwise(cuts)]
-
-    def without(self, names: frozenset[str]) -> Self:
-        """Return the batch without the unlabelled faces of these names."""
-        kept = [row for row, name in enumerate(self.names) if name not in names]
-        if len(kept) == len(self.names):
-            return self
-        same = (self.labelled, self.points, self.visible)
-        rows = [self.names[row] for row in kept]
-        return type(self)(*same, self.unlabelled[kept], self.affine[kept], rows, self.pooled)
 
     def _part(self, labelled: slice, unlabelled: slice) -> Self:
         first = (self.labelled[labelled], self.points[labelled], self.visible[labelled])

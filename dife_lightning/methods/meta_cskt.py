@@ -86,6 +86,7 @@ class MetaCSKT(HeatmapModule):
         ConfigError: an unknown scheme, a repeated name, or a number out of its range.
     """
 
+    version = 2  # 2: other faces stand in for hard negatives, so that batches keep their size
     steps_done: Tensor
 
     def __init__(
@@ -159,7 +160,7 @@ class MetaCSKT(HeatmapModule):
         if int(self.steps_done) < self.warmup_steps:
             self._warm_up(batch)
         else:
-            self._teach(batch if self._mined is None else batch.without(frozenset(self._mined.hard_negatives)))
+            self._teach(batch)
         self._count()
 
     def _warm_up(self, batch: FewLabelBatch) -> None:
@@ -335,9 +336,11 @@ class MetaCSKT(HeatmapModule):
                 self._vote()[0] if self.votes is not None else None,
             )
         note(f"unlabelled faces: {self._mined}")
+        data.dropped = frozenset(self._mined.hard_negatives)
         pool = LabelPool(data.true_labels(), self._mined.positives, self.refresh)
         if self._pool is not None:
-            pool.share([{name: entry for name, entry in self._pool.entries.items() if name in pool.positives}])
+            kept = {name: entry for name, entry in self._pool.entries.items() if name in pool.positives}
+            pool.share(gather_objects(kept))
             data.labels = pool.refresh()
         self._pool = pool
         if self.views:
@@ -429,6 +432,7 @@ class MetaCSKT(HeatmapModule):
         if state:
             self._mined = from_state(state["mining"], data.faces().names)
             positives = self._mined.positives if self._mined is not None else ()
+            data.dropped = frozenset(self._mined.hard_negatives if self._mined is not None else ())
             self._pool = LabelPool(data.true_labels(), positives, self.refresh)
             self._pool.load_state_dict(state["pool"])
             data.labels = self._pool.current

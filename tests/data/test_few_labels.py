@@ -17,7 +17,7 @@ from tests.few_faces import NAMES, NoiseFaces, face
 
 
 def draw(data: NoiseFaces, number: int = 0, start: StreamStart = StreamStart()):  # noqa: B008 - immutable
-    counts = data.labelled_batch, data.unlabelled_batch
+    counts = data.labelled_batch, data.pooled_batch or 0, data.unlabelled_batch
     return FewLabelStream(data.faces().pool, *counts, data.size, data.seed, start).batch(number)
 
 
@@ -40,7 +40,7 @@ def test_some_landmarks_of_labelled_faces_are_moved_and_no_others():
     """Meta-CSKT's authors move each landmark of the mouth with probability 1/2, by up to 1 % of the crop's side."""
     noise = PointNoise((NAMES[2], NAMES[0]), 0.5, 0.1)
     data = NoiseFaces(labelled_batch=200, point_noise=noise)
-    drawn = FewLabelStream(data.faces().pool, 200, 0, data.size, data.seed, moved=2).batch(3)
+    drawn = FewLabelStream(data.faces().pool, 200, 0, 0, data.size, data.seed, moved=2).batch(3)
     plain = NoiseFaces(labelled_batch=200)
     moved = (data.compose(drawn).points - plain.compose(drawn).points).numpy()
     assert not moved[:, 1].any()
@@ -84,15 +84,42 @@ def test_labels_that_were_found_are_drawn_as_often_as_true_ones():
     np.testing.assert_allclose(batch.labelled[first].numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_the_share_of_true_labels_can_be_set(share):
-    data = NoiseFaces(labelled=2, labelled_batch=200, true_share=share)
-    assert not data.compose(draw(data)).pooled.any()  # nothing was found yet
+def test_found_labels_can_have_places_of_their_own():
+    alone = NoiseFaces(labelled=2, labelled_batch=5)
+    data = NoiseFaces(labelled=2, labelled_batch=5, pooled_batch=3)
+    first = data.compose(draw(data))
+    assert torch.equal(first.labelled, alone.compose(draw(alone)).labelled)  # nothing was found yet
+    assert not first.pooled.any()
     pool = LabelPool(data.true_labels(), data.faces().names)
-    pool.store(list(data.faces().names), torch.zeros(6, 3, 2), 1)
+    pool.store(["pool 1", "pool 4"], torch.tensor([[[1.0, 2.0]] * 3, [[3.0, 4.0]] * 3]), 1)
     data.labels = pool.refresh()
-    found = 1 - float(data.compose(draw(data)).pooled.float().mean())
-    assert found == pytest.approx(share, abs=0 if share in (0, 1) else 0.1)
+    batches = [data.compose(draw(data, number)) for number in range(10)]
+    assert all(one.pooled.tolist() == [False] * 5 + [True] * 3 for one in batches)
+    assert torch.equal(batches[0].labelled[:5], first.labelled)
+    assert {float(x) for one in batches for x in one.points[5:, 0, 0]} == {1.0, 3.0}
+    with pytest.raises(ConfigError, match="pooled_batch"):
+        NoiseFaces(pooled_batch=0)
+
+
+def test_other_faces_stand_in_for_those_left_out():
+    data = NoiseFaces(pool=8, unlabelled_batch=6)
+    names = data.faces().names
+    before = [data.compose(draw(data, number)) for number in range(20)]
+    data.dropped = frozenset(names[:5])
+    after = [data.compose(draw(data, number)) for number in range(20)]
+    assert {len(one.names) for one in after} == {6}
+    assert {name for one in after for name in one.names} == set(names[5:])
+    for old, new in zip(before, after, strict=True):
+        kept = [k for k, name in enumerate(old.names) if name in names[5:]]
+        assert [new.names[k] for k in kept] == [old.names[k] for k in kept]
+        for k, name in enumerate(new.names):
+            expected = face(name, 100 + int(name[-1])).image.transpose(2, 0, 1) / 127.5 - 1
+            np.testing.assert_allclose(new.unlabelled[k].numpy(), expected, atol=1e-6)
+    again = NoiseFaces(pool=8, unlabelled_batch=6)
+    again.dropped = frozenset(names[:5])
+    assert [again.compose(draw(again, number)).names for number in range(20)] == [one.names for one in after]
+    data.dropped = frozenset()
+    assert data.compose(draw(data)).names == before[0].names
 
 
 def test_points_follow_the_augmentation_and_the_mirror():
@@ -142,8 +169,6 @@ def test_parts_hold_every_face_once():
     assert torch.equal(torch.cat([one.labelled for one in parts]), batch.labelled)
     assert [name for one in parts for name in one.names] == batch.names
     assert len(batch.parts(9)) == 3  # each part has a labelled face
-    less = batch.without(frozenset(batch.names[:2]))
-    assert (less.names, len(less.unlabelled), len(less.affine)) == (batch.names[2:], 3, 3)
 
 
 def test_faces_that_cannot_be_used_are_named():

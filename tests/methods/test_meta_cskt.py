@@ -208,6 +208,7 @@ def test_positives_become_labels_and_hard_negatives_are_never_used(tmp_path):
     data = NoiseFaces(labelled_batch=8)
     fitted(method, data, tmp_path)
     assert set(used) == {f"pool {k}" for k in range(5)}
+    assert len(used) == 8 * data.unlabelled_batch  # batches keep their size
     assert data.labels.names == ("few 0", "few 1", "few 2", "pool 0", "pool 1")
     assert method._pool is not None
     assert set(method._pool.entries) == {"pool 0", "pool 1"}
@@ -291,10 +292,11 @@ def test_shifts_are_measured_and_written_as_the_published_files(tmp_path):
     assert mined.t_neg == pytest.approx(np.quantile(list(flips.values()), 0.6))
 
 
-def test_a_resumed_training_equals_one_that_was_not_interrupted(tmp_path):
+@pytest.mark.parametrize("every", [None, 2])
+def test_a_resumed_training_equals_one_that_was_not_interrupted(tmp_path, every):
     shifts = {f"pool {k}": 0.1 * k for k in range(6)}
     files = {name: shift_file(tmp_path / f"{name}.csv", shifts) for name in ("flip", "human")}
-    mining = {"t_neg": 0.45, "t_pos": 0.25, **files}
+    mining = {"t_neg": 0.45, "t_pos": 0.25, "every": every, **files}
     options = {"steps": 8, "warmup_steps": 1, "mining": mining, "refresh": 2, "ema_half_life": 3.0}
     whole = fitted(model(**options), NoiseFaces(), tmp_path / "whole")
     trainer = trainer_of(tmp_path / "first", 4)
@@ -480,7 +482,10 @@ def test_two_processes_need_a_strategy_that_allows_unused_parameters():
 
 
 @pytest.mark.slow
-def test_two_processes_keep_equal_weights_and_share_the_labels(tmp_path):
+@pytest.mark.parametrize(
+    ("steps", "every"), [(6, None), (5, 3)]
+)  # the second ends just after the faces were sorted anew
+def test_two_processes_keep_equal_weights_and_share_the_labels(tmp_path, steps, every):
     import subprocess
     import sys
     from pathlib import Path
@@ -492,10 +497,10 @@ import sys, torch, torch.distributed as dist
 from dife_lightning.methods.meta_cskt import MetaCSKT
 from tests.few_faces import NAMES, TINY_HRNET, NoiseFaces, trainer_of
 
-folder, flip = sys.argv[1:]
+folder, flip, steps, every = sys.argv[1:]
 torch.manual_seed(5)
-mining = {"t_neg": None, "t_pos": 0.5, "human": flip}
-method = MetaCSKT(TINY_HRNET, NAMES, steps=6, warmup_steps=2, mining=mining, refresh=2, lr=0.01)
+mining = {"t_neg": None, "t_pos": 0.5, "human": flip, "every": int(every) or None}
+method = MetaCSKT(TINY_HRNET, NAMES, steps=int(steps), warmup_steps=2, mining=mining, refresh=2, lr=0.01)
 data = NoiseFaces(pool=8)
 trainer = trainer_of(folder, 100, strategy="ddp_find_unused_parameters_true", devices=2)
 trainer.fit(method, data)
@@ -510,7 +515,7 @@ print("equal")
 """
     )
     shifts = shift_file(tmp_path / "human.csv", {f"pool {k}": 0.1 for k in range(8)})
-    words = [sys.executable, str(script), str(tmp_path), shifts]
+    words = [sys.executable, str(script), str(tmp_path), shifts, str(steps), str(every or 0)]
     root = Path(__file__).parents[2]
     environment = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What Meta-CSKT needs of a data module: its faces, and that found labels can be put beside the true ones."""
+"""What Meta-CSKT needs of a data module: its faces, found labels beside the true ones, and faces to leave out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ class LabelSource(typing.Protocol):
 
     #: The labels that batches show; a method may set others, the true ones first.
     labels: LabelSnapshot
+    #: Names of the unlabelled faces that batches do not show.
+    dropped: frozenset[str]
 
     def faces(self) -> FewLabelFaces:
         """Return all faces of the training."""
