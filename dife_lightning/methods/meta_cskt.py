@@ -28,7 +28,14 @@ from dife_lightning.losses.heatmaps import heatmap_loss
 from dife_lightning.methods._heatmap_networks import BackboneOptions, HeatmapModule, copy_weights, plain_landmarks
 from dife_lightning.methods._meta_cskt.label_source import LabelSource
 from dife_lightning.methods._meta_cskt.options import MiningOptions, published_factor
-from dife_lightning.methods._meta_cskt.shifts import Others, as_state, from_state, human_model, sorted_faces
+from dife_lightning.methods._meta_cskt.shifts import (
+    Others,
+    as_state,
+    check_files,
+    from_state,
+    human_model,
+    sorted_faces,
+)
 from dife_lightning.methods._meta_cskt.views import VIEWS, points_of_views
 from dife_lightning.methods._meta_cskt.votes import VoteOptions, voted_labels, voted_points
 from dife_lightning.methods._stylegan2.parts import average_into
@@ -39,6 +46,7 @@ from dife_lightning.nn.pyramid import PyramidEncoder
 from dife_lightning.utils.checks import as_options, require, require_choice
 from dife_lightning.utils.distributed import check_strategy, gather_objects
 from dife_lightning.utils.notes import note
+from dife_lightning.utils.run_folder import RunFolder
 
 METHOD = "MetaCSKT"
 
@@ -296,7 +304,13 @@ class MetaCSKT(HeatmapModule):
             optimizer.optimizer.state.clear()
         data = self._data()
         data.labels = data.true_labels()
-        self._mine()
+        try:
+            self._mine()
+        except ConfigError as error:  # thresholds that do not fit what was measured
+            run = Path(self.trainer.default_root_dir)
+            last = RunFolder(run.parent, run.name).last_checkpoint
+            self.trainer.save_checkpoint(last)
+            raise ConfigError(f"{error}; the warm-up is kept: change it, and go on with --ckpt_path {last}") from None
 
     def _refresh(self) -> None:
         """Make the points of the positives labels; with ``views``, find them anew."""
@@ -400,7 +414,7 @@ class MetaCSKT(HeatmapModule):
 
         Raises:
             ConfigError: another data module, other landmarks, or no model of human faces for the mining.
-            DataError: no unlabelled face.
+            DataError: no unlabelled face, or a file of shifts that does not fit.
         """
         if stage != "fit":
             return
@@ -416,6 +430,7 @@ class MetaCSKT(HeatmapModule):
                 f"scheme '{self.scheme.name}' has no left/right pairs, so no flip shift can be measured; set "
                 "mining.t_neg to null"
             )
+        check_files(data.faces().names, self.mining_options)
         if self.mining_options.needs_network and self.votes is None:
             human_model(self.mining_options)
         if self.trainer.ckpt_path is None:

@@ -133,16 +133,22 @@ def _values(names: Sequence[str], shifts: Mapping[str, float] | None, threshold:
     return found
 
 
-def _number(name: str, threshold: Threshold, shifts: NDArray[Any]) -> float | None:
-    """Return a threshold as a number; quantiles are those of ``shifts`` (N,)."""
+def check_threshold(name: str, threshold: Threshold) -> None:
+    """Raise ConfigError for a threshold of another form."""
     if threshold is None:
-        return None
-    quantile = isinstance(threshold, str)
+        return
     number, most = (_quantile(threshold), 1.0) if isinstance(threshold, str) else (threshold, 1e9)
     if not 0 <= number <= most:
         expected = "a number of at least 0, a quantile from q0 to q1 such as q0.2, or null"
         raise ConfigError(f"{name} is {threshold!r}; expected {expected}")
-    return float(np.quantile(shifts, number)) if quantile else float(number)
+
+
+def _number(name: str, threshold: Threshold, shifts: NDArray[Any]) -> float | None:
+    """Return a threshold as a number; quantiles are those of ``shifts`` (N,)."""
+    check_threshold(name, threshold)
+    if threshold is None:
+        return None
+    return float(np.quantile(shifts, _quantile(threshold))) if isinstance(threshold, str) else float(threshold)
 
 
 def _quantile(text: str) -> float:

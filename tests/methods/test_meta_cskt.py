@@ -336,6 +336,8 @@ def test_what_cannot_be_trained_is_said(options, data, text, tmp_path):
         ({"steps": 5, "warmup_steps": 5}, "nothing is left for the two networks"),
         ({"steps": 0}, "steps"),
         ({"mining": {"every": 0}}, "mining.every"),
+        ({"mining": {"t_neg": "q90"}}, r"mining\.t_neg is 'q90'; expected a number of at least 0, a quantile"),
+        ({"mining": {"t_pos": -0.1}}, r"mining\.t_pos is -0\.1; expected"),
         ({"evaluate": "both"}, "evaluate"),
         ({"landmarks": "animalweb"}, "unknown landmark scheme"),
     ],
@@ -349,10 +351,31 @@ def test_one_label_is_enough(tmp_path):
     assert int(fitted(model(steps=2), NoiseFaces(labelled=1), tmp_path).steps_done) == 2
 
 
-def test_a_threshold_that_drops_all_faces_is_refused(tmp_path):
+def test_files_of_shifts_are_checked_before_the_training(tmp_path):
     shifts = shift_file(tmp_path / "flip.csv", {f"pool {k}": 0.5 for k in range(6)})
-    with pytest.raises(ConfigError, match=r"t_neg 0\.2 drops all 6 faces"):
-        fitted(model(steps=2, mining={"t_pos": None, "flip": shifts}), NoiseFaces(), tmp_path)
+    few = shift_file(tmp_path / "few.csv", {f"pool {k}": 0.1 for k in range(5)})
+    for mining, text in (
+        ({"t_pos": None, "flip": shifts}, r"t_neg 0\.2 drops all 6 faces"),
+        ({"t_neg": None, "human": few}, "1 unlabelled face of 6 without human shift: pool 5"),
+        ({"t_pos": None, "flip": str(tmp_path / "none.csv")}, "none.csv"),
+    ):
+        method = model(steps=3, warmup_steps=2, mining=mining)
+        with pytest.raises((ConfigError, DataError), match=text):
+            fitted(method, NoiseFaces(), tmp_path)
+        assert int(method.steps_done) == 0
+
+
+def test_a_threshold_that_turns_out_to_drop_all_faces_keeps_the_warm_up(tmp_path):
+    options = {"steps": 4, "warmup_steps": 2}
+    first = model(**options, mining={"t_neg": 0.0, "t_pos": None})
+    with pytest.raises(ConfigError, match=r"t_neg 0\.0 drops all 6 faces.*the warm-up is kept: .* --ckpt_path .*last"):
+        fitted(first, NoiseFaces(), tmp_path)
+    last, second = tmp_path / "checkpoints" / "last.ckpt", model(**options, mining={"t_neg": "q0.9", "t_pos": None})
+    trainer_of(tmp_path, 100).fit(second, NoiseFaces(), ckpt_path=last, weights_only=False)
+    whole = fitted(model(**options, mining={"t_neg": "q0.9", "t_pos": None}), NoiseFaces(), tmp_path / "whole")
+    assert int(second.steps_done) == 4
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_votes_label_the_warm_up_and_choose_positives(tmp_path, monkeypatch):

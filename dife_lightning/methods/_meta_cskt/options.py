@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dife_lightning.mining.split import Threshold
+from dife_lightning.mining.split import Threshold, check_threshold
 from dife_lightning.utils.checks import require
 
 
@@ -25,6 +25,9 @@ class MiningOptions:
         network: landmark model of human faces: a shipped name, a checkpoint, a run or a public HRNet.
         scheme: of its points, for a public HRNet, which does not state it.
         every: steps after which the shifts are measured again, with the network that is evaluated; None measures once.
+
+    Raises:
+        ConfigError: a threshold of another form, or ``every`` below 1.
     """
 
     t_neg: Threshold = 0.2
@@ -40,6 +43,7 @@ class MiningOptions:
         for name in ("t_neg", "t_pos"):
             if getattr(self, name) in ("None", "null"):  # what the parser makes of null where text is allowed, too
                 object.__setattr__(self, name, None)
+            check_threshold(f"mining.{name}", getattr(self, name))
 
     @property
     def needs_network(self) -> bool:

@@ -69,6 +69,21 @@ def sorted_faces(
     return mine(faces.names, flips, humans, t_neg=options.t_neg, t_pos=options.t_pos)
 
 
+def check_files(names: Sequence[str], options: MiningOptions) -> None:
+    """Check the files of shifts before a training starts.
+
+    Raises:
+        ConfigError: they already decide that every face is dropped.
+        DataError: a file that cannot be read, or a face without a shift.
+    """
+    flip_read = options.t_neg is None or options.flip is not None
+    human_read = options.t_pos is None or options.human is not None
+    if options.flip is None and options.human is None:
+        return
+    t_neg, t_pos = options.t_neg if flip_read else None, options.t_pos if human_read else None
+    mine(names, _read(options.flip), _read(options.human), t_neg=t_neg, t_pos=t_pos)
+
+
 def human_model(options: MiningOptions) -> tuple[nn.Module, Scheme]:
     """Return the model of human faces and the scheme of its points; ConfigError if there is none."""
     if options.network is None:
