@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dife_lightning.cli.options import VerbParser, reader_options
 from dife_lightning.errors import ConfigError, DataError, UsageError
 from dife_lightning.utils.files import atomic_write
-from dife_lightning.utils.notes import many, note
+from dife_lightning.utils.notes import many, note, some
+from dife_lightning.utils.run_folder import RunFolder
 from dife_lightning.weights.user_paths import user_path
 
 _ABOUT = """
@@ -22,6 +24,8 @@ The photos show one face each, or --boxes names a file with the boxes of their f
 cropped by their boxes as well, so LABELS must have them.
 
 The network starts from the shipped DIFE of photographs, which knows faces of people, dogs and cats.
+
+The same command continues a run that was interrupted; --overwrite starts it anew, for example with more labels.
 
 examples:
   dife landmarks labels.csv --images photos --run otters
@@ -43,11 +47,20 @@ def run(verb: str, args: list[str]) -> int:
     own, rest = parser.parse_known_args(args)
     if not 0 <= own.held_out < 1:
         raise UsageError(f"--held_out is {own.held_out}; expected a share of the labelled faces from 0 to below 1.")
+    for name, least in (("label_next", 0), ("steps", 1)):
+        value = getattr(own, name)
+        if value is not None and value < least:
+            raise UsageError(f"--{name} is {value}; expected {least} or more.")
     from dife_lightning.cli.verbs import run_verb
 
     folder = f"{own.runs_root}/{own.run}"
     words, held_out, labelled = training(own, reader_options(rest))
-    run_verb("fit", [*words, "--run", own.run, "--runs_root", own.runs_root, *(["--overwrite"] * own.overwrite)])
+    place = ["--run", own.run, "--runs_root", own.runs_root]
+    if own.overwrite or not Path(folder).exists():
+        run_verb("fit", [*words, *place, *(["--overwrite"] * own.overwrite)])
+    else:
+        _check_same(RunFolder(Path(own.runs_root), own.run), words)
+        run_verb("fit", [*place, "--ckpt_path", "last"])  # trains nothing if it is finished
     if held_out:
         run_verb("test", ["--ckpt_path", folder])
     boxes = [] if own.boxes is None else ["--boxes", own.boxes]
@@ -74,6 +87,17 @@ def _parser(verb: str) -> VerbParser:
     return parser
 
 
+def _check_same(run: RunFolder, words: list[str]) -> None:
+    """Check that a run can be continued with ``words``, those that it was started with; UsageError otherwise."""
+    again = f"add --overwrite to replace {run.path}, or choose another --run"
+    if not run.last_checkpoint.is_file():
+        raise UsageError(f"{run.path} exists and has no checkpoint to continue from; {again}.")
+    verb_and_words = run.command()[1:]
+    if verb_and_words[: 1 + len(words)] != ["fit", *words]:
+        raise UsageError(f"{run.path} was trained with other labels, photos or options; {again}.")
+    note(f"{run.path} exists: it is continued from its last checkpoint ({again})")
+
+
 def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int, list[Path]]:
     """Return the words of `dife fit`, how many labelled faces are held out, and the labelled photos.
 
@@ -81,16 +105,27 @@ def training(own: Any, options: dict[str, Any]) -> tuple[list[str], int, list[Pa
         DifeError: what reading the labelled faces raises; no labelled face; a folder that is not there.
     """
     reader, root, found, faces = _recognised(own, options)
-    held_out = _held_out(len(faces), own.held_out)
     domain = {"dataset": reader, "root": str(root), "options": {**found, **options}}
     crop = {"rule": "whole"} if own.boxes is None else {"rule": "box", "factor": 1.2}
     if own.boxes is not None and any(face.box is None for face in faces.annotations):
         raise DataError(
             f"{own.labels} has no boxes of its faces, but --boxes is given; label boxes too, or omit --boxes"
         )
+    from dife_lightning.data.photos.pair_draws import unit_names, usable_faces
+    from dife_lightning.faces.landmark_sets import ALL_POINTS
+    from dife_lightning.geometry.crops import CropOptions
+
+    usable = usable_faces(faces, ALL_POINTS, CropOptions(**crop))
+    if not usable.order:
+        raise DataError(f"{own.labels}: no labelled face can be used: {some(usable.refused_faces())}")
+    subjects = len(set(unit_names(faces, "subject"))) if usable.kin() else 0
+    if subjects == 1:
+        note("all labelled faces are of one subject: the error is an estimate for other photos of it alone")
+        usable = replace(usable, apart="picture")
+    held_out = _held_out(usable, own.held_out)
     data: dict[str, Any] = {"domains": {"own": domain}, "folders": {"photos": own.images}, "crop": crop}
     data |= {"boxes": {} if own.boxes is None else {"photos": own.boxes}}
-    evaluation = {"domains": {"own": domain}, "crop": crop, "count": max(1, held_out)}
+    evaluation = {"domains": {"own": domain}, "crop": crop, "count": max(1, held_out), "keep_apart": usable.apart}
     words = ["--config", CONFIG, "--config", _trainer()]
     words += _as_words("data.init_args", data)
     evaluated = _as_words("data.init_args.evaluation.init_args", evaluation)
@@ -139,12 +174,17 @@ def _labelled(reader: str, root: Path, options: dict[str, Any]) -> Any:
     return faces
 
 
-def _held_out(count: int, share: float) -> int:
-    """Return how many of ``count`` labelled faces are held out, and say so."""
-    held_out = min(count - 1, max(1, round(count * share))) if share and count >= FEW else 0
+def _held_out(usable: Any, share: float) -> int:
+    """Return how many of the usable labelled faces are held out, all of a subject or none, and say so."""
+    from dife_lightning.data.photos.single_faces import whole_subjects
+
+    count = len(usable.order)
+    most = min(count - 1, max(1, round(count * share))) if share and count >= FEW else 0
+    held_out = len(whole_subjects(usable, most)) if most else 0
     if held_out:
-        told = "the error on these is an estimate"
-        note(f"{many(count, 'labelled face')}: {count - held_out} for the training, {held_out} held out; {told}")
+        kin = f", no {usable.apart} on both sides" if usable.kin() else ""
+        told = f"{count - held_out} for the training, {held_out} held out{kin}"
+        note(f"{many(count, 'labelled face')}: {told}; the error on these is an estimate")
     else:
         note(f"{many(count, 'labelled face')}, all for the training: no estimate of the error (5 or more give one)")
     return held_out

@@ -7,6 +7,7 @@ put beside them, ``dife_lightning.mining.label_pool``), and of the unlabelled fa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from dife_lightning.data.cache import itself, one_thread
 from dife_lightning.data.training import EndlessBatches, StreamStart, TrainingDataModule
-from dife_lightning.errors import ConfigError, did_you_mean, printable
+from dife_lightning.errors import CheckpointError, ConfigError, did_you_mean, printable
 from dife_lightning.faces.batches import FaceArrays, image_tensor
 from dife_lightning.faces.few_labels import FewLabelBatch, FewLabelDraw, PreparedFaces
 from dife_lightning.faces.few_labels import FewLabelFaces as FewLabelFaces
@@ -343,12 +344,25 @@ class FewLabelsDataModule(TrainingDataModule):
             torch.where(chosen[:, None], visible[:, order], visible),
         )
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the position in the stream, for the checkpoint."""
-        return {"next_batch": self.next_batch}
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the labelled faces' names and landmarks and of the unlabelled faces' names."""
+        faces, true = self.faces(), self.true_labels()
+        digest = hashlib.sha256("\n".join((*true.names, "", *faces.names)).encode())
+        for values in (np.where(true.visible[..., None], true.points, 0).astype("<f4"), true.visible.astype(np.uint8)):
+            digest.update(values.tobytes())
+        return digest.hexdigest()
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue where the checkpoint was written."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the stream and the fingerprint of the faces, for the checkpoint."""
+        return {"next_batch": self.next_batch, "faces": self.fingerprint()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where the checkpoint was written; CheckpointError if it was trained on other faces or labels."""
+        if state_dict.get("faces", self.fingerprint()) != self.fingerprint():
+            raise CheckpointError(
+                "the labels or the unlabelled faces have changed since the checkpoint was written, so the training "
+                "cannot go on from it; start a new one (with --overwrite, or another --run)"
+            )
         self.next_batch = state_dict["next_batch"]
 
 

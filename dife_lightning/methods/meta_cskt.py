@@ -441,6 +441,7 @@ class MetaCSKT(HeatmapModule):
 
     def on_train_start(self) -> None:
         """Go on with the pool of labels of a checkpoint; without a warm-up, sort the faces."""
+        self.trainer.should_stop = int(self.steps_done) >= self.steps  # a finished training that is resumed
         self._set_rates()
         data, state = self._data(), self._state
         self._state = {}

@@ -8,7 +8,7 @@ says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -98,6 +98,33 @@ def _check_hashes(faces: Mapping[str, str]) -> None:
             raise DataError(f"face '{name}': '{content[:80]}' is no SHA-256; expected 64 digits of 0-9 and a-f")
 
 
+def equal_files(files: Mapping[str, Path], others: Iterable[Path]) -> set[str]:
+    """Return the names whose file has the content of one of ``others``; only files of equal size are read.
+
+    DataError for a file that is missing or cannot be read.
+    """
+    sizes: dict[int, set[Path]] = {}
+    for other in others:
+        sizes.setdefault(_size("", other), set()).add(other)
+    alike = {name: file for name, file in files.items() if _size(name, file) in sizes}
+    contents = {
+        size: set(content_hashes({str(file): file for file in those}).values()) for size, those in sizes.items()
+    }
+    return {name for name, content in content_hashes(alike).items() if content in contents[_size(name, alike[name])]}
+
+
+def _size(name: str, file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise _unreadable(name, file, error) from None
+
+
+def _unreadable(name: str, file: Path, error: OSError) -> DataError:
+    reason = error.strerror or type(error).__name__
+    return DataError(f"face '{name or file.name}': {file} cannot be read ({reason}); check the folder")
+
+
 def content_hashes(files: Mapping[str, Path]) -> dict[str, str]:
     """Return name -> hexadecimal SHA-256 of each face's file; a file of several faces is read once.
 
@@ -109,6 +136,5 @@ def content_hashes(files: Mapping[str, Path]) -> dict[str, str]:
             try:
                 known[file] = sha256(file)
             except OSError as error:
-                reason = error.strerror or type(error).__name__
-                raise DataError(f"face '{name}': {file} cannot be read ({reason}); check the folder") from None
+                raise _unreadable(name, file, error) from None
     return {name: known[file] for name, file in files.items()}

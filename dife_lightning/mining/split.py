@@ -97,9 +97,9 @@ def mine(
     neg, pos = _number("t_neg", t_neg, flip), _number("t_pos", t_pos, human)
     hard = flip >= (math.inf if neg is None else neg)
     if hard.all():
+        hint = "give more faces, or null" if isinstance(t_neg, str) else "give a larger one, such as q0.9"
         raise ConfigError(
-            f"t_neg {t_neg} drops all {many(len(names), 'face')} (the smallest flip shift is {flip.min():.4g}); "
-            "give a larger one, such as q0.9"
+            f"t_neg {t_neg} drops all {many(len(names), 'face')} (the smallest flip shift is {flip.min():.4g}); {hint}"
         )
     positive = ~hard & (human < (-math.inf if pos is None else pos))
     if pos is not None:

@@ -80,6 +80,11 @@ class RunFolder:
         """Return all settings of the run."""
         return dict(load_yaml(_existing(self.resolved).read_text(encoding="utf-8")))
 
+    def command(self) -> list[str]:
+        """Return the words of the command that started the run; empty if there is no record of it."""
+        content = json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else {}
+        return [str(word) for word in content.get("command") or []]
+
     def stages(self) -> dict[str, dict[str, float]]:
         """Return stage -> ``steps`` and ``seconds``, as ``StageTimer`` wrote them; without stages there is one."""
         return dict(json.loads(_existing(self.stage_times).read_text(encoding="utf-8")))

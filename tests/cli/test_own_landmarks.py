@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dife_lightning.cli.main import main
@@ -84,6 +86,8 @@ def test_few_labels_without_pairs_or_human_points_train_all_the_same(folder, cap
         (("labels.csv", "--images", "nowhere"), "--images nowhere: no such folder"),
         (("nothing.csv", "--images", "photos"), "no file or folder nothing.csv"),
         (("labels.csv", "--images", "photos", "--held_out", "1"), "expected a share"),
+        (("labels.csv", "--images", "photos", "--label_next", "-1"), "--label_next is -1; expected 0 or more"),
+        (("labels.csv", "--images", "photos", "--steps", "0"), "--steps is 0; expected 1 or more"),
         (("labels.csv", "--images", "photos", "--boxes", "boxes.csv"), "labels.csv has no boxes of its faces"),
         (("labels.csv", "--images", "photos", "--colour", "red"), "unknown option 'colour'"),
     ],
@@ -93,6 +97,63 @@ def test_wrong_commands_end_with_one_line_and_write_nothing(folder, capsys, word
     assert run(*words) != 0
     assert text in capsys.readouterr().err
     assert not (folder / "runs").exists()
+
+
+def edit_labels(folder, change) -> None:
+    rows = [row.split(",") for row in (folder / "labels.csv").read_text().splitlines()]
+    (folder / "labels.csv").write_text("\n".join(",".join(row) for row in change(rows)))
+
+
+def test_labels_outside_their_photo_are_named_and_not_counted(folder, capsys):
+    write_photos(folder, labelled=6, photos=8)
+
+    def outside(rows):
+        rows[2][1], rows[4][2] = "200", "-9"
+        return rows
+
+    edit_labels(folder, outside)
+    assert run("labels.csv", "--images", "photos", "--steps", "1", "--label_next", "0") == 0
+    told = capsys.readouterr().err
+    named = "photos/p1.png (a point outside the picture), photos/p3.png (a point outside the picture)"
+    assert f"own: landmarks of 2 faces cannot be used: {named}" in told
+    assert "4 labelled faces, all for the training: no estimate" in told
+
+
+def test_no_animal_is_both_held_out_and_labelled(folder, capsys):
+    write_photos(folder, labelled=9, photos=13)
+    animals = ["rex"] * 5 + ["ann"] * 2 + ["bob"] * 2
+    edit_labels(folder, lambda rows: [[*rows[0], "animal"], *([*r, a] for r, a in zip(rows[1:], animals, strict=True))])
+    words = ("labels.csv", "--images", "photos", "--subject", "animal", "--steps", "1", "--label_next", "0")
+    assert run(*words) == 0
+    assert "9 labelled faces: 7 for the training, 2 held out, no subject on both sides" in capsys.readouterr().err
+    tested = rows_of(folder / "runs/landmarks/eval/test/predictions.csv")
+    assert {row["subject"] for row in tested} in ({"ann"}, {"bob"})
+    assert len({row["face"] for row in tested}) == 2
+    edit_labels(folder, lambda rows: [rows[0], *([*r[:-1], "rex"] for r in rows[1:])])
+    assert run(*words, "--run", "one") == 0
+    assert "all labelled faces are of one subject" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_is_continued_and_a_finished_one_repeated(folder, capsys):
+    write_photos(folder, labelled=5, photos=7)
+    words = ("labels.csv", "--images", "photos", "--run", "own", "--label_next", "0")
+    assert run(*words, "--steps", "4") == 0
+    last = folder / "runs/own/checkpoints/last.ckpt"
+    steps = int(torch.load(last, weights_only=False)["state_dict"]["steps_done"])
+    shutil.rmtree(folder / "runs/own/eval")
+    assert run(*words, "--steps", "4") == 0
+    assert "runs/own exists: it is continued from its last checkpoint" in capsys.readouterr().err
+    assert int(torch.load(last, weights_only=False)["state_dict"]["steps_done"]) == steps == 4
+    assert len(rows_of(folder / "runs/own/eval/predict/landmarks.csv")) == 7
+    assert run(*words, "--steps", "6") == 2
+    assert "runs/own was trained with other labels, photos or options; add --overwrite" in capsys.readouterr().err
+    edit_labels(folder, lambda rows: [*rows[:-1], [*rows[-1][:-1], "50"]])
+    assert run(*words, "--steps", "4") != 0
+    assert "the labels or the unlabelled faces have changed" in capsys.readouterr().err
+    assert run(*words, "--steps", "4", "--overwrite") == 0
+    last.unlink()
+    assert run(*words, "--steps", "4") == 2
+    assert "has no checkpoint to continue from; add --overwrite" in capsys.readouterr().err
 
 
 def test_a_folder_of_labelled_photos_alone_has_nothing_to_learn_from(folder, capsys):

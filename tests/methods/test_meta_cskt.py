@@ -303,15 +303,34 @@ def test_a_resumed_training_equals_one_that_was_not_interrupted(tmp_path, every)
     trainer.fit(model(**options), NoiseFaces())
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     second, data = model(**options), NoiseFaces()
-    trainer_of(tmp_path / "second", 100).fit(second, data, ckpt_path=tmp_path / "half.ckpt", weights_only=False)
+    trainer_of_second = trainer_of(tmp_path / "second", 100)
+    trainer_of_second.fit(second, data, ckpt_path=tmp_path / "half.ckpt", weights_only=False)
     assert int(second.steps_done) == int(whole.steps_done) == 8
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(second.state_dict()[name], value, rtol=0, atol=0)
+    finished = model(**options)
+    ended = trainer_of(tmp_path / "third", 100)
+    trainer_of_second.save_checkpoint(tmp_path / "end.ckpt")
+    ended.fit(finished, NoiseFaces(), ckpt_path=tmp_path / "end.ckpt", weights_only=False)
+    assert int(finished.steps_done) == 8  # there is nothing left to train
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(finished.state_dict()[name], value, rtol=0, atol=0)
     assert whole._pool is not None
     assert second._pool is not None
     assert {n: (e.step, e.points.tolist()) for n, e in second._pool.entries.items()} == {
         n: (e.step, e.points.tolist()) for n, e in whole._pool.entries.items()
     }
+
+
+def test_a_training_does_not_go_on_with_other_labels(tmp_path):
+    trainer = trainer_of(tmp_path, 2)
+    trainer.fit(model(steps=8), NoiseFaces())
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    data = NoiseFaces()
+    data.faces().labelled[1].points[0] += 1
+    for other in (data, NoiseFaces(labelled=2), NoiseFaces(pool=5)):
+        with pytest.raises(CheckpointError, match="the labels or the unlabelled faces have changed"):
+            trainer_of(tmp_path, 100).fit(model(steps=8), other, ckpt_path=tmp_path / "half.ckpt", weights_only=False)
 
 
 @pytest.mark.parametrize(

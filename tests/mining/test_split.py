@@ -105,3 +105,8 @@ def test_an_empty_pool_and_a_name_that_is_listed_twice_are_refused():
         mine([], FLIP, HUMAN)
     with pytest.raises(DataError, match="2 unlabelled faces listed twice: b, a"):
         mine(["b", "a", "c", "a", "b"], FLIP, HUMAN)
+
+
+def test_a_quantile_of_one_face_drops_it_and_says_what_helps():
+    with pytest.raises(ConfigError, match=r"t_neg q0\.9 drops all 1 face .*; give more faces, or null"):
+        mine(["a"], {"a": 0.1}, t_neg="q0.9", t_pos=None)

@@ -17,7 +17,7 @@ from dife_lightning.data.photos.face_domains import FaceDomain, to_domain
 from dife_lightning.data.photos.framed_faces import pair_framing
 from dife_lightning.data.photos.pair_draws import Apart
 from dife_lightning.data.photos.single_faces import FaceList, SetDomains, SingleLists
-from dife_lightning.errors import ConfigError, DataError
+from dife_lightning.errors import ConfigError
 from dife_lightning.faces.batches import FaceArrays
 from dife_lightning.faces.items import PictureCrop
 from dife_lightning.faces.landmark_sets import ALL_POINTS
@@ -51,6 +51,7 @@ class FaceSets(FaceSetsDataModule):
         groups: group -> domains, further rows of the results: ``{known: [dog, cat], unknown: [sheep]}``.
         skip_broken: skip faces that cannot be used, as in ``FacePairs``. ``--skip-broken`` sets it.
         keep_apart: what validation and test share none of beside pictures, as in ``FacePairs``.
+        whole_subjects: a test list of ``count`` faces has all faces of a subject or none.
         cache: keep the sizes of pictures in the cache folder (``DIFE_CACHE``).
 
     Raises:
@@ -72,6 +73,7 @@ class FaceSets(FaceSetsDataModule):
         groups: dict[str, list[str]] | None = None,
         skip_broken: bool = False,
         keep_apart: Apart = "subject",
+        whole_subjects: bool = False,
         cache: bool = True,
     ) -> None:
         super().__init__(batch_size, num_workers, groups)
@@ -85,7 +87,7 @@ class FaceSets(FaceSetsDataModule):
         require(at_least=8, size=size)
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
         self.faces = SetDomains(known, landmarks, crop, seed, "viewer", cache, skip_broken, keep_apart)
-        self.lists = SingleLists(self.faces, count, val_count)
+        self.lists = SingleLists(self.faces, count, val_count, whole_subjects)
         self.size, self.seed = size, seed
         self.framing: FramingName = framing
 
@@ -115,17 +117,11 @@ class FaceSets(FaceSetsDataModule):
 
     def files(self, split: Split) -> dict[str, Path]:
         """Return ``domain/name`` -> picture of all faces of a split; empty if there are none for validation."""
-        try:
-            lists = self.lists.of(split)
-        except DataError:
-            if split == "test":
-                raise
-            return {}
-        faces: dict[str, Path] = {}
-        for name, found in lists.items():
-            annotations = self.faces.reader(name, split).annotations
-            faces |= {f"{name}/{annotations[i].name}": annotations[i].image for i in self.lists.indices(found)}
-        return faces
+        return self.lists.files(split)
+
+    def units(self) -> frozenset[str]:
+        """Return pictures and subjects of all validation and test faces."""
+        return self.lists.units("test") | (self.lists.units("val") if self.files("val") else frozenset())
 
     def _make_sets(self, split: Split) -> list[FaceSet]:
         return [self._set(found) for found in self.lists.of(split).values()]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 
 from dife_lightning.data.few_labels import FewLabelFaces, FewLabelsDataModule, PointNoise
 from dife_lightning.data.photos.cropped_faces import CroppedFaces, inside
@@ -25,7 +26,7 @@ from dife_lightning.faces.landmark_sets import ALL_POINTS
 from dife_lightning.faces.schemes import means
 from dife_lightning.geometry.affine import AugmentOptions
 from dife_lightning.geometry.crops import CropError, CropOptions, face_square
-from dife_lightning.mining.leaks import Unlabelled, check_pool, content_hashes
+from dife_lightning.mining.leaks import Unlabelled, check_pool, content_hashes, equal_files
 from dife_lightning.utils.checks import require
 from dife_lightning.utils.notes import many, note, some
 
@@ -41,9 +42,9 @@ _NOTHING = np.zeros((0, 2), np.float32), np.zeros(0, bool)
 class FewLabels(FewLabelsDataModule):
     """Few labelled photographs, and many without labels.
 
-    Which faces of a data set are labelled is drawn by the hash of their names, without those of the evaluation. All its
-    others are in the pool of unlabelled faces, without their labels: they are cropped by their boxes if ``crop`` is by
-    boxes, else the whole picture is used.
+    Which faces of a data set are labelled is drawn by the hash of their names, without those of the evaluation and, as
+    far as the data set states them, without other photographs of its subjects. All others are in the pool of unlabelled
+    faces, without their labels: they are cropped by their boxes if ``crop`` is by boxes, else whole pictures are used.
 
     Args:
         domains: name -> data set of labelled faces, folder and options of its reader.
@@ -109,7 +110,9 @@ class FewLabels(FewLabelsDataModule):
         if labels is not None and labels < len(domains):
             raise ConfigError(f"labels={labels} for {len(domains)} domains: expected a labelled face of each, or more")
         known = {name: to_domain(name, domain) for name, domain in domains.items()}
-        self.domains = SetDomains(known, landmarks, crop, seed, "viewer", cache, skip_broken, "subject")
+        apart = evaluation.faces.apart if isinstance(evaluation, FaceSets) else "subject"
+        self.domains = SetDomains(known, landmarks, crop, seed, "viewer", cache, skip_broken, apart)
+        self._usable_rows: dict[str, list[int]] = {}
         self.crop = crop
         self.more = {name: to_domain(name, domain) for name, domain in (pool or {}).items()}
         self.folders, self.label_count, self.unlabelled = dict(folders or {}), labels, unlabelled
@@ -121,12 +124,22 @@ class FewLabels(FewLabelsDataModule):
     def _make_faces(self) -> FewLabelFaces:
         with image_info_cache(disk=self.cache):
             chosen = {name: self._drawn(name, count) for name, count in self._counts().items()}
-            labelled = [self._face(name, index) for name, rows in chosen.items() for index in rows]
+            found = [self._face(name, index) for name, rows in chosen.items() for index in rows]
             pictures = {
                 f"{name}/{self._name(name, row)}": self._file(name, row) for name in chosen for row in chosen[name]
             }
-            pool, facts = self._pool(pictures) if self.unlabelled_batch else (None, {})
-        counts = {name: len(rows) for name, rows in chosen.items()}
+            contents = content_hashes(pictures)
+            labelled = _each_once(found, contents)
+            places = {
+                (
+                    contents[f"{name}/{self._name(name, row)}"],
+                    _place(self.domains.reader(name, "test").upright(row).box),
+                )
+                for name, rows in chosen.items()
+                for row in rows
+            }
+            pool, facts = self._pool(contents, places) if self.unlabelled_batch else (None, {})
+        counts = {name: sum(face.name.startswith(f"{name}/") for face in labelled) for name in chosen}
         told = {
             "kind": type(self).__name__,
             "landmarks": self.domains.protocol,
@@ -147,16 +160,25 @@ class FewLabels(FewLabelsDataModule):
 
         DataError if there is none.
         """
-        usable = self.domains.usable(name, "test")
-        tested = set(content_hashes(self._tested()).values())
-        contents = content_hashes({str(row): self._file(name, row) for row in usable.order}) if tested else {}
-        rows = [int(row) for row in usable.order if contents.get(str(row)) not in tested]
-        if len(rows) < len(usable.order):
-            note(f"{name}: {many(len(usable.order) - len(rows), 'validation or test face')} not labelled")
-        if not rows:
-            evaluated = f"; {len(usable.order)} are validation or test faces" if usable.order else ""
-            raise DataError(f"domain '{name}': no labelled face can be used: {usable.summary()}{evaluated}")
-        return rows
+        if name not in self._usable_rows:
+            usable = self.domains.usable(name, "test")
+            if usable.reasons:
+                left_out = many(len(usable.reasons), "face")
+                note(f"{name}: landmarks of {left_out} cannot be used: {some(usable.refused_faces())}")
+            tested = equal_files({str(row): self._file(name, row) for row in usable.order}, self._tested().values())
+            units = self.evaluation.units() if isinstance(self.evaluation, FaceSets) else frozenset[str]()
+            others = [row for row in usable.order if str(row) not in tested]
+            rows = [row for row in others if usable.units(row).isdisjoint(units)]
+            if tested:
+                note(f"{name}: {many(len(tested), 'validation or test face')} not labelled")
+            if len(rows) < len(others):
+                kept = many(len(others) - len(rows), "face")
+                note(f"{name}: {kept} of {usable.apart}s of the validation or test not labelled")
+            if not rows:
+                evaluated = "; all are of the validation or test" if usable.order else ""
+                raise DataError(f"domain '{name}': no labelled face can be used: {usable.summary()}{evaluated}")
+            self._usable_rows[name] = rows
+        return self._usable_rows[name]
 
     def _file(self, name: str, row: int) -> Path:
         return self.domains.reader(name, "test").annotations[row].image
@@ -192,8 +214,15 @@ class FewLabels(FewLabelsDataModule):
 
     # Unlabelled faces
 
-    def _pool(self, labelled: Mapping[str, Path]) -> tuple[PictureFaces, dict[str, Any]]:
-        """Return the unlabelled faces, without ``labelled`` ones and test faces, and the facts of the check."""
+    def _pool(
+        self, labelled: Mapping[str, str], places: Collection[tuple[str, Place]]
+    ) -> tuple[PictureFaces, dict[str, Any]]:
+        """Return the unlabelled faces, without labelled ones and test faces, and the facts of the check.
+
+        Args:
+            labelled: name -> SHA-256 of the picture of each labelled face.
+            places: such a SHA-256, and the place of the labelled face in the picture.
+        """
         found: dict[str, PoolFace] = {}
         for name in self.domains.domains:
             usable = self.domains.usable(name, "test")
@@ -214,16 +243,17 @@ class FewLabels(FewLabelsDataModule):
         kept = check_pool(contents, tested, self.unlabelled)
         if kept.by_name or kept.by_content:
             note(str(kept))
-        seen, single = set(content_hashes(labelled).values()), []
+        seen, single = {*places, *((content, ()) for content in labelled.values())}, []
         for name in kept.names:
-            if not found[name].whole or contents[name] not in seen:
+            key = contents[name], () if found[name].whole else _place(found[name].target.box)
+            if key not in seen:
                 single.append(name)
-                seen.add(contents[name])
+                seen.add(key)
         if not single:
             raise DataError(_NONE)
         if len(single) < len(kept.names):
             twice = [name for name in kept.names if name not in set(single)]
-            note(f"unlabelled pool: {many(len(twice), 'picture')} left out that others equal: {some(twice)}")
+            note(f"unlabelled pool: {many(len(twice), 'face')} left out that others equal: {some(twice)}")
         return PictureFaces([found[name] for name in single], self.size), {**kept.facts(), "pool": len(single)}
 
     def _tested(self) -> dict[str, Path]:
@@ -262,11 +292,45 @@ class FewLabels(FewLabelsDataModule):
         return {face.name: face for face in faces}
 
 
+#: A box in whole pixels; empty for a whole picture.
+Place = tuple[int, ...]
+
+
+def _place(box: NDArray[np.float32] | None) -> Place:
+    return () if box is None else tuple(int(value) for value in np.round(box))
+
+
+def _each_once(faces: Sequence[FaceArrays], contents: Mapping[str, str]) -> list[FaceArrays]:
+    """Return labelled faces without those that show the same part of an equal picture with equal landmarks.
+
+    Args:
+        faces: with crops.
+        contents: name -> SHA-256 of a face's picture.
+
+    Raises:
+        DataError: such faces with other landmarks.
+    """
+    first: dict[Any, FaceArrays] = {}
+    for face in faces:
+        part = tuple(np.round(face.crop.to_picture, 2).ravel())
+        known = first.setdefault((contents[face.name], part), face)
+        if known is face:
+            continue
+        same = np.array_equal(known.visible, face.visible)
+        if not same or not np.allclose(known.points[known.visible], face.points[face.visible], atol=1):
+            raise DataError(
+                f"{known.name} and {face.name} show the same part of one picture with different landmarks; remove one "
+                "of them, or crop the faces by their boxes"
+            )
+        note(f"{face.name} is labelled as {known.name} is: taken once")
+    return list(first.values())
+
+
 @dataclass(frozen=True, eq=False)
 class PoolFace:
     """An unlabelled face: its name, its place in a picture, its crop, and whether it is the ``whole`` picture.
 
-    Two equal pictures are one face if both are whole.
+    Faces of equal pictures are one face if both are whole, or have the same box.
     """
 
     name: str

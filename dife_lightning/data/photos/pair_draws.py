@@ -85,14 +85,23 @@ class UsableFaces:
     Attributes:
         faces: the reader.
         order: indices of the usable faces, in drawing order.
-        refused: reason -> number of faces that cannot be used.
+        reasons: index -> why a face cannot be used, of the others.
         apart: what faces are kept apart by.
     """
 
     faces: FaceDataset
     order: tuple[int, ...]
-    refused: Mapping[str, int]
+    reasons: Mapping[int, str]
     apart: Apart = "subject"
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Reason -> number of faces that cannot be used, the most frequent first."""
+        return dict(Counter(self.reasons.values()).most_common())
+
+    def refused_faces(self) -> list[str]:
+        """Return the names of the faces that cannot be used, each with the reason."""
+        return [f"{self.name(index)} ({reason})" for index, reason in self.reasons.items()]
 
     def image(self, index: int) -> str:
         """Return the picture of a face; several faces may have one."""
@@ -133,9 +142,9 @@ def usable_faces(
     the sizes of pictures are kept in the cache folder. DataError if a picture is missing or damaged.
     """
     with image_info_cache(disk=cache):
-        reasons = [why_unusable(faces, index, protocol, options) for index in range(len(faces))]
-    usable = [index for index, reason in enumerate(reasons) if not reason]
-    refused = dict(Counter(reason for reason in reasons if reason).most_common())
+        reasons = {index: why_unusable(faces, index, protocol, options) for index in range(len(faces))}
+    usable = [index for index, reason in reasons.items() if not reason]
+    refused = {index: reason for index, reason in reasons.items() if reason}
     return UsableFaces(faces, tuple(drawing_order(faces, usable, seed)), refused, apart)
 
 

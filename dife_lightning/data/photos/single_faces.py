@@ -11,10 +11,12 @@ from typing import Any
 
 from dife_lightning.data.evaluation import Split
 from dife_lightning.data.photos.face_domains import DomainFaces
+from dife_lightning.data.photos.pair_draws import UsableFaces, unit_names
 from dife_lightning.errors import ConfigError, DataError
 from dife_lightning.faces.landmark_sets import ALL_POINTS
 from dife_lightning.faces.scheme_tables import Group, Members, Protocol, Scheme
 from dife_lightning.faces.schemes import PROTOCOLS, get_scheme, protocol_members
+from dife_lightning.mining.leaks import equal_files
 from dife_lightning.utils.files import write_json
 
 #: Means of points by which a scheme made of some landmarks knows its eyes.
@@ -101,15 +103,31 @@ class FaceList:
         write_json(path, {**fields, "hash": self.hash, "faces": self.names})
 
 
+def whole_subjects(usable: UsableFaces, count: int) -> list[int]:
+    """Return up to ``count`` usable faces in drawing order, all faces of a subject (or picture) or none.
+
+    If each subject has more faces, those of the smallest one.
+    """
+    names, members = unit_names(usable.faces, usable.apart), dict[str, list[int]]()
+    for index in usable.order:
+        members.setdefault(names[index], []).append(index)
+    chosen: list[int] = []
+    for rows in members.values():
+        if len(chosen) + len(rows) <= count:
+            chosen += rows
+    return chosen or min(members.values(), key=len, default=[])
+
+
 class SingleLists:
     """The validation and test lists of some domains, made on first use.
 
     Test lists have the first ``count`` usable faces in drawing order (None for all), validation lists the first
-    ``val_count`` of which no picture or subject is in a test list of any domain; with 0 there are none.
+    ``val_count`` of which no picture, by place or content, and no subject is in a test list of any domain; with 0 there
+    are none. With ``whole_subjects``, a test list has all usable faces of a subject or none.
     """
 
-    def __init__(self, faces: SetDomains, count: int | None, val_count: int) -> None:
-        self.faces, self.counts = faces, {"test": count, "val": val_count}
+    def __init__(self, faces: SetDomains, count: int | None, val_count: int, whole_subjects: bool = False) -> None:
+        self.faces, self.counts, self.whole_subjects = faces, {"test": count, "val": val_count}, whole_subjects
         self._lists: dict[Split, dict[str, FaceList]] = {}
 
     def of(self, split: Split) -> dict[str, FaceList]:
@@ -120,7 +138,7 @@ class SingleLists:
         if split == "val" and not self.counts["val"]:
             return {}
         if split not in self._lists:
-            reserved = self._tested() if split == "val" else frozenset[str]()
+            reserved = self.units("test") if split == "val" else frozenset[str]()
             self._lists[split] = {name: self._list(name, split, reserved) for name in self.faces.domains}
         return self._lists[split]
 
@@ -144,17 +162,37 @@ class SingleLists:
         annotations = self.faces.reader(found.domain, found.split).annotations
         return [annotations[index].subject for index in self.indices(found)]
 
-    def _tested(self) -> frozenset[str]:
-        """Return pictures and subjects of all test lists."""
+    def units(self, split: Split) -> frozenset[str]:
+        """Return pictures and subjects of all lists of a split."""
         found = frozenset[str]()
-        for name, listed in self.of("test").items():
-            usable = self.faces.usable(name, "test")
+        for name, listed in self.of(split).items():
+            usable = self.faces.usable(name, split)
             found |= frozenset[str]().union(*(usable.units(index) for index in self.indices(listed)))
         return found
 
+    def files(self, split: Split) -> dict[str, Path]:
+        """Return ``domain/name`` -> picture of all faces of a split; empty if there are none for validation."""
+        try:
+            lists = self.of(split)
+        except DataError:
+            if split == "test":
+                raise
+            return {}
+        faces: dict[str, Path] = {}
+        for name, found in lists.items():
+            annotations = self.faces.reader(name, split).annotations
+            faces |= {f"{name}/{annotations[i].name}": annotations[i].image for i in self.indices(found)}
+        return faces
+
     def _list(self, name: str, split: Split, reserved: frozenset[str]) -> FaceList:
-        usable = self.faces.usable(name, split)
-        chosen = [index for index in usable.order if usable.units(index).isdisjoint(reserved)][: self.counts[split]]
+        usable, count = self.faces.usable(name, split), self.counts[split]
+        order = [index for index in usable.order if usable.units(index).isdisjoint(reserved)]
+        if split == "val":
+            pictures = {str(index): usable.faces.annotations[index].image for index in order}
+            equal = equal_files(pictures, self.files("test").values())
+            order = [index for index in order if str(index) not in equal]
+        whole = self.whole_subjects and split == "test" and count is not None
+        chosen = whole_subjects(usable, count) if whole and count is not None else order[:count]
         if not chosen:
             hint = "; the test lists use all: set count, or val_options of the domain" if usable.order else ""
             raise DataError(f"no {split} faces of {name}: {usable.summary()}{hint}")

@@ -116,7 +116,67 @@ def test_a_picture_that_is_there_twice_is_used_once(photos, capsys):
         shutil.copy(photos / "cow/images/train1.png", photos / f"more/{name}.png")
     names = make(photos, folders={"more": str(photos / "more")}).faces().names
     assert len([name for name in names if name.startswith("more/")]) == 1
-    assert "1 picture left out that others equal" in capsys.readouterr().err
+    assert "1 face left out that others equal" in capsys.readouterr().err
+
+
+def test_no_other_photo_of_an_evaluated_animal_is_labelled(photos, capsys):
+    path = photos / "dog/train.csv"
+    rows = [row.split(",") for row in path.read_text().splitlines()]
+    for row, animal in zip(rows[1:], ["test1", "test1", "val0", "rex", "rex", "ann"], strict=True):
+        row[3] = animal  # test1 and val0 are also animals of the evaluation
+    path.write_text("\n".join(",".join(row) for row in rows))
+    data = make(photos, names=("dog",), labels=3, evaluation=evaluation(photos, "dog"))
+    assert {face.name for face in data.faces().labelled} == {f"dog/train{k}" for k in (3, 4, 5)}
+    assert "dog: 3 faces of subjects of the validation or test not labelled" in capsys.readouterr().err
+
+
+def test_faces_that_cannot_be_used_are_named(photos, capsys):
+    path = photos / "dog/train.csv"
+    rows = [row.split(",") for row in path.read_text().splitlines()]
+    rows[3][4] = "900"
+    path.write_text("\n".join(",".join(row) for row in rows))
+    faces = make(photos, names=("dog",), labels=None, unlabelled_batch=0).faces
+    assert "dog/train2" not in {face.name for face in faces().labelled}
+    assert "dog: landmarks of 1 face cannot be used: train2 (a point outside the picture)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moved", [0, 5])
+def test_a_labelled_picture_that_is_there_twice_is_used_once_or_refused(photos, capsys, moved):
+    shutil.copy(photos / "dog/images/train0.png", photos / "dog/images/copy.png")
+    path = photos / "dog/train.csv"
+    rows = path.read_text().splitlines()
+    again = rows[1].replace("train0", "copy").split(",")
+    again[4] = str(float(again[4]) + moved)
+    path.write_text("\n".join([*rows, ",".join(again)]))
+    data = make(photos, names=("dog",), labels=None, crop=CropOptions("whole"), unlabelled_batch=0)
+    if moved:
+        with pytest.raises(
+            DataError, match=r"dog/(train0|copy) and dog/(copy|train0) show the same part of one picture"
+        ):
+            data.faces()
+    else:
+        assert len(data.faces().labelled) == 6
+        assert "taken once" in capsys.readouterr().err
+
+
+def test_boxed_faces_of_equal_pictures_are_one_face(photos, capsys):
+    """Two faces of one picture are two faces; an equal picture with the same boxes adds none."""
+    for name in ("one", "two"):
+        shutil.copy(photos / "dog/images/train0.png", photos / f"dog/images/{name}.png")
+    head = "image,name,box_x0,box_y0,box_x1,box_y1," + ",".join(
+        f"{point}_{axis}" for point in ("left_eye", "nose") for axis in "xy"
+    )
+    rows = [
+        f"images/{name}.png,{name}{k},{x},{x},{x + 40},{x + 40},{x + 20},{x + 9},{x + 20},{x + 20}"
+        for name in ("one", "two")
+        for k, x in enumerate((0, 45))
+    ]
+    (photos / "dog/boxed.csv").write_text("\n".join([head, *rows]))
+    given = {"dataset": "folder", "root": str(photos / "dog"), "options": {"file": "boxed.csv"}}
+    faces = FewLabels({"dog": given}, labels=1, crop=CropOptions("box"), size=32).faces()
+    assert len(faces.labelled) == len(faces.names) == 1
+    assert faces.labelled[0].name[-1] != faces.names[0][-1]
+    assert "2 faces left out that others equal" in capsys.readouterr().err
 
 
 def test_faces_without_a_box_have_the_plain_crop_as_their_box(photos):
