@@ -247,7 +247,7 @@ class MetaCSKT(HeatmapModule):
     def _against_own_peaks(self, maps: Tensor) -> Tensor:
         """Return the loss of heat maps against Gaussians around their own highest cells.
 
-        As in the published training, maps whose highest cell is in the first column do not count.
+        Maps whose highest cell is in the first column do not count: the published training draws no Gaussian there.
         """
         height, width = maps.shape[-2:]
         index = maps.detach().flatten(2).argmax(dim=-1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dife_lightning.errors import DataError
 from experiments.common.options import recorded_facts
 from experiments.landmarks.errors import NmeTable, difference, joined, mean_of, verdict
 from experiments.landmarks.plan import LandmarkPlan
@@ -36,7 +37,8 @@ def groups_of(columns: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def table_of(plan: LandmarkPlan, tests: Tests, left_out: Mapping[str, str]) -> dict[str, Any]:
-    """Return the content of ``table.json``."""
+    """Return the content of ``table.json``; DataError for tests on different faces."""
+    _check_lists(tests)
     columns = columns_of(tests)
     have = list(dict.fromkeys(row for row, _ in tests))
     means = {(row, name): _mean(tests, row, domains) for row in have for name, domains in columns.items()}
@@ -51,6 +53,16 @@ def table_of(plan: LandmarkPlan, tests: Tests, left_out: Mapping[str, str]) -> d
         "left_out": dict(left_out),
         **recorded_facts(),
     }
+
+
+def _check_lists(tests: Tests) -> None:
+    first: dict[str, tuple[str, Any]] = {}
+    for (row, seed), test in tests.items():
+        for one in test.rows:
+            name, found = f"{row} (seed {seed})", one.get("list_hash")
+            other, known = first.setdefault(one["domain"], (name, found))
+            if one["domain"] != "all" and found != known:
+                raise DataError(f"{name} and {other} were tested on different faces of {one['domain']}; test both anew")
 
 
 def _mean(tests: Tests, row: str, domains: Sequence[str]) -> NmeTable:
@@ -139,11 +151,18 @@ def _steps(
 
 
 def _goals(plan: LandmarkPlan, means: Mapping[tuple[str, str], NmeTable], have: Sequence[str]) -> list[dict[str, Any]]:
-    """Return for each group of the goals the reference row's error as a share of the supervised row's."""
+    """Return for each group of the goals the reference row's error as a share of the supervised row's.
+
+    ``not_below`` has the other rows whose error is not clearly above that of the reference row.
+    """
     if plan.supervised not in have or plan.reference not in have:
         return []
     found = []
     for group, limit in plan.goals.items():
         value = means[plan.reference, group].mean() / means[plan.supervised, group].mean()
-        found.append({"column": group, "value": value, "limit": limit, "holds": value <= limit})
+        reference = means[plan.reference, group]
+        others = {row: difference(means[row, group], reference)[1] for row in have if row != plan.reference}
+        not_below = [row for row, interval in others.items() if verdict(interval) != "held"]
+        entry = {"column": group, "value": value, "limit": limit, "holds": value <= limit, "not_below": not_below}
+        found.append(entry)
     return found

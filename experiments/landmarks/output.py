@@ -60,6 +60,8 @@ def markdown(table: Mapping[str, Any], curve: Mapping[str, Any] | None = None) -
         told = "reached" if goal["holds"] else "not reached"
         value, limit = goal["value"], goal["limit"]
         lines += ["", f"Goal on {goal['column']}: at most {limit:.2f} of the supervised error; {value:.2f}: {told}."]
+        others = ", ".join(f"`{row}`" for row in goal["not_below"]) or "none"
+        lines += [f"Rows whose error is not above that of `{table['reference']}` there: {others}."]
     for name, reason in table["left_out"].items():
         lines += ["", f"`{name}` is left out: {reason}"]
     lines += ["", "![Share of faces by error](ced.png)"]

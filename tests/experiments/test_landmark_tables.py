@@ -118,6 +118,10 @@ def test_a_table_has_steps_goals_and_the_faces_of_groups():
     assert verdicts == wanted | {("with-l-u", "meta-cskt", column): "held" for column in content["columns"]}
     goals = {goal["column"]: (round(goal["value"], 3), goal["holds"]) for goal in content["goals"]}
     assert goals == {"known": (round(4 / 7, 3), True), "unknown": (round(4 / 7, 3), True)}
+    assert [goal["not_below"] for goal in content["goals"]] == [[], []]
+    tied = table_of(plan, {**tests, ("with-l-u", 0): scored(better + 0.5, worse)}, {})
+    assert [goal["not_below"] for goal in tied["goals"]] == [["with-l-u"], []]
+    assert "Rows whose error is not above that of `meta-cskt` there: `with-l-u`." in markdown(tied)
     lines = [{"row": "supervised", "column": "known", "nme": [9.0, None]}]
     text = markdown(content, {"labels": [5, 40], "seeds": 2, "lines": lines})
     assert "4.00 ± 0.71" in text
@@ -155,6 +159,15 @@ def test_the_learning_curve_has_seeds_of_its_own(tmp_path):
 def test_a_learning_curve_of_rows_without_one_is_refused():
     with pytest.raises(ConfigError, match="none of the rows has a learning curve; expected some of mean-landmarks, "):
         build(parse(["world", "--rows", "with-l-u", "--curve"]))
+
+
+def test_tests_on_other_faces_are_not_compared():
+    plan = read_plan("world").only(["supervised", "meta-cskt"])
+    tests = {(row, 0): scored([4.0] * 2, [1.0] * 2) for row in ("supervised", "meta-cskt")}
+    tests["supervised", 0].rows[1]["list_hash"] = "other"
+    message = r"meta-cskt \(seed 0\) and supervised \(seed 0\) were tested on different faces of cow; test both anew"
+    with pytest.raises(DataError, match=message):
+        table_of(plan, tests, {})
 
 
 def test_groups_are_columns_of_several_domains():
