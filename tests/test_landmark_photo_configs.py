@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dife_lightning.cli.main import main
+from dife_lightning.data.photos.few_labels import FewLabels
+from dife_lightning.faces.few_labels import FewLabelFaces
 from dife_lightning.methods import _heatmap_networks
+from dife_lightning.mining import read_shifts
 from dife_lightning.nn.backbone import PixelOptions
 from dife_lightning.pretrained import backbones
 from dife_lightning.running.configs import list_configs, load_config
@@ -24,14 +28,17 @@ STEPS = ["--trainer.max_steps=3", "--trainer.val_check_interval=1", "--trainer.e
          "--trainer.accelerator=cpu", "--trainer.precision=32-true"]  # fmt: skip
 SMALL = {
     "MetaCSKT": ["--model.init_args.warmup_steps=1", "--model.init_args.steps=2",
-                 "--model.init_args.mining={t_neg: null, t_pos: null}"],
+                 "--model.init_args.mining={t_neg: q0.9, t_pos: null}"],
     "ConsistencyNet": ["--model.init_args.warmup_steps=1"],
 }  # fmt: skip
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write photos/ with six faces of each species in each table, and people with five points."""
+    """Write photos/ with six faces of each species in each table, and people with five points.
+
+    A picture of the test is among the unlabelled ones, too, and one of the validation in a training table.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
     root = write_photos(tmp_path, monkeypatch, unseen=FARM)
@@ -42,11 +49,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         head = ",".join(["image", "name", "group", "photo", *(f"{axis}{k}" for k in range(5) for axis in "xy")])
         table.write_text("\n".join([head, *rows]))
     draw(root / "unlabelled/dog/more.png", np.random.default_rng(2))
+    shutil.copy(root / "faces/dog/images/test3.png", root / "unlabelled/dog/leak.png")
+    shutil.copy(root / "faces/cat/images/val1.png", root / "faces/cat/images/train0.png")
     return root
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_and_no_test_face_is_in_the_pool(name, folder, monkeypatch, capsys):
+def test_it_runs_and_no_test_face_is_labelled_mined_or_in_the_pool(name, folder, monkeypatch, capsys):
+    used: list[set[str]] = []
+    make = FewLabels._make_faces
+
+    def watched(self: FewLabels) -> FewLabelFaces:
+        found = make(self)
+        used.append({*found.names, *(face.name for face in found.labelled)})
+        return found
+
+    monkeypatch.setattr(FewLabels, "_make_faces", watched)
     network = fake_imagenet(monkeypatch)
     for module in (_heatmap_networks, backbones):
         if hasattr(module, "load_imagenet"):
@@ -69,5 +87,13 @@ def test_it_runs_and_no_test_face_is_in_the_pool(name, folder, monkeypatch, caps
         metrics = Path("runs/it/eval/test/metrics.json")
     rows = {row["domain"]: row for row in json.loads(metrics.read_text())["rows"]}
     assert all(np.isfinite(row["nme"]) for row in rows.values())
+    leaked = {"dog_folder/leak.png", "cat/train0"}
+    assert used
+    for names in used:
+        assert not names & leaked
+        assert not [one for one in names if "/test" in one or "/val" in one]
+    if method == "MetaCSKT":
+        assert "dog_folder/more.png" in used[0]
+        assert set(read_shifts(Path("runs/it/mining/flip.csv"))) <= used[0]
     if "human" not in name:
         assert {"dog", "cat", "horse", "sheep", "cow"} <= rows.keys()

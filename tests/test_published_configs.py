@@ -110,6 +110,24 @@ def test_animalweb_trains_on_the_lists_and_mines_by_the_published_shifts(few, fo
     assert {name: rows[name]["faces"] for name in ("known", "unknown")} == {"known": 2, "unknown": 2}
 
 
+def test_the_published_network_trains_on_images_of_the_published_size(folder, capsys):
+    """HRNetV2-W18 on 255 x 255 pixels, whose heat maps have 64 x 64 cells; one face of each kind, for the time."""
+    words = [word for word in QUICK if "network" not in word]
+    counts = ["--data.init_args.labelled_batch=1", "--data.init_args.unlabelled_batch=1"]
+    mining = ["--model.init_args.mining.t_neg=null", "--model.init_args.mining.t_pos=null"]
+    steps = ["--model.init_args.steps=2", "--model.init_args.warmup_steps=1", "--model.init_args.wait=0"]
+    config = ["fit", "--config", "meta_cskt/animalweb_40", "--run", "it"]
+    assert main([*config, *words, *counts, *mining, *steps]) == 0, capsys.readouterr().err
+    content = read_checkpoint(Path("runs/it/checkpoints/last.ckpt"))
+    assert int(content["state_dict"]["steps_done"]) == 2
+    network = HRNet(HRNetOptions(points=9))
+    network.load_state_dict(
+        {name.removeprefix("adaptation."): v for name, v in content["state_dict"].items() if name.startswith("adapt")}
+    )
+    assert network.eval()(torch.zeros(1, 3, 255, 255)).shape == (1, 9, 64, 64)
+    assert sum(one.numel() for one in network.parameters()) == pytest.approx(9.6e6, rel=0.02)
+
+
 def test_a_training_starts_from_a_public_network_of_people(folder, capsys):
     """`HR18-AFLW.pth` has 19 points: its head is replaced, all else moves by one step of Adam (lr 1e-4)."""
     sizes = {"stem": 4, "bottlenecks": 1, "channels": (4, 4, 4, 4), "modules": (1, 1, 1), "blocks": 1}
