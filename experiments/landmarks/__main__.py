@@ -66,7 +66,8 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
                     runs.write_record(row, seed, None, found, options.record)
     if not tests:
         raise DataError(f"no row of the table {name} has a test: run it without --no_training")
-    table = table_of(plan, tests, runs.left_out) | {"seconds": round(time.perf_counter() - start, 1)}
+    left_out = {row: why for row, why in runs.left_out.items() if row not in {name for name, _ in tests}}
+    table = table_of(plan, tests, left_out) | {"seconds": round(time.perf_counter() - start, 1)}
     curve = curve_of(plan, runs, options, tests) if options.curve else None
     out = options.out or Path("results") / f"landmarks_{name}"
     write_table(table, out, curve)

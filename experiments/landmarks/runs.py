@@ -51,7 +51,10 @@ class Runs:
     def test(self, row: LandmarkRow, seed: int, labels: int | None = None) -> ScoredRow | None:
         """Return the test of a row, made now unless it is there; None if it is left out."""
         try:
-            return self._tested(row, seed, labels)
+            found = self._tested(row, seed, labels)
+            if found is None:
+                self.left_out.setdefault(row.name, "it has no test; it is tested without --no_training")
+            return found
         except DifeError as error:
             if not row.optional:
                 raise
@@ -95,7 +98,6 @@ class Runs:
         found = read_state(state)
         if found is None or not found[1] or changes(found[0], json.loads(json.dumps(wanted))):
             if not self.train:
-                self.left_out.setdefault(run.name, "not tested")
                 return None
             quiet = ["--trainer.logger", "false"]
             start = ["test", "--ckpt_path", str(run.path)] if trained else words
