@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ def table_of(plan: LandmarkPlan, tests: Tests, left_out: Mapping[str, str]) -> d
         "reference": plan.reference,
         "columns": dict(columns.items()),
         "rows": rows,
-        "ablation": _steps(plan, means, have, columns),
-        "goals": _goals(plan, means, have),
+        "ablation": _steps(plan, tests, have, columns),
+        "goals": _goals(plan, tests, have, columns),
         "left_out": dict(left_out),
         **recorded_facts(),
     }
@@ -65,9 +65,16 @@ def _check_lists(tests: Tests) -> None:
                 raise DataError(f"{name} and {other} were tested on different faces of {one['domain']}; test both anew")
 
 
-def _mean(tests: Tests, row: str, domains: Sequence[str]) -> NmeTable:
-    found = [test for (name, _), test in sorted(tests.items()) if name == row]
+def _mean(tests: Tests, row: str, domains: Sequence[str], seeds: Collection[int] = ()) -> NmeTable:
+    """Return the mean errors of a row over ``seeds``, or over all that it has."""
+    found = [test for (name, seed), test in sorted(tests.items()) if name == row and (not seeds or seed in seeds)]
     return mean_of([joined([test.errors[domain] for domain in domains]) for test in found])
+
+
+def _pair(tests: Tests, first: str, second: str, domains: Sequence[str]) -> tuple[NmeTable, NmeTable]:
+    """Return the mean errors of two rows over the seeds that both have (over all, if they share none)."""
+    one, other = ({seed for name, seed in tests if name == row} for row in (first, second))
+    return _mean(tests, first, domains, one & other), _mean(tests, second, domains, one & other)
 
 
 def _row(
@@ -82,7 +89,7 @@ def _row(
     mean, entry = means[row, column], plan.row(row)
     against = None
     if row != plan.reference and (plan.reference, column) in means:
-        value, interval = difference(mean, means[plan.reference, column])
+        value, interval = difference(*_pair(tests, row, plan.reference, domains))
         against = {"difference": value, "ci95": interval, "verdict": verdict(interval)}
     seconds = [test.seconds for test in _of(tests, row) if test.seconds is not None]
     return {
@@ -128,15 +135,13 @@ def _ced(mean: NmeTable) -> list[float]:
     return [round(float((mean.nme <= error).mean()), 4) for error in CED_ERRORS]
 
 
-def _steps(
-    plan: LandmarkPlan, means: Mapping[tuple[str, str], NmeTable], have: Sequence[str], columns: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def _steps(plan: LandmarkPlan, tests: Tests, have: Sequence[str], columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return each step of the ablation in each group: the error before it minus that after it."""
     chain = [row for row in plan.ablation if row in have]
     found = []
     for before, after in itertools.pairwise(chain):
         for group in groups_of(columns):
-            value, interval = difference(means[before, group], means[after, group])
+            value, interval = difference(*_pair(tests, before, after, columns[group]))
             found.append(
                 {
                     "before": before,
@@ -150,7 +155,7 @@ def _steps(
     return found
 
 
-def _goals(plan: LandmarkPlan, means: Mapping[tuple[str, str], NmeTable], have: Sequence[str]) -> list[dict[str, Any]]:
+def _goals(plan: LandmarkPlan, tests: Tests, have: Sequence[str], columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return for each group of the goals the reference row's error as a share of the supervised row's.
 
     ``not_below`` has the other rows whose error is not clearly above that of the reference row.
@@ -159,9 +164,10 @@ def _goals(plan: LandmarkPlan, means: Mapping[tuple[str, str], NmeTable], have: 
         return []
     found = []
     for group, limit in plan.goals.items():
-        value = means[plan.reference, group].mean() / means[plan.supervised, group].mean()
-        reference = means[plan.reference, group]
-        others = {row: difference(means[row, group], reference)[1] for row in have if row != plan.reference}
+        own, supervised = _pair(tests, plan.reference, plan.supervised, columns[group])
+        value = own.mean() / supervised.mean()
+        pairs = {row: _pair(tests, row, plan.reference, columns[group]) for row in have if row != plan.reference}
+        others = {row: difference(*pair)[1] for row, pair in pairs.items()}
         not_below = [row for row, interval in others.items() if verdict(interval) != "held"]
         entry = {"column": group, "value": value, "limit": limit, "holds": value <= limit, "not_below": not_below}
         found.append(entry)
