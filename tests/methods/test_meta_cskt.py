@@ -303,15 +303,14 @@ def test_a_resumed_training_equals_one_that_was_not_interrupted(tmp_path, every)
     trainer.fit(model(**options), NoiseFaces())
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     second, data = model(**options), NoiseFaces()
-    trainer_of_second = trainer_of(tmp_path / "second", 100)
-    trainer_of_second.fit(second, data, ckpt_path=tmp_path / "half.ckpt", weights_only=False)
+    resumed = trainer_of(tmp_path / "second", 100)
+    resumed.fit(second, data, ckpt_path=tmp_path / "half.ckpt", weights_only=False)
     assert int(second.steps_done) == int(whole.steps_done) == 8
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(second.state_dict()[name], value, rtol=0, atol=0)
     finished = model(**options)
-    ended = trainer_of(tmp_path / "third", 100)
-    trainer_of_second.save_checkpoint(tmp_path / "end.ckpt")
-    ended.fit(finished, NoiseFaces(), ckpt_path=tmp_path / "end.ckpt", weights_only=False)
+    resumed.save_checkpoint(tmp_path / "end.ckpt")
+    trainer_of(tmp_path / "third", 100).fit(finished, NoiseFaces(), ckpt_path=tmp_path / "end.ckpt", weights_only=False)
     assert int(finished.steps_done) == 8  # there is nothing left to train
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(finished.state_dict()[name], value, rtol=0, atol=0)
@@ -524,9 +523,7 @@ def test_two_processes_need_a_strategy_that_allows_unused_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("steps", "every"), [(6, None), (5, 3)]
-)  # the second ends just after the faces were sorted anew
+@pytest.mark.parametrize(("steps", "every"), [(6, None), (5, 3)])  # 5, 3: ends when the faces have been sorted anew
 def test_two_processes_keep_equal_weights_and_share_the_labels(tmp_path, steps, every):
     import subprocess
     import sys

@@ -191,7 +191,7 @@ class SingleLists:
             pictures = {str(index): usable.faces.annotations[index].image for index in order}
             equal = equal_files(pictures, self.files("test").values())
             order = [index for index in order if str(index) not in equal]
-        whole = self.whole_subjects and split == "test" and count is not None
+        whole = self.whole_subjects and split == "test"
         chosen = whole_subjects(usable, count) if whole and count is not None else order[:count]
         if not chosen:
             hint = "; the test lists use all: set count, or val_options of the domain" if usable.order else ""
