@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ def read_image(path: str | Path | BinaryIO, name: str | None = None) -> NDArray[
 
 
 def read_frame(path: str | Path) -> tuple[int, int, int]:
-    """Return width and height of an image as it is stored, and its EXIF orientation (1 to 8); reads the header only.
+    """Return width and height of an image as it is stored, and its EXIF orientation (1 to 8).
+
+    Only the header is read, except for PNG files, which may hold the orientation after the pixels.
 
     Raises:
         DataError: the file is missing, empty or not an image.
@@ -75,11 +78,17 @@ def _orientation(image: Image.Image) -> int:
     return found if isinstance(found, int) and found in range(1, 9) else 1
 
 
+#: Filters of warnings belong to the whole process: of two threads that change them at a time, one undoes the other's.
+_FILTERS = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a lock that another thread holds would stay locked in the new process
+    os.register_at_fork(before=_FILTERS.acquire, after_in_parent=_FILTERS.release, after_in_child=_FILTERS.release)
+
+
 @contextmanager
 def _opened(path: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     """Open an image, and turn errors of Pillow into a DataError of one line."""
     try:
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             # of pictures above 89 million pixels; above twice that, Pillow raises
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +180,11 @@ def test_a_picture_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"large\.png has more than 178 megapixels; make it smaller"):
         read_image(path)
+
+
+def test_threads_read_large_pictures_without_a_warning(tmp_path: Path) -> None:
+    Image.new("1", (9600, 9600)).save(tmp_path / "large.bmp")  # more pixels than Pillow takes without a warning
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as threads:
+        warnings.simplefilter("error")
+        found = set(threads.map(read_frame, [tmp_path / "large.bmp"] * 1000))
+    assert found == {(9600, 9600, 1)}
