@@ -18,7 +18,7 @@ from dife_lightning.nn.backbone import PixelOptions
 from dife_lightning.pretrained import backbones
 from dife_lightning.running.configs import list_configs, load_config
 from tests.photo_folder import FARM, draw, write_faces, write_photos
-from tests.tiny import fake_imagenet
+from tests.tiny import draw_nothing, fake_imagenet
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore:.*\d+ (usable )?images?\b")]
 #: Those that differ by an option of a method alone run on the embedded world (tests/test_shipped_configs.py).
@@ -41,6 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    draw_nothing(monkeypatch)
     root = write_photos(tmp_path, monkeypatch, unseen=FARM)
     write_faces(root / "faces/human_aflw", "dog", np.random.default_rng(1))
     for part in ("train", "val", "test"):

@@ -31,8 +31,8 @@ SMALL = {
     "DVE": ["--data.init_args.batch_size=4"],
     "CATs": ["--data.init_args.batch_size=8"],
     "DIFE": ["--model.init_args.warmup_steps=1", "--model.init_args.distillation.statistics_samples=8",
-             "--model.init_args.exploration.steps=2", "--data.init_args.batch_size=4",
-             "--model.init_args.pairs={refresh_every: 2, per_refresh: 2, first: 2, bank_size: 4, batch_size: 4}"],
+             "--model.init_args.exploration.steps=1", "--data.init_args.batch_size=4",
+             "--model.init_args.pairs={refresh_every: 1, per_refresh: 1, first: 1, bank_size: 2, batch_size: 2}"],
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dife_lightning.callbacks.keypoint_transfer import KeypointTransfer
+from dife_lightning.callbacks.landmark_error import LandmarkError
 from dife_lightning.methods import _training, projected_backbone
 from dife_lightning.methods.landmark_net import LandmarkNet
 from dife_lightning.methods.stylegan2 import StyleGAN2
@@ -37,8 +38,9 @@ TINY_CATS: dict[str, Any] = {
 
 
 def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let tests of pairs write no pictures, which take most of the time of a short one."""
-    monkeypatch.setattr(KeypointTransfer, "_draw", lambda *_: None)
+    """Let tests write no pictures, which take most of the time of a short one."""
+    for callback in (KeypointTransfer, LandmarkError):
+        monkeypatch.setattr(callback, "_draw", lambda *_: None)
 
 
 def write_generator(path: Path, seed: int = 0, channels: tuple[int, ...] = CHANNELS) -> str:

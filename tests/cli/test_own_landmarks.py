@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from dife_lightning.cli.main import main
+from tests.tiny import draw_nothing
 
 NAMES = ["leftEye", "rightEye", "snout"]
 
@@ -37,6 +38,7 @@ def write_photos(folder, labelled=6, photos=10, names=NAMES):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFE_CACHE", str(tmp_path / "cache"))
+    draw_nothing(monkeypatch)
     return tmp_path
 
 

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dife_lightning.cli.main import main
 from dife_lightning.running.locks import process_rank
@@ -31,9 +33,21 @@ def dife(*arguments: str, code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def pair(config: Path) -> Path:  # noqa: F811
+def photos(config: Path) -> tuple[str, ...]:  # noqa: F811
+    """The options of a training in two processes with photos beside the samples."""
+    for seed, domain in enumerate(("human", "dog")):
+        folder = config.parent / "photos" / domain
+        folder.mkdir(parents=True)
+        for k in range(7):
+            pixels = np.random.default_rng([seed, k]).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{k}.png")
+    return (*TWO, "--data.init_args.photos.folder", str(config.parent / "photos"))
+
+
+@pytest.fixture(scope="module")
+def pair(config: Path, photos: tuple[str, ...]) -> Path:  # noqa: F811
     """The folder of a training in two processes."""
-    dife(*words(config, "two", *TWO))
+    dife(*words(config, "two", *photos))
     return config.parent / "two"
 
 
@@ -55,9 +69,9 @@ def test_each_process_makes_pairs_of_its_own_and_all_are_kept(pair):
         assert not (first[kind]["original_w"] == second[kind]["original_w"]).all()
 
 
-def test_a_signal_to_one_process_stops_both_and_nothing_is_lost(config, pair):  # noqa: F811
+def test_a_signal_to_one_process_stops_both_and_nothing_is_lost(config, photos, pair):  # noqa: F811
     blow = [word.replace("Strike", "tests.cli.strike.Strike") for word in strike(5, signal.SIGTERM)]
-    said = dife(*words(config, "struck", *TWO, *blow), code=128 + signal.SIGTERM)
+    said = dife(*words(config, "struck", *photos, *blow), code=128 + signal.SIGTERM)
     assert "stopped by SIGTERM at step 6, whose checkpoint is written" in said
     place = ("--runs_root", str(config.parent), "--run", "struck")
     dife("fit", *place, "--ckpt_path", "last", "--trust_run")  # its settings come along, the two processes among them
