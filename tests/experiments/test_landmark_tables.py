@@ -233,24 +233,29 @@ def test_a_wrong_plan_is_refused(tmp_path, text, message):
         read_plan("nothing")
 
 
-def test_the_documented_results_are_those_of_the_record():
+def test_the_documented_results_are_those_of_the_records():
     root = Path(__file__).parents[2]
-    table = json.loads((root / "experiments/records/landmarks/world/table.json").read_text())
-    cells = {(row["row"], row["column"]): f"{row['nme']:.2f}" for row in table["rows"]}
-    spreads = {(row["row"], row["column"]): row["spread"] for row in table["rows"]}
-    cells = {key: text + (f" ± {spreads[key]:.2f}" if spreads[key] is not None else "") for key, text in cells.items()}
+    cells = {}
+    for benchmark in ("world", "photos"):
+        table = json.loads((root / f"experiments/records/landmarks/{benchmark}/table.json").read_text())
+        for row in table["rows"]:
+            spread = "" if row["spread"] is None else f" ± {row['spread']:.2f}"
+            cells[benchmark, row["row"], row["column"]] = f"{row['nme']:.2f}{spread}"
     page = (root / "docs/landmarks.md").read_text()
-    found = re.findall(r"^\| [^|]+ \| `([a-z-]+)` \| ([\d.± ]+) \| ([\d.± ]+) \|$", page, re.M)
-    assert len(found) == len({row for row, _ in cells})
-    for row, known, unknown in found:
-        assert (known, unknown) == (cells[row, "known"], cells[row, "unknown"])
+    number = r" ([\d.± ]+) \|"
+    found = re.findall(rf"^\| [^|]+ \| `([a-z-]+)` \|{4 * number}$", page, re.M)
+    assert {row for row, *_ in found} == {row for _, row, _ in cells}
+    for row, *values in found:
+        columns = [(benchmark, row, column) for benchmark in ("world", "photos") for column in ("known", "unknown")]
+        assert values == [cells[column] for column in columns]
 
 
-def test_the_committed_records_give_the_committed_table(tmp_path):
-    records = Path(__file__).parents[2] / "experiments/records/landmarks/world"
+@pytest.mark.parametrize("plan", ["world", "photos"])
+def test_the_committed_records_give_the_committed_table(tmp_path, plan):
+    records = Path(__file__).parents[2] / "experiments/records/landmarks" / plan
     committed = json.loads((records / "table.json").read_text())
     seeds = 1 + max(seed for row in committed["rows"] for seed in row["seeds"])
-    words = ["world", "--records", str(records), "--no_training", "--runs_root", str(tmp_path / "none")]
+    words = [plan, "--records", str(records), "--no_training", "--runs_root", str(tmp_path / "none")]
     content = build(parse([*words, "--seeds", str(seeds), "--out", str(tmp_path / "out")]))
     assert content["left_out"].keys() == committed["left_out"].keys()
     assert [(row["row"], row["column"]) for row in content["rows"]] == [
